@@ -1,1 +1,45 @@
-//! Placeholder.
+//! Registered memory and one-sided writes into it: the bottom of Squall.
+//!
+//! ```text
+//!   Exchange            Fabric::open            Endpoint::post(to, Span | Word)
+//!   who is there,  -->  links to every  -->     my Region ==> the peer's Region
+//!   token, agree        other member
+//! ```
+//!
+//! - [`region`]: memory that peers may write, rings and pools in it, and who may touch which byte when.
+//! - [`write`](mod@write): the one verb's operand, [`Span`](write::Write::Span) (by reference) and [`Word`](write::Write::Word) (by value).
+//! - [`endpoint`]: what a provider is, with rules T1 to T7.
+//! - [`exchange`]: how members meet, prove themselves and swap addresses.
+//! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`sim`] (virtual time).
+//!
+//! What it does not do: order messages, know senders, or retry anything; data on the wire is not encrypted.
+
+pub mod atomic;
+#[cfg(not(loom))]
+pub mod endpoint;
+#[cfg(not(loom))]
+pub mod exchange;
+#[cfg(not(loom))]
+pub mod outbox;
+pub mod park;
+pub mod rank;
+#[cfg(not(loom))]
+pub mod region;
+#[cfg(not(loom))]
+pub mod shm;
+#[cfg(not(loom))]
+pub mod sim;
+#[cfg(not(loom))]
+pub mod tcp;
+pub mod write;
+
+#[cfg(not(loom))]
+pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Waker};
+#[cfg(not(loom))]
+pub use exchange::Exchange;
+#[cfg(not(loom))]
+pub use outbox::Outbox;
+pub use rank::{NodeId, Rank};
+#[cfg(not(loom))]
+pub use region::{Region, RegionOptions};
+pub use write::{POOL, Place, RegionId, TABLE, Write};

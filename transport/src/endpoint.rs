@@ -1,0 +1,145 @@
+//! What a provider of one-sided writes is: [`Fabric`] opens an [`Endpoint`] for one epoch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::exchange::{Exchange, ExchangeError};
+use crate::rank::Rank;
+use crate::region::{Region, RegionError, RegionOptions};
+use crate::write::Write;
+
+/// The queue towards a peer has no room; the write left nothing behind (rule T4). Post it again after a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the send queue to this peer is full; poll and post again")]
+pub struct QueueFull;
+
+/// What an endpoint has to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The link to this member is broken (rule T6): nothing more is sent to it or comes from it.
+    Down(Rank),
+}
+
+/// Why a fabric could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The exchange with the other members failed.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// Memory could not be had or shared.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    /// A system call failed while the links were being made.
+    #[error("{fabric}: {what}: {source}")]
+    System {
+        /// The fabric's name.
+        fabric: &'static str,
+        /// What was being done, with addresses and peers.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A peer did not behave as the protocol says.
+    #[error("{fabric}: peer {peer}: {what}")]
+    Peer {
+        /// The fabric's name.
+        fabric: &'static str,
+        /// Which member.
+        peer: Rank,
+        /// What it did, what was expected, and the mend.
+        what: String,
+    },
+    /// The fabric cannot work on this machine.
+    #[error("{fabric} is unavailable: {why}")]
+    Unavailable {
+        /// The fabric's name.
+        fabric: &'static str,
+        /// The reason and the mend.
+        why: String,
+    },
+}
+
+/// Wakes the owner of an endpoint that is parked, from any thread.
+#[derive(Clone)]
+pub struct Waker(Arc<dyn Fn() + Send + Sync>);
+
+impl Waker {
+    /// A waker that does `wake`.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Waker {
+        Waker(Arc::new(wake))
+    }
+
+    /// Ends the current or, if none, the next [`Endpoint::park`] early.
+    pub fn wake(&self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Waker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waker")
+    }
+}
+
+/// A provider of one-sided writes.
+pub trait Fabric {
+    /// Its handle for one epoch.
+    type Endpoint: Endpoint;
+
+    /// The name users give it: `shm`, `tcp`, `verbs`, `sim`.
+    fn name(&self) -> &'static str;
+
+    /// Memory of `bytes` bytes that this fabric can write from and into.
+    fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError>;
+
+    /// Links this member with all others of the exchange. A collective: every member calls it with regions of the same
+    /// roles ([`TABLE`](crate::write::TABLE), [`POOL`](crate::write::POOL)). When it returns, every link stands in both directions and every
+    /// region may be written by the others.
+    fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<Self::Endpoint, OpenError>;
+}
+
+/// One member's links to all others, for one epoch.
+///
+/// Rules, which every provider passes (`tests/conformance`): T1 posts to one peer land in posting order. T2 bytes of one Span land in
+/// any order; a Word never tears. T3 a Span's source is read late, a Word carries its value. T4 `post` never blocks:
+/// `QueueFull` leaves nothing behind. T5 once it is dropped nothing from its peers lands in memory that is in use.
+/// T6 a broken link is reported at least once and never invented. T7 nothing allocates after `open`.
+pub trait Endpoint {
+    /// My row.
+    fn rank(&self) -> Rank;
+
+    /// Members of the epoch, myself among them.
+    fn members(&self) -> usize;
+
+    /// Hands one write for `to` to the fabric. It may wait in a queue until [`flush`](Endpoint::flush).
+    ///
+    /// # Panics
+    /// If `to` is this member itself or not a member, or the write lies outside the regions: a bug of the caller.
+    fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull>;
+
+    /// Rings the doorbell: everything posted is on its way, and peers that sleep are woken.
+    fn flush(&mut self);
+
+    /// Makes progress (takes in what has arrived, sends what could not go out before) and reports an event, if any. Call until
+    /// `None`.
+    fn poll(&mut self) -> Option<Event>;
+
+    /// Whether writes that were posted still wait for room in the fabric, so that polling is needed to move them.
+    fn backlog(&self) -> bool {
+        false
+    }
+
+    /// Says that this member is about to sleep. From here on whatever lands ends the next [`park`](Endpoint::park) at
+    /// once. Look at memory once more between `arm` and `park`: what landed before `arm` wakes nobody.
+    fn arm(&mut self);
+
+    /// Takes [`arm`](Endpoint::arm) back without sleeping.
+    fn disarm(&mut self);
+
+    /// Sleeps until something lands, a [`Waker`] calls, a link breaks or `timeout` is over, whichever is first; it may also return
+    /// without a reason. Needs `arm` before it.
+    fn park(&mut self, timeout: Duration);
+
+    /// A handle that ends a park from another thread.
+    fn waker(&self) -> Waker;
+}

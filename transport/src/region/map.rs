@@ -1,0 +1,216 @@
+//! Mapping memory: memfd, huge pages, NUMA binding, locking, each with a noticed fall-back.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, mmap_anonymous, munmap};
+use rustix::process::{Resource, getrlimit};
+
+/// Size of a huge page on the machines Squall runs on, and the alignment of large regions.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+/// Regions up to this size are collapsed into huge pages when asked: collapsing copies, which larger pools would pay for in seconds.
+const COLLAPSE_BYTES_MAX: usize = 64 << 20;
+
+/// How a region is to be had.
+#[derive(Clone, Debug, Default)]
+pub struct RegionOptions {
+    /// Use huge pages where the machine gives them.
+    pub huge_pages: bool,
+    /// Touch every page now rather than on first use.
+    pub populate: bool,
+    /// Bind to this NUMA node.
+    pub numa_node: Option<u32>,
+    /// Lock into memory if `RLIMIT_MEMLOCK` allows.
+    pub lock: bool,
+}
+
+impl RegionOptions {
+    /// What a data path wants: huge pages, every page touched, locked where the limit allows.
+    pub fn data_path() -> RegionOptions {
+        RegionOptions { huge_pages: true, populate: true, numa_node: None, lock: true }
+    }
+}
+
+/// Why a region could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RegionError {
+    /// The system gives no such memory.
+    #[error("cannot get {bytes} bytes of shared memory ({call}: {source}); free memory, or ask for a smaller window or message size")]
+    Allocate {
+        /// How much was asked for.
+        bytes: usize,
+        /// The call that failed.
+        call: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A peer's memory is not what it said.
+    #[error(
+        "a peer's region is {found} bytes, {expected} were announced (or it is not sealed): the peer runs another version or died while starting"
+    )]
+    Peer {
+        /// Bytes announced.
+        expected: usize,
+        /// Bytes found.
+        found: usize,
+    },
+    /// Locking or registering more than the limit.
+    #[error(
+        "registering {bytes} bytes exceeds RLIMIT_MEMLOCK of {limit} bytes; raise it with `ulimit -l unlimited` or in /etc/security/limits.conf"
+    )]
+    MemoryLock {
+        /// How much was to be locked.
+        bytes: usize,
+        /// The limit in force.
+        limit: u64,
+    },
+}
+
+/// One mapped memfd; unmapped on drop.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: *mut u8,
+    pub(crate) bytes: usize,
+    pub(crate) notices: Vec<String>,
+    fd: OwnedFd,
+}
+
+// SAFETY: a Mapping is an address range that stays valid until drop; every access goes through R1 to R4 of the module above, which hold
+// across threads as well as across processes.
+unsafe impl Send for Mapping {}
+// SAFETY: as for Send.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    pub(crate) fn allocate(bytes: usize, options: &RegionOptions) -> Result<Mapping, RegionError> {
+        let page = rustix::param::page_size();
+        let bytes = bytes.max(1).next_multiple_of(page);
+        let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, source: errno.into() };
+        let fd = memfd_create("squall", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).map_err(failed("memfd_create"))?;
+        ftruncate(&fd, bytes as u64).map_err(failed("ftruncate"))?;
+        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW).map_err(failed("seal"))?;
+        let mut mapping = Mapping::of(fd, bytes)?;
+        if let Some(node) = options.numa_node {
+            mapping.bind(node);
+        }
+        if options.populate {
+            mapping.populate().map_err(failed("populate"))?;
+        }
+        if options.huge_pages {
+            mapping.collapse();
+        }
+        if options.lock {
+            mapping.lock();
+        }
+        Ok(mapping)
+    }
+
+    /// Maps `bytes` of a memfd that must be sealed against shrinking, so that no access can fault.
+    pub(crate) fn of(fd: OwnedFd, bytes: usize) -> Result<Mapping, RegionError> {
+        let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, source: errno.into() };
+        let found = fstat(&fd).map_err(failed("fstat"))?.st_size as usize;
+        let seals = fcntl_get_seals(&fd).map_err(failed("seals"))?;
+        if found < bytes || bytes == 0 || !seals.contains(SealFlags::SHRINK) {
+            return Err(RegionError::Peer { expected: bytes, found });
+        }
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let base = if bytes < HUGE_PAGE_BYTES {
+            // SAFETY: a new mapping at an address the kernel chooses.
+            unsafe { mmap(std::ptr::null_mut(), bytes, access, MapFlags::SHARED, &fd, 0) }.map_err(failed("mmap"))?
+        } else {
+            // SAFETY: a new reservation at an address the kernel chooses, then trimmed by mapping over its aligned part.
+            unsafe { map_aligned(bytes, access, &fd) }.map_err(failed("mmap"))?
+        };
+        Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), fd })
+    }
+
+    #[inline]
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.base
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn populate(&mut self) -> rustix::io::Result<()> {
+        // SAFETY: the range is this mapping; populating changes no byte.
+        match unsafe { madvise(self.base.cast(), self.bytes, Advice::LinuxPopulateWrite) } {
+            Err(rustix::io::Errno::INVAL) => {
+                self.notices.push("this kernel cannot populate memory ahead (Linux 5.14 can); pages come on first use".into());
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn collapse(&mut self) {
+        if self.bytes < HUGE_PAGE_BYTES {
+            return;
+        }
+        if self.bytes > COLLAPSE_BYTES_MAX {
+            // SAFETY: the range is this mapping; an advice that changes no byte. Failure only means small pages.
+            let _ = unsafe { madvise(self.base.cast(), self.bytes, Advice::LinuxHugepage) };
+            return;
+        }
+        let whole = self.bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+        // SAFETY: the range is part of this mapping; collapsing keeps every byte.
+        if unsafe { libc::madvise(self.base.cast(), whole, libc::MADV_COLLAPSE) } != 0 {
+            let error = std::io::Error::last_os_error();
+            self.notices.push(format!("no huge pages for {} bytes ({error}); 4 KiB pages are used", self.bytes));
+        }
+    }
+
+    fn lock(&mut self) {
+        let limit = getrlimit(Resource::Memlock).current;
+        if limit.is_some_and(|limit| (self.bytes as u64) > limit) {
+            let limit = limit.unwrap_or(u64::MAX);
+            self.notices.push(RegionError::MemoryLock { bytes: self.bytes, limit }.to_string() + "; memory stays unlocked");
+            return;
+        }
+        // SAFETY: the range is this mapping; locking changes no byte.
+        if let Err(errno) = unsafe { mlock(self.base.cast(), self.bytes) } {
+            self.notices.push(format!("{} bytes stay unlocked: {errno}; raise `ulimit -l`", self.bytes));
+        }
+    }
+
+    fn bind(&mut self, node: u32) {
+        const MPOL_BIND: libc::c_int = 2;
+        let mask: [u64; 16] = std::array::from_fn(|word| if word as u32 == node / 64 { 1 << (node % 64) } else { 0 });
+        // SAFETY: mbind reads 1024 bits of `mask` and only sets the policy of this mapping's pages.
+        let result = unsafe { libc::syscall(libc::SYS_mbind, self.base, self.bytes, MPOL_BIND, mask.as_ptr(), 1024u64, 0u32) };
+        if result != 0 {
+            let error = std::io::Error::last_os_error();
+            self.notices.push(format!("cannot bind memory to NUMA node {node}: {error}; the kernel places it"));
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: R4: the last handle is gone, so nothing points into the range any more.
+        let _ = unsafe { munmap(self.base.cast(), self.bytes) };
+    }
+}
+
+/// Maps `fd` at an address aligned to a huge page.
+///
+/// # Safety
+/// As `mmap` with a null hint: always sound, the range is new.
+unsafe fn map_aligned(bytes: usize, access: ProtFlags, fd: &OwnedFd) -> rustix::io::Result<*mut core::ffi::c_void> {
+    let whole = bytes + HUGE_PAGE_BYTES;
+    // SAFETY: a new reservation at an address the kernel chooses.
+    let hint = unsafe { mmap_anonymous(std::ptr::null_mut(), whole, ProtFlags::empty(), MapFlags::PRIVATE | MapFlags::NORESERVE) }?;
+    let start = (hint as usize).next_multiple_of(HUGE_PAGE_BYTES);
+    let (before, after) = (start - hint as usize, hint as usize + whole - start - bytes);
+    // SAFETY: `start..start + bytes` lies within the reservation just made; FIXED replaces that part of it only.
+    let base = unsafe { mmap(start as *mut _, bytes, access, MapFlags::SHARED | MapFlags::FIXED, fd, 0) };
+    let rest = if base.is_ok() { [(hint as usize, before), (start + bytes, after)] } else { [(hint as usize, whole), (0, 0)] };
+    for (address, len) in rest {
+        if len > 0 {
+            // SAFETY: what is left of the reservation, used by nobody.
+            unsafe { munmap(address as *mut _, len) }?;
+        }
+    }
+    base
+}

@@ -1,0 +1,253 @@
+//! Blocks of a region for large messages: size classes, O(1), no allocation on the data path.
+
+use super::Region;
+
+/// Blocks of one size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SizeClass {
+    /// Bytes a block; rounded up to a multiple of [`Pool::ALIGNMENT`].
+    pub block_bytes: u64,
+    /// How many blocks.
+    pub blocks: u32,
+}
+
+/// Every block that would fit is out. An answer, not a wait: try again once blocks have come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolExhausted {
+    /// All blocks of the class are out.
+    #[error("all {out} blocks of {block_bytes} bytes are out; wait for deliveries or configure a larger pool")]
+    AllOut {
+        /// The class's size.
+        block_bytes: u64,
+        /// How many blocks it has.
+        out: u32,
+    },
+    /// No class is that large.
+    #[error("no block of the pool holds {len} bytes (the largest holds {largest}); raise the maximum message size")]
+    NoClass {
+        /// What was asked for.
+        len: u64,
+        /// What the largest class holds.
+        largest: u64,
+    },
+}
+
+/// Hands out blocks of a region and counts what is out. Outlives epochs.
+#[derive(Debug)]
+pub struct Pool {
+    region: Region,
+    classes: Vec<Class>,
+}
+
+#[derive(Debug)]
+struct Class {
+    block_bytes: u64,
+    base: u64,
+    blocks: u32,
+    free: Vec<u32>,
+}
+
+impl Pool {
+    /// Blocks start at multiples of this.
+    pub const ALIGNMENT: u64 = 4096;
+
+    /// Bytes of region that these classes need.
+    pub fn bytes_for(classes: &[SizeClass]) -> u64 {
+        classes.iter().map(|class| class.block_bytes.next_multiple_of(Self::ALIGNMENT) * u64::from(class.blocks)).sum()
+    }
+
+    /// A pool over the whole `region`, classes sorted by size.
+    ///
+    /// # Panics
+    /// If the region is smaller than [`Pool::bytes_for`] says.
+    pub fn new(region: Region, classes: &[SizeClass]) -> Pool {
+        assert!(Self::bytes_for(classes) <= region.bytes() as u64, "the region is too small for its pool");
+        let mut sorted = classes.to_vec();
+        sorted.sort_by_key(|class| class.block_bytes);
+        let mut base = 0;
+        let classes = sorted
+            .iter()
+            .map(|class| {
+                let block_bytes = class.block_bytes.next_multiple_of(Self::ALIGNMENT);
+                let at = base;
+                base += block_bytes * u64::from(class.blocks);
+                Class { block_bytes, base: at, blocks: class.blocks, free: (0..class.blocks).rev().collect() }
+            })
+            .collect();
+        Pool { region, classes }
+    }
+
+    /// A block that holds `len` bytes, from the smallest class that does.
+    pub fn take(&mut self, len: u64) -> Result<Block, PoolExhausted> {
+        let largest = self.classes.last().map_or(0, |class| class.block_bytes);
+        let Some(index) = self.classes.iter().position(|class| class.block_bytes >= len) else {
+            return Err(PoolExhausted::NoClass { len, largest });
+        };
+        let class = &mut self.classes[index];
+        let Some(block) = class.free.pop() else {
+            return Err(PoolExhausted::AllOut { block_bytes: class.block_bytes, out: class.blocks });
+        };
+        let offset = class.base + u64::from(block) * class.block_bytes;
+        Ok(Block(Handle { region: self.region.clone(), offset, len, class: index as u32, block }))
+    }
+
+    /// Takes back a block that nobody reads or writes any more.
+    pub fn put(&mut self, block: impl Into<Block>) {
+        let Handle { class, block, region, .. } = block.into().0;
+        assert!(region.address() == self.region.address(), "the block belongs to another pool");
+        self.classes[class as usize].free.push(block);
+    }
+
+    /// Blocks that are out, over all classes.
+    pub fn out(&self) -> u32 {
+        self.classes.iter().map(|class| class.blocks - class.free.len() as u32).sum()
+    }
+
+    /// The largest message a block holds, in bytes.
+    pub fn largest(&self) -> u64 {
+        self.classes.last().map_or(0, |class| class.block_bytes)
+    }
+}
+
+#[derive(Debug)]
+struct Handle {
+    region: Region,
+    offset: u64,
+    len: u64,
+    class: u32,
+    block: u32,
+}
+
+/// A block in its owner's hand: only the owner touches it.
+#[derive(Debug)]
+pub struct Block(Handle);
+
+/// A block that peers may write: nobody here touches it.
+#[derive(Debug)]
+pub struct OpenBlock(Handle);
+
+/// A block that nobody writes: everyone may read it until it goes back to the pool.
+#[derive(Debug)]
+pub struct FilledBlock(Handle);
+
+impl Block {
+    /// Its bytes, to fill.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: R3: the only handle of this block; in bounds because the pool made it.
+        unsafe { std::slice::from_raw_parts_mut(self.0.region.base().add(self.0.offset as usize), self.0.len as usize) }
+    }
+
+    /// Shortens the message in it.
+    ///
+    /// # Panics
+    /// If `len` is more than was asked for.
+    pub fn truncate(&mut self, len: u64) {
+        assert!(len <= self.0.len, "a block does not grow");
+        self.0.len = len;
+    }
+
+    /// Byte offset in the pool's region.
+    pub fn offset(&self) -> u64 {
+        self.0.offset
+    }
+
+    /// Gives it to the peers to write into.
+    pub fn open(self) -> OpenBlock {
+        OpenBlock(self.0)
+    }
+
+    /// Ends writing: from here on it is only read.
+    pub fn fill(self) -> FilledBlock {
+        FilledBlock(self.0)
+    }
+}
+
+impl OpenBlock {
+    /// Byte offset in the pool's region: where peers write.
+    pub fn offset(&self) -> u64 {
+        self.0.offset
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        self.0.len
+    }
+
+    /// Whether it is of length 0.
+    pub fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    /// Everything has landed: the caller read, with acquire, counters that publish every byte and no peer writes any more.
+    pub fn landed(self) -> FilledBlock {
+        FilledBlock(self.0)
+    }
+}
+
+impl FilledBlock {
+    /// Its bytes.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: R3: nobody writes a filled block; in bounds because the pool made it.
+        unsafe { std::slice::from_raw_parts(self.0.region.base().add(self.0.offset as usize), self.0.len as usize) }
+    }
+
+    /// Byte offset in the pool's region: where Spans read.
+    pub fn offset(&self) -> u64 {
+        self.0.offset
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        self.0.len
+    }
+
+    /// Whether it is of length 0.
+    pub fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+}
+
+impl From<FilledBlock> for Block {
+    /// Nobody reads it any more: it is the owner's again.
+    fn from(block: FilledBlock) -> Block {
+        Block(block.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::region::RegionOptions;
+
+    fn pool() -> Pool {
+        let classes = [SizeClass { block_bytes: 100_000, blocks: 2 }, SizeClass { block_bytes: 5000, blocks: 1 }];
+        let region = Region::allocate(Pool::bytes_for(&classes) as usize, &RegionOptions::default()).unwrap();
+        Pool::new(region, &classes)
+    }
+
+    #[test]
+    fn blocks_come_from_the_smallest_class_that_fits_and_do_not_overlap() {
+        let mut pool = pool();
+        let small = pool.take(10).unwrap();
+        let (mut a, mut b) = (pool.take(100_000).unwrap(), pool.take(8193).unwrap());
+        assert_eq!(small.offset(), 0);
+        a.bytes_mut().fill(1);
+        b.bytes_mut().fill(2);
+        let (a, b) = (a.fill(), b.fill());
+        assert!(a.bytes().iter().all(|&byte| byte == 1) && b.bytes().iter().all(|&byte| byte == 2));
+        assert_eq!(pool.out(), 3);
+        pool.put(a);
+        pool.put(b);
+        pool.put(small);
+        assert_eq!(pool.out(), 0);
+    }
+
+    #[test]
+    fn exhaustion_is_an_answer_with_the_facts() {
+        let mut pool = pool();
+        let _out = pool.take(5000).unwrap();
+        assert_eq!(pool.take(1).unwrap_err(), PoolExhausted::AllOut { block_bytes: 8192, out: 1 });
+        assert!(matches!(pool.take(1 << 30).unwrap_err(), PoolExhausted::NoClass { len, .. } if len == 1 << 30));
+    }
+}
