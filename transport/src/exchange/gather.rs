@@ -42,6 +42,7 @@ impl Gather {
     }
 
     /// Who has not given to the open gather.
+    #[cfg(test)]
     pub(super) fn missing(&self) -> Vec<Rank> {
         self.ranks_where(|part| part.is_none())
     }
