@@ -1,0 +1,11 @@
+//! # Squall's benchmark
+//!
+//! The library behind the `squall` program. It measures every layer of Squall on one fabric, in one run, against a
+//! bound, and turns what it measured into files, figures and comparisons.
+//!
+//! ```text
+//!   experiments --rows--> results: files, summary, plots, report, comparison
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod results;

@@ -1,0 +1,235 @@
+//! The folder of one run.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::clock::Moment;
+use super::error::ResultsError;
+use super::histogram::HistogramLog;
+use super::row::{Point, Row, SCHEMA};
+use super::writer::RowWriter;
+use super::{HISTOGRAMS_FOLDER, RESULTS_FILE, RUN_FILE};
+
+/// `run.json`: what was asked and what ran.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The name of the run, the same in every row.
+    pub run_id: String,
+    /// When the run began, UTC.
+    pub started: String,
+    /// When it was last resumed, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<String>,
+    /// The command line, program first.
+    pub command: Vec<String>,
+    /// What was asked, as given.
+    pub asked: Value,
+    /// What ran: every setting after defaults were filled in.
+    pub effective: Value,
+}
+
+/// A folder that holds one run, open for writing.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    record: RunRecord,
+    rows: RowWriter,
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run: `out` as given, which must be missing or empty, or else
+    /// `results/<date-time>-<name>` under the working directory. Writes `run.json` and an empty `results.csv`.
+    ///
+    /// # Errors
+    /// [`ResultsError::AlreadyARun`], [`ResultsError::NotEmpty`], or [`ResultsError::Io`] where it cannot be written.
+    pub fn create(out: Option<&Path>, name: &str, command: Vec<String>, asked: Value, effective: Value) -> Result<RunFolder, ResultsError> {
+        let started = Moment::now();
+        let run_id = format!("{}-{}", started.file_name(), file_name(name));
+        let path = match out {
+            Some(path) => made_as_given(path)?,
+            None => made_anew(Path::new(RESULTS_ROOT), &run_id)?,
+        };
+        let run_id = match out {
+            Some(_) => run_id,
+            None => path.file_name().map_or(run_id, |name| name.to_string_lossy().into_owned()),
+        };
+        let record = RunRecord { schema: SCHEMA, run_id, started: started.rfc3339(), resumed: None, command, asked, effective };
+        write_json(&path.join(RUN_FILE), &record)?;
+        let rows = RowWriter::create(&path.join(RESULTS_FILE))?;
+        Ok(RunFolder { path, record, rows })
+    }
+
+    /// Goes on with the run in `path`. Its `run.json` says what was asked: compare before going on with other settings.
+    ///
+    /// # Errors
+    /// [`ResultsError::NotARun`] without a `run.json`, [`ResultsError::Locked`] while another process writes it, and what
+    /// [`RowWriter::resume`] finds wrong with the rows.
+    pub fn resume(path: &Path) -> Result<RunFolder, ResultsError> {
+        let mut record = read_record(path)?.ok_or_else(|| ResultsError::NotARun { path: path.to_path_buf(), missing: RUN_FILE })?;
+        let rows = RowWriter::resume(&path.join(RESULTS_FILE))?;
+        record.resumed = Some(Moment::now().rfc3339());
+        write_json(&path.join(RUN_FILE), &record)?;
+        Ok(RunFolder { path: path.to_path_buf(), record, rows })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What `run.json` holds.
+    pub fn record(&self) -> &RunRecord {
+        &self.record
+    }
+
+    /// What was already measured.
+    pub fn rows(&self) -> &RowWriter {
+        &self.rows
+    }
+
+    /// Replaces what `run.json` says ran, for settings that are only known later.
+    ///
+    /// # Errors
+    /// [`ResultsError::Io`].
+    pub fn set_effective(&mut self, effective: Value) -> Result<(), ResultsError> {
+        self.record.effective = effective;
+        write_json(&self.path.join(RUN_FILE), &self.record)
+    }
+
+    /// Writes one row, with this run's id and schema; on return it is on disk.
+    ///
+    /// # Errors
+    /// As [`RowWriter::append`].
+    pub fn append(&mut self, row: &Row) -> Result<(), ResultsError> {
+        let row = Row { schema: SCHEMA, run_id: self.record.run_id.clone(), ..row.clone() };
+        self.rows.append(&row)
+    }
+
+    /// Writes the latencies of one trial, in nanoseconds, as `histograms/<point>-t<trial>.hlog` (HdrHistogram's interval
+    /// log) and `.hgrm` (percentiles as text, in microseconds).
+    ///
+    /// # Errors
+    /// [`ResultsError::Io`].
+    pub fn write_histogram(&self, point: &Point, trial: u32, log: &HistogramLog<'_>) -> Result<(), ResultsError> {
+        let folder = self.path.join(HISTOGRAMS_FOLDER);
+        fs::create_dir_all(&folder).map_err(ResultsError::io(&folder, "create"))?;
+        let stem = super::histogram::stem(point, trial);
+        let hlog = folder.join(format!("{stem}.hlog"));
+        replace(&hlog, &log.interval_log(point).map_err(ResultsError::io(&hlog, "write"))?)?;
+        let hgrm = folder.join(format!("{stem}.hgrm"));
+        replace(&hgrm, log.percentile_text().as_bytes())
+    }
+}
+
+const RESULTS_ROOT: &str = "results";
+
+/// The `run.json` of a folder, if it has one.
+pub(super) fn read_record(path: &Path) -> Result<Option<RunRecord>, ResultsError> {
+    read_json(&path.join(RUN_FILE))
+}
+
+/// A JSON file, or nothing if there is none.
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, ResultsError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(ResultsError::io(path, "read")(error)),
+    };
+    serde_json::from_str(&text).map(Some).map_err(|error| ResultsError::Malformed {
+        path: path.to_path_buf(),
+        line: error.line() as u64,
+        what: error.to_string(),
+        expected: "what squall wrote there".into(),
+        mend: "Take the file back from a copy, or remove the folder and measure again.",
+    })
+}
+
+/// Writes a file so that a reader sees the old or the new one, never a part.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), ResultsError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let write = || -> io::Result<()> {
+        let mut file = fs::File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        fs::rename(&part, path)
+    };
+    write().map_err(ResultsError::io(path, "write"))
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), ResultsError> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| ResultsError::io(path, "write")(io::Error::other(error)))?;
+    text.push(b'\n');
+    replace(path, &text)
+}
+
+fn made_as_given(path: &Path) -> Result<PathBuf, ResultsError> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => {
+            if path.join(RUN_FILE).exists() || path.join(RESULTS_FILE).exists() {
+                return Err(ResultsError::AlreadyARun { path: path.to_path_buf() });
+            }
+            if entries.next().is_some() {
+                return Err(ResultsError::NotEmpty { path: path.to_path_buf() });
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(path).map_err(ResultsError::io(path, "create"))?;
+        }
+        Err(error) => return Err(ResultsError::io(path, "use")(error)),
+    }
+    Ok(path.to_path_buf())
+}
+
+/// Makes `root/name`, or `root/name-2` and so on where another run of the same second has it.
+fn made_anew(root: &Path, name: &str) -> Result<PathBuf, ResultsError> {
+    fs::create_dir_all(root).map_err(ResultsError::io(root, "create"))?;
+    let mut path = root.join(name);
+    let mut attempt = 1;
+    loop {
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                attempt += 1;
+                path = root.join(format!("{name}-{attempt}"));
+            }
+            Err(error) => return Err(ResultsError::io(&path, "create")(error)),
+        }
+    }
+}
+
+/// `text` with everything but letters, digits, `.`, `_` and `-` replaced, so that it can be a part of a file name.
+pub(super) fn file_name(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-' => c,
+            _ => '-',
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_run_of_the_same_second_gets_its_own_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let first = made_anew(root.path(), "run").unwrap();
+        let second = made_anew(root.path(), "run").unwrap();
+        assert_ne!(first, second);
+        assert!(second.ends_with("run-2"));
+    }
+
+    #[test]
+    fn names_become_file_names() {
+        assert_eq!(file_name("smc rate/1"), "smc-rate-1");
+    }
+}
