@@ -20,19 +20,13 @@ fn closed_form(kind: ScheduleKind, n: u64, b: u64) -> u64 {
 }
 
 fn cases() -> impl Iterator<Item = (ScheduleKind, u32, u32)> {
-    ScheduleKind::ALL.into_iter().flat_map(|kind| {
-        (2..=MEMBERS_MAX).flat_map(move |n| (1..=BLOCKS_MAX).map(move |b| (kind, n, b)))
-    })
+    ScheduleKind::ALL.into_iter().flat_map(|kind| (2..=MEMBERS_MAX).flat_map(move |n| (1..=BLOCKS_MAX).map(move |b| (kind, n, b))))
 }
 
 #[test]
 fn steps_match_the_closed_form() {
     for (kind, n, b) in cases() {
-        assert_eq!(
-            kind.steps(n, b),
-            closed_form(kind, n.into(), b.into()),
-            "{kind} n={n} b={b}"
-        );
+        assert_eq!(kind.steps(n, b), closed_form(kind, n.into(), b.into()), "{kind} n={n} b={b}");
     }
 }
 
@@ -49,23 +43,12 @@ fn each_member_gets_each_block_once_from_a_holder() {
                 let Some(Hop { peer, block }) = *hop else {
                     continue;
                 };
-                assert!(
-                    held[from as usize][block as usize],
-                    "{case} step {step}: {from} lacks {block}"
-                );
+                assert!(held[from as usize][block as usize], "{case} step {step}: {from} lacks {block}");
                 let seen = receives[peer as usize];
-                assert_eq!(
-                    seen,
-                    Some(Hop { peer: from, block }),
-                    "{case} step {step}: {from} -> {peer}"
-                );
+                assert_eq!(seen, Some(Hop { peer: from, block }), "{case} step {step}: {from} -> {peer}");
             }
             let sent = sends.iter().flatten().count();
-            assert_eq!(
-                sent,
-                receives.iter().flatten().count(),
-                "{case} step {step}: a receive without a send"
-            );
+            assert_eq!(sent, receives.iter().flatten().count(), "{case} step {step}: a receive without a send");
             for (to, hop) in receives.iter().enumerate() {
                 let Some(Hop { block, .. }) = *hop else {
                     continue;
@@ -74,10 +57,7 @@ fn each_member_gets_each_block_once_from_a_holder() {
                 assert!(first, "{case} step {step}: {to} gets {block} twice");
             }
         }
-        assert!(
-            held.iter().flatten().all(|&held| held),
-            "{case}: something is missing"
-        );
+        assert!(held.iter().flatten().all(|&held| held), "{case}: something is missing");
     }
 }
 
@@ -85,14 +65,8 @@ fn each_member_gets_each_block_once_from_a_holder() {
 fn the_last_step_is_used() {
     for (kind, n, b) in cases() {
         let last = kind.steps(n, b) - 1;
-        assert!(
-            (0..n).any(|v| kind.send(n, b, v, last).is_some()),
-            "{kind} n={n} b={b}"
-        );
-        assert!(
-            (0..n).all(|v| kind.send(n, b, v, last + 1).is_none()),
-            "{kind} n={n} b={b}"
-        );
+        assert!((0..n).any(|v| kind.send(n, b, v, last).is_some()), "{kind} n={n} b={b}");
+        assert!((0..n).all(|v| kind.send(n, b, v, last + 1).is_none()), "{kind} n={n} b={b}");
     }
 }
 
@@ -102,45 +76,17 @@ fn plans_of_two_ends_agree_and_lose_nothing() {
         let case = format!("{kind} n={n} b={b}");
         let plans: Vec<_> = (0..n).map(|v| Plan::new(kind, n, b, v)).collect();
         for (from, plan) in (0..n).zip(&plans) {
-            let mut steps: Vec<_> = plan
-                .outgoing()
-                .iter()
-                .flat_map(|out| &out.blocks)
-                .map(|s| s.step)
-                .collect();
+            let mut steps: Vec<_> = plan.outgoing().iter().flat_map(|out| &out.blocks).map(|s| s.step).collect();
             steps.sort_unstable();
-            assert!(
-                steps.windows(2).all(|pair| pair[0] < pair[1]),
-                "{case}: {from} sends twice in a step"
-            );
+            assert!(steps.windows(2).all(|pair| pair[0] < pair[1]), "{case}: {from} sends twice in a step");
             for out in plan.outgoing() {
-                assert!(
-                    out.blocks.is_sorted_by_key(|send| send.step),
-                    "{case}: {from} -> {}",
-                    out.peer
-                );
-                let seen = plans[out.peer as usize]
-                    .incoming()
-                    .iter()
-                    .find(|incoming| incoming.peer == from);
+                assert!(out.blocks.is_sorted_by_key(|send| send.step), "{case}: {from} -> {}", out.peer);
+                let seen = plans[out.peer as usize].incoming().iter().find(|incoming| incoming.peer == from);
                 let sent: Vec<_> = out.blocks.iter().map(|send| send.block).collect();
-                assert_eq!(
-                    seen.map(|incoming| &incoming.blocks),
-                    Some(&sent),
-                    "{case}: {from} -> {}",
-                    out.peer
-                );
+                assert_eq!(seen.map(|incoming| &incoming.blocks), Some(&sent), "{case}: {from} -> {}", out.peer);
             }
-            let received: usize = plan
-                .incoming()
-                .iter()
-                .map(|incoming| incoming.blocks.len())
-                .sum();
-            assert_eq!(
-                received,
-                if from == 0 { 0 } else { b as usize },
-                "{case}: {from}"
-            );
+            let received: usize = plan.incoming().iter().map(|incoming| incoming.blocks.len()).sum();
+            assert_eq!(received, if from == 0 { 0 } else { b as usize }, "{case}: {from}");
         }
     }
 }
@@ -156,16 +102,8 @@ fn five_members_four_blocks_share_a_corner_as_published() {
         &[(1, 4, 3), (4, 1, 2)],
     ];
     for (step, hops) in (0..).zip(expected) {
-        let sends = |v| {
-            ScheduleKind::Pipeline
-                .send(5, 4, v, step)
-                .map(|hop| (v, hop.peer, hop.block))
-        };
-        assert_eq!(
-            (0..5).filter_map(sends).collect::<Vec<_>>(),
-            hops,
-            "step {step}"
-        );
+        let sends = |v| ScheduleKind::Pipeline.send(5, 4, v, step).map(|hop| (v, hop.peer, hop.block));
+        assert_eq!((0..5).filter_map(sends).collect::<Vec<_>>(), hops, "step {step}");
     }
 }
 
@@ -173,10 +111,7 @@ fn five_members_four_blocks_share_a_corner_as_published() {
 fn a_group_of_one_and_an_empty_message_need_no_steps() {
     for kind in ScheduleKind::ALL {
         assert_eq!((kind.steps(1, 7), kind.steps(9, 0)), (0, 0));
-        assert_eq!(
-            (kind.send(1, 7, 0, 0), kind.receive(9, 0, 3, 0)),
-            (None, None)
-        );
+        assert_eq!((kind.send(1, 7, 0, 0), kind.receive(9, 0, 3, 0)), (None, None));
         assert!(Plan::new(kind, 1, 7, 0).outgoing().is_empty());
     }
 }
@@ -185,27 +120,11 @@ fn a_group_of_one_and_an_empty_message_need_no_steps() {
 fn large_groups_and_messages_stay_in_range() {
     let (n, b) = (1_000, 100_000);
     let sends = Plan::new(ScheduleKind::Pipeline, n, b, 700);
-    let received: usize = sends
-        .incoming()
-        .iter()
-        .map(|incoming| incoming.blocks.len())
-        .sum();
+    let received: usize = sends.incoming().iter().map(|incoming| incoming.blocks.len()).sum();
     assert_eq!(received, b as usize);
-    assert_eq!(
-        ScheduleKind::Sequential.steps(u32::MAX, u32::MAX),
-        u64::from(u32::MAX) * u64::from(u32::MAX - 1)
-    );
-    let last = SendAt {
-        step: u64::from(b) + 8,
-        block: b - 1,
-    };
-    assert!(
-        sends
-            .outgoing()
-            .iter()
-            .flat_map(|out| &out.blocks)
-            .all(|send| send.step <= last.step)
-    );
+    assert_eq!(ScheduleKind::Sequential.steps(u32::MAX, u32::MAX), u64::from(u32::MAX) * u64::from(u32::MAX - 1));
+    let last = SendAt { step: u64::from(b) + 8, block: b - 1 };
+    assert!(sends.outgoing().iter().flat_map(|out| &out.blocks).all(|send| send.step <= last.step));
 }
 
 #[test]
@@ -214,8 +133,5 @@ fn names_round_trip() {
         assert_eq!(kind.to_string().parse(), Ok(kind));
     }
     let error = "star".parse::<ScheduleKind>().unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "unknown schedule 'star' (known: pipeline, tree, chain, sequential)"
-    );
+    assert_eq!(error.to_string(), "unknown schedule 'star' (known: pipeline, tree, chain, sequential)");
 }

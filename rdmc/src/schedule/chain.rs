@@ -13,10 +13,7 @@ pub(super) fn send(members: u32, blocks: u32, vertex: u32, step: u64) -> Option<
         return None;
     }
     let block = block_at(step, u64::from(vertex), blocks)?;
-    Some(Hop {
-        peer: vertex + 1,
-        block,
-    })
+    Some(Hop { peer: vertex + 1, block })
 }
 
 pub(super) fn receive(blocks: u32, vertex: u32, step: u64) -> Option<Hop> {

@@ -154,12 +154,7 @@ impl FromStr for ScheduleKind {
     type Err = UnknownSchedule;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| UnknownSchedule {
-                name: name.to_owned(),
-            })
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| UnknownSchedule { name: name.to_owned() })
     }
 }
 

@@ -60,10 +60,7 @@ pub(super) fn receive(members: u32, blocks: u32, vertex: u32, step: u64) -> Opti
         && (step == cube.exchange_step() || !place.is_taker(&cube, step))
     {
         let hop = cube.twin_hop(&cube.place(twin), step)?;
-        return Some(Hop {
-            peer: twin,
-            block: hop.block,
-        });
+        return Some(Hop { peer: twin, block: hop.block });
     }
     let block = cube.block_into(place.corner, step)?;
     let peer = cube.giver(place.corner ^ cube.edge(step), step);
@@ -96,11 +93,7 @@ impl Place {
 
 impl Cube {
     fn new(members: u32, blocks: u32) -> Self {
-        Cube {
-            members,
-            blocks,
-            dimensions: members.ilog2(),
-        }
+        Cube { members, blocks, dimensions: members.ilog2() }
     }
 
     fn corners(&self) -> u32 {
@@ -110,17 +103,9 @@ impl Cube {
     fn place(&self, member: u32) -> Place {
         if member >= self.corners() {
             let corner = member + 1 - self.corners();
-            return Place {
-                member,
-                corner,
-                twin: Some(corner),
-            };
+            return Place { member, corner, twin: Some(corner) };
         }
-        Place {
-            member,
-            corner: member,
-            twin: self.twin_of(member),
-        }
+        Place { member, corner: member, twin: self.twin_of(member) }
     }
 
     /// The second member at `corner`, if there is one.
@@ -156,11 +141,7 @@ impl Cube {
             return block_at(step, d, self.blocks);
         }
         let above = turned & !1;
-        let injected = if above == 0 {
-            step
-        } else {
-            (step + u64::from(above.trailing_zeros())).checked_sub(d)?
-        };
+        let injected = if above == 0 { step } else { (step + u64::from(above.trailing_zeros())).checked_sub(d)? };
         Some(injected.min(last) as u32)
     }
 

@@ -58,22 +58,10 @@ impl Plan {
     /// # Panics
     /// If `vertex` is not below `members`.
     pub fn new(kind: ScheduleKind, members: u32, blocks: u32, vertex: u32) -> Self {
-        let mut plan = Plan {
-            members,
-            blocks,
-            vertex,
-            outgoing: Vec::new(),
-            incoming: Vec::new(),
-        };
+        let mut plan = Plan { members, blocks, vertex, outgoing: Vec::new(), incoming: Vec::new() };
         for step in 0..kind.steps(members, blocks) {
             if let Some(hop) = kind.send(members, blocks, vertex, step) {
-                plan.add_send(
-                    hop.peer,
-                    SendAt {
-                        step,
-                        block: hop.block,
-                    },
-                );
+                plan.add_send(hop.peer, SendAt { step, block: hop.block });
             }
             if let Some(hop) = kind.receive(members, blocks, vertex, step) {
                 plan.add_receive(hop.peer, hop.block);
@@ -108,30 +96,16 @@ impl Plan {
     }
 
     fn add_send(&mut self, peer: u32, send: SendAt) {
-        match self
-            .outgoing
-            .iter_mut()
-            .find(|outgoing| outgoing.peer == peer)
-        {
+        match self.outgoing.iter_mut().find(|outgoing| outgoing.peer == peer) {
             Some(outgoing) => outgoing.blocks.push(send),
-            None => self.outgoing.push(Outgoing {
-                peer,
-                blocks: vec![send],
-            }),
+            None => self.outgoing.push(Outgoing { peer, blocks: vec![send] }),
         }
     }
 
     fn add_receive(&mut self, peer: u32, block: u32) {
-        match self
-            .incoming
-            .iter_mut()
-            .find(|incoming| incoming.peer == peer)
-        {
+        match self.incoming.iter_mut().find(|incoming| incoming.peer == peer) {
             Some(incoming) => incoming.blocks.push(block),
-            None => self.incoming.push(Incoming {
-                peer,
-                blocks: vec![block],
-            }),
+            None => self.incoming.push(Incoming { peer, blocks: vec![block] }),
         }
     }
 }

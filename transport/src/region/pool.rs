@@ -103,6 +103,12 @@ impl Pool {
         self.classes.iter().map(|class| class.blocks - class.free.len() as u32).sum()
     }
 
+    /// The class that serves `len` bytes, by size, and how many of its blocks are left.
+    pub fn class_for(&self, len: u64) -> Option<(usize, u32)> {
+        let index = self.classes.iter().position(|class| class.block_bytes >= len)?;
+        Some((index, self.classes[index].free.len() as u32))
+    }
+
     /// The largest message a block holds, in bytes.
     pub fn largest(&self) -> u64 {
         self.classes.last().map_or(0, |class| class.block_bytes)

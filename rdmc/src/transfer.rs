@@ -1,0 +1,298 @@
+//! One member's part of one transfer: which blocks it holds, and how far it is with each peer.
+
+use std::sync::Arc;
+
+use squall_sst::{Column, Table};
+use squall_transport::region::{Block, FilledBlock, OpenBlock};
+use squall_transport::{Outbox, Rank};
+
+use crate::columns::{ready_offset, sent_count};
+use crate::descriptor::Descriptor;
+use crate::limits::WRITES_A_BLOCK;
+use crate::schedule::Plan;
+use crate::timeline::{Moment, Timeline};
+
+/// The buffer of a transfer.
+#[derive(Debug)]
+pub(crate) enum Buffer {
+    /// Blocks are still to come.
+    Open(OpenBlock),
+    /// The message is complete.
+    Filled(FilledBlock),
+}
+
+/// How far the blocks from one peer have come.
+#[derive(Debug)]
+struct Arrivals {
+    peer: Rank,
+    taken: u32,
+}
+
+/// How far the blocks to one peer have gone.
+#[derive(Debug)]
+struct Departures {
+    peer: Rank,
+    posted: u32,
+    /// The peer's buffer in its pool, once it is known to be ready.
+    target: Option<u64>,
+}
+
+/// One block that can be posted now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Post {
+    pub(crate) to: Rank,
+    /// Byte offset in my pool.
+    pub(crate) from: u64,
+    /// Byte offset in the peer's pool.
+    pub(crate) target: u64,
+    pub(crate) bytes: u64,
+    /// Blocks sent to the peer with this one.
+    pub(crate) count: u32,
+}
+
+/// What is needed to begin a transfer in a slot.
+pub(crate) struct Beginning {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) buffer: Buffer,
+    pub(crate) class: usize,
+}
+
+/// A slot for one transfer of one sender at a time. Its vectors keep their memory from one transfer to the next.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    sender: usize,
+    sender_rank: Rank,
+    sent: Column,
+    ready: Column,
+    number: u64,
+    bytes: u64,
+    block_bytes: u64,
+    blocks: u32,
+    offset: u64,
+    class: usize,
+    /// None: the slot is free.
+    buffer: Option<Buffer>,
+    plan: Option<Arc<Plan>>,
+    /// One bit a block.
+    held: Vec<u64>,
+    held_count: u32,
+    arrivals: Vec<Arrivals>,
+    departures: Vec<Departures>,
+    sends_left: u64,
+    delivered: bool,
+    /// Receivers, from the front of `departures`, that are known to have the whole message.
+    confirmed: usize,
+}
+
+impl Transfer {
+    /// A free slot of the sender with index `sender`; `sent` and `ready` are the slot's columns.
+    pub(crate) fn free(sender: usize, sender_rank: Rank, sent: Column, ready: Column) -> Self {
+        Transfer {
+            sender,
+            sender_rank,
+            sent,
+            ready,
+            number: 0,
+            bytes: 0,
+            block_bytes: 0,
+            blocks: 0,
+            offset: 0,
+            class: 0,
+            buffer: None,
+            plan: None,
+            held: Vec::new(),
+            held_count: 0,
+            arrivals: Vec::new(),
+            departures: Vec::new(),
+            sends_left: 0,
+            delivered: false,
+            confirmed: 0,
+        }
+    }
+
+    /// Begins a transfer in this free slot. A filled buffer makes this member the root: it holds every block.
+    pub(crate) fn begin(&mut self, beginning: Beginning) {
+        assert!(self.is_free(), "the slot is in use");
+        let Beginning { descriptor, plan, buffer, class } = beginning;
+        let filled = matches!(buffer, Buffer::Filled(_));
+        self.number = descriptor.transfer;
+        self.bytes = descriptor.bytes;
+        self.block_bytes = u64::from(descriptor.block_bytes);
+        self.blocks = descriptor.blocks() as u32;
+        self.offset = match &buffer {
+            Buffer::Open(block) => block.offset(),
+            Buffer::Filled(block) => block.offset(),
+        };
+        self.class = class;
+        self.buffer = Some(buffer);
+        self.held.clear();
+        self.held.resize(self.blocks.div_ceil(u64::BITS) as usize, if filled { u64::MAX } else { 0 });
+        self.held_count = if filled { self.blocks } else { 0 };
+        let (root, members) = (u32::from(self.sender_rank.0), plan.members());
+        let rank = |vertex: u32| Rank::new(((root + vertex) % members) as usize);
+        self.arrivals.clear();
+        self.arrivals.extend(plan.incoming().iter().map(|from| Arrivals { peer: rank(from.peer), taken: 0 }));
+        self.departures.clear();
+        let departures = plan.outgoing().iter().map(|to| Departures { peer: rank(to.peer), posted: 0, target: None });
+        self.departures.extend(departures);
+        self.sends_left = plan.outgoing().iter().map(|outgoing| outgoing.blocks.len() as u64).sum();
+        self.plan = Some(plan);
+        self.delivered = false;
+        self.confirmed = 0;
+    }
+
+    pub(crate) fn is_free(&self) -> bool {
+        self.buffer.is_none()
+    }
+
+    pub(crate) fn sender(&self) -> usize {
+        self.sender
+    }
+
+    /// Which large message of its sender the slot has, or had last.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) fn class(&self) -> usize {
+        self.class
+    }
+
+    pub(crate) fn sent(&self) -> Column {
+        self.sent
+    }
+
+    pub(crate) fn ready(&self) -> Column {
+        self.ready
+    }
+
+    /// Whether this is transfer `number`, with every block here.
+    pub(crate) fn has(&self, number: u64) -> bool {
+        self.number == number && matches!(self.buffer, Some(Buffer::Filled(_)))
+    }
+
+    /// The message, once it is complete.
+    pub(crate) fn payload(&self) -> Option<&[u8]> {
+        match &self.buffer {
+            Some(Buffer::Filled(block)) => Some(block.bytes()),
+            _ => None,
+        }
+    }
+
+    /// Those that send blocks to this member.
+    pub(crate) fn in_neighbours(&self) -> impl Iterator<Item = Rank> + '_ {
+        self.arrivals.iter().map(|from| from.peer)
+    }
+
+    /// Nothing more is to be received or posted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.held_count == self.blocks && self.sends_left == 0
+    }
+
+    /// The application is done with the message.
+    pub(crate) fn deliver(&mut self) {
+        assert!(!self.delivered, "transfer {} was delivered twice", self.number);
+        self.delivered = true;
+    }
+
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.delivered
+    }
+
+    /// Notes every block whose counter has come. How many are new.
+    pub(crate) fn take_in(&mut self, table: &Table, timeline: &mut Option<Box<Timeline>>) -> u32 {
+        let Some(plan) = self.plan.as_deref() else { return 0 };
+        if self.held_count == self.blocks {
+            return 0;
+        }
+        let before = self.held_count;
+        for (from, incoming) in self.arrivals.iter_mut().zip(plan.incoming()) {
+            let count = sent_count(table.get(self.sent, from.peer), self.number) as usize;
+            let arrived = incoming.blocks.get(from.taken as usize..count).unwrap_or(&[]);
+            for &block in arrived {
+                self.held[(block / u64::BITS) as usize] |= 1 << (block % u64::BITS);
+                if let Some(timeline) = timeline {
+                    timeline.record(self.sender, self.number, block, from.peer, Moment::Landed);
+                }
+            }
+            from.taken += arrived.len() as u32;
+            self.held_count += arrived.len() as u32;
+        }
+        let new = self.held_count - before;
+        if self.held_count == self.blocks {
+            self.buffer = match self.buffer.take() {
+                Some(Buffer::Open(block)) => Some(Buffer::Filled(block.landed())),
+                other => other,
+            };
+        }
+        new
+    }
+
+    /// The block to post next: of those that are first in line for their peer, held here, and whose peer is ready and has room in
+    /// the outbox, the one that the schedule sends first. A peer that is not ready holds up nobody else.
+    pub(crate) fn next_post(
+        &mut self,
+        table: &Table,
+        outbox: &Outbox,
+        outbox_spare: usize,
+        timeline: &mut Option<Box<Timeline>>,
+    ) -> Option<Post> {
+        if self.sends_left == 0 {
+            return None;
+        }
+        let plan = self.plan.as_deref()?;
+        let mut best: Option<(u64, u32, u64, &mut Departures)> = None;
+        for (to, outgoing) in self.departures.iter_mut().zip(plan.outgoing()) {
+            let Some(send) = outgoing.blocks.get(to.posted as usize) else { continue };
+            if best.as_ref().is_some_and(|&(step, ..)| step < send.step)
+                || self.held[(send.block / u64::BITS) as usize] >> (send.block % u64::BITS) & 1 == 0
+                || outbox.room(to.peer) < outbox_spare + WRITES_A_BLOCK
+            {
+                continue;
+            }
+            if to.target.is_none() {
+                to.target = ready_offset(table.get(self.ready, to.peer), self.number);
+                if let (Some(timeline), Some(_)) = (timeline.as_mut(), to.target) {
+                    timeline.record(self.sender, self.number, 0, to.peer, Moment::Ready);
+                }
+            }
+            if let Some(target) = to.target {
+                best = Some((send.step, send.block, target, to));
+            }
+        }
+        let (_, block, target, to) = best?;
+        to.posted += 1;
+        self.sends_left -= 1;
+        let at = u64::from(block) * self.block_bytes;
+        let bytes = self.block_bytes.min(self.bytes - at);
+        if let Some(timeline) = timeline {
+            timeline.record(self.sender, self.number, block, to.peer, Moment::Posted);
+        }
+        Some(Post { to: to.peer, from: self.offset + at, target: target + at, bytes, count: to.posted })
+    }
+
+    /// Whether every member that this one sent to has said that it has the whole message; `received` is the sender's column of
+    /// frontiers. Then all Spans that read the buffer have landed.
+    pub(crate) fn is_confirmed(&mut self, table: &Table, received: Column) -> bool {
+        let waiting = &self.departures[self.confirmed..];
+        self.confirmed += waiting.iter().take_while(|to| table.get(received, to.peer) > self.number).count();
+        self.confirmed == self.departures.len()
+    }
+
+    /// Frees the slot.
+    pub(crate) fn end(&mut self) -> Option<Buffer> {
+        self.plan = None;
+        self.buffer.take()
+    }
+}
+
+impl From<Buffer> for Block {
+    /// Nobody writes or reads it any more.
+    fn from(buffer: Buffer) -> Block {
+        match buffer {
+            Buffer::Open(block) => block.landed().into(),
+            Buffer::Filled(block) => block.into(),
+        }
+    }
+}
