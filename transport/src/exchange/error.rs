@@ -121,6 +121,25 @@ pub struct Camp {
     pub value: String,
 }
 
+/// Why a message was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// No member has this rank now.
+    #[error("rank {rank} has not joined or has left")]
+    Absent {
+        /// The rank.
+        rank: Rank,
+    },
+    /// The message is larger than one frame.
+    #[error("a control message of {bytes} bytes is larger than frame_bytes_max allows ({bytes_max})")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The most that one message may carry.
+        bytes_max: usize,
+    },
+}
+
 /// "rank 3" or "ranks 0, 2".
 pub(super) fn list_ranks(ranks: &[Rank]) -> String {
     let noun = if ranks.len() == 1 { "rank" } else { "ranks" };

@@ -4,6 +4,9 @@ use crate::rank::Rank;
 
 use super::error::GatherFault;
 
+/// The longest name of a gather.
+pub(super) const WHAT_BYTES_MAX: usize = 128;
+
 /// The gather that is open now. There is never more than one: a member starts the next only when
 /// it has the result of this one, and so everybody has given to this one. Once one has failed
 /// all later ones fail in the same way, because members no longer agree on where they are.
@@ -36,19 +39,23 @@ impl Gather {
         Self { what: String::new(), parts: vec![None; members], left: vec![None; members], broken: None }
     }
 
+    /// What is being gathered, or was gathered last.
+    pub(super) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// Whether somebody waits for the others.
     pub(super) fn is_open(&self) -> bool {
         self.parts.iter().any(Option::is_some)
     }
 
     /// Who has not given to the open gather.
-    #[cfg(test)]
     pub(super) fn missing(&self) -> Vec<Rank> {
         self.ranks_where(|part| part.is_none())
     }
 
     /// `rank` gives its part under the name `what`.
-    pub(super) fn give(&mut self, rank: Rank, what: &str, bytes: &[u8]) -> Result<Outcome, GaveTwice> {
+    pub(super) fn give(&mut self, rank: Rank, what: &str, bytes: Vec<u8>) -> Result<Outcome, GaveTwice> {
         if self.parts[rank.index()].is_some() {
             return Err(GaveTwice);
         }
@@ -56,7 +63,7 @@ impl Gather {
         if first {
             self.what = what.to_owned();
         }
-        self.parts[rank.index()] = Some(bytes.to_vec());
+        self.parts[rank.index()] = Some(bytes);
         if let Some(fault) = self.broken.clone() {
             return Ok(self.fail(fault));
         }
@@ -110,49 +117,49 @@ mod tests {
     fn parts_come_back_by_rank_whatever_the_order_of_giving() {
         let mut gather = Gather::new(3);
         for rank in [2, 0] {
-            assert_eq!(gather.give(Rank(rank), "a", &[rank as u8]), Ok(Outcome::Open));
+            assert_eq!(gather.give(Rank(rank), "a", vec![rank as u8]), Ok(Outcome::Open));
         }
         let all = vec![vec![0], vec![1], vec![2]];
-        assert_eq!(gather.give(Rank(1), "a", &[1]), Ok(Outcome::Complete(all)));
+        assert_eq!(gather.give(Rank(1), "a", vec![1]), Ok(Outcome::Complete(all)));
         assert!(!gather.is_open());
     }
 
     #[test]
     fn gather_completes_without_a_member_that_left_after_giving() {
         let mut gather = Gather::new(2);
-        assert_eq!(gather.give(Rank(1), "a", b"x"), Ok(Outcome::Open));
+        assert_eq!(gather.give(Rank(1), "a", b"x".to_vec()), Ok(Outcome::Open));
         assert_eq!(gather.leave(Rank(1), "closed"), Outcome::Open);
         let all = vec![b"y".to_vec(), b"x".to_vec()];
-        assert_eq!(gather.give(Rank(0), "a", b"y"), Ok(Outcome::Complete(all)));
+        assert_eq!(gather.give(Rank(0), "a", b"y".to_vec()), Ok(Outcome::Complete(all)));
         let fault = GatherFault::Left { rank: Rank(1), reason: "closed".into() };
         let failed = Outcome::Failed { waiting: vec![Rank(0)], fault };
-        assert_eq!(gather.give(Rank(0), "b", b""), Ok(failed));
+        assert_eq!(gather.give(Rank(0), "b", b"".to_vec()), Ok(failed));
     }
 
     #[test]
     fn leaving_fails_those_who_wait_and_all_who_come_later() {
         let mut gather = Gather::new(3);
-        assert_eq!(gather.give(Rank(0), "a", b""), Ok(Outcome::Open));
+        assert_eq!(gather.give(Rank(0), "a", b"".to_vec()), Ok(Outcome::Open));
         let fault = GatherFault::Left { rank: Rank(2), reason: "died".into() };
         let failed = |rank| Outcome::Failed { waiting: vec![Rank(rank)], fault: fault.clone() };
         assert_eq!(gather.leave(Rank(2), "died"), failed(0));
-        assert_eq!(gather.give(Rank(1), "a", b""), Ok(failed(1)));
+        assert_eq!(gather.give(Rank(1), "a", b"".to_vec()), Ok(failed(1)));
     }
 
     #[test]
     fn a_member_out_of_step_is_named_to_all() {
         let mut gather = Gather::new(2);
-        assert_eq!(gather.give(Rank(1), "layout", b""), Ok(Outcome::Open));
+        assert_eq!(gather.give(Rank(1), "layout", b"".to_vec()), Ok(Outcome::Open));
         let fault = GatherFault::OutOfStep { rank: Rank(0), given: "start".into(), expected: "layout".into() };
         let waiting = vec![Rank(0), Rank(1)];
-        assert_eq!(gather.give(Rank(0), "start", b""), Ok(Outcome::Failed { waiting, fault }));
+        assert_eq!(gather.give(Rank(0), "start", b"".to_vec()), Ok(Outcome::Failed { waiting, fault }));
     }
 
     #[test]
     fn giving_twice_is_told_apart() {
         let mut gather = Gather::new(2);
-        assert_eq!(gather.give(Rank(1), "a", b""), Ok(Outcome::Open));
-        assert_eq!(gather.give(Rank(1), "a", b""), Err(GaveTwice));
+        assert_eq!(gather.give(Rank(1), "a", b"".to_vec()), Ok(Outcome::Open));
+        assert_eq!(gather.give(Rank(1), "a", b"".to_vec()), Err(GaveTwice));
         assert_eq!(gather.missing(), [Rank(0)]);
     }
 }

@@ -61,7 +61,7 @@ impl Exchange for LocalExchange {
 
     fn all_gather(&mut self, what: &str, mine: &[u8]) -> Result<Vec<Vec<u8>>, ExchangeError> {
         let mut table = self.meeting.lock();
-        let outcome = table.gather.give(self.rank, what, mine);
+        let outcome = table.gather.give(self.rank, what, mine.to_vec());
         // A member calls again only after it has taken its result, so it cannot give twice.
         table.publish(outcome.expect("one gather at a time"));
         self.meeting.changed.notify_all();

@@ -3,14 +3,50 @@
 //! An [`Exchange`] gives each member its rank, a secret that exactly the members share, and one
 //! verb, [`all_gather`](Exchange::all_gather). Fabrics open over it: they gather addresses and
 //! keys, and prove their data connections with a [`connection_token`].
+//!
+//! ```text
+//!   owner                                        member (any number)
+//!   RendezvousServer::bind                       Session::connect
+//!        |   <- Noise, both prove the cluster key ->   |
+//!        |   <- hello: protocol version, node, rank    |
+//!        |   welcome: rank, members, token, or why not -> |
+//!        |   <- part of a gather / all parts ->        |   Exchange::all_gather
+//!        |   <- messages ->                            |   send, recv
+//!        |   <- bye / farewell ->                      |   finish
+//! ```
+//!
+//! [`LocalExchange`] is the same among threads of one process. What is said here is encrypted; the data path is not.
 
+mod call;
+mod connection;
 mod error;
+mod event;
+mod frame;
 mod gather;
+mod key;
+mod link;
 mod local;
+mod message;
+mod options;
+mod refusal;
+mod seats;
+mod server;
+mod session;
+#[cfg(test)]
+mod tests;
 mod token;
+mod wire;
 
-pub use error::{Camp, ExchangeError, GatherFault};
+pub use call::{ConnectError, ConnectOptions};
+pub use error::{Camp, ExchangeError, GatherFault, SendError};
+pub use event::{LeaveReason, ServerEvent};
+pub use frame::PROTOCOL_VERSION;
+pub use key::{ClusterKey, KeyError};
 pub use local::LocalExchange;
+pub use options::{BindError, FRAME_BYTES_MAX, MEMBERS_MAX, ServerOptions};
+pub use refusal::Refusal;
+pub use server::RendezvousServer;
+pub use session::Session;
 pub use token::{connection_token, same_token};
 
 use crate::rank::Rank;
@@ -29,7 +65,7 @@ pub trait Exchange {
     /// with tokens derived from it ([`connection_token`]).
     fn token(&self) -> &[u8; 32];
 
-    /// Every member gives its bytes under the same name `what`; each gets all of them, by rank.
+    /// Every member gives its bytes under the same short name `what` (up to 128 bytes); each gets all of them, by rank.
     /// With empty bytes it is a barrier.
     ///
     /// # Errors
@@ -44,7 +80,7 @@ pub trait Exchange {
 /// # Errors
 /// [`ExchangeError::Differs`] names what differs and who said what, at every member; or the
 /// gather itself fails.
-pub fn agree(exchange: &mut impl Exchange, what: &str, bytes: &[u8]) -> Result<(), ExchangeError> {
+pub fn agree(exchange: &mut (impl Exchange + ?Sized), what: &str, bytes: &[u8]) -> Result<(), ExchangeError> {
     let parts = exchange.all_gather(what, bytes)?;
     let mut camps: Vec<(&[u8], Vec<Rank>)> = Vec::new();
     for (index, part) in parts.iter().enumerate() {

@@ -1,0 +1,452 @@
+//! The rendezvous: where the members of one epoch meet, and whoever started them talks to them.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+
+use crate::rank::{NodeId, Rank};
+
+use super::connection::{Connection, Phase};
+use super::error::{GatherFault, SendError};
+use super::event::{LeaveReason, ServerEvent};
+use super::frame::{FrameError, PROTOCOL_VERSION};
+use super::gather::{Gather, GaveTwice, Outcome, WHAT_BYTES_MAX};
+use super::key::ClusterKey;
+use super::link::{Link, LinkError};
+use super::message::{ToMember, ToServer, Welcome};
+use super::options::{BindError, ServerOptions};
+use super::refusal::Refusal;
+use super::seats::Seats;
+use super::token::random_bytes;
+use super::wire::Wire;
+
+/// The longest hello.
+pub(super) const HELLO_BYTES_MAX: usize = 256;
+/// Connections that have not joined, beside one for each member; the oldest gives way to a new one.
+const GREETING_MARGIN: usize = 64;
+const ACCEPTS_PER_TURN_MAX: usize = 64;
+/// Bytes that wait for a member who does not read, in frames of the largest size.
+const UNSENT_FRAMES_MAX: usize = 4;
+/// How long a refused connection may take to read why.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long not to accept after accepting failed, for want of descriptors, say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The meeting point of one epoch: admits its members, relays their gathers, and carries messages between them and the process
+/// that owns it.
+///
+/// It has no thread: its owner calls [`poll`](Self::poll), often, and nothing moves in between. No connection can make it block.
+/// Dropping it disconnects all members.
+pub struct RendezvousServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    secret: [u8; 32],
+    options: ServerOptions,
+    token: [u8; 32],
+    seats: Seats,
+    connections: Vec<Connection>,
+    gather: Gather,
+    /// Since when the open gather waits for members all of whom have joined.
+    gather_since: Option<Instant>,
+    join_deadline: Instant,
+    join_over: bool,
+    accept_after: Option<Instant>,
+    events: VecDeque<ServerEvent>,
+}
+
+impl RendezvousServer {
+    /// Listens at exactly `address`; port 0 lets the operating system choose one ([`local_addr`](Self::local_addr)).
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(address: SocketAddr, key: &ClusterKey, options: ServerOptions) -> Result<Self, BindError> {
+        options.check()?;
+        let failed = |reason| BindError::Listen { address, reason };
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        Ok(Self {
+            address: listener.local_addr().map_err(failed)?,
+            listener,
+            secret: key.handshake_secret(),
+            token: random_bytes(),
+            seats: Seats::new(options.members),
+            connections: Vec::new(),
+            gather: Gather::new(options.members),
+            gather_since: None,
+            join_deadline: after(Instant::now(), options.join_timeout),
+            join_over: false,
+            accept_after: None,
+            events: VecDeque::new(),
+            options,
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many members have joined, those that have left since included.
+    pub fn joined_count(&self) -> usize {
+        self.seats.taken_count()
+    }
+
+    /// Sends `bytes` to a member, whose [`Session::recv`](super::Session::recv) returns them. It does not wait: what the socket
+    /// does not take goes out in later calls of [`poll`](Self::poll).
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn send(&mut self, rank: Rank, bytes: &[u8]) -> Result<(), SendError> {
+        self.check_length(bytes)?;
+        let connection = self.member(rank).ok_or(SendError::Absent { rank })?;
+        connection.send(&ToMember::Message, &[bytes]);
+        Ok(())
+    }
+
+    /// Sends `bytes` to all members that are there.
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`].
+    pub fn broadcast(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+        self.check_length(bytes)?;
+        for connection in &mut self.connections {
+            if connection.rank().is_some() {
+                connection.send(&ToMember::Message, &[bytes]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves everything that can move, waits up to `timeout` for something to happen, and returns what happened; nothing if the
+    /// time is over or a signal came.
+    ///
+    /// # Errors
+    /// Only if the operating system cannot wait for sockets (out of memory).
+    pub fn poll(&mut self, timeout: Duration) -> io::Result<Vec<ServerEvent>> {
+        let deadline = after(Instant::now(), timeout);
+        loop {
+            let interrupted = self.wait_and_move(deadline)?;
+            if !self.events.is_empty() || interrupted || Instant::now() >= deadline {
+                return Ok(self.events.drain(..).collect());
+            }
+        }
+    }
+
+    /// One round: whether a signal ended its wait.
+    fn wait_and_move(&mut self, deadline: Instant) -> io::Result<bool> {
+        let now = Instant::now();
+        let until = self.timers().fold(deadline, Instant::min);
+        let wait = if self.events.is_empty() { until.saturating_duration_since(now) } else { Duration::ZERO };
+        let accepting = self.accept_after.is_none_or(|after| now >= after);
+        let ready = match self.wait(accepting, wait) {
+            Ok(ready) => ready,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        for (index, flags) in ready.iter().enumerate() {
+            if !flags.is_empty() {
+                self.turn(index);
+            }
+        }
+        if accepting {
+            self.accept();
+        }
+        self.expire(Instant::now());
+        self.connections.retain(|connection| !matches!(connection.phase, Phase::Gone));
+        Ok(false)
+    }
+
+    /// Waits until a socket is ready: for each connection, with what.
+    fn wait(&self, accepting: bool, timeout: Duration) -> io::Result<Vec<PollFlags>> {
+        let mut fds: Vec<_> = self.connections.iter().map(|connection| PollFd::new(&connection.wire, connection.wire.interest())).collect();
+        if accepting {
+            fds.push(PollFd::new(&self.listener, PollFlags::IN));
+        }
+        // Rounded up, or the last part of a millisecond is spent spinning.
+        let timeout = (timeout + Duration::from_micros(999)).try_into().ok();
+        rustix::event::poll(&mut fds, timeout.as_ref())?;
+        Ok(fds[..self.connections.len()].iter().map(PollFd::revents).collect())
+    }
+
+    fn accept(&mut self) {
+        self.accept_after = None;
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            match self.listener.accept() {
+                Ok((stream, address)) => self.greet(stream, address),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                Err(error) => {
+                    self.accept_after = Some(Instant::now() + ACCEPT_PAUSE);
+                    return self.events.push_back(ServerEvent::AcceptFailed { reason: error.to_string() });
+                }
+            }
+        }
+    }
+
+    fn greet(&mut self, stream: TcpStream, address: SocketAddr) {
+        let greeting_max = self.options.members + GREETING_MARGIN;
+        if self.connections.iter().filter(|connection| connection.is_stranger()).count() >= greeting_max {
+            self.drop_oldest_stranger(greeting_max);
+        }
+        let link = Link::responder(&self.secret, PROTOCOL_VERSION, HELLO_BYTES_MAX);
+        match Wire::new(stream, link) {
+            Ok(wire) => {
+                let phase = Phase::Greeting { deadline: after(Instant::now(), self.options.handshake_timeout) };
+                self.connections.push(Connection { wire, address, phase });
+            }
+            Err(error) => {
+                let reason = Refusal::Closed { reason: error.to_string() };
+                self.events.push_back(ServerEvent::Refused { address, reason });
+            }
+        }
+    }
+
+    fn drop_oldest_stranger(&mut self, greeting_max: usize) {
+        // Connections stand in the order they came.
+        let Some(index) = self.connections.iter().position(Connection::is_stranger) else {
+            return;
+        };
+        let oldest = self.connections.remove(index);
+        if let Phase::Greeting { .. } = oldest.phase {
+            let reason = Refusal::Crowded { greeting_max };
+            self.events.push_back(ServerEvent::Refused { address: oldest.address, reason });
+        }
+    }
+
+    /// Reads and writes what one connection is ready for.
+    fn turn(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        if !connection.is_heard() {
+            return connection.wire.discard();
+        }
+        let mut failed = connection.wire.fill().err();
+        loop {
+            let connection = &mut self.connections[index];
+            if !connection.is_heard() {
+                return;
+            }
+            match connection.wire.link.next() {
+                Ok(Some((header, payload))) => self.hear(index, header, payload),
+                Ok(None) => break,
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    break;
+                }
+            }
+        }
+        match failed {
+            Some(error) => self.fault(index, error),
+            None => self.connections[index].wire.flush(),
+        }
+    }
+
+    fn hear(&mut self, index: usize, header: ToServer, payload: Vec<u8>) {
+        match (self.connections[index].rank(), header) {
+            (None, ToServer::Hello { node, rank }) => self.admit(index, node, rank),
+            (None, _) => self.refuse(index, Refusal::Malformed { reason: "it does not begin with a hello".to_owned() }),
+            (Some(_), ToServer::Hello { .. }) => self.end(index, LeaveReason::Violation("a second hello".to_owned())),
+            (Some(_), ToServer::Bye) => {
+                self.connections[index].send(&ToMember::Farewell, &[]);
+                self.end(index, LeaveReason::Finished);
+            }
+            (Some(rank), ToServer::Message) => self.events.push_back(ServerEvent::Message { rank, bytes: payload }),
+            (Some(_), ToServer::Give { what }) if what.len() > WHAT_BYTES_MAX => {
+                self.end(index, LeaveReason::Violation("a gather with too long a name".to_owned()));
+            }
+            (Some(rank), ToServer::Give { what }) => match self.gather.give(rank, &what, payload) {
+                Ok(outcome) => self.tell(outcome),
+                Err(GaveTwice) => self.end(index, LeaveReason::Violation(format!("it gave twice to \"{what}\""))),
+            },
+        }
+    }
+
+    fn admit(&mut self, index: usize, node: NodeId, wanted: Option<Rank>) {
+        if self.join_over {
+            let timeout_ms = self.options.join_timeout.as_millis() as u64;
+            return self.refuse(index, Refusal::TooLate { timeout_ms });
+        }
+        let rank = match self.seats.admit(node, wanted) {
+            Ok(rank) => rank,
+            Err(refusal) => return self.refuse(index, refusal),
+        };
+        let welcome = Welcome {
+            rank,
+            members: self.options.members as u16,
+            token: self.token,
+            frame_bytes_max: self.options.frame_bytes_max as u32,
+            patience_ms: self.options.patience().as_millis() as u64,
+        };
+        let connection = &mut self.connections[index];
+        connection.phase = Phase::Member(rank);
+        connection.wire.link.set_frame_bytes_max(self.options.frame_bytes_max);
+        connection.send(&ToMember::Welcome(welcome), &[]);
+        let address = connection.address;
+        self.events.push_back(ServerEvent::Joined { rank, node, address });
+    }
+
+    /// Turns away a connection that has not joined, and lets it know why if it holds the key.
+    fn refuse(&mut self, index: usize, reason: Refusal) {
+        let connection = &mut self.connections[index];
+        if connection.wire.link.is_open() {
+            connection.send(&ToMember::Refused(reason.clone()), &[]);
+        }
+        connection.close(FAREWELL);
+        let address = connection.address;
+        self.events.push_back(ServerEvent::Refused { address, reason });
+    }
+
+    /// What a connection sent cannot be understood.
+    fn fault(&mut self, index: usize, error: LinkError) {
+        if self.connections[index].rank().is_some() {
+            return self.end(index, LeaveReason::Violation(error.to_string()));
+        }
+        let reason = match error {
+            LinkError::WrongKey => Refusal::WrongKey,
+            LinkError::NotNoise | LinkError::Tampered => Refusal::NotSquall,
+            LinkError::Frame(FrameError::Version { theirs, ours }) => Refusal::WrongVersion { theirs, ours },
+            LinkError::Frame(error) => Refusal::Malformed { reason: error.to_string() },
+        };
+        self.refuse(index, reason);
+    }
+
+    /// A member is gone.
+    fn end(&mut self, index: usize, reason: LeaveReason) {
+        let connection = &mut self.connections[index];
+        let Some(rank) = connection.rank() else {
+            return;
+        };
+        connection.close(FAREWELL);
+        let outcome = self.gather.leave(rank, &reason.to_string());
+        self.events.push_back(ServerEvent::Left { rank, reason });
+        self.tell(outcome);
+    }
+
+    /// Lets the members know how their gather ended.
+    fn tell(&mut self, outcome: Outcome) {
+        let (waiting, header, parts) = match outcome {
+            Outcome::Open => return,
+            Outcome::Complete(parts) => {
+                let bytes = parts.iter().map(|part| part.len() + size_of::<u32>() + 1).sum();
+                let bytes_max = self.options.payload_bytes_max();
+                let everybody = (0..self.options.members).map(Rank::new).collect();
+                if bytes > bytes_max {
+                    let fault = GatherFault::TooLarge { bytes, bytes_max };
+                    self.gather.fail(fault.clone());
+                    self.notice(&fault);
+                    (everybody, ToMember::GatherFailed(fault), vec![])
+                } else {
+                    let lengths = parts.iter().map(|part| part.len() as u32).collect();
+                    (everybody, ToMember::Gathered { lengths }, parts)
+                }
+            }
+            Outcome::Failed { waiting, fault } => {
+                if !waiting.is_empty() {
+                    self.notice(&fault);
+                }
+                (waiting, ToMember::GatherFailed(fault), vec![])
+            }
+        };
+        self.gather_since = None;
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        for connection in &mut self.connections {
+            if connection.rank().is_some_and(|rank| waiting.contains(&rank)) {
+                connection.send(&header, &parts);
+            }
+        }
+    }
+
+    fn notice(&mut self, fault: &GatherFault) {
+        let (what, fault) = (self.gather.what().to_owned(), fault.clone());
+        self.events.push_back(ServerEvent::GatherFailed { what, fault });
+    }
+
+    /// When something is due although no socket is ready.
+    fn timers(&self) -> impl Iterator<Item = Instant> + '_ {
+        let connections = self.connections.iter().filter_map(|connection| connection.deadline());
+        let join = self.is_joining().then_some(self.join_deadline);
+        connections.chain(join).chain(self.gather_deadline()).chain(self.accept_after)
+    }
+
+    fn gather_deadline(&self) -> Option<Instant> {
+        self.gather_since.map(|since| after(since, self.options.gather_timeout))
+    }
+
+    fn is_joining(&self) -> bool {
+        !self.join_over && !self.seats.are_full()
+    }
+
+    /// Does what is due at `now`, and parts with the connections that have ended.
+    fn expire(&mut self, now: Instant) {
+        for index in 0..self.connections.len() {
+            self.expire_connection(index, now);
+        }
+        if self.is_joining() && now >= self.join_deadline {
+            self.join_over = true;
+            let (missing, waited_ms) = (self.seats.free(), self.options.join_timeout.as_millis() as u64);
+            self.events.push_back(ServerEvent::JoinTimedOut { missing: missing.clone() });
+            let outcome = self.gather.fail(GatherFault::Absent { ranks: missing, waited_ms });
+            self.tell(outcome);
+        }
+        if !self.gather.is_open() || !self.seats.are_full() {
+            self.gather_since = None;
+        } else {
+            self.gather_since.get_or_insert(now);
+        }
+        if self.gather_deadline().is_some_and(|deadline| now >= deadline) {
+            let waited_ms = self.options.gather_timeout.as_millis() as u64;
+            let fault = GatherFault::Late { ranks: self.gather.missing(), waited_ms };
+            let outcome = self.gather.fail(fault);
+            self.tell(outcome);
+        }
+    }
+
+    fn expire_connection(&mut self, index: usize, now: Instant) {
+        let unsent_bytes_max = UNSENT_FRAMES_MAX * self.options.frame_bytes_max;
+        let connection = &mut self.connections[index];
+        let ended = connection.wire.ended().map(str::to_owned);
+        match connection.phase {
+            Phase::Greeting { deadline } => {
+                let timeout_ms = self.options.handshake_timeout.as_millis() as u64;
+                let reason = match ended {
+                    Some(reason) => Refusal::Closed { reason },
+                    None if now >= deadline => Refusal::Stalled { timeout_ms },
+                    None => return,
+                };
+                self.refuse(index, reason);
+            }
+            Phase::Member(_) => {
+                let unsent_bytes = connection.wire.link.unsent().len();
+                if let Some(reason) = ended {
+                    self.end(index, LeaveReason::Lost(reason));
+                } else if unsent_bytes > unsent_bytes_max {
+                    self.end(index, LeaveReason::Stalled { unsent_bytes });
+                }
+            }
+            Phase::Closing { deadline } => {
+                connection.wire.say_all();
+                if ended.is_some() || now >= deadline {
+                    connection.phase = Phase::Gone;
+                }
+            }
+            Phase::Gone => {}
+        }
+    }
+
+    fn member(&mut self, rank: Rank) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|connection| connection.rank() == Some(rank))
+    }
+
+    fn check_length(&self, bytes: &[u8]) -> Result<(), SendError> {
+        let (bytes, bytes_max) = (bytes.len(), self.options.payload_bytes_max());
+        if bytes > bytes_max { Err(SendError::TooLarge { bytes, bytes_max }) } else { Ok(()) }
+    }
+}
+
+/// `duration` after `start`, or in a time that nobody lives to see.
+fn after(start: Instant, duration: Duration) -> Instant {
+    const AGE: Duration = Duration::from_secs(1 << 32);
+    start + duration.min(AGE)
+}

@@ -1,0 +1,130 @@
+//! A link on its socket. Nothing here blocks.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::sockopt;
+
+use super::link::{Link, LinkError};
+
+/// How much one turn reads, so that no connection keeps the others waiting.
+const TURN_BYTES_MAX: usize = 256 << 10;
+const READ_BYTES: usize = 64 << 10;
+
+/// A host that vanished without a word is given up after half a minute. (No TCP_USER_TIMEOUT: it would also end a connection
+/// whose other side is alive but does not read for a while.)
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// A non-blocking socket and what was read from and is to be written to it.
+pub(super) struct Wire {
+    stream: TcpStream,
+    pub(super) link: Link,
+    ended: Option<String>,
+    said_all: bool,
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream, link: Link) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        sockopt::set_socket_keepalive(&stream, true)?;
+        sockopt::set_tcp_keepidle(&stream, KEEPALIVE_AFTER)?;
+        sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_EVERY)?;
+        sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES)?;
+        Ok(Self { stream, link, ended: None, said_all: false })
+    }
+
+    /// Why nothing more will come from the other side, once that is known.
+    pub(super) fn ended(&self) -> Option<&str> {
+        self.ended.as_deref()
+    }
+
+    /// What to wait for.
+    pub(super) fn interest(&self) -> PollFlags {
+        let mut interest = PollFlags::empty();
+        interest.set(PollFlags::IN, self.ended.is_none());
+        interest.set(PollFlags::OUT, !self.link.unsent().is_empty());
+        interest
+    }
+
+    /// Waits until the socket is ready for what is wanted of it (true), or the deadline (false).
+    pub(super) fn wait(&self, deadline: Instant) -> io::Result<bool> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = (left + Duration::from_micros(999)).try_into().ok();
+            match rustix::event::poll(&mut [PollFd::new(self, self.interest())], timeout.as_ref()) {
+                Ok(ready) if ready > 0 => return Ok(true),
+                Ok(_) if Instant::now() >= deadline => return Ok(false),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Reads what is there, up to a turn's worth, into the link.
+    pub(super) fn fill(&mut self) -> Result<(), LinkError> {
+        self.read(|link, bytes| link.receive(bytes))
+    }
+
+    /// Reads what is there and drops it.
+    pub(super) fn discard(&mut self) {
+        // The closure never fails.
+        let _ = self.read(|_, _| Ok(()));
+    }
+
+    /// Writes what the socket takes.
+    pub(super) fn flush(&mut self) {
+        while !self.link.unsent().is_empty() {
+            match self.stream.write(self.link.unsent()) {
+                Ok(bytes) => self.link.mark_sent(bytes),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    let unsent = self.link.unsent().len();
+                    self.link.mark_sent(unsent);
+                    self.ended.get_or_insert_with(|| error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Tells the other side that nothing more will come, once all is written. Reading goes on: closing a socket with
+    /// unread bytes would destroy what the other side has yet to read.
+    pub(super) fn say_all(&mut self) {
+        self.flush();
+        if self.link.unsent().is_empty() && !self.said_all {
+            self.said_all = true;
+            // It fails only where the other side is gone already.
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
+    }
+
+    fn read(&mut self, mut take: impl FnMut(&mut Link, &[u8]) -> Result<(), LinkError>) -> Result<(), LinkError> {
+        let mut buffer = [0; READ_BYTES];
+        let mut read_bytes = 0;
+        while self.ended.is_none() && read_bytes < TURN_BYTES_MAX {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => self.ended = Some("connection closed".to_owned()),
+                Ok(bytes) => {
+                    read_bytes += bytes;
+                    take(&mut self.link, &buffer[..bytes])?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => self.ended = Some(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
