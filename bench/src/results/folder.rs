@@ -12,7 +12,7 @@ use super::error::ResultsError;
 use super::histogram::HistogramLog;
 use super::row::{Point, Row, SCHEMA};
 use super::writer::RowWriter;
-use super::{HISTOGRAMS_FOLDER, RESULTS_FILE, RUN_FILE};
+use super::{ENVIRONMENT_FILE, Environment, HISTOGRAMS_FOLDER, RESULTS_FILE, RUN_FILE};
 
 /// `run.json`: what was asked and what ran.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,6 +100,14 @@ impl RunFolder {
     pub fn set_effective(&mut self, effective: Value) -> Result<(), ResultsError> {
         self.record.effective = effective;
         write_json(&self.path.join(RUN_FILE), &self.record)
+    }
+
+    /// Writes `environment.json`.
+    ///
+    /// # Errors
+    /// [`ResultsError::Io`].
+    pub fn write_environment(&self, environment: &Environment) -> Result<(), ResultsError> {
+        write_json(&self.path.join(ENVIRONMENT_FILE), environment)
     }
 
     /// Writes one row, with this run's id and schema; on return it is on disk.

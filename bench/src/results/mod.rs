@@ -12,7 +12,9 @@
 //!
 //! `results/README.md` explains each column and each bound.
 
+pub mod bounds;
 mod clock;
+pub mod environment;
 mod error;
 mod folder;
 mod histogram;
@@ -24,6 +26,7 @@ pub mod units;
 mod writer;
 
 pub use clock::Moment;
+pub use environment::Environment;
 pub use error::ResultsError;
 pub use folder::{RunFolder, RunRecord};
 pub use histogram::{HistogramLog, Percentile, read_percentile_text};
