@@ -13,11 +13,13 @@
 //! member that accepts writes is as correct as the members that write.
 
 mod copy;
+mod io;
 mod map;
 mod pool;
 mod ring;
 
 pub use copy::{CopyMethod, copy_between, copy_slice};
+pub(crate) use io::{Gather, land, land_words, lift_words, receive};
 pub(crate) use map::Mapping;
 pub use map::{RegionError, RegionOptions};
 pub use pool::{Block, FilledBlock, OpenBlock, Pool, PoolExhausted, SizeClass};

@@ -1,0 +1,229 @@
+//! The links of one epoch behind one epoll instance.
+
+use std::collections::VecDeque;
+use std::mem::MaybeUninit;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+
+use super::limits::{EVENTS_MAX, STAGING_BYTES};
+use super::link::{Link, Taken};
+use super::meet::meet;
+use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
+use crate::exchange::Exchange;
+use crate::rank::Rank;
+use crate::region::Region;
+use crate::write::{Place, Write};
+
+/// What epoll calls the eventfd of the wakers; links go by their rank.
+const ALARM: u64 = u64::MAX;
+
+/// One member's sockets to all others.
+pub struct TcpEndpoint {
+    rank: Rank,
+    /// By rank; none to myself and where the link is broken.
+    links: Vec<Option<Link>>,
+    regions: Vec<Region>,
+    epoll: OwnedFd,
+    alarm: Arc<OwnedFd>,
+    /// What is ready: filled by a look, emptied by the next poll.
+    ready: Vec<(u64, epoll::EventFlags)>,
+    staging: Box<[u8; STAGING_BYTES]>,
+    down: VecDeque<Rank>,
+    /// Something landed, or a link broke, since the last `arm`.
+    stirred: bool,
+}
+
+impl TcpEndpoint {
+    pub(super) fn open(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<TcpEndpoint, OpenError> {
+        let links = meet(bind, exchange, regions)?;
+        let members = links.len();
+        let system = |errno: rustix::io::Errno| OpenError::System { fabric: "tcp", what: "setting up epoll".into(), source: errno.into() };
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
+        let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(system)?;
+        epoll::add(&epoll, &alarm, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN).map_err(system)?;
+        for (index, link) in links.iter().enumerate() {
+            if let Some(link) = link {
+                epoll::add(&epoll, link.socket(), epoll::EventData::new_u64(index as u64), interest(false)).map_err(system)?;
+            }
+        }
+        Ok(TcpEndpoint {
+            rank: exchange.rank(),
+            links,
+            regions: regions.to_vec(),
+            epoll,
+            alarm: Arc::new(alarm),
+            ready: Vec::with_capacity(EVENTS_MAX),
+            staging: Box::new([0; STAGING_BYTES]),
+            down: VecDeque::with_capacity(members),
+            stirred: false,
+        })
+    }
+
+    /// Asks epoll what is ready. What does not fit comes with the next look: readiness is level-triggered, and the kernel takes turns.
+    fn look(&mut self, timeout: Duration) {
+        let timeout = Timespec { tv_sec: timeout.as_secs().min(1 << 30) as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
+        let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; EVENTS_MAX];
+        match epoll::wait(&self.epoll, &mut events[..], Some(&timeout)) {
+            Ok((events, _)) => self.ready.extend(events.iter().map(|&epoll::Event { flags, data }| (data.u64(), flags))),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => panic!("epoll_wait on my own descriptor: {errno}"),
+        }
+    }
+
+    /// One pass over the links that are ready.
+    fn progress(&mut self) {
+        if self.ready.is_empty() {
+            self.look(Duration::ZERO);
+        }
+        while let Some((data, flags)) = self.ready.pop() {
+            if data == ALARM {
+                continue;
+            }
+            let index = data as usize;
+            if flags.intersects(epoll::EventFlags::OUT) {
+                self.send(index);
+            }
+            if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+                self.take_in(index);
+            }
+        }
+    }
+
+    fn take_in(&mut self, index: usize) {
+        let Some(link) = &mut self.links[index] else {
+            return;
+        };
+        match link.take_in(&mut self.staging, &self.regions) {
+            Taken::Bytes => self.stirred = true,
+            Taken::Nothing => {}
+            Taken::Broken => {
+                // Dropping the socket takes it out of epoll.
+                self.links[index] = None;
+                self.down.push_back(Rank::new(index));
+                self.stirred = true;
+            }
+        }
+    }
+
+    fn send(&mut self, index: usize) {
+        let Some(link) = &mut self.links[index] else {
+            return;
+        };
+        let awaits_room = link.send(&self.regions);
+        if awaits_room != link.awaits_room {
+            link.awaits_room = awaits_room;
+            let data = epoll::EventData::new_u64(index as u64);
+            if let Err(errno) = epoll::modify(&self.epoll, link.socket(), data, interest(awaits_room)) {
+                panic!("epoll_ctl on my own descriptors: {errno}");
+            }
+        }
+    }
+
+    fn check(&self, write: &Write, peer_bytes: &[u64]) {
+        let inside = |place: Place, len: u64, bytes: u64| {
+            assert!(place.offset <= bytes && len <= bytes - place.offset, "{len} bytes at {place:?} lie outside a region of {bytes}");
+        };
+        let mine = |place: Place| self.regions[usize::from(place.region.0)].bytes() as u64;
+        let theirs = |place: Place| peer_bytes[usize::from(place.region.0)];
+        match *write {
+            Write::Word { at, .. } => {
+                assert!(at.offset.is_multiple_of(8), "a word at {at:?} is not aligned");
+                inside(at, 8, theirs(at));
+            }
+            Write::Span { from, to, len } => {
+                assert!(len > 0, "an empty span");
+                inside(from, len, mine(from));
+                inside(to, len, theirs(to));
+            }
+        }
+    }
+}
+
+/// What epoll watches a link for.
+fn interest(awaits_room: bool) -> epoll::EventFlags {
+    if awaits_room { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN }
+}
+
+impl Endpoint for TcpEndpoint {
+    fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    fn members(&self) -> usize {
+        self.links.len()
+    }
+
+    #[inline]
+    fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
+        assert!(to != self.rank && to.index() < self.links.len(), "rank {to} is no peer of mine");
+        if let Some(link) = &self.links[to.index()] {
+            self.check(&write, link.region_bytes());
+        }
+        match &mut self.links[to.index()] {
+            Some(link) => link.push(write, &self.regions),
+            None => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) {
+        for index in 0..self.links.len() {
+            if self.links[index].as_ref().is_some_and(|link| link.has_queued() && !link.awaits_room) {
+                self.send(index);
+            }
+        }
+    }
+
+    fn poll(&mut self) -> Option<Event> {
+        if self.down.is_empty() {
+            self.progress();
+        }
+        self.down.pop_front().map(Event::Down)
+    }
+
+    fn backlog(&self) -> bool {
+        self.links.iter().flatten().any(Link::has_queued)
+    }
+
+    fn arm(&mut self) {
+        self.stirred = false;
+    }
+
+    fn disarm(&mut self) {}
+
+    fn park(&mut self, timeout: Duration) {
+        if self.stirred || !self.ready.is_empty() || !self.down.is_empty() {
+            return;
+        }
+        self.look(timeout);
+        if self.ready.iter().any(|&(data, _)| data == ALARM) {
+            // Resets the counter of all wakes so far. Nothing to read is the other outcome, and as good.
+            let _ = rustix::io::read(&*self.alarm, &mut [0; 8]);
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        let alarm = Arc::clone(&self.alarm);
+        Waker::new(move || {
+            // Only a counter at its limit refuses; it wakes all the same.
+            let _ = rustix::io::write(&*alarm, &1u64.to_ne_bytes());
+        })
+    }
+}
+
+impl std::fmt::Debug for TcpEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TcpEndpoint").field("rank", &self.rank).field("links", &self.links).finish_non_exhaustive()
+    }
+}
+
+impl Drop for TcpEndpoint {
+    fn drop(&mut self) {
+        for link in std::mem::take(&mut self.links).into_iter().flatten() {
+            link.close(&mut self.staging, &self.regions);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! One peer: its socket, what waits to go there, and where its stream stands.
+
+use std::io::ErrorKind;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+
+use super::intake::Intake;
+use super::limits::{DRAIN_READS_MAX, STAGING_BYTES};
+use super::queue::SendQueue;
+use crate::endpoint::QueueFull;
+use crate::region::{Region, receive};
+use crate::write::Write;
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Bytes landed or were carried.
+    Bytes,
+    /// There was nothing.
+    Nothing,
+    /// The stream ended, the socket failed or the peer sent what it must not: the link is broken.
+    Broken,
+}
+
+/// A live link to one peer.
+#[derive(Debug)]
+pub(super) struct Link {
+    socket: TcpStream,
+    queue: SendQueue,
+    intake: Intake,
+    /// Sizes of the peer's regions in bytes.
+    region_bytes: Vec<u64>,
+    /// Sending failed; what the peer sent before is still read, then the link is broken.
+    mute: bool,
+    /// The socket was full; epoll says when it is not.
+    pub(super) awaits_room: bool,
+}
+
+impl Link {
+    pub(super) fn new(socket: TcpStream, region_bytes: Vec<u64>) -> Link {
+        Link { socket, queue: SendQueue::new(), intake: Intake::new(), region_bytes, mute: false, awaits_room: false }
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    pub(super) fn region_bytes(&self) -> &[u64] {
+        &self.region_bytes
+    }
+
+    #[inline]
+    pub(super) fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, write: Write, regions: &[Region]) -> Result<(), QueueFull> {
+        if self.mute {
+            return Ok(());
+        }
+        self.queue.push(write, regions)
+    }
+
+    /// Sends what is queued; whether the socket had no room for all of it.
+    pub(super) fn send(&mut self, regions: &[Region]) -> bool {
+        match self.queue.send(self.socket.as_fd(), regions) {
+            Ok(emptied) => !emptied,
+            Err(_) => {
+                // Reading goes on until the end that this shutdown makes certain; there the link is found broken.
+                self.mute = true;
+                self.queue.clear();
+                let _ = self.socket.shutdown(Shutdown::Both);
+                false
+            }
+        }
+    }
+
+    /// Reads once and lands what came.
+    pub(super) fn take_in(&mut self, staging: &mut [u8; STAGING_BYTES], regions: &[Region]) -> Taken {
+        let read = receive(self.socket.as_fd(), self.intake.target(regions), self.intake.staging(staging));
+        match read {
+            Ok(0) => Taken::Broken,
+            Ok(got) => match self.intake.absorb(got, staging, regions) {
+                Ok(()) => Taken::Bytes,
+                Err(_) => Taken::Broken,
+            },
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Taken::Nothing,
+            Err(_) => Taken::Broken,
+        }
+    }
+
+    /// Ends the link in an orderly way: what was flushed is sent as far as the socket takes it, and unread bytes are thrown away,
+    /// because closing over them would reset the connection and destroy what is on its way to the peer.
+    pub(super) fn close(mut self, staging: &mut [u8; STAGING_BYTES], regions: &[Region]) {
+        self.send(regions);
+        let _ = self.socket.shutdown(Shutdown::Write);
+        for _ in 0..DRAIN_READS_MAX {
+            match receive(self.socket.as_fd(), None, staging) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+    }
+}
