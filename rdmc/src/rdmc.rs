@@ -55,10 +55,7 @@ pub struct Leftover(Buffer);
 impl Leftover {
     /// Byte offset in the pool's region.
     pub fn offset(&self) -> u64 {
-        match &self.0 {
-            Buffer::Open(block) => block.offset(),
-            Buffer::Filled(block) => block.offset(),
-        }
+        self.0.offset()
     }
 
     /// The block, for the pool. The caller knows that no peer can write it any more (rule T5): the endpoint is gone.
@@ -251,6 +248,25 @@ impl Rdmc {
         let slot = &self.slots[self.columns.slot(sender, transfer)];
         assert!(slot.has(transfer), "transfer {transfer} of sender {sender} is not here");
         slot.payload().expect("a complete transfer has a payload")
+    }
+
+    /// Hands out the message of a complete transfer while the engine goes on; [`restore`](Rdmc::restore) it before anything is asked about that
+    /// transfer.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn lend(&mut self, sender: usize, transfer: u64) -> FilledBlock {
+        let slot = self.columns.slot(sender, transfer);
+        self.slots[slot].lend(transfer)
+    }
+
+    /// Takes back what [`lend`](Rdmc::lend) handed out.
+    ///
+    /// # Panics
+    /// If it was not lent.
+    pub fn restore(&mut self, sender: usize, transfer: u64, block: FilledBlock) {
+        let slot = self.columns.slot(sender, transfer);
+        self.slots[slot].restore(block);
     }
 
     /// The application is done with a transfer's message. Its buffer goes back to the pool in a later [`reclaim`](Rdmc::reclaim).

@@ -19,6 +19,19 @@ pub(crate) enum Buffer {
     Open(OpenBlock),
     /// The message is complete.
     Filled(FilledBlock),
+    /// The message is complete and lent to the application; its place in the pool.
+    Lent(u64),
+}
+
+impl Buffer {
+    /// Byte offset in the pool.
+    pub(crate) fn offset(&self) -> u64 {
+        match self {
+            Buffer::Open(block) => block.offset(),
+            Buffer::Filled(block) => block.offset(),
+            Buffer::Lent(offset) => *offset,
+        }
+    }
 }
 
 /// How far the blocks from one peer have come.
@@ -120,10 +133,7 @@ impl Transfer {
         self.bytes = descriptor.bytes;
         self.block_bytes = u64::from(descriptor.block_bytes);
         self.blocks = descriptor.blocks() as u32;
-        self.offset = match &buffer {
-            Buffer::Open(block) => block.offset(),
-            Buffer::Filled(block) => block.offset(),
-        };
+        self.offset = buffer.offset();
         self.class = class;
         self.buffer = Some(buffer);
         self.held.clear();
@@ -178,6 +188,21 @@ impl Transfer {
             Some(Buffer::Filled(block)) => Some(block.bytes()),
             _ => None,
         }
+    }
+
+    /// Hands out the message of transfer `number`.
+    pub(crate) fn lend(&mut self, number: u64) -> FilledBlock {
+        assert!(self.has(number), "transfer {number} is not here");
+        match self.buffer.replace(Buffer::Lent(self.offset)) {
+            Some(Buffer::Filled(block)) => block,
+            other => unreachable!("`has` saw a filled buffer, not {other:?}"),
+        }
+    }
+
+    /// Takes it back.
+    pub(crate) fn restore(&mut self, block: FilledBlock) {
+        assert!(matches!(self.buffer, Some(Buffer::Lent(offset)) if offset == block.offset()), "this block was not lent");
+        self.buffer = Some(Buffer::Filled(block));
     }
 
     /// Those that send blocks to this member.
@@ -293,6 +318,7 @@ impl From<Buffer> for Block {
         match buffer {
             Buffer::Open(block) => block.landed().into(),
             Buffer::Filled(block) => block.into(),
+            Buffer::Lent(_) => unreachable!("a lent block is restored within the same upcall"),
         }
     }
 }

@@ -1,0 +1,218 @@
+//! One engine alone: what it answers, and what it leaves to others.
+
+use std::sync::atomic::Ordering;
+
+use squall_rdmc::schedule::ScheduleKind;
+use squall_rdmc::{AnnounceError, BufferError, Columns, Descriptor, DescriptorError, Limits, Moment, Progress, Rdmc, Timeline};
+use squall_sst::{LayoutBuilder, Table};
+use squall_transport::outbox::OUTBOX_WRITES_MAX;
+use squall_transport::region::{Pool, Region, RegionOptions, SizeClass};
+use squall_transport::{Outbox, POOL, Place, Rank, TABLE, Write};
+
+const BUFFER_BYTES: u64 = 4096;
+
+/// Member `me` of 4; members 0 and 1 send, by chain.
+struct Engine {
+    columns: Columns,
+    region: Region,
+    table: Table,
+    pool: Pool,
+    outbox: Outbox,
+    rdmc: Rdmc,
+}
+
+impl Engine {
+    fn new(me: usize, buffers: u32) -> Engine {
+        let limits = Limits { transfers_max: 2, outbox_spare: 50, ..Limits::DEFAULT };
+        let (layout, columns) = LayoutBuilder::compose(4, |layout| Columns::compose(layout, 2, &limits));
+        let options = RegionOptions::default();
+        let region = Region::allocate(layout.bytes() as usize, &options).unwrap();
+        let classes = [SizeClass { block_bytes: BUFFER_BYTES, blocks: buffers }];
+        let pool = Pool::new(Region::allocate(Pool::bytes_for(&classes) as usize, &options).unwrap(), &classes);
+        let senders = [Rank::new(0), Rank::new(1)];
+        let rdmc = Rdmc::new(columns, 4, Rank::new(me), &senders, limits, ScheduleKind::Chain);
+        Engine { columns, table: Table::new(region.clone(), &layout, Rank::new(me)), region, pool, outbox: Outbox::new(4), rdmc }
+    }
+
+    fn announce(&mut self, sender: usize, descriptor: Descriptor) -> Result<(), AnnounceError> {
+        self.rdmc.announce(sender, descriptor, &mut self.pool, &mut self.outbox)
+    }
+
+    fn start(&mut self, bytes: u64, block_bytes: u32) -> Result<Descriptor, BufferError> {
+        let block = self.rdmc.reserve(bytes, &mut self.pool)?;
+        Ok(self.rdmc.start(block.fill(), block_bytes))
+    }
+
+    fn step(&mut self) -> Progress {
+        self.rdmc.step(&self.table, &mut self.outbox, u64::MAX)
+    }
+
+    /// A peer tells this member something.
+    fn tell(&self, column: squall_sst::Column, from: usize, value: u64) {
+        self.region.word(column.at(Rank::new(from))).store(value, Ordering::Release);
+    }
+
+    fn writes_to(&mut self, peer: usize) -> Vec<Write> {
+        std::iter::from_fn(|| self.outbox.pop(Rank::new(peer))).collect()
+    }
+}
+
+fn descriptor(transfer: u64) -> Descriptor {
+    Descriptor { bytes: 3000, block_bytes: 1000, transfer }
+}
+
+#[test]
+fn a_sender_fills_its_window_and_no_more() {
+    let mut engine = Engine::new(0, 9);
+    assert_eq!(engine.start(10, 10).unwrap().transfer, 0);
+    assert_eq!(engine.start(10, 10).unwrap().transfer, 1);
+    assert_eq!(engine.start(10, 10).unwrap_err(), BufferError::SlotBusy { transfers_max: 2 });
+    let mut receiver = Engine::new(2, 9);
+    for transfer in 0..2 {
+        receiver.announce(0, descriptor(transfer)).unwrap();
+    }
+    let busy = BufferError::SlotBusy { transfers_max: 2 };
+    assert_eq!(receiver.announce(0, descriptor(2)), Err(AnnounceError::NoBuffer(busy)));
+}
+
+#[test]
+fn reserved_blocks_count_against_the_window_and_start_in_any_order() {
+    let mut engine = Engine::new(0, 9);
+    let first = engine.rdmc.reserve(100, &mut engine.pool).unwrap();
+    let second = engine.rdmc.reserve(200, &mut engine.pool).unwrap();
+    assert!(engine.rdmc.reserve(1, &mut engine.pool).is_err());
+    let started = engine.rdmc.start(second.fill(), 50);
+    assert_eq!(started, Descriptor { bytes: 200, block_bytes: 50, transfer: 0 });
+    assert_eq!(engine.rdmc.payload(0, 0).len(), 200);
+    engine.rdmc.give_back(first, &mut engine.pool);
+    assert_eq!(engine.start(300, 50).unwrap().transfer, 1);
+    assert_eq!(engine.rdmc.received(0), 2);
+}
+
+#[test]
+fn what_breaks_the_limits_or_the_order_is_refused() {
+    let mut engine = Engine::new(2, 9);
+    let refused = |error| Err(AnnounceError::Refused(error));
+    let late = DescriptorError::OutOfOrder { expected: 0, found: 1 };
+    assert_eq!(engine.announce(0, descriptor(1)), refused(late));
+    let blocks = u64::from(Limits::DEFAULT.blocks_max) + 1;
+    let many = Descriptor { bytes: blocks, block_bytes: 1, transfer: 0 };
+    assert_eq!(engine.announce(0, many), refused(DescriptorError::TooManyBlocks { blocks, max: Limits::DEFAULT.blocks_max }));
+    let no_class = engine.announce(0, Descriptor { bytes: 5000, ..descriptor(0) });
+    assert!(matches!(no_class, Err(AnnounceError::NoBuffer(BufferError::Exhausted(_)))));
+    assert_eq!(engine.pool.out(), 0);
+    assert!(engine.rdmc.is_idle());
+}
+
+#[test]
+fn blocks_wait_for_ready_and_leave_the_outbox_room_for_others() {
+    let mut engine = Engine::new(0, 9);
+    let started = engine.start(4000, 100).unwrap();
+    assert_eq!(engine.step(), Progress::default());
+    engine.tell(engine.columns.ready.get(0), 1, 1 << 28 | 3);
+    let progress = engine.step();
+    let room = OUTBOX_WRITES_MAX - 50;
+    assert_eq!((progress.posted_blocks as usize, progress.posted_bytes), (room / 2, 100 * (room as u64 / 2)));
+    let writes = engine.writes_to(1);
+    assert_eq!(writes.len(), room);
+    let payload = Write::Span { from: Place::new(POOL, 100), to: Place::new(POOL, 3 * 4096 + 100), len: 100 };
+    let counter = Write::Word { at: Place::new(TABLE, engine.columns.sent.get(0).at(Rank::new(0))), value: 2 };
+    assert_eq!(writes[2..4], [payload, counter]);
+    let mut posted = progress.posted_blocks;
+    while posted < 40 {
+        posted += engine.step().posted_blocks;
+        engine.writes_to(1);
+    }
+    assert_eq!(u64::from(posted), started.blocks());
+    assert!(!engine.step().any());
+}
+
+#[test]
+fn a_relay_returns_its_buffer_after_delivery_and_confirmation() {
+    let mut engine = Engine::new(2, 2);
+    engine.announce(1, descriptor(0)).unwrap();
+    let told = engine.writes_to(1);
+    assert!(matches!(told[..], [Write::Word { value, .. }] if value == 1 << 28));
+    engine.tell(engine.columns.ready.get(2), 3, 1 << 28 | 1);
+    engine.tell(engine.columns.sent.get(2), 1, 2);
+    let progress = engine.step();
+    assert_eq!((progress.arrived_blocks, progress.posted_blocks, progress.completed), (2, 2, 0));
+    assert_eq!(engine.rdmc.received(1), 0);
+    engine.tell(engine.columns.sent.get(2), 1, 3);
+    assert_eq!(engine.step().completed, 1);
+    assert_eq!((engine.rdmc.received(1), engine.rdmc.payload(1, 0).len()), (1, 3000));
+    let received = Write::Word { at: Place::new(TABLE, engine.columns.received.get(1).at(Rank::new(2))), value: 1 };
+    assert_eq!(engine.writes_to(1), [received]);
+    engine.rdmc.delivered(1, 0);
+    assert_eq!(engine.rdmc.reclaim(&engine.table, &mut engine.pool), 0);
+    engine.tell(engine.columns.received.get(1), 3, 1);
+    assert_eq!(engine.rdmc.reclaim(&engine.table, &mut engine.pool), 1);
+    assert!(engine.rdmc.is_idle() && engine.pool.out() == 0);
+}
+
+#[test]
+fn transfers_take_turns_block_by_block() {
+    let mut engine = Engine::new(0, 9);
+    for slot in 0..2 {
+        engine.start(400, 100).unwrap();
+        engine.tell(engine.columns.ready.get(slot), 1, (slot as u64 + 1) << 28 | slot as u64);
+    }
+    assert_eq!(engine.rdmc.step(&engine.table, &mut engine.outbox, 301).posted_blocks, 4);
+    let buffers: Vec<_> = engine
+        .writes_to(1)
+        .iter()
+        .filter_map(|write| match write {
+            Write::Span { to, .. } => Some(to.offset / 4096),
+            Write::Word { .. } => None,
+        })
+        .collect();
+    assert!(buffers == [0, 1, 0, 1] || buffers == [1, 0, 1, 0], "{buffers:?}");
+}
+
+#[test]
+fn an_epoch_that_ends_hands_back_every_buffer() {
+    let mut engine = Engine::new(0, 9);
+    engine.start(10, 10).unwrap();
+    engine.announce(1, descriptor(0)).unwrap();
+    assert_eq!(engine.pool.out(), 2);
+    for leftover in engine.rdmc.dismantle() {
+        engine.pool.put(leftover.into_block());
+    }
+    assert_eq!(engine.pool.out(), 0);
+}
+
+#[test]
+fn the_timeline_has_every_landing_and_every_post() {
+    let mut engine = Engine::new(2, 2);
+    engine.rdmc.set_timeline(Some(Timeline::new(100)));
+    engine.announce(1, descriptor(0)).unwrap();
+    engine.tell(engine.columns.ready.get(2), 3, 1 << 28 | 1);
+    for count in 1..=3 {
+        engine.rdmc.timeline_mut().unwrap().set_now(10 * count);
+        engine.tell(engine.columns.sent.get(2), 1, count);
+        engine.step();
+    }
+    let timeline = engine.rdmc.set_timeline(None).unwrap();
+    let moments = |moment| timeline.records().iter().filter(|r| r.moment == moment).map(|r| (r.block, r.at_ns)).collect::<Vec<_>>();
+    assert_eq!(moments(Moment::Landed), [(0, 10), (1, 20), (2, 30)]);
+    assert_eq!(moments(Moment::Posted), moments(Moment::Landed));
+    let waits = timeline.waits(1, 0).unwrap();
+    assert_eq!((waits.begin_ns, waits.end_ns, waits.data_ns, waits.software_ns), (0, 30, 30, 0));
+}
+
+#[test]
+fn a_group_of_one_receives_its_own_messages() {
+    let limits = Limits::DEFAULT;
+    let (layout, columns) = LayoutBuilder::compose(1, |layout| Columns::compose(layout, 1, &limits));
+    let region = Region::allocate(layout.bytes() as usize, &RegionOptions::default()).unwrap();
+    let table = Table::new(region.clone(), &layout, Rank::new(0));
+    let mut pool = Pool::new(region, &[SizeClass { block_bytes: 8, blocks: 1 }]);
+    let mut rdmc = Rdmc::new(columns, 1, Rank::new(0), &[Rank::new(0)], limits, ScheduleKind::Pipeline);
+    for transfer in 0..10 {
+        let block = rdmc.reserve(8, &mut pool).unwrap();
+        rdmc.start(block.fill(), 8);
+        assert_eq!(rdmc.received(0), transfer + 1);
+        rdmc.delivered(0, transfer);
+        assert_eq!(rdmc.reclaim(&table, &mut pool), 1);
+    }
+}
