@@ -14,6 +14,7 @@
 
 pub mod bounds;
 mod clock;
+mod compare;
 pub mod environment;
 mod error;
 mod folder;
@@ -26,6 +27,7 @@ pub mod units;
 mod writer;
 
 pub use clock::Moment;
+pub use compare::{CompareOptions, ComparedMetric, Comparison, Difference, compare};
 pub use environment::Environment;
 pub use error::ResultsError;
 pub use folder::{RunFolder, RunRecord};
