@@ -1,0 +1,57 @@
+//! Things that will happen.
+
+use crate::rank::Rank;
+use crate::region::Region;
+use crate::write::Place;
+
+/// Ordered by time, then by who was scheduled first; no two are equal.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) at_ns: u64,
+    pub(super) count: u64,
+    pub(super) what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    /// A piece of a Span is read from the memory of the sender, to land later.
+    Read { link: usize, piece: Piece, landing_ns: u64, landing_count: u64 },
+    /// A piece that was read before lands.
+    Store { link: usize, to: Place, bytes: Vec<u8> },
+    /// A piece is read and lands at the same moment.
+    Copy { link: usize, piece: Piece },
+    /// A word lands.
+    Set { link: usize, at: Place, value: u64 },
+    /// All of a Span has landed.
+    Landed { link: usize },
+    /// The receiving end learns that the link is broken.
+    Report { from: Rank, to: Rank },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) source: Region,
+    pub(super) from: u64,
+    pub(super) to: Place,
+    pub(super) len: u64,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        (self.at_ns, self.count) == (other.at_ns, other.count)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Due) -> std::cmp::Ordering {
+        (self.at_ns, self.count).cmp(&(other.at_ns, other.count))
+    }
+}

@@ -1,0 +1,124 @@
+//! The simulated fabric and its endpoints.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::link::LinkSpec;
+use super::network::SimNetwork;
+use crate::endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Waker};
+use crate::exchange::Exchange;
+use crate::rank::Rank;
+use crate::region::{Region, RegionError, RegionOptions};
+use crate::write::Write;
+
+/// One member's way into a [`SimNetwork`].
+#[derive(Clone, Debug)]
+pub struct SimFabric {
+    network: SimNetwork,
+}
+
+impl SimFabric {
+    /// A network of `members` with equal links, and each member's fabric by rank.
+    pub fn mesh(seed: u64, members: usize, link: LinkSpec) -> (SimNetwork, Vec<SimFabric>) {
+        let network = SimNetwork::new(seed, members, link);
+        let fabrics = (0..members).map(|_| SimFabric { network: network.clone() }).collect();
+        (network, fabrics)
+    }
+}
+
+impl Fabric for SimFabric {
+    type Endpoint = SimEndpoint;
+
+    fn name(&self) -> &'static str {
+        "sim"
+    }
+
+    /// Plain memory: where it lies does not matter in virtual time.
+    fn region(&self, bytes: usize, _options: &RegionOptions) -> Result<Region, RegionError> {
+        Region::allocate(bytes, &RegionOptions::default())
+    }
+
+    /// Returns at once, so that one thread can open all members in turn. What is posted before all have opened waits for that.
+    fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<SimEndpoint, OpenError> {
+        let (rank, members) = (exchange.rank(), self.network.members());
+        if exchange.members() != members {
+            let why = format!("the exchange has {} members, the simulated network {members}", exchange.members());
+            return Err(OpenError::Unavailable { fabric: "sim", why });
+        }
+        self.network.state().open(rank, regions);
+        Ok(SimEndpoint { network: self.network.clone(), rank, members, woken: Arc::default() })
+    }
+}
+
+/// One member's links in virtual time.
+#[derive(Debug)]
+pub struct SimEndpoint {
+    network: SimNetwork,
+    rank: Rank,
+    members: usize,
+    woken: Arc<AtomicBool>,
+}
+
+impl SimEndpoint {
+    /// The network it is part of.
+    pub fn network(&self) -> &SimNetwork {
+        &self.network
+    }
+}
+
+impl Endpoint for SimEndpoint {
+    fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    fn members(&self) -> usize {
+        self.members
+    }
+
+    fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
+        let mut state = self.network.state();
+        state.pass_call_time();
+        state.post(self.rank, to, write)
+    }
+
+    fn flush(&mut self) {
+        self.network.state().flush(self.rank);
+    }
+
+    fn poll(&mut self) -> Option<Event> {
+        let mut state = self.network.state();
+        state.pass_call_time();
+        state.take_event(self.rank)
+    }
+
+    fn arm(&mut self) {
+        self.network.state().forget_news(self.rank);
+    }
+
+    fn disarm(&mut self) {}
+
+    /// Lets virtual time pass until there is a reason to look.
+    fn park(&mut self, timeout: Duration) {
+        // Relaxed: the flag publishes nothing but itself.
+        if self.woken.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.network.state();
+        let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        let until_ns = state.now_ns().saturating_add(timeout_ns);
+        state.wait(self.rank, until_ns);
+    }
+
+    /// Ends the next [`park`](Endpoint::park); one that runs is virtual time passing and over before anyone could call.
+    fn waker(&self) -> Waker {
+        let woken = Arc::clone(&self.woken);
+        Waker::new(move || woken.store(true, Ordering::Relaxed))
+    }
+}
+
+impl Drop for SimEndpoint {
+    fn drop(&mut self) {
+        self.network.state().close(self.rank);
+    }
+}

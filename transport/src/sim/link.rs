@@ -1,0 +1,131 @@
+//! One direction between two members: how fast it is, what waits in it, and when a write lands.
+
+use std::collections::VecDeque;
+
+use super::random::Random;
+use crate::write::Write;
+
+/// How one direction between two members behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkSpec {
+    /// How fast bytes enter the link.
+    pub bytes_per_s: u64,
+    /// From the last byte in to the last byte out, at least.
+    pub latency_ns: u64,
+    /// Added to the latency, evenly spread from 0 to this.
+    pub jitter_ns: u64,
+    /// Cost of a write on top of its bytes.
+    pub write_ns: u64,
+    /// Writes that were posted and have not landed, at most.
+    pub queue_max: usize,
+    /// How often, of a thousand posts, the queue claims to be full although it is not.
+    pub spurious_full_per_mille: u64,
+    /// Pieces that a Span is cut into, at most; they land in any order.
+    pub pieces_max: u64,
+    /// Whether posts land in posting order (rule T1). Only a test that wants to see a broken fabric turns this off.
+    pub ordered: bool,
+}
+
+impl Default for LinkSpec {
+    /// 100 Gbit/s, 1.5 us, deep queues, no malice beyond cutting Spans.
+    fn default() -> LinkSpec {
+        LinkSpec {
+            bytes_per_s: 12_500_000_000,
+            latency_ns: 1500,
+            jitter_ns: 200,
+            write_ns: 50,
+            queue_max: 128,
+            spurious_full_per_mille: 0,
+            pieces_max: 4,
+            ordered: true,
+        }
+    }
+}
+
+impl LinkSpec {
+    fn occupancy_ns(&self, bytes: u64) -> u64 {
+        let ns = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_s.max(1));
+        self.write_ns + u64::try_from(ns).unwrap_or(u64::MAX / 4)
+    }
+}
+
+/// When one write is on its way: its bytes land from `earliest_ns` on, the whole of it at `landing_ns`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Flight {
+    pub(super) earliest_ns: u64,
+    pub(super) landing_ns: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) spec: LinkSpec,
+    /// Posted, waiting for the doorbell.
+    pub(super) posted: VecDeque<Write>,
+    /// On their way.
+    pub(super) in_flight: usize,
+    /// A post was refused since a write last landed.
+    pub(super) refused: bool,
+    /// Nothing that would land later than this lands any more.
+    pub(super) cut_at_ns: Option<u64>,
+    /// Its receiver was told that it is broken.
+    pub(super) reported: bool,
+    free_at_ns: u64,
+    last_landing_ns: u64,
+}
+
+impl Link {
+    pub(super) fn new(spec: LinkSpec) -> Link {
+        let posted = VecDeque::with_capacity(spec.queue_max);
+        Link { spec, posted, in_flight: 0, refused: false, cut_at_ns: None, reported: false, free_at_ns: 0, last_landing_ns: 0 }
+    }
+
+    /// Whether one more write fits.
+    pub(super) fn has_room(&self, random: &mut Random) -> bool {
+        self.posted.len() + self.in_flight < self.spec.queue_max && !random.chance(self.spec.spurious_full_per_mille)
+    }
+
+    /// Whether anything sent at `now` would be lost.
+    pub(super) fn is_cut(&self, now: u64) -> bool {
+        self.cut_at_ns.is_some_and(|at| at <= now)
+    }
+
+    /// When everything launched so far has landed.
+    pub(super) fn last_landing_ns(&self) -> u64 {
+        self.last_landing_ns
+    }
+
+    /// Puts a write of `bytes` bytes on its way at `now`.
+    pub(super) fn launch(&mut self, bytes: u64, now: u64, random: &mut Random) -> Flight {
+        let start = self.free_at_ns.max(now);
+        self.free_at_ns = start + self.spec.occupancy_ns(bytes);
+        let jitter = random.between(0, self.spec.jitter_ns);
+        let (mut earliest_ns, mut landing_ns) = (start + self.spec.latency_ns, self.free_at_ns + self.spec.latency_ns + jitter);
+        if self.spec.ordered {
+            earliest_ns = earliest_ns.max(self.last_landing_ns);
+            landing_ns = landing_ns.max(earliest_ns);
+        }
+        self.last_landing_ns = self.last_landing_ns.max(landing_ns);
+        self.in_flight += 1;
+        Flight { earliest_ns, landing_ns }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_queue_behind_each_other_and_never_overtake() {
+        let spec = LinkSpec { bytes_per_s: 1_000_000_000, latency_ns: 1000, jitter_ns: 5000, write_ns: 10, ..LinkSpec::default() };
+        let (mut link, mut random) = (Link::new(spec), Random::new(7));
+        let first = link.launch(990, 0, &mut random);
+        assert!((2000..=7000).contains(&first.landing_ns) && first.earliest_ns == 1000);
+        let mut before = first;
+        for _ in 0..100 {
+            let flight = link.launch(8, 0, &mut random);
+            assert!(flight.earliest_ns >= before.landing_ns && flight.landing_ns >= flight.earliest_ns);
+            before = flight;
+        }
+        assert_eq!((link.in_flight, link.last_landing_ns()), (101, before.landing_ns));
+    }
+}

@@ -1,0 +1,391 @@
+//! The simulated network: virtual time, and everything that is on its way.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::due::{Due, Piece, What};
+use super::link::{Link, LinkSpec};
+use super::random::Random;
+use super::words::{read_words, write_words};
+use crate::endpoint::{Event, QueueFull};
+use crate::rank::Rank;
+use crate::region::{CopyMethod, Region, copy_between};
+use crate::write::{Place, Write};
+
+/// A handle to the network that all members of one simulation share.
+///
+/// Nothing happens by itself: whoever holds it moves the time ([`SimNetwork::advance_to`]), and what is due by then lands. While an endpoint
+/// is called a little time passes too ([`SimNetwork::set_call_ns_max`]), so that memory changes in the middle of a member's step as it does
+/// on a real fabric. The same seed and the same calls give the same bytes at the same times.
+#[derive(Clone, Debug)]
+pub struct SimNetwork {
+    state: Arc<Mutex<State>>,
+}
+
+impl SimNetwork {
+    /// A network of `members`, all links alike.
+    pub fn new(seed: u64, members: usize, link: LinkSpec) -> SimNetwork {
+        let state = State {
+            now_ns: 0,
+            count: 0,
+            call_ns_max: 0,
+            random: Random::new(seed),
+            due: BinaryHeap::new(),
+            nodes: (0..members).map(|_| Node::default()).collect(),
+            links: (0..members * members).map(|_| Link::new(link)).collect(),
+        };
+        SimNetwork { state: Arc::new(Mutex::new(state)) }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Virtual time since the start.
+    pub fn now_ns(&self) -> u64 {
+        self.state().now_ns
+    }
+
+    /// How many members it links.
+    pub fn members(&self) -> usize {
+        self.state().nodes.len()
+    }
+
+    /// Each call of an endpoint takes from 0 to this long.
+    pub fn set_call_ns_max(&self, ns: u64) {
+        self.state().call_ns_max = ns;
+    }
+
+    /// Changes the direction `from` to `to`; what is on its way keeps its times.
+    pub fn set_link(&self, from: Rank, to: Rank, spec: LinkSpec) {
+        let mut state = self.state();
+        let index = state.link(from, to);
+        state.links[index].spec = spec;
+    }
+
+    /// When the next thing happens; `None` if nothing is on its way.
+    pub fn next_event_ns(&self) -> Option<u64> {
+        self.state().due.peek().map(|Reverse(due)| due.at_ns)
+    }
+
+    /// Moves the time on to `until_ns` (or leaves it, if that is past) and does what is due.
+    pub fn advance_to(&self, until_ns: u64) {
+        self.state().advance_to(until_ns);
+    }
+
+    /// Whether there was a reason for `rank` to look since this was asked last: something landed, a link broke, or a full queue has
+    /// room again.
+    pub fn take_news(&self, rank: Rank) -> bool {
+        std::mem::take(&mut self.state().nodes[rank.index()].news)
+    }
+
+    /// Writes that `rank` posted so far.
+    pub fn posts(&self, rank: Rank) -> u64 {
+        self.state().nodes[rank.index()].posts
+    }
+
+    /// Bytes that `rank` posted so far.
+    pub fn posted_bytes(&self, rank: Rank) -> u64 {
+        self.state().nodes[rank.index()].posted_bytes
+    }
+
+    /// Breaks the link between two members, both directions, within `within_ns`: of what is on its way a part still lands, and both
+    /// are told some time later.
+    pub fn cut(&self, one: Rank, other: Rank, within_ns: u64) {
+        let mut state = self.state();
+        state.break_link(one, other, within_ns);
+        state.break_link(other, one, within_ns);
+    }
+
+    /// Ends member `rank` at once. Of its writes on their way a part still lands; the others are told within `within_ns` each.
+    pub fn crash(&self, rank: Rank, within_ns: u64) {
+        let mut state = self.state();
+        for other in (0..state.nodes.len()).map(Rank::new).filter(|&other| other != rank) {
+            state.break_link(rank, other, within_ns);
+            let (now, index) = (state.now_ns, state.link(other, rank));
+            state.links[index].cut_at_ns = Some(now);
+        }
+        state.nodes[rank.index()].regions = Vec::new();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    /// Empty before it has opened and after it has gone.
+    regions: Vec<Region>,
+    opened: bool,
+    events: VecDeque<Event>,
+    news: bool,
+    posts: u64,
+    posted_bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    now_ns: u64,
+    /// Things scheduled so far: decides between those due at the same time.
+    count: u64,
+    call_ns_max: u64,
+    random: Random,
+    due: BinaryHeap<Reverse<Due>>,
+    nodes: Vec<Node>,
+    links: Vec<Link>,
+}
+
+impl State {
+    fn link(&self, from: Rank, to: Rank) -> usize {
+        assert!(from != to && from.index().max(to.index()) < self.nodes.len(), "no link from {from} to {to}");
+        from.index() * self.nodes.len() + to.index()
+    }
+
+    fn ends(&self, link: usize) -> (usize, usize) {
+        (link / self.nodes.len(), link % self.nodes.len())
+    }
+
+    fn schedule(&mut self, at_ns: u64, what: What) {
+        let count = self.next_count();
+        self.due.push(Reverse(Due { at_ns, count, what }));
+    }
+
+    fn next_count(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    /// Member `rank` is there, with its memory. Once all are, what was posted before goes on its way.
+    pub(super) fn open(&mut self, rank: Rank, regions: &[Region]) {
+        let node = &mut self.nodes[rank.index()];
+        assert!(!node.opened, "member {rank} opened twice");
+        node.regions = regions.to_vec();
+        node.opened = true;
+        if self.nodes.iter().all(|node| node.opened) {
+            for index in 0..self.nodes.len() {
+                self.flush(Rank::new(index));
+            }
+        }
+    }
+
+    /// Member `rank` closed its endpoint: what it sent still lands, what was sent to it does not, and its peers learn that it has gone.
+    pub(super) fn close(&mut self, rank: Rank) {
+        self.flush(rank);
+        for other in (0..self.nodes.len()).map(Rank::new).filter(|&other| other != rank) {
+            let (out, back) = (self.link(rank, other), self.link(other, rank));
+            let last_ns = self.links[out].last_landing_ns().max(self.now_ns);
+            self.links[out].cut_at_ns.get_or_insert(last_ns + 1);
+            self.links[back].cut_at_ns = Some(self.now_ns);
+            let at_ns = last_ns + 1 + self.links[out].spec.latency_ns;
+            self.schedule(at_ns, What::Report { from: rank, to: other });
+        }
+        self.nodes[rank.index()].regions = Vec::new();
+    }
+
+    fn break_link(&mut self, from: Rank, to: Rank, within_ns: u64) {
+        let index = self.link(from, to);
+        let cut_ns = self.now_ns + self.random.between(0, within_ns / 2);
+        let report_ns = cut_ns + self.random.between(0, within_ns / 2);
+        self.links[index].cut_at_ns.get_or_insert(cut_ns);
+        self.schedule(report_ns, What::Report { from, to });
+    }
+
+    /// A call of an endpoint takes its time.
+    pub(super) fn pass_call_time(&mut self) {
+        if self.call_ns_max > 0 {
+            let until_ns = self.now_ns + self.random.between(0, self.call_ns_max);
+            self.advance_to(until_ns);
+        }
+    }
+
+    pub(super) fn post(&mut self, from: Rank, to: Rank, write: Write) -> Result<(), QueueFull> {
+        let index = self.link(from, to);
+        self.check(from, to, &write);
+        let node = &mut self.nodes[from.index()];
+        let link = &mut self.links[index];
+        if !link.has_room(&mut self.random) {
+            // A queue that is truly full tells when a write lands; one that only claims to be is worth another look at any time.
+            link.refused = true;
+            node.news |= link.posted.len() + link.in_flight < link.spec.queue_max;
+            return Err(QueueFull);
+        }
+        node.posts += 1;
+        node.posted_bytes += bytes_of(&write);
+        link.posted.push_back(write);
+        if self.random.chance(300) {
+            self.launch(index);
+        }
+        Ok(())
+    }
+
+    /// Panics if the write lies outside the regions: a bug of the caller.
+    fn check(&self, from: Rank, to: Rank, write: &Write) {
+        let (mine, theirs) = (&self.nodes[from.index()].regions, &self.nodes[to.index()].regions);
+        let inside = |regions: &[Region], place: Place, len: u64| {
+            let region = regions.get(usize::from(place.region.0)).expect("the write names a region that was opened");
+            region.check(place.offset, len);
+        };
+        match *write {
+            Write::Span { from, to, len } => {
+                assert!(len > 0, "a Span of no bytes");
+                inside(mine, from, len);
+                if !theirs.is_empty() {
+                    inside(theirs, to, len);
+                }
+            }
+            Write::Word { at, .. } => {
+                assert!(at.offset.is_multiple_of(8), "a word at {} is not aligned", at.offset);
+                if !theirs.is_empty() {
+                    inside(theirs, at, 8);
+                }
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self, from: Rank) {
+        for to in (0..self.nodes.len()).filter(|&to| to != from.index()) {
+            let index = self.link(from, Rank::new(to));
+            self.launch(index);
+        }
+    }
+
+    /// Sends everything that was posted to one peer on its way, if all members are there.
+    fn launch(&mut self, index: usize) {
+        if self.links[index].posted.is_empty() || !self.nodes.iter().all(|node| node.opened) {
+            return;
+        }
+        while let Some(write) = self.links[index].posted.pop_front() {
+            let flight = self.links[index].launch(bytes_of(&write), self.now_ns, &mut self.random);
+            match write {
+                Write::Word { at, value } => self.schedule(flight.landing_ns, What::Set { link: index, at, value }),
+                Write::Span { from, to, len } => {
+                    let Some(source) = self.nodes[self.ends(index).0].regions.get(usize::from(from.region.0)).cloned() else {
+                        self.links[index].in_flight -= 1;
+                        continue;
+                    };
+                    let whole = Piece { source, from: from.offset, to, len };
+                    self.launch_pieces(index, whole, flight.earliest_ns, flight.landing_ns);
+                    self.schedule(flight.landing_ns, What::Landed { link: index });
+                }
+            }
+        }
+    }
+
+    /// Cuts a Span at whole words of its target; each piece lands at its own moment and is read at any moment before.
+    fn launch_pieces(&mut self, index: usize, whole: Piece, earliest_ns: u64, landing_ns: u64) {
+        let pieces = self.random.between(1, self.links[index].spec.pieces_max);
+        let mut done = 0;
+        for left in (0..pieces).rev() {
+            let rest = whole.len - done;
+            let end = whole.to.offset + done + if left == 0 { rest } else { self.random.between(1, rest) };
+            let end = if left == 0 { end } else { end.next_multiple_of(8).min(whole.to.offset + whole.len) };
+            let to = Place { offset: whole.to.offset + done, ..whole.to };
+            let piece = Piece { source: whole.source.clone(), from: whole.from + done, to, len: end - to.offset };
+            done += piece.len;
+            let at_ns = self.random.between(earliest_ns, landing_ns);
+            if self.random.chance(500) {
+                self.schedule(at_ns, What::Copy { link: index, piece });
+            } else {
+                // The counter behind this Span may be due at the very same moment: the landing takes its turn now, not when it is read.
+                let (read_ns, landing_count) = (self.random.between(self.now_ns, at_ns), self.next_count());
+                self.schedule(read_ns, What::Read { link: index, piece, landing_ns: at_ns, landing_count });
+            }
+            if done == whole.len {
+                break;
+            }
+        }
+    }
+
+    fn advance_to(&mut self, until_ns: u64) {
+        while let Some(Reverse(next)) = self.due.peek()
+            && next.at_ns <= until_ns
+            && let Some(Reverse(due)) = self.due.pop()
+        {
+            self.now_ns = self.now_ns.max(due.at_ns);
+            self.happen(due.what);
+        }
+        self.now_ns = self.now_ns.max(until_ns);
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Read { link, piece, landing_ns, landing_count } => {
+                let mut bytes = vec![0; piece.len as usize];
+                read_words(&piece.source, piece.from, &mut bytes);
+                let what = What::Store { link, to: piece.to, bytes };
+                self.due.push(Reverse(Due { at_ns: landing_ns, count: landing_count, what }));
+            }
+            What::Store { link, to, bytes } => {
+                if let Some(target) = self.target(link, to) {
+                    write_words(&target, to.offset, &bytes);
+                }
+            }
+            What::Copy { link, piece } => {
+                if let Some(target) = self.target(link, piece.to) {
+                    copy_between(&piece.source, piece.from, &target, piece.to.offset, piece.len, CopyMethod::Plain);
+                }
+            }
+            What::Set { link, at, value } => {
+                if let Some(target) = self.target(link, at) {
+                    // Release: pairs with the acquire of whoever reads the word; all that landed before it is visible then.
+                    target.word(at.offset).store(value, Ordering::Release);
+                }
+                self.landed(link);
+            }
+            What::Landed { link } => self.landed(link),
+            What::Report { from, to } => self.report(from, to),
+        }
+    }
+
+    /// The receiver's region, unless one of the two has gone or the link is cut.
+    fn target(&self, link: usize, to: Place) -> Option<Region> {
+        let (_, receiver) = self.ends(link);
+        if self.links[link].is_cut(self.now_ns) || self.links[link].reported {
+            return None;
+        }
+        self.nodes[receiver].regions.get(usize::from(to.region.0)).cloned()
+    }
+
+    /// A write has landed as a whole: the receiver has something to see, and the sender has room if it was refused before.
+    fn landed(&mut self, link: usize) {
+        let (sender, receiver) = self.ends(link);
+        self.links[link].in_flight -= 1;
+        self.nodes[receiver].news = true;
+        self.nodes[sender].news |= std::mem::take(&mut self.links[link].refused);
+    }
+
+    fn report(&mut self, from: Rank, to: Rank) {
+        let index = self.link(from, to);
+        if !std::mem::replace(&mut self.links[index].reported, true) {
+            let node = &mut self.nodes[to.index()];
+            node.events.push_back(Event::Down(from));
+            node.news = true;
+        }
+    }
+
+    /// Lets time pass until there is news for `rank` or `until_ns` has come.
+    pub(super) fn wait(&mut self, rank: Rank, until_ns: u64) {
+        while !self.nodes[rank.index()].news && self.now_ns < until_ns {
+            let next_ns = self.due.peek().map_or(until_ns, |Reverse(due)| due.at_ns.min(until_ns));
+            self.advance_to(next_ns);
+        }
+    }
+
+    pub(super) fn forget_news(&mut self, rank: Rank) {
+        self.nodes[rank.index()].news = false;
+    }
+
+    pub(super) fn now_ns(&self) -> u64 {
+        self.now_ns
+    }
+
+    pub(super) fn take_event(&mut self, rank: Rank) -> Option<Event> {
+        self.nodes[rank.index()].events.pop_front()
+    }
+}
+
+fn bytes_of(write: &Write) -> u64 {
+    match write {
+        Write::Span { len, .. } => *len,
+        Write::Word { .. } => 8,
+    }
+}
