@@ -12,7 +12,7 @@ use super::key::ClusterKey;
 use super::link::{Link, LinkError};
 use super::message::{ToMember, ToServer, Welcome};
 use super::refusal::Refusal;
-use super::wire::Wire;
+use super::wire::{Wire, after};
 
 /// The longest answer to a hello.
 const WELCOME_BYTES_MAX: usize = 1024;
@@ -115,7 +115,7 @@ impl Call {
 
     /// The handshake, the hello and its answer.
     fn introduce(&self, wire: &mut Wire, hello: &ToServer) -> Result<Welcome, ConnectError> {
-        let deadline = self.started + self.timeout;
+        let deadline = after(self.started, self.timeout);
         let mut said_hello = false;
         loop {
             wire.flush();

@@ -1,18 +1,18 @@
 //! An exchange among threads of one process.
 
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::rank::Rank;
 
 use super::Exchange;
 use super::error::{ExchangeError, GatherFault};
-use super::gather::{Gather, Outcome};
+use super::gather::{Gather, Outcome, WHAT_BYTES_MAX};
 use super::token::random_bytes;
 
 /// One member of an in-process exchange: for tests, and for nodes that are threads.
 ///
 /// Dropping it is leaving: members that wait for it get an error that names it.
-#[derive(Debug)]
 pub struct LocalExchange {
     rank: Rank,
     members: usize,
@@ -46,6 +46,12 @@ impl LocalExchange {
     }
 }
 
+impl fmt::Debug for LocalExchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalExchange").field("rank", &self.rank).field("members", &self.members).finish_non_exhaustive()
+    }
+}
+
 impl Exchange for LocalExchange {
     fn rank(&self) -> Rank {
         self.rank
@@ -60,6 +66,7 @@ impl Exchange for LocalExchange {
     }
 
     fn all_gather(&mut self, what: &str, mine: &[u8]) -> Result<Vec<Vec<u8>>, ExchangeError> {
+        assert!(what.len() <= WHAT_BYTES_MAX, "the name of a gather is short");
         let mut table = self.meeting.lock();
         let outcome = table.gather.give(self.rank, what, mine.to_vec());
         // A member calls again only after it has taken its result, so it cannot give twice.

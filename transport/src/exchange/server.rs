@@ -1,6 +1,7 @@
 //! The rendezvous: where the members of one epoch meet, and whoever started them talks to them.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use super::options::{BindError, ServerOptions};
 use super::refusal::Refusal;
 use super::seats::Seats;
 use super::token::random_bytes;
-use super::wire::Wire;
+use super::wire::{Wire, after};
 
 /// The longest hello.
 pub(super) const HELLO_BYTES_MAX: usize = 256;
@@ -165,8 +166,7 @@ impl RendezvousServer {
         if accepting {
             fds.push(PollFd::new(&self.listener, PollFlags::IN));
         }
-        // Rounded up, or the last part of a millisecond is spent spinning.
-        let timeout = (timeout + Duration::from_micros(999)).try_into().ok();
+        let timeout = timeout.try_into().ok();
         rustix::event::poll(&mut fds, timeout.as_ref())?;
         Ok(fds[..self.connections.len()].iter().map(PollFd::revents).collect())
     }
@@ -277,7 +277,7 @@ impl RendezvousServer {
             members: self.options.members as u16,
             token: self.token,
             frame_bytes_max: self.options.frame_bytes_max as u32,
-            patience_ms: self.options.patience().as_millis() as u64,
+            patience_ms: u64::try_from(self.options.patience().as_millis()).unwrap_or(u64::MAX),
         };
         let connection = &mut self.connections[index];
         connection.phase = Phase::Member(rank);
@@ -445,8 +445,10 @@ impl RendezvousServer {
     }
 }
 
-/// `duration` after `start`, or in a time that nobody lives to see.
-fn after(start: Instant, duration: Duration) -> Instant {
-    const AGE: Duration = Duration::from_secs(1 << 32);
-    start + duration.min(AGE)
+impl fmt::Debug for RendezvousServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut server = f.debug_struct("RendezvousServer");
+        server.field("address", &self.address).field("options", &self.options).field("seats", &self.seats);
+        server.finish_non_exhaustive()
+    }
 }

@@ -1,6 +1,7 @@
 //! A member's connection to its rendezvous.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use super::gather::WHAT_BYTES_MAX;
 use super::key::ClusterKey;
 use super::link::LinkError;
 use super::message::{ToMember, ToServer};
-use super::wire::Wire;
+use super::wire::{Wire, after};
 
 /// Messages nobody has received yet, in frames of the largest size.
 const UNREAD_FRAMES_MAX: usize = 4;
@@ -104,8 +105,9 @@ impl Session {
         }
         self.wire.link.send(header, &[payload]);
         let started = Instant::now();
-        let sent =
-            self.advance_until(started + self.patience, |session| session.wire.ended().is_none() && session.wire.link.unsent().is_empty())?;
+        let sent = self.advance_until(after(started, self.patience), |session| {
+            session.wire.ended().is_none() && session.wire.link.unsent().is_empty()
+        })?;
         if sent { Ok(()) } else { Err(self.silent(started, "sending")) }
     }
 
@@ -191,12 +193,20 @@ impl Exchange for Session {
         assert!(what.len() <= WHAT_BYTES_MAX, "the name of a gather is short");
         self.say(&ToServer::Give { what: what.to_owned() }, mine)?;
         let started = Instant::now();
-        self.advance_until(started + self.patience, |session| session.gathered.is_some())?;
+        self.advance_until(after(started, self.patience), |session| session.gathered.is_some())?;
         match self.gathered.take() {
             Some(Ok(parts)) => Ok(parts),
             Some(Err(fault)) => Err(ExchangeError::Gather { what: what.to_owned(), fault }),
             None => Err(self.silent(started, "gathering")),
         }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut session = f.debug_struct("Session");
+        session.field("address", &self.address).field("rank", &self.rank).field("members", &self.members);
+        session.finish_non_exhaustive()
     }
 }
 

@@ -56,7 +56,7 @@ impl Wire {
     pub(super) fn wait(&self, deadline: Instant) -> io::Result<bool> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = (left + Duration::from_micros(999)).try_into().ok();
+            let timeout = left.try_into().ok();
             match rustix::event::poll(&mut [PollFd::new(self, self.interest())], timeout.as_ref()) {
                 Ok(ready) if ready > 0 => return Ok(true),
                 Ok(_) if Instant::now() >= deadline => return Ok(false),
@@ -127,4 +127,10 @@ impl AsFd for Wire {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
+}
+
+/// `duration` after `start`, or in a time that nobody lives to see.
+pub(super) fn after(start: Instant, duration: Duration) -> Instant {
+    const AGE: Duration = Duration::from_secs(1 << 32);
+    start + duration.min(AGE)
 }
