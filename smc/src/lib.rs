@@ -1,2 +1,62 @@
-//! Placeholder.
+//! Small-message multicast (SMC): a byte ring in the sender's row, written to every receiver.
+//!
+//! ```text
+//!   reserve -> fill in place -> commit          received: take every record up to the head in one turn
+//!   [hdr|payload][hdr|payload][nulls x 5][hdr|payload]......free......
+//!                ^ reclaimed: delivered by all        ^ tail
+//!   ship, once a turn and peer: one Span (two where the ring wraps), then the head by Word
+//! ```
+//!
+//! A message is a record: an 8-byte header (kind, and length or run length) and the payload, padded to 8. Records never wrap, so that a payload is one slice; a
+//! padding record fills the end of a lap. Kinds: data, a run of nulls (one record, many indices), and the descriptor of a large message whose payload comes by
+//! RDMC: so one index stream a sender covers small and large messages.
+//!
+//! What it does not do: order the messages of several senders, or wait. Full is an answer ([`WindowFull`]).
+//!
+//! Source: Spindle (SOSP 2021) for opportunistic batching and null runs; Derecho (TOCS 2019), section 5, for SMC itself.
+
 #![forbid(unsafe_code)]
+
+mod inbound;
+mod outbound;
+mod record;
+
+pub use inbound::{Arrived, Inbound, Malformed, Taken};
+pub use outbound::{Outbound, OutboundStats, WindowFull};
+pub use record::{DESCRIPTOR_BYTES_MAX, Kind, record_bytes};
+
+use squall_sst::{Column, LayoutBuilder, RingColumn};
+
+/// Limits of one sender's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the ring: a power of two.
+    pub ring_bytes: u64,
+    /// Messages that may be undelivered somewhere, nulls not counted.
+    pub window_messages: u64,
+}
+
+impl Limits {
+    /// The largest payload a record can have: two of them always fit the ring, so that a message never waits for itself.
+    pub fn payload_max(&self) -> u64 {
+        self.ring_bytes / 2 - record::HEADER_BYTES
+    }
+}
+
+/// The columns of SMC.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// `head`: position in bytes up to which the row owner's ring is written at the reader. Written by the row's owner by value behind the Spans it
+    /// publishes; read by every member. Never goes back; never more than the ring's size ahead of what all have delivered.
+    pub head: Column,
+    /// `ring`: the records of each sender. Written by that sender between head and what all have delivered; read by every member between what it has
+    /// delivered and head.
+    pub ring: RingColumn,
+}
+
+impl Columns {
+    /// Adds them to a table.
+    pub fn compose(layout: &mut LayoutBuilder, senders: usize, limits: &Limits) -> Columns {
+        Columns { head: layout.word("smc.head"), ring: layout.rings("smc.ring", senders, limits.ring_bytes) }
+    }
+}

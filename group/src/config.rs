@@ -1,0 +1,228 @@
+//! What every member of a group agrees on beforehand.
+
+use std::fmt;
+use std::str::FromStr;
+
+use squall_rdmc::schedule::ScheduleKind;
+use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, block_bytes_for};
+use squall_smc::record_bytes;
+use squall_sst::{Layout, LayoutBuilder};
+use squall_transport::region::{Pool, SizeClass};
+use squall_transport::{Rank, RegionOptions};
+
+/// When messages are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// In one total order, once every member has received them (atomic multicast).
+    Ordered,
+    /// When received, in their sender's order.
+    Unordered,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Mode::Ordered => "ordered",
+            Mode::Unordered => "unordered",
+        })
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mode, String> {
+        match text {
+            "ordered" => Ok(Mode::Ordered),
+            "unordered" => Ok(Mode::Unordered),
+            other => Err(format!("`{other}` is no ordering; use `ordered` or `unordered`")),
+        }
+    }
+}
+
+/// What every member of a group agrees on beforehand. [`Config::new`] gives defaults for small messages; raise
+/// [`large_max`](Config::large_max) to send large ones.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who sends, ascending by rank.
+    pub senders: Vec<Rank>,
+    /// When messages are delivered.
+    pub mode: Mode,
+    /// Bytes of each sender's ring: a power of two.
+    pub ring_bytes: u64,
+    /// Largest message in bytes that goes by SMC; larger ones go by RDMC.
+    pub small_max: u64,
+    /// Messages that a sender may have undelivered somewhere.
+    pub window_messages: u64,
+    /// Largest message in bytes. With no more than `small_max` there is no RDMC and no pool.
+    pub large_max: u64,
+    /// Large messages of a sender that may be under way at once.
+    pub transfers_max: usize,
+    /// Block size in bytes of large messages; by rule ([`block_bytes_for`]) if not given.
+    pub block_bytes: Option<u32>,
+    /// Who relays what to whom.
+    pub schedule: ScheduleKind,
+    /// Bytes of blocks that are posted in one turn of the loop: more keeps links busier, less answers small messages sooner.
+    pub post_bytes_max: u64,
+    /// How memory is to be had.
+    pub region: RegionOptions,
+}
+
+/// A configuration that cannot work, with what to change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// No sender, a sender twice or out of order, or one that is no member.
+    #[error("senders must be some of the {members} members, each once, ascending by rank; they are {senders:?}")]
+    Senders {
+        /// What was asked for.
+        senders: Vec<u16>,
+        /// Members of the group.
+        members: usize,
+    },
+    /// The ring is not a power of two or too small for two messages.
+    #[error("a ring of {ring_bytes} bytes cannot hold two messages of {small_max} bytes; use a power of two of at least {least}")]
+    Ring {
+        /// What was asked for.
+        ring_bytes: u64,
+        /// The largest small message.
+        small_max: u64,
+        /// What would do.
+        least: u64,
+    },
+    /// A window of no messages.
+    #[error("a sender's window must hold at least one message")]
+    Window,
+    /// Blocks that are too small for the largest message, or of length 0.
+    #[error(
+        "blocks of {block_bytes} bytes: a message of {large_max} bytes may have at most {blocks_max} blocks; use blocks of at least {least} bytes"
+    )]
+    Blocks {
+        /// What was asked for.
+        block_bytes: u32,
+        /// The largest message.
+        large_max: u64,
+        /// The limit.
+        blocks_max: u32,
+        /// What would do.
+        least: u64,
+    },
+}
+
+/// The columns of everything, in one table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Columns {
+    pub(crate) order: squall_orderer::Columns,
+    pub(crate) smc: squall_smc::Columns,
+    pub(crate) rdmc: squall_rdmc::Columns,
+    /// `mark`: what the application of the row's owner raised; read by all. Never goes back.
+    pub(crate) mark: squall_sst::Column,
+    /// `closing`: 1 once the row's owner wants to leave; read by all.
+    pub(crate) closing: squall_sst::Column,
+    /// `lost`: one more than the rank whose loss ended the group at the row's owner, 0 while it goes on; read when the owner itself goes.
+    pub(crate) lost: squall_sst::Column,
+}
+
+impl Config {
+    /// Defaults: ordered, 1 MiB rings, messages up to 16 KiB.
+    pub fn new(senders: Vec<Rank>) -> Config {
+        Config {
+            senders,
+            mode: Mode::Ordered,
+            ring_bytes: 1 << 20,
+            small_max: 16 << 10,
+            window_messages: 1 << 20,
+            large_max: 0,
+            transfers_max: 4,
+            block_bytes: None,
+            schedule: ScheduleKind::Pipeline,
+            post_bytes_max: 1 << 20,
+            region: RegionOptions::data_path(),
+        }
+    }
+
+    /// Whether it can work for `members` members.
+    pub fn check(&self, members: usize) -> Result<(), ConfigError> {
+        let ascending = self.senders.windows(2).all(|pair| pair[0] < pair[1]);
+        if self.senders.is_empty() || !ascending || self.senders.iter().any(|sender| sender.index() >= members) {
+            return Err(ConfigError::Senders { senders: self.senders.iter().map(|sender| sender.0).collect(), members });
+        }
+        let payload = self.small_max.max(squall_rdmc::Descriptor::BYTES as u64);
+        let least = (2 * record_bytes(payload)).max(64).next_power_of_two();
+        if !self.ring_bytes.is_power_of_two() || self.ring_bytes < least {
+            return Err(ConfigError::Ring { ring_bytes: self.ring_bytes, small_max: self.small_max, least });
+        }
+        if self.window_messages == 0 || (self.has_large() && self.transfers_max == 0) {
+            return Err(ConfigError::Window);
+        }
+        if let Some(block_bytes) = self.block_bytes {
+            let least = self.large_max.div_ceil(u64::from(BLOCKS_LIMIT)).max(1);
+            if u64::from(block_bytes) < least {
+                return Err(ConfigError::Blocks { block_bytes, large_max: self.large_max, blocks_max: BLOCKS_LIMIT, least });
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of registered memory that each of `members` members needs: the table with its rings, and the pool.
+    pub fn memory_bytes(&self, members: usize) -> u64 {
+        self.layout(members).0.bytes() + Pool::bytes_for(&self.pool_classes())
+    }
+
+    pub(crate) fn has_large(&self) -> bool {
+        self.large_max > self.small_max
+    }
+
+    /// Block size for a message of `bytes` bytes.
+    pub fn block_bytes_of(&self, bytes: u64, members: usize) -> u32 {
+        self.block_bytes.unwrap_or_else(|| block_bytes_for(bytes, members))
+    }
+
+    pub(crate) fn pool_classes(&self) -> Vec<SizeClass> {
+        if !self.has_large() {
+            return Vec::new();
+        }
+        vec![SizeClass { block_bytes: self.large_max, blocks: (self.senders.len() * self.transfers_max) as u32 }]
+    }
+
+    pub(crate) fn smc_limits(&self) -> squall_smc::Limits {
+        squall_smc::Limits { ring_bytes: self.ring_bytes, window_messages: self.window_messages }
+    }
+
+    pub(crate) fn rdmc_limits(&self) -> squall_rdmc::Limits {
+        let smallest = self.block_bytes.unwrap_or(BLOCK_BYTES_MIN);
+        squall_rdmc::Limits {
+            transfers_max: if self.has_large() { self.transfers_max as u32 } else { 1 },
+            blocks_max: (self.large_max.div_ceil(u64::from(smallest)).clamp(1, u64::from(BLOCKS_LIMIT))) as u32,
+            message_bytes_max: self.large_max,
+            ..squall_rdmc::Limits::DEFAULT
+        }
+    }
+
+    pub(crate) fn layout(&self, members: usize) -> (Layout, Columns) {
+        let senders = self.senders.len();
+        LayoutBuilder::compose(members, |layout| Columns {
+            smc: squall_smc::Columns::compose(layout, senders, &self.smc_limits()),
+            order: squall_orderer::Columns::compose(layout, senders),
+            mark: layout.word("group.mark"),
+            closing: layout.word("group.closing"),
+            lost: layout.word("group.lost"),
+            rdmc: squall_rdmc::Columns::compose(layout, senders, &self.rdmc_limits()),
+        })
+    }
+
+    /// What members compare before they write into each other's memory.
+    pub(crate) fn description(&self, layout: &Layout) -> String {
+        let senders: Vec<u16> = self.senders.iter().map(|sender| sender.0).collect();
+        format!(
+            "{} senders {senders:?} small {} large {} x {} blocks {:?} window {} schedule {} table {}",
+            self.mode,
+            self.small_max,
+            self.large_max,
+            self.transfers_max,
+            self.block_bytes,
+            self.window_messages,
+            self.schedule,
+            layout.description()
+        )
+    }
+}

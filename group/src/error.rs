@@ -1,0 +1,80 @@
+//! What can go wrong, with what to do about it.
+
+use squall_rdmc::DescriptorError;
+use squall_smc::Malformed;
+use squall_transport::exchange::ExchangeError;
+use squall_transport::region::RegionError;
+use squall_transport::{OpenError, Rank};
+
+use crate::config::ConfigError;
+
+/// Why a group could not be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The configuration cannot work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The members do not agree, or one of them is gone.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+    /// Memory could not be had.
+    #[error(transparent)]
+    Region(#[from] RegionError),
+    /// The fabric could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// Why a message was not taken. All but the last three pass by themselves: turn the loop and try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The window is full.
+    #[error("the window is full; turn the loop until more is delivered")]
+    WindowFull,
+    /// All buffers for large messages are in use.
+    #[error("all buffers for large messages are in use; turn the loop until more is delivered")]
+    PoolExhausted,
+    /// The message is longer than the group agreed.
+    #[error("a message of {bytes} bytes is longer than the group's {max}; raise `large_max` at every member")]
+    TooLarge {
+        /// Its length.
+        bytes: u64,
+        /// The longest.
+        max: u64,
+    },
+    /// This member is not among the senders.
+    #[error("this member does not send; name it in `senders` at every member")]
+    NotASender,
+    /// The group is over.
+    #[error("the group is over")]
+    Ended,
+}
+
+impl SendError {
+    /// Whether the same message may be taken later.
+    pub fn is_full(&self) -> bool {
+        matches!(self, SendError::WindowFull | SendError::PoolExhausted)
+    }
+}
+
+/// Why the group is over. Membership is fixed: the loss of a member ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// The link to a member broke: its process ended or its host is gone.
+    #[error("member {0} is gone (its process ended or the link to it broke); start the group again without it")]
+    MemberDown(Rank),
+    /// A member's memory holds what no member writes.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A member announced a message that breaks the group's limits.
+    #[error("member {sender} announced a message that breaks the agreement: {error}")]
+    Refused {
+        /// Who.
+        sender: Rank,
+        /// What is wrong with it.
+        error: DescriptorError,
+    },
+    /// This member left.
+    #[error("this member has left the group")]
+    Closed,
+}

@@ -1,0 +1,70 @@
+//! The orderer a group was configured with: chosen once, called without indirection.
+
+use squall_orderer::{Orderer, RoundRobin, Run, Unordered};
+use squall_sst::Table;
+use squall_transport::Outbox;
+
+/// The orderer of a group.
+#[derive(Debug)]
+pub(crate) enum Order {
+    RoundRobin(RoundRobin),
+    Unordered(Unordered),
+}
+
+impl Order {
+    #[inline]
+    pub(crate) fn received(&mut self, sender: usize, frontier: u64, data_until: u64) {
+        match self {
+            Order::RoundRobin(order) => order.received(sender, frontier, data_until),
+            Order::Unordered(order) => order.received(sender, frontier, data_until),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn owed(&self) -> u64 {
+        match self {
+            Order::RoundRobin(order) => order.owed(),
+            Order::Unordered(order) => order.owed(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox) {
+        match self {
+            Order::RoundRobin(order) => order.acknowledge(table, outbox),
+            Order::Unordered(order) => order.acknowledge(table, outbox),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn refresh(&mut self, table: &Table) {
+        match self {
+            Order::RoundRobin(order) => order.refresh(table),
+            Order::Unordered(order) => order.refresh(table),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn next(&mut self, max: u64) -> Option<Run> {
+        match self {
+            Order::RoundRobin(order) => order.next(max),
+            Order::Unordered(order) => order.next(max),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn delivered(&mut self, table: &Table, outbox: &mut Outbox) {
+        match self {
+            Order::RoundRobin(order) => order.delivered(table, outbox),
+            Order::Unordered(order) => order.delivered(table, outbox),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn delivered_everywhere(&self, table: &Table) -> u64 {
+        match self {
+            Order::RoundRobin(order) => order.delivered_everywhere(table),
+            Order::Unordered(order) => order.delivered_everywhere(table),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How an idle member waits: spin a little, then sleep.
+
+use std::time::{Duration, Instant};
+
+/// How long to spin when every member has a core of its own: about as long as waking a sleeper takes, so that waiting never costs more than twice
+/// the best choice.
+const SPIN_ALONE: Duration = Duration::from_micros(50);
+/// How long to spin when members share cores: time taken from those who have work.
+const SPIN_SHARED: Duration = Duration::from_micros(2);
+/// Turns between two looks at the clock.
+const CLOCK_EVERY: u32 = 32;
+/// The longest sleep: nothing waits for it, it only bounds how late a caller that watches something else looks again.
+const PARK_MAX: Duration = Duration::from_millis(100);
+
+/// How an idle member waits.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    spin: Duration,
+    park: bool,
+    idle_turns: u32,
+    idle_since: Option<Instant>,
+}
+
+impl Pace {
+    /// Spins for `spin`, then sleeps until something lands; without `park` it spins for ever.
+    pub fn new(spin: Duration, park: bool) -> Pace {
+        Pace { spin, park, idle_turns: 0, idle_since: None }
+    }
+
+    /// Never sleeps: for cores that nobody else needs.
+    pub fn spinning() -> Pace {
+        Pace::new(Duration::MAX, false)
+    }
+
+    /// What suits `members` members on this host.
+    pub fn for_members(members: usize) -> Pace {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Pace::new(if members <= cores { SPIN_ALONE } else { SPIN_SHARED }, true)
+    }
+
+    pub(crate) fn busy(&mut self) {
+        self.idle_turns = 0;
+        self.idle_since = None;
+    }
+
+    /// Whether to spin on rather than sleep.
+    #[inline]
+    pub(crate) fn spins(&mut self) -> bool {
+        self.idle_turns += 1;
+        if !self.park || !self.idle_turns.is_multiple_of(CLOCK_EVERY) {
+            return true;
+        }
+        let now = Instant::now();
+        now.duration_since(*self.idle_since.get_or_insert(now)) < self.spin
+    }
+
+    /// How long to sleep at the most, given what the caller waits for besides.
+    pub(crate) fn sleep_max(until: Option<Instant>) -> Duration {
+        until.map_or(PARK_MAX, |until| until.saturating_duration_since(Instant::now()).min(PARK_MAX))
+    }
+}

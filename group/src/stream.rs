@@ -1,0 +1,87 @@
+//! One sender's messages as this member has them: small ones in the ring, large ones in buffers.
+
+use std::collections::VecDeque;
+
+use squall_rdmc::{AnnounceError, Descriptor, Rdmc};
+use squall_smc::{Arrived, Inbound};
+use squall_sst::Table;
+use squall_transport::Outbox;
+use squall_transport::region::Pool;
+
+use crate::error::Ended;
+
+/// One sender's messages as this member has them.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) inbound: Inbound,
+    /// Place among the senders.
+    sender: usize,
+    /// Large messages announced and not known to be complete: (index, transfer).
+    pending: VecDeque<(u64, u64)>,
+    /// Index behind the last message that is no null.
+    data_until: u64,
+}
+
+impl Stream {
+    pub(crate) fn new(inbound: Inbound, sender: usize, transfers_max: usize) -> Stream {
+        Stream { inbound, sender, pending: VecDeque::with_capacity(transfers_max + 1), data_until: 0 }
+    }
+
+    /// Takes in what another member sent. Indices that came.
+    #[inline]
+    pub(crate) fn receive(&mut self, table: &Table, rdmc: &mut Rdmc, pool: &mut Pool, outbox: &mut Outbox) -> Result<u64, Ended> {
+        if !self.inbound.publish(table, None)? {
+            return Ok(0);
+        }
+        let (sender, rank, pending) = (self.sender, self.inbound.sender(), &mut self.pending);
+        let mut refused = None;
+        let arrived = self.inbound.look(|index, descriptor| {
+            let announced = Descriptor::decode(descriptor).map_err(AnnounceError::from).and_then(|descriptor| {
+                rdmc.announce(sender, descriptor, pool, outbox)?;
+                pending.push_back((index, descriptor.transfer));
+                Ok(())
+            });
+            if let Err(AnnounceError::Refused(error)) = announced {
+                refused = Some(Ended::Refused { sender: rank, error });
+            }
+            announced.is_ok()
+        })?;
+        self.note(arrived);
+        refused.map_or(Ok(arrived.indices), Err)
+    }
+
+    /// Takes in what this member itself sent, up to `tail`.
+    #[inline]
+    pub(crate) fn receive_own(&mut self, table: &Table, tail: u64) -> Result<u64, Ended> {
+        if !self.inbound.publish(table, Some(tail))? {
+            return Ok(0);
+        }
+        // My own large messages are complete from the start.
+        let arrived = self.inbound.look(|_, _| true)?;
+        self.note(arrived);
+        Ok(arrived.indices)
+    }
+
+    #[inline]
+    fn note(&mut self, arrived: Arrived) {
+        self.data_until = self.data_until.max(arrived.data_until);
+    }
+
+    /// Index behind the last message that is no null, of those that came.
+    #[inline]
+    pub(crate) fn data_until(&self) -> u64 {
+        self.data_until
+    }
+
+    /// Index up to which everything is here, payloads of large messages included.
+    #[inline]
+    pub(crate) fn frontier(&mut self, rdmc: &Rdmc) -> u64 {
+        while let Some(&(index, transfer)) = self.pending.front() {
+            if transfer >= rdmc.received(self.sender) {
+                return index;
+            }
+            self.pending.pop_front();
+        }
+        self.inbound.seen()
+    }
+}

@@ -1,0 +1,213 @@
+//! The round-robin total order with null filling.
+
+use squall_sst::{Counter, Table};
+use squall_transport::Outbox;
+
+use crate::{Columns, Orderer, Run};
+
+/// One total order over the messages of `senders` senders, by turns.
+#[derive(Debug)]
+pub struct RoundRobin {
+    columns: Columns,
+    senders: u64,
+    /// My place among the senders.
+    mine: Option<u64>,
+    /// Received frontier a sender.
+    received: Vec<u64>,
+    owed: u64,
+    received_seq: Counter,
+    delivered_seq: Counter,
+    /// The next turn: Seq, and the same as (index, sender).
+    next_seq: u64,
+    next_index: u64,
+    next_sender: u64,
+    stable: u64,
+}
+
+impl RoundRobin {
+    /// The order of `senders` senders in a group of `members`; `mine` is my place among the senders.
+    ///
+    /// # Panics
+    /// If there is no sender, or `mine` is not below `senders`.
+    pub fn new(columns: Columns, members: usize, senders: usize, mine: Option<usize>) -> RoundRobin {
+        assert!(senders > 0 && mine.is_none_or(|mine| mine < senders), "an order has at least one sender");
+        RoundRobin {
+            columns,
+            senders: senders as u64,
+            mine: mine.map(|mine| mine as u64),
+            received: vec![0; senders],
+            owed: 0,
+            received_seq: Counter::new(columns.received_seq, members),
+            delivered_seq: Counter::new(columns.delivered_seq, members),
+            next_seq: 0,
+            next_index: 0,
+            next_sender: 0,
+            stable: 0,
+        }
+    }
+
+    /// First Seq that I have not received.
+    pub fn received_seq(&self) -> u64 {
+        self.received_seq.value()
+    }
+
+    /// First Seq that I have not delivered.
+    pub fn delivered_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The first missing Seq: sender s lacks index received[s], whose Seq is received[s] * senders + s.
+    #[inline]
+    fn frontier(&self) -> u64 {
+        (0u64..).zip(&self.received).map(|(sender, index)| index * self.senders + sender).min().unwrap_or(0)
+    }
+}
+
+impl Orderer for RoundRobin {
+    #[inline]
+    fn received(&mut self, sender: usize, frontier: u64, data_until: u64) {
+        debug_assert!(frontier >= self.received[sender]);
+        self.received[sender] = frontier;
+        // Message i = data_until - 1 of sender s waits for index i of senders before s and index i - 1 of those after it.
+        if let Some(mine) = self.mine
+            && mine != sender as u64
+        {
+            let needed = if mine < sender as u64 { data_until } else { data_until.saturating_sub(1) };
+            self.owed = self.owed.max(needed);
+        }
+    }
+
+    #[inline]
+    fn owed(&self) -> u64 {
+        self.owed
+    }
+
+    #[inline]
+    fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox) {
+        self.received_seq.raise(table, self.frontier());
+        self.received_seq.push(table, outbox);
+    }
+
+    #[inline]
+    fn refresh(&mut self, table: &Table) {
+        // A member's word may be older than what it told before only if it breaks the rules; what was stable stays so.
+        self.stable = table.min(self.columns.received_seq).max(self.stable);
+    }
+
+    #[inline]
+    fn next(&mut self, max: u64) -> Option<Run> {
+        if self.next_seq == self.stable || max == 0 {
+            return None;
+        }
+        let run = Run { seq: self.next_seq, sender: self.next_sender as usize, index: self.next_index, count: 1 };
+        if self.senders == 1 {
+            let count = (self.stable - self.next_seq).min(max);
+            self.next_seq += count;
+            self.next_index += count;
+            return Some(Run { count, ..run });
+        }
+        self.next_seq += 1;
+        self.next_sender += 1;
+        if self.next_sender == self.senders {
+            self.next_sender = 0;
+            self.next_index += 1;
+        }
+        Some(run)
+    }
+
+    #[inline]
+    fn delivered(&mut self, table: &Table, outbox: &mut Outbox) {
+        self.delivered_seq.raise(table, self.next_seq);
+        self.delivered_seq.push(table, outbox);
+    }
+
+    #[inline]
+    fn delivered_everywhere(&self, table: &Table) -> u64 {
+        let Some(mine) = self.mine else { return 0 };
+        // Of the Seqs below d, mine are those with index * senders + mine < d. With 3 senders, d = 8, mine = 1: Seqs 1, 4, 7, so 3.
+        (table.min(self.columns.delivered_seq) + self.senders - 1 - mine) / self.senders
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use squall_sst::LayoutBuilder;
+    use squall_transport::{Rank, Region, RegionOptions};
+
+    fn world(members: usize, senders: usize) -> (Vec<Table>, Columns) {
+        let (layout, columns) = LayoutBuilder::compose(members, |builder| Columns::compose(builder, senders));
+        let region = Region::allocate(layout.bytes() as usize, &RegionOptions::default()).unwrap();
+        // One region for all: every push has landed at once.
+        ((0..members).map(|me| Table::new(region.clone(), &layout, Rank::new(me))).collect(), columns)
+    }
+
+    #[test]
+    fn the_own_frontier_counts_the_turns_below_what_all_delivered() {
+        let (tables, columns) = world(2, 3);
+        let order = RoundRobin::new(columns, 2, 3, Some(1));
+        for table in &tables {
+            table.set(columns.delivered_seq, 8);
+        }
+        assert_eq!(order.delivered_everywhere(&tables[0]), 3);
+        for (mine, delivered, expected) in [(0, 0, 0), (0, 1, 1), (1, 1, 0), (1, 2, 1), (2, 2, 0), (2, 3, 1), (0, 3, 1), (0, 4, 2)] {
+            for table in &tables {
+                table.set(columns.delivered_seq, delivered);
+            }
+            let order = RoundRobin::new(columns, 2, 3, Some(mine));
+            assert_eq!(order.delivered_everywhere(&tables[0]), expected, "sender {mine}, {delivered} delivered");
+        }
+    }
+
+    #[test]
+    fn nulls_fill_exactly_the_turns_before_a_message() {
+        let (_, columns) = world(3, 3);
+        // Sender 1 sent data at index 4: sender 0 must have sent 0..=4, sender 2 only 0..4.
+        for (mine, owed) in [(0, 5), (2, 4)] {
+            let mut order = RoundRobin::new(columns, 3, 3, Some(mine));
+            order.received(1, 5, 5);
+            assert_eq!(order.owed(), owed);
+            order.received(1, 9, 5);
+            assert_eq!(order.owed(), owed, "nulls are not answered");
+        }
+        let mut order = RoundRobin::new(columns, 3, 3, None);
+        order.received(1, 5, 5);
+        assert_eq!(order.owed(), 0, "who does not send owes nothing");
+    }
+
+    proptest! {
+        #[test]
+        fn every_member_delivers_the_same_turns_and_never_before_all_received(
+            senders in 1usize..5, steps in proptest::collection::vec((0usize..3, 0usize..5, 1u64..4), 1..200)
+        ) {
+            let members = 3;
+            let (tables, columns) = world(members, senders);
+            let mut orders: Vec<RoundRobin> = (0..members).map(|_| RoundRobin::new(columns, members, senders, None)).collect();
+            let mut received = vec![vec![0u64; senders]; members];
+            let mut delivered: Vec<Vec<(u64, usize, u64)>> = vec![Vec::new(); members];
+            for (member, sender, more) in steps {
+                let sender = sender % senders;
+                received[member][sender] += more;
+                let mut outbox = Outbox::new(members);
+                orders[member].received(sender, received[member][sender], 0);
+                orders[member].acknowledge(&tables[member], &mut outbox);
+                for member in 0..members {
+                    orders[member].refresh(&tables[member]);
+                    while let Some(run) = orders[member].next(2) {
+                        for i in 0..run.count {
+                            let (seq, index) = (run.seq + i, run.index + i);
+                            prop_assert_eq!(seq, index * senders as u64 + run.sender as u64);
+                            prop_assert!(received.iter().all(|received| received[run.sender] > index), "stability before delivery");
+                            delivered[member].push((seq, run.sender, index));
+                        }
+                    }
+                }
+            }
+            for member in &delivered {
+                prop_assert!(member.iter().zip(0..).all(|(turn, seq)| turn.0 == seq), "contiguous");
+                prop_assert_eq!(member, &delivered[0]);
+            }
+        }
+    }
+}

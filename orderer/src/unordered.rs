@@ -1,0 +1,133 @@
+//! Delivery on receipt: the raw curve of SMC and RDMC.
+
+use squall_sst::Table;
+use squall_transport::{Outbox, Place, Rank, TABLE, Write};
+
+use crate::{Columns, Orderer, Run};
+
+/// Each sender's messages in its own order, as they are received. No nulls, no waiting for others; acknowledgements go to the sender alone.
+#[derive(Debug)]
+pub struct Unordered {
+    columns: Columns,
+    /// The senders, by their place.
+    ranks: Vec<Rank>,
+    mine: Option<usize>,
+    received: Vec<u64>,
+    handed: Vec<u64>,
+    acknowledged: Vec<u64>,
+    behind: bool,
+    deliveries: u64,
+    turn: usize,
+}
+
+impl Unordered {
+    /// No order among `senders`; `mine` is my place among them.
+    pub fn new(columns: Columns, senders: &[Rank], mine: Option<usize>) -> Unordered {
+        let zeros = vec![0; senders.len()];
+        Unordered {
+            columns,
+            ranks: senders.to_vec(),
+            mine,
+            received: zeros.clone(),
+            handed: zeros.clone(),
+            acknowledged: zeros,
+            behind: false,
+            deliveries: 0,
+            turn: 0,
+        }
+    }
+
+    /// Messages that I have delivered.
+    pub fn deliveries(&self) -> u64 {
+        self.deliveries
+    }
+}
+
+impl Orderer for Unordered {
+    #[inline]
+    fn received(&mut self, sender: usize, frontier: u64, _data_until: u64) {
+        self.received[sender] = frontier;
+    }
+
+    #[inline]
+    fn owed(&self) -> u64 {
+        0
+    }
+
+    #[inline]
+    fn acknowledge(&mut self, _table: &Table, _outbox: &mut Outbox) {}
+
+    #[inline]
+    fn refresh(&mut self, _table: &Table) {}
+
+    #[inline]
+    fn next(&mut self, max: u64) -> Option<Run> {
+        for _ in 0..self.received.len() {
+            let sender = self.turn;
+            self.turn = if sender + 1 == self.received.len() { 0 } else { sender + 1 };
+            let count = (self.received[sender] - self.handed[sender]).min(max);
+            if count > 0 {
+                let run = Run { seq: self.deliveries, sender, index: self.handed[sender], count };
+                self.handed[sender] += count;
+                self.deliveries += count;
+                self.behind = true;
+                return Some(run);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn delivered(&mut self, table: &Table, outbox: &mut Outbox) {
+        if !self.behind {
+            return;
+        }
+        self.behind = false;
+        for (sender, &to) in self.ranks.iter().enumerate() {
+            let value = self.handed[sender];
+            if value == self.acknowledged[sender] {
+                continue;
+            }
+            let column = self.columns.acknowledged.get(sender);
+            if to == table.me() {
+                table.set(column, value);
+                self.acknowledged[sender] = value;
+            } else if outbox.push(to, Write::Word { at: Place::new(TABLE, column.at(table.me())), value }).is_ok() {
+                self.acknowledged[sender] = value;
+            } else {
+                self.behind = true;
+            }
+        }
+    }
+
+    #[inline]
+    fn delivered_everywhere(&self, table: &Table) -> u64 {
+        self.mine.map_or(0, |mine| table.min(self.columns.acknowledged.get(mine)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use squall_sst::LayoutBuilder;
+    use squall_transport::{Region, RegionOptions};
+
+    #[test]
+    fn what_is_received_is_delivered_at_once_and_acknowledged_to_its_sender_alone() {
+        let senders = [Rank::new(0), Rank::new(2)];
+        let (layout, columns) = LayoutBuilder::compose(3, |builder| Columns::compose(builder, 2));
+        let region = Region::allocate(layout.bytes() as usize, &RegionOptions::default()).unwrap();
+        let table = Table::new(region, &layout, Rank::new(2));
+        let (mut order, mut outbox) = (Unordered::new(columns, &senders, Some(1)), Outbox::new(3));
+        order.received(0, 3, 3);
+        order.received(1, 2, 2);
+        assert_eq!(order.next(9), Some(Run { seq: 0, sender: 0, index: 0, count: 3 }));
+        assert_eq!(order.next(9), Some(Run { seq: 3, sender: 1, index: 0, count: 2 }));
+        assert_eq!(order.next(9), None);
+        order.delivered(&table, &mut outbox);
+        let at = Place::new(TABLE, columns.acknowledged.get(0).at(Rank::new(2)));
+        assert_eq!(outbox.pop(Rank::new(0)), Some(Write::Word { at, value: 3 }));
+        assert_eq!((outbox.pop(Rank::new(0)), outbox.pop(Rank::new(1))), (None, None));
+        assert_eq!(order.delivered_everywhere(&table), 0, "the others have not acknowledged");
+    }
+}

@@ -1,0 +1,161 @@
+//! The receiving side: one sender's ring as this member has it.
+
+use squall_sst::Table;
+use squall_transport::Rank;
+use squall_transport::region::{Ring, RingReader};
+
+use crate::Columns;
+use crate::record::{HEADER_BYTES, Kind, parse, step};
+
+/// The ring holds what no sender writes: the sender or the memory under it is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the ring of member {sender} is malformed at position {position}: that member runs another version, or its memory is broken")]
+pub struct Malformed {
+    /// Whose ring.
+    pub sender: Rank,
+    /// Where, in bytes.
+    pub position: u64,
+}
+
+/// What a delivery takes from the ring.
+#[derive(Debug)]
+pub enum Taken<'a> {
+    /// A null.
+    Null,
+    /// A message with its payload.
+    Data(&'a [u8]),
+    /// A large message with its descriptor.
+    Large(&'a [u8]),
+}
+
+/// One sender's ring as this member has it: what came (`seen`), and what was handed to the application (`taken`).
+#[derive(Debug)]
+pub struct Inbound {
+    reader: RingReader,
+    columns: Columns,
+    sender: Rank,
+    seen: Cursor,
+    taken: Cursor,
+    /// Nulls left in the run at `taken`.
+    run_left: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    position: u64,
+    index: u64,
+}
+
+/// What one turn found in a ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrived {
+    /// Indices that came, nulls counted.
+    pub indices: u64,
+    /// Index after the last message that is no null, of all that ever came; 0 if none.
+    pub data_until: u64,
+}
+
+impl Inbound {
+    /// The ring of `sender`, in my copy of the table.
+    pub fn new(ring: Ring, columns: Columns, sender: Rank) -> Inbound {
+        Inbound { reader: RingReader::new(ring), columns, sender, seen: Cursor::default(), taken: Cursor::default(), run_left: 0 }
+    }
+
+    /// Whose ring it is.
+    pub fn sender(&self) -> Rank {
+        self.sender
+    }
+
+    /// Indices that have come, exclusive.
+    #[inline]
+    pub fn seen(&self) -> u64 {
+        self.seen.index
+    }
+
+    /// Indices handed out, exclusive.
+    #[inline]
+    pub fn taken(&self) -> u64 {
+        self.taken.index
+    }
+
+    /// Takes in the head: the peer's word, or my own tail if it is my ring. Whether there is anything to look at.
+    #[inline]
+    pub fn publish(&mut self, table: &Table, own_tail: Option<u64>) -> Result<bool, Malformed> {
+        let head = own_tail.unwrap_or_else(|| table.get(self.columns.head, self.sender));
+        if head == self.reader.published() {
+            return Ok(self.seen.position != head);
+        }
+        if !self.reader.publish(head) {
+            return Err(Malformed { sender: self.sender, position: head });
+        }
+        Ok(true)
+    }
+
+    /// Looks at every record that came since the last time. `large` is told index and descriptor of each large message; if it answers `false` (no buffer for
+    /// it), looking stops there until the next turn.
+    #[inline]
+    pub fn look(&mut self, mut large: impl FnMut(u64, &[u8]) -> bool) -> Result<Arrived, Malformed> {
+        let (start, published) = (self.seen, self.reader.published());
+        let (mut at, mut data_until) = (start, 0);
+        while at.position < published {
+            let (kind, length, bytes) = self.record(at.position)?;
+            match kind {
+                Kind::Data => {
+                    at.index += 1;
+                    data_until = at.index;
+                }
+                Kind::Nulls => at.index += length,
+                Kind::Large => {
+                    if !large(at.index, self.reader.bytes(at.position + HEADER_BYTES, length)) {
+                        break;
+                    }
+                    at.index += 1;
+                    data_until = at.index;
+                }
+                Kind::Padding => {}
+            }
+            at.position += bytes;
+        }
+        self.seen = at;
+        Ok(Arrived { indices: at.index - start.index, data_until })
+    }
+
+    /// Hands out the next index, which must have come ([`Inbound::seen`]). What it borrows stays until [`Inbound::release`].
+    #[inline]
+    pub fn take(&mut self) -> Taken<'_> {
+        assert!(self.taken.index < self.seen.index, "only what came is taken");
+        self.taken.index += 1;
+        if self.run_left > 0 {
+            self.run_left -= 1;
+            return Taken::Null;
+        }
+        loop {
+            let position = self.taken.position;
+            let (kind, length, bytes) = self.record(position).expect("it was well formed when it came, and nobody writes it");
+            self.taken.position += bytes;
+            match kind {
+                Kind::Padding => {}
+                Kind::Nulls => {
+                    self.run_left = length - 1;
+                    return Taken::Null;
+                }
+                Kind::Data => return Taken::Data(self.reader.bytes(position + HEADER_BYTES, length)),
+                Kind::Large => return Taken::Large(self.reader.bytes(position + HEADER_BYTES, length)),
+            }
+        }
+    }
+
+    /// Gives back what was taken.
+    #[inline]
+    pub fn release(&mut self) {
+        self.reader.release(self.taken.position);
+    }
+
+    #[inline]
+    fn record(&self, position: u64) -> Result<(Kind, u64, u64), Malformed> {
+        let available = (self.reader.published() - position).min(self.reader.ring().until_end(position));
+        parse(self.reader.word(position))
+            .and_then(|(kind, length)| Some((kind, length, step(kind, length, available)?)))
+            .ok_or(Malformed { sender: self.sender, position })
+    }
+}

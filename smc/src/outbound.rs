@@ -1,0 +1,246 @@
+//! The sending side: reserve, commit, ship, reclaim.
+
+use squall_sst::Table;
+use squall_transport::region::{Ring, RingWriter};
+use squall_transport::{Outbox, Place, Rank, TABLE, Write};
+
+use crate::record::{HEADER_BYTES, Kind, header, parse, record_bytes};
+use crate::{Columns, Limits};
+
+/// The window has no room: try again when more has been delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sender's window is full; try again when more has been delivered")]
+pub struct WindowFull;
+
+/// What one sender has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutboundStats {
+    /// Messages committed, nulls not counted.
+    pub messages: u64,
+    /// Nulls committed.
+    pub nulls: u64,
+    /// Turns in which something was shipped.
+    pub batches: u64,
+    /// Most indices (messages and nulls) shipped in one turn.
+    pub batch_max: u64,
+}
+
+/// One sender's own ring and how far each peer has it.
+#[derive(Debug)]
+pub struct Outbound {
+    writer: RingWriter,
+    columns: Columns,
+    limits: Limits,
+    /// Index of the next message.
+    next_index: u64,
+    /// Where the record that was reserved last begins, and its payload's length.
+    reserved: Option<(u64, u64)>,
+    /// First record that some member may not have delivered, and its first index.
+    kept: Kept,
+    /// Position up to which each peer was sent the ring.
+    shipped: Vec<u64>,
+    shipped_index: u64,
+    behind: bool,
+    stats: OutboundStats,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    index: u64,
+    messages: u64,
+    large: u64,
+}
+
+impl Outbound {
+    /// The sender of `ring`, in my copy of the table, with `members` members.
+    pub fn new(ring: Ring, columns: Columns, limits: Limits, members: usize) -> Outbound {
+        Outbound {
+            writer: RingWriter::new(ring),
+            columns,
+            limits,
+            next_index: 0,
+            reserved: None,
+            kept: Kept::default(),
+            shipped: vec![0; members],
+            shipped_index: 0,
+            behind: false,
+            stats: OutboundStats::default(),
+        }
+    }
+
+    /// Index of the next message; equally, how many indices were committed.
+    #[inline]
+    pub fn next_index(&self) -> u64 {
+        self.next_index
+    }
+
+    /// Position in bytes of the ring's tail.
+    #[inline]
+    pub fn tail(&self) -> u64 {
+        self.writer.tail()
+    }
+
+    /// Bytes committed that have not been shipped to every peer.
+    #[inline]
+    pub fn unshipped_bytes(&self) -> u64 {
+        if self.behind { self.writer.tail() - self.shipped.iter().copied().min().unwrap_or(0) } else { 0 }
+    }
+
+    /// Large messages that every member has delivered.
+    #[inline]
+    pub fn large_delivered(&self) -> u64 {
+        self.kept.large
+    }
+
+    /// What was sent.
+    pub fn stats(&self) -> OutboundStats {
+        self.stats
+    }
+
+    /// The largest payload a record of this ring can have: two always fit, so that one never waits for itself.
+    pub fn payload_max(&self) -> u64 {
+        self.limits.payload_max()
+    }
+
+    /// Memory for a payload of `bytes` bytes, in the ring, to fill in place. A reservation that is not committed leaves nothing behind.
+    #[inline]
+    pub fn reserve(&mut self, bytes: u64) -> Result<(), WindowFull> {
+        assert!(bytes <= self.payload_max(), "a payload of {bytes} bytes does not fit a ring of {}", self.limits.ring_bytes);
+        if self.stats.messages - self.kept.messages >= self.limits.window_messages {
+            return Err(WindowFull);
+        }
+        let position = self.place(record_bytes(bytes))?;
+        self.reserved = Some((position, bytes));
+        Ok(())
+    }
+
+    /// The reserved payload.
+    ///
+    /// # Panics
+    /// If nothing is reserved.
+    #[inline]
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        let (position, bytes) = self.reserved.expect("a reservation");
+        self.writer.bytes_mut(position + HEADER_BYTES, bytes)
+    }
+
+    /// Forgets the reservation.
+    pub fn cancel(&mut self) {
+        self.reserved = None;
+    }
+
+    /// Makes the reserved record the next message; its index.
+    ///
+    /// # Panics
+    /// If nothing is reserved.
+    #[inline]
+    pub fn commit(&mut self, kind: Kind) -> u64 {
+        let (position, bytes) = self.reserved.take().expect("a reservation");
+        self.pad_to(position);
+        self.writer.set_word(position, header(kind, bytes));
+        self.writer.advance(record_bytes(bytes));
+        self.stats.messages += 1;
+        self.behind = true;
+        self.next_index += 1;
+        self.next_index - 1
+    }
+
+    /// Commits nulls until `next_index` is `index`, if it is not already; `WindowFull` if the ring has no room for the record.
+    pub fn fill(&mut self, index: u64) -> Result<(), WindowFull> {
+        if index <= self.next_index {
+            return Ok(());
+        }
+        let run = index - self.next_index;
+        let position = self.place(HEADER_BYTES)?;
+        self.pad_to(position);
+        self.writer.set_word(position, header(Kind::Nulls, run));
+        self.writer.advance(HEADER_BYTES);
+        self.next_index = index;
+        self.stats.nulls += run;
+        self.behind = true;
+        Ok(())
+    }
+
+    /// Where a record of `bytes` bytes goes.
+    #[inline]
+    fn place(&self, bytes: u64) -> Result<u64, WindowFull> {
+        let tail = self.writer.tail();
+        let until_end = self.writer.ring().until_end(tail);
+        let position = if bytes <= until_end { tail } else { tail + until_end };
+        if position - tail + bytes > self.writer.free() { Err(WindowFull) } else { Ok(position) }
+    }
+
+    /// Fills the ring from the tail to `position`, where a record begins, with padding.
+    #[inline]
+    fn pad_to(&mut self, position: u64) {
+        let tail = self.writer.tail();
+        if position != tail {
+            self.writer.set_word(tail, header(Kind::Padding, position - tail - HEADER_BYTES));
+            self.writer.advance(position - tail);
+        }
+    }
+
+    /// Queues, for every peer, what was committed since the last time and the head behind it. Whether anything was queued. A peer whose queue is full
+    /// gets it later.
+    #[inline]
+    pub fn ship(&mut self, table: &Table, outbox: &mut Outbox) -> bool {
+        if !self.behind {
+            return false;
+        }
+        self.behind = false;
+        let (tail, mut shipped) = (self.writer.tail(), false);
+        for row in 0..table.members() {
+            let to = Rank::new(row);
+            if to == table.me() || self.shipped[row] == tail {
+                continue;
+            }
+            // Two Spans where the ring wraps, and the Word.
+            if outbox.room(to) < 3 {
+                self.behind = true;
+                continue;
+            }
+            self.ship_to(to, tail, table, outbox);
+            shipped = true;
+        }
+        if shipped {
+            self.stats.batches += 1;
+            self.stats.batch_max = self.stats.batch_max.max(self.next_index - self.shipped_index);
+            self.shipped_index = self.next_index;
+        }
+        shipped
+    }
+
+    fn ship_to(&mut self, to: Rank, tail: u64, table: &Table, outbox: &mut Outbox) {
+        let mut position = self.shipped[to.index()];
+        while position < tail {
+            let len = (tail - position).min(self.writer.ring().until_end(position));
+            let place = Place::new(TABLE, self.writer.ring().place(position));
+            let _ = outbox.push(to, Write::Span { from: place, to: place, len });
+            position += len;
+        }
+        let _ = outbox.push(to, Write::Word { at: table.place(self.columns.head), value: tail });
+        self.shipped[to.index()] = tail;
+    }
+
+    /// Every member has delivered my messages before `index`: their space is free again.
+    #[inline]
+    pub fn reclaim(&mut self, index: u64) {
+        let mut position = self.writer.reclaimed();
+        while self.kept.index < index && position < self.writer.tail() {
+            let (kind, length) = parse(self.writer.word(position)).expect("my own records are well formed");
+            let bytes = if kind == Kind::Nulls { HEADER_BYTES } else { record_bytes(length) };
+            match kind {
+                Kind::Nulls if self.kept.index + length > index => break,
+                Kind::Nulls => self.kept.index += length,
+                Kind::Padding => {}
+                Kind::Data | Kind::Large => {
+                    self.kept.index += 1;
+                    self.kept.messages += 1;
+                    self.kept.large += u64::from(kind == Kind::Large);
+                }
+            }
+            position += bytes;
+        }
+        self.writer.reclaim(position);
+    }
+}

@@ -1,0 +1,87 @@
+//! What a record looks like in the ring.
+
+/// Payload bytes a descriptor of a large message may take.
+pub const DESCRIPTOR_BYTES_MAX: u64 = 64;
+
+/// Bytes of a header.
+pub(crate) const HEADER_BYTES: u64 = 8;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A message whose payload is in the record.
+    Data,
+    /// A run of nulls: one record, as many indices as its length says, no payload.
+    Nulls,
+    /// A large message: the payload is its descriptor.
+    Large,
+    /// Fills the end of a lap: no index, its length counts the bytes behind its header.
+    Padding,
+}
+
+/// A header as a word: the kind in the low byte, the length above it.
+#[inline]
+pub(crate) fn header(kind: Kind, length: u64) -> u64 {
+    let code = match kind {
+        Kind::Data => 1,
+        Kind::Nulls => 2,
+        Kind::Large => 3,
+        Kind::Padding => 4,
+    };
+    length << 8 | code
+}
+
+/// Kind and length of a header; `None` if no writer makes such a word.
+#[inline]
+pub(crate) fn parse(word: u64) -> Option<(Kind, u64)> {
+    let kind = match word & 0xFF {
+        1 => Kind::Data,
+        2 => Kind::Nulls,
+        3 => Kind::Large,
+        4 => Kind::Padding,
+        _ => return None,
+    };
+    Some((kind, word >> 8))
+}
+
+/// Bytes that a record with `payload` bytes takes in the ring. A 1-byte message takes 16.
+#[inline]
+pub fn record_bytes(payload: u64) -> u64 {
+    HEADER_BYTES + payload.next_multiple_of(8)
+}
+
+/// Bytes from a record's header to the next header; `None` if they cannot lie before `end`.
+#[inline]
+pub(crate) fn step(kind: Kind, length: u64, available: u64) -> Option<u64> {
+    let bytes = match kind {
+        Kind::Nulls => HEADER_BYTES,
+        _ if length > available => return None,
+        _ => record_bytes(length),
+    };
+    (bytes <= available && !(kind == Kind::Nulls && length == 0)).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_word_parses_to_what_makes_it_or_to_nothing(word: u64, available in 0u64..1 << 20) {
+            if let Some((kind, length)) = parse(word) {
+                prop_assert_eq!(header(kind, length), word);
+                if let Some(bytes) = step(kind, length, available) {
+                    prop_assert!(bytes >= 8 && bytes <= available && bytes.is_multiple_of(8));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_one_byte_message_takes_sixteen_bytes() {
+        assert_eq!(record_bytes(1), 16);
+        assert_eq!(record_bytes(8), 16);
+        assert_eq!(record_bytes(0), 8);
+    }
+}

@@ -1,0 +1,157 @@
+//! The data path: copies into the peers' mappings.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::bell::Bell;
+use super::link::Link;
+use super::watch::{Gone, Watch};
+use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
+use crate::park;
+use crate::rank::Rank;
+use crate::region::{CopyMethod, Region, copy_between};
+use crate::write::Write;
+
+#[derive(Debug)]
+struct Peer {
+    regions: Vec<Region>,
+    bell: Bell,
+    touched: bool,
+    down: bool,
+}
+
+/// One member's links over shared memory.
+#[derive(Debug)]
+pub struct ShmEndpoint {
+    me: Rank,
+    regions: Vec<Region>,
+    bell: Bell,
+    /// By rank; none at my own.
+    peers: Vec<Option<Peer>>,
+    /// Peers posted to since the last flush.
+    touched: Vec<Rank>,
+    gone: Arc<Gone>,
+    /// Set by a [`Waker`] until a park has seen it.
+    called: Arc<AtomicBool>,
+    _watch: Watch,
+}
+
+impl ShmEndpoint {
+    pub(super) fn new(me: Rank, regions: Vec<Region>, bell: Bell, links: Vec<Link>) -> Result<ShmEndpoint, OpenError> {
+        let members = links.len() + 1;
+        let mut peers: Vec<Option<Peer>> = (0..members).map(|_| None).collect();
+        let mut sockets = Vec::with_capacity(links.len());
+        for link in links {
+            sockets.push((link.peer, link.socket));
+            peers[link.peer.index()] = Some(Peer { regions: link.regions, bell: link.bell, touched: false, down: false });
+        }
+        let (watch, gone) = Watch::start(members, sockets, bell.clone()).map_err(|source| OpenError::System {
+            fabric: "shm",
+            what: "starting the thread that watches for the end of peers".into(),
+            source,
+        })?;
+        Ok(ShmEndpoint { me, regions, bell, peers, touched: Vec::with_capacity(members), gone, called: Arc::default(), _watch: watch })
+    }
+
+    #[cold]
+    fn next_gone(&mut self) -> Option<Event> {
+        // Acquire: pairs with the release of the watching thread; the flags of the peers are seen with it.
+        if self.gone.news.swap(false, Ordering::Acquire) {
+            for (index, peer) in self.peers.iter_mut().enumerate() {
+                if let Some(peer) = peer
+                    && !peer.down
+                    && self.gone.peers[index].load(Ordering::Relaxed)
+                {
+                    peer.down = true;
+                    // There may be more: look again at the next poll.
+                    self.gone.news.store(true, Ordering::Relaxed);
+                    return Some(Event::Down(Rank::new(index)));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Endpoint for ShmEndpoint {
+    fn rank(&self) -> Rank {
+        self.me
+    }
+
+    fn members(&self) -> usize {
+        self.peers.len()
+    }
+
+    #[inline]
+    fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
+        let peer = self.peers[to.index()].as_mut().expect("a post goes to another member");
+        if peer.down {
+            return Ok(());
+        }
+        match write {
+            Write::Span { from, to, len } => {
+                let source = &self.regions[usize::from(from.region.0)];
+                let target = &peer.regions[usize::from(to.region.0)];
+                copy_between(source, from.offset, target, to.offset, len, CopyMethod::for_bytes(len as usize));
+            }
+            Write::Word { at, value } => {
+                // Release: pairs with the acquire of the peer's reader; the Spans before it are visible with it.
+                peer.regions[usize::from(at.region.0)].word(at.offset).store(value, Ordering::Release);
+            }
+        }
+        if !peer.touched {
+            peer.touched = true;
+            self.touched.push(to);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn flush(&mut self) {
+        if self.touched.is_empty() {
+            return;
+        }
+        park::published();
+        while let Some(rank) = self.touched.pop() {
+            if let Some(peer) = &mut self.peers[rank.index()] {
+                peer.touched = false;
+                peer.bell.ring();
+            }
+        }
+    }
+
+    #[inline]
+    fn poll(&mut self) -> Option<Event> {
+        if !self.gone.news.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.next_gone()
+    }
+
+    fn arm(&mut self) {
+        self.bell.announce();
+    }
+
+    fn disarm(&mut self) {
+        self.bell.retract();
+    }
+
+    fn park(&mut self, timeout: Duration) {
+        // The waker sets this before it asks whether we sleep; `arm` said so before we look: one of us sees the other.
+        if self.called.swap(false, Ordering::Relaxed) {
+            return self.bell.retract();
+        }
+        self.bell.sleep(timeout);
+        self.called.store(false, Ordering::Relaxed);
+    }
+
+    fn waker(&self) -> Waker {
+        let (bell, called) = (self.bell.clone(), Arc::clone(&self.called));
+        Waker::new(move || {
+            called.store(true, Ordering::Relaxed);
+            park::published();
+            bell.ring();
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! Notices the end of peers: a thread that sleeps on their sockets and costs the data path one relaxed load.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+use super::bell::Bell;
+use crate::atomic::{AtomicBool, Ordering};
+use crate::park;
+use crate::rank::Rank;
+
+/// What the watching thread tells the endpoint.
+#[derive(Debug)]
+pub(super) struct Gone {
+    /// Set whenever a peer is newly gone.
+    pub(super) news: AtomicBool,
+    /// By rank.
+    pub(super) peers: Vec<AtomicBool>,
+}
+
+/// The watching thread; ends with the value.
+#[derive(Debug)]
+pub(super) struct Watch {
+    stop: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    pub(super) fn start(members: usize, sockets: Vec<(Rank, UnixStream)>, bell: Bell) -> std::io::Result<(Watch, Arc<Gone>)> {
+        let gone = Arc::new(Gone { news: AtomicBool::new(false), peers: (0..members).map(|_| AtomicBool::new(false)).collect() });
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let (their_gone, their_stop) = (Arc::clone(&gone), Arc::clone(&stop));
+        let thread =
+            std::thread::Builder::new().name("squall-watch".into()).spawn(move || watch(&their_gone, &their_stop, sockets, &bell))?;
+        Ok((Watch { stop, thread: Some(thread) }, gone))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn watch(gone: &Gone, stop: &OwnedFd, mut sockets: Vec<(Rank, UnixStream)>, bell: &Bell) {
+    loop {
+        let mut fds: Vec<PollFd<'_>> =
+            sockets.iter().map(|(_, socket)| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::RDHUP)).collect();
+        fds.push(PollFd::new(stop, PollFlags::IN));
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => return,
+            Ok(_) => {}
+        }
+        let ended: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        if ended[sockets.len()] {
+            return;
+        }
+        let mut at = 0;
+        sockets.retain(|(peer, _)| {
+            let over = ended[at];
+            at += 1;
+            if over {
+                gone.peers[peer.index()].store(true, Ordering::Relaxed);
+            }
+            !over
+        });
+        // Release: pairs with the acquire in `ShmEndpoint::poll`; the flags above are seen with it.
+        gone.news.store(true, Ordering::Release);
+        park::published();
+        bell.ring();
+    }
+}
