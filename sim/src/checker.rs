@@ -1,0 +1,256 @@
+//! The checker: reads a trace and says which properties it breaks.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use squall_transport::NodeId;
+
+use crate::trace::{Event, Interleaving, Trace};
+use crate::view::View;
+
+/// A property of the specification, by its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Property {
+    /// The same id means the same members and ranks everywhere.
+    ViewIdentity = 1,
+    /// A process installs ids that only rise.
+    ViewMonotony = 2,
+    /// A process that installs a view is in it.
+    SelfInclusion = 3,
+    /// What is delivered was sent, same bytes, by a sender of that view.
+    Integrity = 7,
+    /// Nothing is delivered twice.
+    NoDuplication = 8,
+    /// A message is delivered in the view in which it was sent.
+    SameView = 9,
+    /// Per sender, indices are delivered 0, 1, 2, ... without gaps.
+    Fifo = 10,
+    /// Of the sequences of any two processes one is a prefix of the other.
+    TotalOrder = 11,
+    /// seq = index * senders + rank, ascending, contiguous.
+    RoundRobin = 12,
+    /// What is delivered, every member has received.
+    Stability = 13,
+    /// Nulls reach no application, only answer data, and are few.
+    Nulls = 21,
+    /// A frontier never goes back and never claims what was not sent.
+    Frontier = 22,
+    /// Everything sent is delivered by all that stay.
+    DeliveryProgress = 26,
+    /// With nobody sending, writes stop.
+    Quiescence = 27,
+    /// Whoever wants to send gets to send, from within an upcall too.
+    SendProgress = 30,
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({self:?})", *self as u8)
+    }
+}
+
+/// One property broken by one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub property: Property,
+    /// Position of the event in the trace, from 0; at its end for what should have happened and did not.
+    pub event: usize,
+    /// What was seen, and what was expected.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "property {} at event {}: {}", self.property, self.event, self.what)
+    }
+}
+
+/// What the checker found and how much it looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// In the order of the trace; at most [`VIOLATIONS_MAX`].
+    pub violations: Vec<Violation>,
+    /// Messages sent.
+    pub sends: u64,
+    /// Messages handed to applications.
+    pub deliveries: u64,
+    /// Turns filled with nulls.
+    pub nulls: u64,
+}
+
+impl Verdict {
+    /// Whether every property holds.
+    pub fn holds(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    /// Whether some violation is of `property`.
+    pub fn breaks(&self, property: Property) -> bool {
+        self.violations.iter().any(|violation| violation.property == property)
+    }
+}
+
+/// A run that goes wrong goes wrong in thousands of events: the first of them tell the story.
+pub const VIOLATIONS_MAX: usize = 20;
+
+/// Checks every property that the events of `trace` can tell about.
+///
+/// A trace without [`Event::Finish`] is one that was cut off: what should have happened by its end is not asked of it. Stability (13) is asked
+/// of traces in one global order only, since it relates moments at different processes.
+pub fn check(trace: &Trace) -> Verdict {
+    let mut checker = Checker { global: trace.interleaving == Interleaving::Global, ..Checker::default() };
+    for (index, event) in trace.events.iter().enumerate() {
+        checker.event = index;
+        checker.prepare(event);
+    }
+    for (index, event) in trace.events.iter().enumerate() {
+        checker.event = index;
+        checker.look(event);
+    }
+    checker.event = trace.events.len();
+    checker.conclude();
+    checker.verdict
+}
+
+#[derive(Default)]
+struct Checker {
+    global: bool,
+    event: usize,
+    verdict: Verdict,
+    views: HashMap<u64, View>,
+    processes: HashMap<NodeId, Process>,
+}
+
+#[derive(Default)]
+struct Process {
+    view: Option<u64>,
+    gone: bool,
+    finished: bool,
+}
+
+impl Checker {
+    /// First pass: what was announced. In a trace of real processes a delivery may stand before the send that it delivers.
+    fn prepare(&mut self, event: &Event) {
+        match event {
+            Event::Install { process, view, members, senders, ordered } => {
+                self.processes.entry(*process).or_default();
+                let new = View::new(members, senders, *ordered);
+                if !self.views.entry(*view).or_insert_with(|| new.clone()).is_same(&new) {
+                    self.broken(Property::ViewIdentity, format!("{process} installs view {view} with other members, senders or mode"));
+                }
+                if !members.contains(process) {
+                    self.broken(Property::SelfInclusion, format!("{process} installs view {view} and is not in it"));
+                }
+            }
+            Event::Send { process, view, sender, index, hash } => {
+                self.verdict.sends += 1;
+                let result = self.view(*view, *process).and_then(|view| view.announce_send(*process, *sender, *index, *hash));
+                self.note(result);
+            }
+            Event::Null { process, view, sender, first, count } => {
+                self.verdict.nulls += count;
+                let result = self.view(*view, *process).and_then(|view| view.announce_nulls(*process, *sender, *first, *count));
+                self.note(result);
+            }
+            _ => {}
+        }
+    }
+
+    /// Second pass: whether each event may happen where it stands.
+    fn look(&mut self, event: &Event) {
+        match event {
+            Event::Install { process, view, .. } => self.install(*process, *view),
+            Event::Send { process, view, sender, index, .. } => {
+                let result = self.current(*process, *view, "sends").and_then(|view| view.send(*sender, *index));
+                self.note(result);
+            }
+            Event::Null { process, view, sender, first, count } => {
+                let result = self.current(*process, *view, "fills turns").and_then(|view| view.null(*process, *sender, *first, *count));
+                self.note(result);
+            }
+            Event::Receive { process, view, sender, count } => {
+                let global = self.global;
+                let result = self.current(*process, *view, "receives").and_then(|view| view.receive(*process, *sender, *count, global));
+                self.note(result);
+            }
+            Event::Deliver { process, view, seq, sender, index, hash } => {
+                self.verdict.deliveries += 1;
+                let global = self.global;
+                let result = self.current(*process, *view, "delivers");
+                match result {
+                    Ok(view) => {
+                        let results = view.deliver(*process, *seq, *sender, *index, *hash, global);
+                        results.into_iter().for_each(|result| self.note(result));
+                    }
+                    Err(broken) => self.note(Err(broken)),
+                }
+            }
+            Event::Crash { process } | Event::Stop { process, .. } => {
+                self.processes.entry(*process).or_default().gone = true;
+            }
+            Event::Finish { process, unsent, idle_posts } => {
+                self.processes.entry(*process).or_default().finished = true;
+                if *unsent > 0 {
+                    self.broken(Property::SendProgress, format!("{process} could not send {unsent} messages that it wanted to send"));
+                }
+                if *idle_posts > 0 {
+                    self.broken(Property::Quiescence, format!("{process} posted {idle_posts} writes with nothing left to do"));
+                }
+            }
+        }
+    }
+
+    fn install(&mut self, process: NodeId, view: u64) {
+        let before = self.processes.entry(process).or_default().view.replace(view);
+        if before.is_some_and(|before| before >= view) {
+            self.broken(Property::ViewMonotony, format!("{process} installs view {view} after {before:?}"));
+        }
+    }
+
+    /// After the last event: what should have happened.
+    fn conclude(&mut self) {
+        let whole = self.processes.values().all(|process| process.finished && !process.gone);
+        let mut broken: Vec<Broken> = Vec::new();
+        for view in self.views.values() {
+            broken.extend(view.conclude(whole));
+        }
+        broken.sort_by_key(|(property, _)| *property);
+        for (property, what) in broken {
+            self.broken(property, what);
+        }
+    }
+
+    fn view(&mut self, view: u64, process: NodeId) -> Result<&mut View, Broken> {
+        let unknown = || (Property::SameView, format!("{process} names view {view}, which nobody installed"));
+        self.views.get_mut(&view).ok_or_else(unknown)
+    }
+
+    /// The view, if it is the one that the process is in.
+    fn current(&mut self, process: NodeId, view: u64, does: &str) -> Result<&mut View, Broken> {
+        let state = self.processes.entry(process).or_default();
+        if state.gone {
+            return Err((Property::SameView, format!("{process} {does} after it had gone")));
+        }
+        if state.view != Some(view) {
+            return Err((Property::SameView, format!("{process} {does} in view {view} while in {:?}", state.view)));
+        }
+        self.view(view, process)
+    }
+
+    fn note(&mut self, result: Result<(), Broken>) {
+        if let Err((property, what)) = result {
+            self.broken(property, what);
+        }
+    }
+
+    fn broken(&mut self, property: Property, what: String) {
+        if self.verdict.violations.len() < VIOLATIONS_MAX {
+            self.verdict.violations.push(Violation { property, event: self.event, what });
+        }
+    }
+}
+
+/// A property and what was seen instead.
+pub(crate) type Broken = (Property, String);

@@ -1,0 +1,277 @@
+//! Traces: what happened in a run, as the checker reads it.
+
+use std::io::{self, BufRead, Write};
+
+use serde::{Deserialize, Serialize};
+use squall_transport::sim::mix;
+use squall_transport::{NodeId, Rank};
+
+/// One thing that a process did. Events of one process are in the order in which they happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The process entered a view.
+    Install {
+        /// Which process.
+        process: NodeId,
+        /// The view's number.
+        view: u64,
+        /// Its members; a rank is a position here.
+        members: Vec<NodeId>,
+        /// Who of them sends, ascending.
+        senders: Vec<Rank>,
+        /// Whether messages are delivered in one total order.
+        ordered: bool,
+    },
+    /// The process sent message `index` of its own.
+    Send {
+        /// Which process.
+        process: NodeId,
+        /// In which view.
+        view: u64,
+        /// Its rank in that view.
+        sender: Rank,
+        /// Position among its messages, nulls among them.
+        index: u64,
+        /// [`hash_bytes`] of the payload.
+        hash: u64,
+    },
+    /// The process has received everything of `sender` before index `count`.
+    Receive {
+        /// Which process.
+        process: NodeId,
+        /// In which view.
+        view: u64,
+        /// Whose messages.
+        sender: Rank,
+        /// First index not yet received.
+        count: u64,
+    },
+    /// The process handed a message to its application.
+    Deliver {
+        /// Which process.
+        process: NodeId,
+        /// In which view.
+        view: u64,
+        /// Position in the total order; not looked at in an unordered view.
+        seq: u64,
+        /// Who sent it.
+        sender: Rank,
+        /// Position among the sender's messages, nulls among them.
+        index: u64,
+        /// [`hash_bytes`] of the payload as the application saw it.
+        hash: u64,
+    },
+    /// The process filled turns of its own with nulls.
+    Null {
+        /// Which process.
+        process: NodeId,
+        /// In which view.
+        view: u64,
+        /// Its rank in that view.
+        sender: Rank,
+        /// The first index that is a null.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// The process died.
+    Crash {
+        /// Which process.
+        process: NodeId,
+    },
+    /// The process gave up its group.
+    Stop {
+        /// Which process.
+        process: NodeId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The run is over and the process had all the time it could want.
+    Finish {
+        /// Which process.
+        process: NodeId,
+        /// Messages that it wanted to send and could not.
+        unsent: u64,
+        /// Writes that it posted after there was nothing left to send or deliver anywhere.
+        idle_posts: u64,
+    },
+}
+
+impl Event {
+    /// Who did it.
+    pub fn process(&self) -> NodeId {
+        match self {
+            Event::Install { process, .. }
+            | Event::Send { process, .. }
+            | Event::Receive { process, .. }
+            | Event::Deliver { process, .. }
+            | Event::Null { process, .. }
+            | Event::Crash { process }
+            | Event::Stop { process, .. }
+            | Event::Finish { process, .. } => *process,
+        }
+    }
+}
+
+/// How the events of different processes relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interleaving {
+    /// The trace is in the order of one clock: what stands earlier happened earlier, at whatever process.
+    Global,
+    /// Only the order within each process means anything: traces of real processes, put together.
+    PerProcess,
+}
+
+/// A run, event by event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// How events of different processes relate.
+    pub interleaving: Interleaving,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+/// Why a trace could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// The file could not be read.
+    #[error("the trace cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// A line is not an event.
+    #[error("line {line} of the trace is no event: {source}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// It does not start as a trace does.
+    #[error("this is no trace of version {VERSION}: {found:?}")]
+    Header {
+        /// The first line.
+        found: String,
+    },
+}
+
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    squall_trace: u32,
+    interleaving: Interleaving,
+}
+
+impl Trace {
+    /// Nothing happened yet.
+    pub fn new(interleaving: Interleaving) -> Trace {
+        Trace { interleaving, events: Vec::new() }
+    }
+
+    /// Writes it as text: a header, then one event a line, each a JSON object.
+    pub fn write(&self, mut to: impl Write) -> io::Result<()> {
+        serde_json::to_writer(&mut to, &Header { squall_trace: VERSION, interleaving: self.interleaving })?;
+        for event in &self.events {
+            to.write_all(b"\n")?;
+            serde_json::to_writer(&mut to, event)?;
+        }
+        to.write_all(b"\n")
+    }
+
+    /// Reads what [`Trace::write`] wrote.
+    pub fn read(from: impl BufRead) -> Result<Trace, TraceError> {
+        let mut lines = from.lines();
+        let first = lines.next().transpose()?.unwrap_or_default();
+        let header: Option<Header> = serde_json::from_str(&first).ok();
+        let Some(header) = header.filter(|header| header.squall_trace == VERSION) else {
+            return Err(TraceError::Header { found: first });
+        };
+        let mut trace = Trace::new(header.interleaving);
+        for (index, line) in lines.enumerate() {
+            let event = serde_json::from_str(&line?);
+            trace.events.push(event.map_err(|source| TraceError::Line { line: index + 2, source })?);
+        }
+        Ok(trace)
+    }
+
+    /// One number for the whole run: equal for equal runs.
+    pub fn hash(&self) -> u64 {
+        let mut text = Vec::new();
+        for event in &self.events {
+            serde_json::to_writer(&mut text, event).expect("an event is writable to memory");
+        }
+        hash_bytes(&text)
+    }
+}
+
+/// A 64-bit hash of `bytes` that stays the same in every version, eight bytes a step.
+pub fn hash_bytes(bytes: &[u8]) -> u64 {
+    let mut hash = mix(bytes.len() as u64 ^ 0x5155_414C_4C00_0001);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        hash = mix(hash ^ u64::from_le_bytes(*word)).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    mix(hash ^ u64::from_le_bytes(last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace() -> Trace {
+        let process = NodeId(3);
+        let members = vec![NodeId(1), process];
+        let events = vec![
+            Event::Install { process, view: 0, members, senders: vec![Rank(1)], ordered: true },
+            Event::Send { process, view: 0, sender: Rank(1), index: 0, hash: u64::MAX },
+            Event::Receive { process, view: 0, sender: Rank(1), count: 1 },
+            Event::Deliver { process, view: 0, seq: 0, sender: Rank(1), index: 0, hash: 1 },
+            Event::Null { process, view: 0, sender: Rank(1), first: 1, count: 2 },
+            Event::Crash { process: NodeId(1) },
+            Event::Stop { process, reason: "a \"quoted\"\nreason".into() },
+            Event::Finish { process, unsent: 0, idle_posts: 0 },
+        ];
+        Trace { interleaving: Interleaving::Global, events }
+    }
+
+    #[test]
+    fn a_trace_is_read_as_it_was_written() {
+        let mut text = Vec::new();
+        trace().write(&mut text).unwrap();
+        assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), 9);
+        assert_eq!(Trace::read(&text[..]).unwrap(), trace());
+    }
+
+    #[test]
+    fn what_is_no_trace_is_refused_with_the_line() {
+        assert!(matches!(Trace::read(&b"hello\n"[..]), Err(TraceError::Header { .. })));
+        let mut text = Vec::new();
+        trace().write(&mut text).unwrap();
+        text.extend_from_slice(b"{\"send\":{}}\n");
+        assert!(matches!(Trace::read(&text[..]), Err(TraceError::Line { line: 10, .. })));
+    }
+
+    #[test]
+    fn the_hash_tells_every_byte_and_length_apart() {
+        let bytes: Vec<u8> = (0..40).collect();
+        let hashes: std::collections::HashSet<u64> = (0..=40).map(|len| hash_bytes(&bytes[..len])).collect();
+        assert_eq!(hashes.len(), 41);
+        for index in 0..40 {
+            let mut other = bytes.clone();
+            other[index] ^= 1;
+            assert_ne!(hash_bytes(&other), hash_bytes(&bytes));
+        }
+        assert_ne!(hash_bytes(&[0; 8]), hash_bytes(&[0; 16]));
+    }
+
+    #[test]
+    fn the_hash_of_a_trace_depends_on_the_order_of_its_events() {
+        let mut swapped = trace();
+        swapped.events.swap(2, 3);
+        assert_ne!(swapped.hash(), trace().hash());
+        assert_eq!(trace().hash(), trace().hash());
+    }
+}
