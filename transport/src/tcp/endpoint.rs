@@ -227,3 +227,67 @@ impl Drop for TcpEndpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::exchange::LocalExchange;
+    use crate::region::RegionOptions;
+
+    const BIND: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// My endpoint, and the naked link of a peer that may say anything.
+    fn with_a_peer() -> (TcpEndpoint, Region, Link) {
+        let mut exchanges = LocalExchange::mesh(2);
+        let (mut theirs, mut mine) = (exchanges.pop().unwrap(), exchanges.pop().unwrap());
+        let region = Region::allocate(4096, &RegionOptions::default()).unwrap();
+        std::thread::scope(|scope| {
+            let other = region.clone();
+            let peer = scope.spawn(move || meet(BIND, &mut theirs, &[other]).unwrap().swap_remove(0).unwrap());
+            let endpoint = TcpEndpoint::open(BIND, &mut mine, std::slice::from_ref(&region)).unwrap();
+            (endpoint, region, peer.join().unwrap())
+        })
+    }
+
+    fn until_an_event(endpoint: &mut TcpEndpoint) -> Event {
+        loop {
+            if let Some(event) = endpoint.poll() {
+                return event;
+            }
+            endpoint.arm();
+            endpoint.park(Duration::from_secs(60));
+        }
+    }
+
+    #[test]
+    fn a_bad_frame_breaks_the_link_and_nothing_else() {
+        let (mut endpoint, region, peer) = with_a_peer();
+        peer.socket().write_all(&[0xFF; 1000]).unwrap();
+        assert_eq!(until_an_event(&mut endpoint), Event::Down(Rank::new(1)));
+        assert_eq!(endpoint.poll(), None);
+        let word = Write::Word { at: Place::new(crate::write::TABLE, 0), value: 1 };
+        assert_eq!(endpoint.post(Rank::new(1), word), Ok(()));
+        endpoint.flush();
+        assert!(!endpoint.backlog());
+        assert_eq!(region.word(0).load(crate::atomic::Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_peer_that_resets_is_down_once_and_no_signal_kills_the_sender() {
+        let (mut endpoint, _, peer) = with_a_peer();
+        let word = Write::Word { at: Place::new(crate::write::TABLE, 0), value: 1 };
+        endpoint.post(Rank::new(1), word).unwrap();
+        endpoint.flush();
+        // Closing over unread bytes resets.
+        drop(peer);
+        for _ in 0..100 {
+            endpoint.post(Rank::new(1), word).unwrap();
+            endpoint.flush();
+        }
+        assert_eq!(until_an_event(&mut endpoint), Event::Down(Rank::new(1)));
+        assert_eq!(endpoint.poll(), None);
+    }
+}

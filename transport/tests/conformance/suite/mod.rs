@@ -1,0 +1,67 @@
+//! The checks, generic over the provider.
+
+mod cluster;
+mod epoch;
+mod misuse;
+mod order;
+mod parking;
+mod pattern;
+mod queue;
+mod stream;
+
+pub(crate) use cluster::Cluster;
+pub(crate) use epoch::{a_dropped_member_is_down_at_every_other_and_nobody_else_is, nothing_lands_from_or_at_a_member_that_is_down};
+pub(crate) use misuse::a_wrong_post_is_a_bug_of_the_caller;
+pub(crate) use order::{a_word_carries_its_value, a_word_never_tears, words_in_an_aligned_span_do_not_tear, words_land_in_posting_order};
+pub(crate) use parking::{
+    a_wake_from_another_thread_ends_a_park, no_wake_up_is_lost, park_times_out, what_lands_after_arm_ends_the_park,
+    whole_group_parks_and_finishes,
+};
+pub(crate) use queue::{a_full_queue_leaves_nothing_behind, posting_never_waits_for_a_peer_that_does_not_poll};
+pub(crate) use stream::{
+    data_is_complete_when_its_counter_is_seen, large_spans_are_complete_when_their_counter_is_seen, nothing_allocates_after_open,
+    streams_of_all_members_at_once,
+};
+
+/// Every check as a test of the fabric that the expression makes, with members as threads of this process.
+#[macro_export]
+macro_rules! conformance {
+    ($fabric:expr) => {
+        $crate::conformance!(@cluster $fabric, 2, [
+            words_land_in_posting_order
+            a_word_carries_its_value
+            a_word_never_tears
+            words_in_an_aligned_span_do_not_tear
+            a_full_queue_leaves_nothing_behind
+            posting_never_waits_for_a_peer_that_does_not_poll
+            a_wrong_post_is_a_bug_of_the_caller
+            large_spans_are_complete_when_their_counter_is_seen
+            what_lands_after_arm_ends_the_park
+        ]);
+        $crate::conformance!(@cluster $fabric, 4, [
+            data_is_complete_when_its_counter_is_seen
+            streams_of_all_members_at_once
+            nothing_allocates_after_open
+            a_dropped_member_is_down_at_every_other_and_nobody_else_is
+            nothing_lands_from_or_at_a_member_that_is_down
+        ]);
+        $crate::conformance!(@threads $fabric, 2, [
+            no_wake_up_is_lost
+            park_times_out
+            a_wake_from_another_thread_ends_a_park
+        ]);
+        $crate::conformance!(@threads $fabric, 4, [whole_group_parks_and_finishes]);
+    };
+    (@cluster $fabric:expr, $members:expr, [$($check:ident)*]) => {$(
+        #[test]
+        fn $check() {
+            $crate::suite::$check(&mut $crate::suite::Cluster::open(&$fabric, $members));
+        }
+    )*};
+    (@threads $fabric:expr, $members:expr, [$($check:ident)*]) => {$(
+        #[test]
+        fn $check() {
+            $crate::suite::$check($crate::suite::Cluster::open(&$fabric, $members));
+        }
+    )*};
+}
