@@ -17,11 +17,14 @@ pub struct Outgoing {
     config: Config,
     members: usize,
     pub(crate) ended: bool,
+    /// The block of the slot that is out, if it is for a large message. Here rather than in the slot, which is then two words that cost nothing
+    /// to hand around.
+    reserved: Option<Block>,
 }
 
 impl Outgoing {
     pub(crate) fn new(smc: Option<Outbound>, rdmc: Rdmc, pool: Pool, config: Config, members: usize) -> Outgoing {
-        Outgoing { smc, rdmc, pool, config, members, ended: false }
+        Outgoing { smc, rdmc, pool, config, members, ended: false, reserved: None }
     }
 
     /// Memory for a message of `bytes` bytes that peers will be sent from: fill it in place, then [`Slot::commit`].
@@ -36,7 +39,7 @@ impl Outgoing {
         }
         if bytes <= self.config.small_max {
             smc.reserve(bytes).map_err(|_| SendError::WindowFull)?;
-            return Ok(Slot { outgoing: self, block: None });
+            return Ok(Slot { outgoing: self });
         }
         self.reserve_large(bytes)
     }
@@ -48,7 +51,10 @@ impl Outgoing {
         let smc = self.smc.as_mut().ok_or(SendError::NotASender)?;
         smc.reserve(squall_rdmc::Descriptor::BYTES as u64).map_err(|_| SendError::WindowFull)?;
         match self.rdmc.reserve(bytes, &mut self.pool) {
-            Ok(block) => Ok(Slot { outgoing: self, block: Some(block) }),
+            Ok(block) => {
+                self.reserved = Some(block);
+                Ok(Slot { outgoing: self })
+            }
             Err(error) => {
                 smc.cancel();
                 Err(match error {
@@ -56,6 +62,23 @@ impl Outgoing {
                     BufferError::Exhausted(_) | BufferError::Kept { .. } => SendError::PoolExhausted,
                 })
             }
+        }
+    }
+
+    #[cold]
+    fn commit_large(&mut self) -> u64 {
+        let (Some(smc), Some(block)) = (&mut self.smc, self.reserved.take()) else { unreachable!("only senders get slots") };
+        let block = block.fill();
+        let block_bytes = self.config.block_bytes_of(block.len(), self.members);
+        let descriptor = self.rdmc.start(block, block_bytes);
+        smc.payload_mut().copy_from_slice(&descriptor.encode());
+        smc.commit(Kind::Large)
+    }
+
+    #[cold]
+    fn give_back(&mut self) {
+        if let Some(block) = self.reserved.take() {
+            self.rdmc.give_back(block, &mut self.pool);
         }
     }
 
@@ -75,14 +98,13 @@ impl Outgoing {
 #[derive(Debug)]
 pub struct Slot<'a> {
     outgoing: &'a mut Outgoing,
-    block: Option<Block>,
 }
 
 impl Slot<'_> {
     /// The message's bytes, holding whatever was there before.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        match (&mut self.block, &mut self.outgoing.smc) {
+        match (&mut self.outgoing.reserved, &mut self.outgoing.smc) {
             (Some(block), _) => block.bytes_mut(),
             (None, Some(smc)) => smc.payload_mut(),
             (None, None) => &mut [],
@@ -91,27 +113,23 @@ impl Slot<'_> {
 
     /// Makes it the next message; its index among my messages and nulls.
     #[inline]
-    pub fn commit(mut self) -> u64 {
-        let block = self.block.take();
-        let Outgoing { smc: Some(smc), rdmc, config, members, .. } = &mut *self.outgoing else { unreachable!("only senders get slots") };
-        let Some(block) = block else { return smc.commit(Kind::Data) };
-        let block = block.fill();
-        let block_bytes = config.block_bytes_of(block.len(), *members);
-        let descriptor = rdmc.start(block, block_bytes);
-        smc.payload_mut().copy_from_slice(&descriptor.encode());
-        smc.commit(Kind::Large)
+    pub fn commit(self) -> u64 {
+        match &mut self.outgoing.smc {
+            Some(smc) if self.outgoing.reserved.is_none() => smc.commit(Kind::Data),
+            _ => self.outgoing.commit_large(),
+        }
     }
 }
 
 impl Drop for Slot<'_> {
     #[inline]
     fn drop(&mut self) {
+        // After a commit nothing is reserved any more, and this does nothing.
         if let Some(smc) = &mut self.outgoing.smc {
-            // After a commit nothing is reserved any more, and this does nothing.
             smc.cancel();
         }
-        if let Some(block) = self.block.take() {
-            self.outgoing.rdmc.give_back(block, &mut self.outgoing.pool);
+        if self.outgoing.reserved.is_some() {
+            self.outgoing.give_back();
         }
     }
 }

@@ -5,7 +5,7 @@ use squall_transport::Rank;
 use squall_transport::region::{Ring, RingReader};
 
 use crate::Columns;
-use crate::record::{HEADER_BYTES, Kind, parse, step};
+use crate::record::{HEADER_BYTES, Kind, data_length, parse, record_bytes, step};
 
 /// The ring holds what no sender writes: the sender or the memory under it is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +98,11 @@ impl Inbound {
         let (start, published) = (self.seen, self.reader.published());
         let (mut at, mut data_until) = (start, 0);
         while at.position < published {
+            if let Some(bytes) = self.data(at.position).map(record_bytes) {
+                at = Cursor { position: at.position + bytes, index: at.index + 1 };
+                data_until = at.index;
+                continue;
+            }
             let (kind, length, bytes) = self.record(at.position)?;
             match kind {
                 Kind::Data => {
@@ -129,6 +134,15 @@ impl Inbound {
             self.run_left -= 1;
             return Taken::Null;
         }
+        let position = self.taken.position;
+        if let Some(length) = self.data(position) {
+            self.taken.position = position + record_bytes(length);
+            return Taken::Data(self.reader.bytes(position + HEADER_BYTES, length));
+        }
+        self.take_other()
+    }
+
+    fn take_other(&mut self) -> Taken<'_> {
         loop {
             let position = self.taken.position;
             let (kind, length, bytes) = self.record(position).expect("it was well formed when it came, and nobody writes it");
@@ -151,7 +165,14 @@ impl Inbound {
         self.reader.release(self.taken.position);
     }
 
-    #[inline]
+    /// Length of the payload if a well-formed data record is at `position`.
+    #[inline(always)]
+    fn data(&self, position: u64) -> Option<u64> {
+        let length = data_length(self.reader.word(position))?;
+        let available = (self.reader.published() - position).min(self.reader.ring().until_end(position));
+        (length < available && record_bytes(length) <= available).then_some(length)
+    }
+
     fn record(&self, position: u64) -> Result<(Kind, u64, u64), Malformed> {
         let available = (self.reader.published() - position).min(self.reader.ring().until_end(position));
         parse(self.reader.word(position))

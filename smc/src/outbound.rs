@@ -4,7 +4,7 @@ use squall_sst::Table;
 use squall_transport::region::{Ring, RingWriter};
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
-use crate::record::{HEADER_BYTES, Kind, header, parse, record_bytes};
+use crate::record::{HEADER_BYTES, Kind, data_length, header, parse, record_bytes};
 use crate::{Columns, Limits};
 
 /// The window has no room: try again when more has been delivered.
@@ -227,6 +227,12 @@ impl Outbound {
     pub fn reclaim(&mut self, index: u64) {
         let mut position = self.writer.reclaimed();
         while self.kept.index < index && position < self.writer.tail() {
+            if let Some(length) = data_length(self.writer.word(position)) {
+                position += record_bytes(length);
+                self.kept.index += 1;
+                self.kept.messages += 1;
+                continue;
+            }
             let (kind, length) = parse(self.writer.word(position)).expect("my own records are well formed");
             let bytes = if kind == Kind::Nulls { HEADER_BYTES } else { record_bytes(length) };
             match kind {

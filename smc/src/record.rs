@@ -31,6 +31,12 @@ pub(crate) fn header(kind: Kind, length: u64) -> u64 {
     length << 8 | code
 }
 
+/// Length of the payload if the header is of a data record, by far the most frequent kind.
+#[inline(always)]
+pub(crate) fn data_length(word: u64) -> Option<u64> {
+    (word & 0xFF == 1).then_some(word >> 8)
+}
+
 /// Kind and length of a header; `None` if no writer makes such a word.
 #[inline]
 pub(crate) fn parse(word: u64) -> Option<(Kind, u64)> {
