@@ -5,7 +5,7 @@ use squall_transport::Rank;
 use squall_transport::region::{Ring, RingReader};
 
 use crate::Columns;
-use crate::record::{HEADER_BYTES, Kind, data_length, parse, record_bytes, step};
+use crate::record::{HEADER_BYTES, INDICES_MAX, Kind, data_length, parse, record_bytes, step};
 
 /// The ring holds what no sender writes: the sender or the memory under it is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +51,7 @@ struct Cursor {
 pub struct Arrived {
     /// Indices that came, nulls counted.
     pub indices: u64,
-    /// Index after the last message that is no null, of all that ever came; 0 if none.
+    /// Index after the last message that is no null, of those that came in this turn; 0 if none did.
     pub data_until: u64,
 }
 
@@ -109,7 +109,12 @@ impl Inbound {
                     at.index += 1;
                     data_until = at.index;
                 }
-                Kind::Nulls => at.index += length,
+                Kind::Nulls => {
+                    at.index += length;
+                    if at.index > INDICES_MAX {
+                        return Err(Malformed { sender: self.sender, position: at.position });
+                    }
+                }
                 Kind::Large => {
                     if !large(at.index, self.reader.bytes(at.position + HEADER_BYTES, length)) {
                         break;

@@ -23,7 +23,7 @@ mod record;
 
 pub use inbound::{Arrived, Inbound, Malformed, Taken};
 pub use outbound::{Outbound, OutboundStats, WindowFull};
-pub use record::{DESCRIPTOR_BYTES_MAX, Kind, record_bytes};
+pub use record::{DESCRIPTOR_BYTES_MAX, INDICES_MAX, Kind, record_bytes};
 
 use squall_sst::{Column, LayoutBuilder, RingColumn};
 

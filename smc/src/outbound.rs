@@ -80,12 +80,6 @@ impl Outbound {
         self.writer.tail()
     }
 
-    /// Bytes committed that have not been shipped to every peer.
-    #[inline]
-    pub fn unshipped_bytes(&self) -> u64 {
-        if self.behind { self.writer.tail() - self.shipped.iter().copied().min().unwrap_or(0) } else { 0 }
-    }
-
     /// Large messages that every member has delivered.
     #[inline]
     pub fn large_delivered(&self) -> u64 {
