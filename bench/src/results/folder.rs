@@ -12,7 +12,7 @@ use super::error::ResultsError;
 use super::histogram::HistogramLog;
 use super::row::{Point, Row, SCHEMA};
 use super::writer::RowWriter;
-use super::{ENVIRONMENT_FILE, Environment, HISTOGRAMS_FOLDER, RESULTS_FILE, RUN_FILE};
+use super::{ENVIRONMENT_FILE, Environment, HISTOGRAMS_FOLDER, RESULTS_FILE, RUN_FILE, Rendered, plot_folder};
 
 /// `run.json`: what was asked and what ran.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -132,6 +132,14 @@ impl RunFolder {
         replace(&hlog, &log.interval_log(point).map_err(ResultsError::io(&hlog, "write"))?)?;
         let hgrm = folder.join(format!("{stem}.hgrm"));
         replace(&hgrm, log.percentile_text().as_bytes())
+    }
+
+    /// Writes `summary.csv`, the plots and `report.html` from what the folder holds now.
+    ///
+    /// # Errors
+    /// As [`plot_folder`].
+    pub fn render(&self) -> Result<Rendered, ResultsError> {
+        plot_folder(&self.path)
     }
 }
 

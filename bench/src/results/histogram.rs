@@ -90,16 +90,16 @@ impl HistogramLog<'_> {
 
 /// One line of a percentile text.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Percentile {
+pub(super) struct Percentile {
     /// Share of the messages that took at most this long, below 1.
-    pub quantile: f64,
+    pub(super) quantile: f64,
     /// Microseconds.
-    pub latency_us: f64,
+    pub(super) latency_us: f64,
 }
 
 /// The percentiles of a `.hgrm` text, without the maximum (whose share of 1 has no place on the usual axis). Lines that
 /// are something else are passed over.
-pub fn read_percentile_text(text: &str) -> Vec<Percentile> {
+pub(super) fn read_percentile_text(text: &str) -> Vec<Percentile> {
     let line = |line: &str| {
         let mut fields = line.split_whitespace();
         let latency_us: f64 = fields.next()?.parse().ok()?;
