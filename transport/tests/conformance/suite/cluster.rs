@@ -6,7 +6,7 @@ use squall_transport::exchange::LocalExchange;
 use squall_transport::{Endpoint, Event, Fabric, POOL, Rank, Region, RegionOptions, TABLE, Write};
 
 /// Far longer than any check takes; ends a check that would never end.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes of each member's table region.
 pub(crate) const TABLE_BYTES: usize = 64 << 10;
