@@ -79,6 +79,12 @@ fn the_page_stands_alone_and_says_what_is_wrong() {
     assert!(page.contains("emulated fabric"));
     assert!(page.contains("debug build"));
     assert!(page.contains("prefers-color-scheme: dark"));
+    assert_eq!(page.matches("<svg").count(), page.matches("viewBox=").count());
+    let mut names: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count, "two elements have one name");
 }
 
 #[test]

@@ -219,6 +219,10 @@ fn smc_rate(points: &[&PointSummary]) -> Vec<Figure> {
 fn memcpy(points: &[&PointSummary]) -> Vec<Figure> {
     let mut figures = by_size("memcpy", "Memory copy", points, Metric::Algbw, Scale::Linear);
     for figure in &mut figures {
+        figure.title = "Memory copy, by the size of one copy".into();
+        for series in &mut figure.series {
+            series.label = series.label.replace("one sends, 1 node", "one core").replace("all send, ", "all: ").replace(" nodes", " cores");
+        }
         figure.y.label = "bytes copied (GB/s, 10^9 bytes)".into();
         figure.x.label = "bytes of one copy".into();
         figure.caption = "What copying alone can do here, with one core and with all: the bound of everything that \

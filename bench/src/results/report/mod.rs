@@ -124,7 +124,7 @@ fn experiment_part(report: &Report<'_>, experiment: &str) -> String {
             text,
             "<figure id=\"{}\">{}<figcaption>{} <a href=\"plots/{}.png\">PNG</a></figcaption></figure>",
             escape(&figure.name),
-            inline(&figure.svg),
+            inline(figure),
             escape(&figure.caption),
             escape(&figure.name),
         );
@@ -134,9 +134,28 @@ fn experiment_part(report: &Report<'_>, experiment: &str) -> String {
     text
 }
 
-/// An SVG file as a part of a page: without what comes before its first element.
-fn inline(svg: &str) -> &str {
-    svg.find("<svg").map_or("", |at| &svg[at..])
+/// An SVG file as a part of a page: without what comes before its first element, scaling with the page, and with names
+/// that are not those of another figure on it.
+fn inline(figure: &Drawn) -> String {
+    let svg = figure.svg.find("<svg").map_or("", |at| &figure.svg[at..]);
+    let Some(end) = svg.find('>') else {
+        return String::new();
+    };
+    let (start, rest) = svg.split_at(end);
+    let size = |name: &str| {
+        let (_, value) = start.split_once(&format!(" {name}=\""))?;
+        value.split('"').next()?.parse::<f64>().ok()
+    };
+    let view = match (size("width"), size("height")) {
+        (Some(width), Some(height)) if !start.contains("viewBox") => format!(" viewBox=\"0 0 {width} {height}\""),
+        _ => String::new(),
+    };
+    let own = escape(&figure.name);
+    let rest = rest
+        .replace(" id=\"", &format!(" id=\"{own}-"))
+        .replace("url(#", &format!("url(#{own}-"))
+        .replace("href=\"#", &format!("href=\"#{own}-"));
+    format!("{start}{view}{rest}")
 }
 
 fn unmeasured(summary: &Summary) -> String {
