@@ -329,14 +329,16 @@ impl<E: Endpoint> Group<E> {
     /// Fills my turns with nulls where others wait for them, and sends what became due in this turn.
     #[inline]
     fn send_on(&mut self) -> bool {
+        let mut progress = false;
         if let Some(smc) = &mut self.outgoing.smc {
-            smc.reclaim(self.order.delivered_everywhere(&self.table));
+            // Room in the window is news to an application that waits for it, even if nothing is sent.
+            progress |= smc.reclaim(self.order.delivered_everywhere(&self.table));
             // No room means that older messages of mine are on their way: the nulls are due again at the next turn.
             let _ = smc.fill(self.order.owed());
         }
         self.mark.push(&self.table, &mut self.outbox);
         self.closing.push(&self.table, &mut self.outbox);
-        self.ship()
+        progress | self.ship()
     }
 
     /// One turn of the loop, and if nothing happened, a wait as `pace` says.

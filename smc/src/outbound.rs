@@ -216,9 +216,9 @@ impl Outbound {
         self.shipped[to.index()] = tail;
     }
 
-    /// Every member has delivered my messages before `index`: their space is free again.
+    /// Every member has delivered my messages before `index`: their space is free again. Whether that made room.
     #[inline]
-    pub fn reclaim(&mut self, index: u64) {
+    pub fn reclaim(&mut self, index: u64) -> bool {
         let mut position = self.writer.reclaimed();
         while self.kept.index < index && position < self.writer.tail() {
             if let Some(length) = data_length(self.writer.word(position)) {
@@ -241,6 +241,8 @@ impl Outbound {
             }
             position += bytes;
         }
+        let moved = position != self.writer.reclaimed();
         self.writer.reclaim(position);
+        moved
     }
 }
