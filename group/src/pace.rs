@@ -59,3 +59,43 @@ impl Pace {
         until.map_or(PARK_MAX, |until| until.saturating_duration_since(Instant::now()).min(PARK_MAX))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Idle turns until it sleeps, if it does within many.
+    fn turns_until_sleep(pace: &mut Pace) -> Option<usize> {
+        (1..10 * CLOCK_EVERY as usize).find(|_| !pace.spins())
+    }
+
+    #[test]
+    fn without_time_to_spin_it_sleeps_at_its_first_look_at_the_clock() {
+        let mut pace = Pace::new(Duration::ZERO, true);
+        assert_eq!(turns_until_sleep(&mut pace), Some(CLOCK_EVERY as usize));
+        assert!(pace.spins(), "the next look is later");
+        pace.busy();
+        assert_eq!(turns_until_sleep(&mut pace), Some(CLOCK_EVERY as usize), "work starts it over");
+    }
+
+    #[test]
+    fn it_spins_as_long_as_it_may() {
+        assert_eq!(turns_until_sleep(&mut Pace::new(Duration::MAX, true)), None);
+        assert_eq!(turns_until_sleep(&mut Pace::new(Duration::ZERO, false)), None);
+        assert_eq!(turns_until_sleep(&mut Pace::spinning()), None);
+    }
+
+    #[test]
+    fn members_that_share_cores_spin_less() {
+        let (alone, crowded) = (Pace::for_members(1), Pace::for_members(usize::MAX));
+        assert!(alone.park && crowded.park && crowded.spin < alone.spin);
+    }
+
+    #[test]
+    fn a_sleep_is_bounded_by_what_the_caller_waits_for() {
+        let now = Instant::now();
+        assert_eq!(Pace::sleep_max(None), PARK_MAX);
+        assert_eq!(Pace::sleep_max(Some(now)), Duration::ZERO);
+        assert_eq!(Pace::sleep_max(Some(now + 1000 * PARK_MAX)), PARK_MAX);
+    }
+}
