@@ -1,6 +1,6 @@
 //! The checker: reads a trace and says which properties it breaks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use squall_transport::NodeId;
@@ -34,8 +34,10 @@ pub enum Property {
     Stability = 13,
     /// Nulls reach no application, only answer data, and are few.
     Nulls = 21,
-    /// A frontier never goes back and never claims what was not sent.
-    Frontier = 22,
+    /// Bytes that may still be read are not written.
+    BufferSafety = 22,
+    /// Nobody stays in a view of which a member is gone, and nobody leaves one that is whole.
+    ViewProgress = 25,
     /// Everything sent is delivered by all that stay.
     DeliveryProgress = 26,
     /// With nobody sending, writes stop.
@@ -118,8 +120,10 @@ pub fn check(trace: &Trace) -> Verdict {
 struct Checker {
     global: bool,
     event: usize,
+    /// Somebody has crashed; in a trace without a common order, somebody crashes somewhere in it.
+    crashed: bool,
     verdict: Verdict,
-    views: HashMap<u64, View>,
+    views: BTreeMap<u64, View>,
     processes: HashMap<NodeId, Process>,
 }
 
@@ -154,6 +158,7 @@ impl Checker {
                 let result = self.view(*view, *process).and_then(|view| view.announce_nulls(*process, *sender, *first, *count));
                 self.note(result);
             }
+            Event::Crash { .. } => self.crashed |= !self.global,
             _ => {}
         }
     }
@@ -167,7 +172,9 @@ impl Checker {
                 self.note(result);
             }
             Event::Null { process, view, sender, first, count } => {
-                let result = self.current(*process, *view, "fills turns").and_then(|view| view.null(*process, *sender, *first, *count));
+                let global = self.global;
+                let result =
+                    self.current(*process, *view, "fills turns").and_then(|view| view.null(*process, *sender, *first, *count, global));
                 self.note(result);
             }
             Event::Receive { process, view, sender, count } => {
@@ -187,8 +194,15 @@ impl Checker {
                     Err(broken) => self.note(Err(broken)),
                 }
             }
-            Event::Crash { process } | Event::Stop { process, .. } => {
+            Event::Crash { process } => {
+                self.crashed |= self.global;
                 self.processes.entry(*process).or_default().gone = true;
+            }
+            Event::Stop { process, reason } => {
+                self.processes.entry(*process).or_default().gone = true;
+                if !self.crashed {
+                    self.broken(Property::ViewProgress, format!("{process} stops although nobody has crashed: {reason}"));
+                }
             }
             Event::Finish { process, unsent, idle_posts } => {
                 self.processes.entry(*process).or_default().finished = true;
@@ -213,6 +227,11 @@ impl Checker {
     fn conclude(&mut self) {
         let whole = self.processes.values().all(|process| process.finished && !process.gone);
         let mut broken: Vec<Broken> = Vec::new();
+        let (gone, finished) =
+            self.processes.values().fold((false, false), |(gone, finished), process| (gone | process.gone, finished | process.finished));
+        if gone && finished {
+            broken.push((Property::ViewProgress, "a member is gone and others stay as if nothing had happened".into()));
+        }
         for view in self.views.values() {
             broken.extend(view.conclude(whole));
         }

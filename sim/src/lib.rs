@@ -1,7 +1,33 @@
 //! Simulated clusters by seed, the checker of their traces, and the mutants it must catch.
+//!
+//! ```text
+//!   seed --> Scenario --> n groups on one simulated network --> Trace --> check --> Verdict
+//!            sizes, load,  stepped in random order in             ^
+//!            links, stalls virtual time, in one thread            '-- traces of real runs, too
+//! ```
+//!
+//! The groups are the very code that runs on a real fabric. A seed decides everything else: who sends what and when, how each link behaves, who stalls or dies,
+//! who steps when. The same seed gives the same trace, byte by byte, so a failing seed is its own reproduction.
+//!
+//! - [`run`](run()) takes a range of seeds and reports; [`simulate`] runs one.
+//! - [`trace`]: events as lines of text. [`checker`]: which properties a trace breaks.
+//! - [`Mutant`]: faults built in on purpose, so that one can see the checker bite.
+//!
+//! What it does not do: model what happens inside one step of a member beyond the moments at which it calls the fabric, or measure anything.
 
 #![forbid(unsafe_code)]
 
 pub mod checker;
+mod member;
+mod mutant;
+mod run;
+mod sabotage;
+mod scenario;
+mod simulation;
 pub mod trace;
 mod view;
+
+pub use mutant::Mutant;
+pub use run::{Failure, Options, Report, replay_line, run};
+pub use scenario::{Burst, Plan, Scenario};
+pub use simulation::{Outcome, simulate};

@@ -128,20 +128,21 @@ impl View {
         Ok(())
     }
 
-    /// A null answers a message that this process has received: one of the same turn or a later one (see `Nulls` in the orderer).
-    pub(crate) fn null(&mut self, process: NodeId, sender: Rank, first: u64, count: u64) -> Result<(), Broken> {
-        let (position, me) = (self.own_position(process, sender)?, self.rank(process)?);
+    /// A null answers a message that another has sent (a large one is answered when it is announced, so whether it was received does not
+    /// matter): one of the same turn, or of a later one.
+    pub(crate) fn null(&mut self, process: NodeId, sender: Rank, first: u64, count: u64, global: bool) -> Result<(), Broken> {
+        let position = self.own_position(process, sender)?;
         self.use_indices(position, first, count)?;
         let last = first + count - 1;
         // Worked example: turn 4 of position 1 comes after turn 4 of position 0 and after turn 3 of position 2. So index 4 of position 1 asks
         // position 0 to fill up to turn 4, and position 2 up to turn 3.
         let answers = (0..self.streams.len()).filter(|&other| other != position).any(|other| {
-            let received = self.processes[me].received[other];
-            let newest = self.streams[other].sent.range(..received).next_back().map(|(index, _)| *index);
+            let known = if global { self.streams[other].next } else { u64::MAX };
+            let newest = self.streams[other].sent.range(..known).next_back().map(|(index, _)| *index);
             newest.is_some_and(|newest| if position < other { last <= newest } else { last < newest })
         });
         if !answers {
-            return Err((Property::Nulls, format!("{process} fills turns {first}..={last} that no message it has received asks for")));
+            return Err((Property::Nulls, format!("{process} fills turns {first}..={last} that nobody's message asks for")));
         }
         Ok(())
     }
@@ -150,11 +151,11 @@ impl View {
         let (position, rank) = (self.position(sender)?, self.rank(process)?);
         let before = std::mem::replace(&mut self.processes[rank].received[position], count);
         if count < before {
-            return Err((Property::Frontier, format!("{process} had received {before} of rank {sender}, now {count}")));
+            return Err((Property::Fifo, format!("{process} had received {before} of rank {sender}, now {count}")));
         }
         if global && count > self.streams[position].next {
             let next = self.streams[position].next;
-            return Err((Property::Frontier, format!("{process} has received {count} of rank {sender}, which has used {next}")));
+            return Err((Property::Integrity, format!("{process} has received {count} of rank {sender}, which has used {next}")));
         }
         Ok(())
     }

@@ -118,6 +118,25 @@ fn a_span_is_read_late_and_in_pieces_while_a_word_carries_its_value() {
 }
 
 #[test]
+fn an_audit_finds_a_source_that_changed_while_it_could_still_be_read() {
+    for change in [false, true] {
+        let found = (0..50).filter(|&seed| {
+            let (network, mut members) = members(seed, 2, wild());
+            network.audit_sources();
+            members[0].endpoint.post(Rank(1), span(8, 1000, 512)).unwrap();
+            members[0].endpoint.flush();
+            network.advance_to(4000);
+            members[0].set(256, u64::from(change));
+            network.advance_to(1_000_000);
+            let found = network.changed_source();
+            assert!(found.is_none_or(|changed| (changed.from, changed.to) == (Rank(0), Rank(1))));
+            found.is_some()
+        });
+        assert_eq!(found.count() > 0, change);
+    }
+}
+
+#[test]
 fn bytes_of_a_span_land_in_any_order() {
     let last_first = (0..200).filter(|&seed| {
         let (network, mut members) = members(seed, 2, wild());

@@ -1,5 +1,8 @@
 //! Things that will happen.
 
+use std::sync::Arc;
+
+use super::words::read_words;
 use crate::rank::Rank;
 use crate::region::Region;
 use crate::write::Place;
@@ -34,6 +37,23 @@ pub(super) struct Piece {
     pub(super) from: u64,
     pub(super) to: Place,
     pub(super) len: u64,
+    /// What these bytes were when the Span was posted, if it is audited: the whole Span, and where the piece begins in it.
+    pub(super) posted: Option<(Arc<[u8]>, u64)>,
+}
+
+impl Piece {
+    /// The bytes as they are now.
+    pub(super) fn read(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len as usize];
+        read_words(&self.source, self.from, &mut bytes);
+        bytes
+    }
+
+    /// Whether the bytes, as they are now, are others than were posted.
+    pub(super) fn has_changed(&self, now: &[u8]) -> bool {
+        let posted = self.posted.as_ref().map(|(whole, from)| &whole[*from as usize..][..now.len()]);
+        posted.is_some_and(|posted| posted != now)
+    }
 }
 
 impl PartialEq for Due {

@@ -1,6 +1,7 @@
 //! One direction between two members: how fast it is, what waits in it, and when a write lands.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::random::Random;
 use crate::write::Write;
@@ -59,8 +60,8 @@ pub(super) struct Flight {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) spec: LinkSpec,
-    /// Posted, waiting for the doorbell.
-    pub(super) posted: VecDeque<Write>,
+    /// Posted, waiting for the doorbell; Spans that are audited with the bytes as they were then.
+    pub(super) posted: VecDeque<(Write, Option<Arc<[u8]>>)>,
     /// On their way.
     pub(super) in_flight: usize,
     /// A post was refused since a write last landed.

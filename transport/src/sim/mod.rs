@@ -27,5 +27,5 @@ mod words;
 pub use exchange::SoloExchange;
 pub use fabric::{SimEndpoint, SimFabric};
 pub use link::LinkSpec;
-pub use network::SimNetwork;
+pub use network::{Changed, SimNetwork};
 pub use random::{Random, mix};

@@ -31,6 +31,8 @@ impl SimNetwork {
             now_ns: 0,
             count: 0,
             call_ns_max: 0,
+            audit: false,
+            changed: None,
             random: Random::new(seed),
             due: BinaryHeap::new(),
             nodes: (0..members).map(|_| Node::default()).collect(),
@@ -58,6 +60,17 @@ impl SimNetwork {
         self.state().call_ns_max = ns;
     }
 
+    /// From here on, looks whether the source of a Span is still what it was when it was posted, as long as it may be read. A protocol that never
+    /// touches what it has posted shows no change; one that sends counters by Span may.
+    pub fn audit_sources(&self) {
+        self.state().audit = true;
+    }
+
+    /// The first source that changed while its Span was on its way.
+    pub fn changed_source(&self) -> Option<Changed> {
+        self.state().changed
+    }
+
     /// Changes the direction `from` to `to`; what is on its way keeps its times.
     pub fn set_link(&self, from: Rank, to: Rank, spec: LinkSpec) {
         let mut state = self.state();
@@ -79,6 +92,11 @@ impl SimNetwork {
     /// room again.
     pub fn take_news(&self, rank: Rank) -> bool {
         std::mem::take(&mut self.state().nodes[rank.index()].news)
+    }
+
+    /// Whether [`SimNetwork::take_news`] would say so.
+    pub fn has_news(&self, rank: Rank) -> bool {
+        self.state().nodes[rank.index()].news
     }
 
     /// Writes that `rank` posted so far.
@@ -111,6 +129,21 @@ impl SimNetwork {
     }
 }
 
+/// Bytes that were posted and written again before they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Whose memory.
+    pub from: Rank,
+    /// Who was to get it.
+    pub to: Rank,
+    /// Where it was to land.
+    pub at: Place,
+    /// How many bytes the piece has.
+    pub len: u64,
+    /// When it was read.
+    pub at_ns: u64,
+}
+
 #[derive(Debug, Default)]
 struct Node {
     /// Empty before it has opened and after it has gone.
@@ -128,6 +161,8 @@ pub(super) struct State {
     /// Things scheduled so far: decides between those due at the same time.
     count: u64,
     call_ns_max: u64,
+    audit: bool,
+    changed: Option<Changed>,
     random: Random,
     due: BinaryHeap<Reverse<Due>>,
     nodes: Vec<Node>,
@@ -210,7 +245,15 @@ impl State {
         }
         node.posts += 1;
         node.posted_bytes += bytes_of(&write);
-        link.posted.push_back(write);
+        let source = match write {
+            Write::Span { from, len, .. } if self.audit => {
+                let mut bytes = vec![0; len as usize];
+                read_words(&node.regions[usize::from(from.region.0)], from.offset, &mut bytes);
+                Some(bytes.into())
+            }
+            _ => None,
+        };
+        link.posted.push_back((write, source));
         if self.random.chance(300) {
             self.launch(index);
         }
@@ -253,7 +296,7 @@ impl State {
         if self.links[index].posted.is_empty() || !self.nodes.iter().all(|node| node.opened) {
             return;
         }
-        while let Some(write) = self.links[index].posted.pop_front() {
+        while let Some((write, posted)) = self.links[index].posted.pop_front() {
             let flight = self.links[index].launch(bytes_of(&write), self.now_ns, &mut self.random);
             match write {
                 Write::Word { at, value } => self.schedule(flight.landing_ns, What::Set { link: index, at, value }),
@@ -262,7 +305,7 @@ impl State {
                         self.links[index].in_flight -= 1;
                         continue;
                     };
-                    let whole = Piece { source, from: from.offset, to, len };
+                    let whole = Piece { source, from: from.offset, to, len, posted: posted.map(|posted| (posted, 0)) };
                     self.launch_pieces(index, whole, flight.earliest_ns, flight.landing_ns);
                     self.schedule(flight.landing_ns, What::Landed { link: index });
                 }
@@ -279,7 +322,8 @@ impl State {
             let end = whole.to.offset + done + if left == 0 { rest } else { self.random.between(1, rest) };
             let end = if left == 0 { end } else { end.next_multiple_of(8).min(whole.to.offset + whole.len) };
             let to = Place { offset: whole.to.offset + done, ..whole.to };
-            let piece = Piece { source: whole.source.clone(), from: whole.from + done, to, len: end - to.offset };
+            let posted = whole.posted.as_ref().map(|(posted, _)| (posted.clone(), done));
+            let piece = Piece { source: whole.source.clone(), from: whole.from + done, to, len: end - to.offset, posted };
             done += piece.len;
             let at_ns = self.random.between(earliest_ns, landing_ns);
             if self.random.chance(500) {
@@ -309,8 +353,7 @@ impl State {
     fn happen(&mut self, what: What) {
         match what {
             What::Read { link, piece, landing_ns, landing_count } => {
-                let mut bytes = vec![0; piece.len as usize];
-                read_words(&piece.source, piece.from, &mut bytes);
+                let bytes = self.read(link, &piece);
                 let what = What::Store { link, to: piece.to, bytes };
                 self.due.push(Reverse(Due { at_ns: landing_ns, count: landing_count, what }));
             }
@@ -320,6 +363,9 @@ impl State {
                 }
             }
             What::Copy { link, piece } => {
+                if self.audit {
+                    self.read(link, &piece);
+                }
                 if let Some(target) = self.target(link, piece.to) {
                     copy_between(&piece.source, piece.from, &target, piece.to.offset, piece.len, CopyMethod::Plain);
                 }
@@ -334,6 +380,16 @@ impl State {
             What::Landed { link } => self.landed(link),
             What::Report { from, to } => self.report(from, to),
         }
+    }
+
+    fn read(&mut self, link: usize, piece: &Piece) -> Vec<u8> {
+        let bytes = piece.read();
+        if self.changed.is_none() && piece.has_changed(&bytes) {
+            let (from, to) = self.ends(link);
+            let (from, to) = (Rank::new(from), Rank::new(to));
+            self.changed = Some(Changed { from, to, at: piece.to, len: piece.len, at_ns: self.now_ns });
+        }
+        bytes
     }
 
     /// The receiver's region, unless one of the two has gone or the link is cut.

@@ -1,0 +1,286 @@
+//! One member of a simulated group: the group itself, its application, and what the trace needs to know.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use squall_group::{Delivery, Group, Outgoing, SendError, Upcalls};
+use squall_transport::sim::{Random, mix};
+use squall_transport::{NodeId, Rank};
+
+use crate::mutant::Mutant;
+use crate::sabotage::SimulatedEndpoint;
+use crate::scenario::{Burst, Plan, Scenario};
+use crate::trace::{Event, hash_bytes};
+
+/// The only view: membership is fixed.
+pub(crate) const VIEW: u64 = 0;
+
+/// One member of a simulated group.
+pub(crate) struct Member {
+    pub(crate) process: NodeId,
+    rank: Rank,
+    senders: Vec<Rank>,
+    /// None: crashed or ended.
+    group: Option<Group<SimulatedEndpoint>>,
+    app: App,
+    pub(crate) bursts: VecDeque<Burst>,
+    /// When it steps next; none while it sleeps.
+    pub(crate) next_step_ns: Option<u64>,
+    /// Steps in a row that found nothing to do.
+    pub(crate) idle_steps: u64,
+    received: Vec<u64>,
+    own_index: u64,
+    /// Deliveries that are yet to be noted in the wrong order.
+    swaps_left: u64,
+}
+
+/// What a step came to.
+pub(crate) enum Stepped {
+    /// Whether anything happened.
+    On { progress: bool },
+    /// The group is over at this member.
+    Ended,
+}
+
+impl Member {
+    pub(crate) fn new(rank: Rank, group: Group<SimulatedEndpoint>, scenario: &Scenario, mutant: Option<Mutant>, random: Random) -> Member {
+        let plan = &scenario.plans[rank.index()];
+        let app = App {
+            rank,
+            random,
+            plan: plan.clone(),
+            small_max: scenario.config.small_max,
+            bytes_max: scenario.config.large_max.max(scenario.config.small_max),
+            wanted: 0,
+            replies_left: plan.replies_max,
+            next_len: None,
+            sent: Vec::new(),
+            deliveries: Vec::new(),
+            sent_count: 0,
+            delivered_count: 0,
+        };
+        Member {
+            process: NodeId(u64::from(rank.0)),
+            rank,
+            senders: scenario.config.senders.clone(),
+            group: Some(group),
+            app,
+            bursts: plan.bursts.iter().copied().collect(),
+            next_step_ns: Some(0),
+            idle_steps: 0,
+            received: vec![0; scenario.config.senders.len()],
+            own_index: 0,
+            swaps_left: u64::from(mutant == Some(Mutant::SwappedDeliveries) && rank.index() + 1 == scenario.members),
+        }
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// Messages it wants to send and could not so far, those of later bursts among them.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.app.wanted + self.bursts.iter().map(|burst| burst.messages).sum::<u64>()
+    }
+
+    pub(crate) fn sent_count(&self) -> u64 {
+        self.app.sent_count
+    }
+
+    pub(crate) fn delivered_count(&self) -> u64 {
+        self.app.delivered_count
+    }
+
+    pub(crate) fn raise_mark(&mut self, value: u64) {
+        if let Some(group) = &mut self.group {
+            group.raise_mark(value);
+        }
+    }
+
+    pub(crate) fn sees_mark(&self, value: u64) -> bool {
+        self.group.as_ref().is_none_or(|group| group.mark_of_all() >= value)
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn crash(&mut self) {
+        self.group = None;
+        self.next_step_ns = None;
+    }
+
+    /// Messages of bursts that are due by now are wanted; whether there were any.
+    pub(crate) fn take_bursts(&mut self, now_ns: u64) -> bool {
+        let before = self.app.wanted;
+        while let Some(burst) = self.bursts.front().filter(|burst| burst.at_ns <= now_ns) {
+            self.app.wanted += burst.messages;
+            self.bursts.pop_front();
+        }
+        self.app.wanted > before
+    }
+
+    /// One turn of its loop: sends what it wants to send, steps the group, and writes down what happened.
+    pub(crate) fn step(&mut self, events: &mut Vec<Event>) -> Stepped {
+        let Some(group) = &mut self.group else { return Stepped::Ended };
+        let app = &mut self.app;
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let sent = app.send_wanted(group.outgoing());
+            group.step(app).map(|progress| progress | sent)
+        }));
+        let reason = match result {
+            Ok(Ok(progress)) => {
+                self.record(events);
+                self.idle_steps = if progress { 0 } else { self.idle_steps + 1 };
+                return Stepped::On { progress };
+            }
+            Ok(Err(ended)) => {
+                self.record(events);
+                ended.to_string()
+            }
+            Err(panic) => {
+                let message = panic.downcast_ref::<String>().cloned();
+                let message = message.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+                format!("panicked: {}", message.unwrap_or_default())
+            }
+        };
+        // A group that panicked may panic again when it is dropped.
+        let group = self.group.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(group)));
+        self.next_step_ns = None;
+        events.push(Event::Stop { process: self.process, reason });
+        Stepped::Ended
+    }
+
+    /// Events of one step, in an order that the checker can follow: what came from others, what I put into my own stream, what I have of it, what I
+    /// delivered.
+    fn record(&mut self, events: &mut Vec<Event>) {
+        let mine = self.senders.iter().position(|&sender| sender == self.rank);
+        for position in (0..self.senders.len()).filter(|&position| Some(position) != mine) {
+            self.record_received(position, events);
+        }
+        self.record_own(events);
+        if let Some(mine) = mine {
+            self.record_received(mine, events);
+        }
+        if self.swaps_left > 0 && self.app.deliveries.len() > 1 {
+            self.app.deliveries.swap(0, 1);
+            self.swaps_left -= 1;
+        }
+        events.append(&mut self.app.deliveries);
+    }
+
+    fn record_received(&mut self, position: usize, events: &mut Vec<Event>) {
+        let count = self.group.as_mut().map_or(0, |group| group.received(position));
+        if std::mem::replace(&mut self.received[position], count) != count {
+            events.push(Event::Receive { process: self.process, view: VIEW, sender: self.senders[position], count });
+        }
+    }
+
+    /// My messages, and between them the nulls.
+    fn record_own(&mut self, events: &mut Vec<Event>) {
+        let stats = self.group.as_ref().map(Group::stats).unwrap_or_default();
+        for (index, hash) in std::mem::take(&mut self.app.sent) {
+            self.record_nulls(index, events);
+            events.push(Event::Send { process: self.process, view: VIEW, sender: self.rank, index, hash });
+            self.own_index = index + 1;
+        }
+        self.record_nulls(stats.messages_sent + stats.nulls_sent, events);
+    }
+
+    /// Indices that were used up to `until` and are no messages are nulls.
+    fn record_nulls(&mut self, until: u64, events: &mut Vec<Event>) {
+        if self.own_index < until {
+            let (first, count) = (self.own_index, until - self.own_index);
+            events.push(Event::Null { process: self.process, view: VIEW, sender: self.rank, first, count });
+            self.own_index = until;
+        }
+    }
+}
+
+/// The application: sends what the plan says, from its loop and from within upcalls, and remembers what it was handed.
+struct App {
+    rank: Rank,
+    random: Random,
+    plan: Plan,
+    small_max: u64,
+    bytes_max: u64,
+    wanted: u64,
+    replies_left: u64,
+    /// Length of the message that is to be sent next, once it was drawn.
+    next_len: Option<u64>,
+    sent: Vec<(u64, u64)>,
+    deliveries: Vec<Event>,
+    sent_count: u64,
+    delivered_count: u64,
+}
+
+impl App {
+    /// Sends as much as it wants and may. Whether anything was sent.
+    fn send_wanted(&mut self, outgoing: &mut Outgoing) -> bool {
+        let before = self.sent_count;
+        while self.wanted > 0 && self.send_one(outgoing) {
+            self.wanted -= 1;
+        }
+        self.sent_count > before
+    }
+
+    /// Sends the next message; `false` if there is no room now.
+    fn send_one(&mut self, outgoing: &mut Outgoing) -> bool {
+        let len = self.next_len.unwrap_or_else(|| self.draw_len());
+        self.next_len = Some(len);
+        if self.random.chance(50) {
+            // Memory that is reserved and not committed is nobody's message.
+            if let Ok(mut slot) = outgoing.reserve(len) {
+                slot.bytes_mut().fill(0xEE);
+            }
+        }
+        let sent = match outgoing.reserve(len) {
+            Ok(mut slot) => {
+                fill(slot.bytes_mut(), self.rank, self.sent_count);
+                let hash = hash_bytes(slot.bytes_mut());
+                (slot.commit(), hash)
+            }
+            Err(SendError::WindowFull | SendError::PoolExhausted) => return false,
+            Err(error) => panic!("a message of {len} bytes was refused: {error}"),
+        };
+        self.sent.push(sent);
+        self.sent_count += 1;
+        self.next_len = None;
+        true
+    }
+
+    fn draw_len(&mut self) -> u64 {
+        let random = &mut self.random;
+        if random.chance(self.plan.large_per_mille) {
+            return random.between(self.small_max + 1, self.bytes_max);
+        }
+        // Often the shortest and the longest: that is where the edges are.
+        match random.below(4) {
+            0 => random.below(2).min(self.small_max),
+            1 => self.small_max,
+            _ => random.between(0, self.small_max),
+        }
+    }
+}
+
+impl Upcalls for App {
+    fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing) {
+        let Delivery { seq, sender, index, payload } = delivery;
+        let process = NodeId(u64::from(self.rank.0));
+        self.deliveries.push(Event::Deliver { process, view: VIEW, seq, sender, index, hash: hash_bytes(payload) });
+        self.delivered_count += 1;
+        if self.replies_left > 0 && self.random.chance(self.plan.reply_per_mille) {
+            self.replies_left -= 1;
+            if !self.send_one(outgoing) {
+                self.wanted += 1;
+            }
+        }
+    }
+}
+
+/// The payload of message `number` of `sender`: every word depends on both and on its place.
+fn fill(bytes: &mut [u8], sender: Rank, number: u64) {
+    let seed = mix(u64::from(sender.0) << 48 ^ number);
+    for (place, chunk) in bytes.chunks_mut(8).enumerate() {
+        let word = mix(seed ^ place as u64).to_le_bytes();
+        chunk.copy_from_slice(&word[..chunk.len()]);
+    }
+}

@@ -1,0 +1,95 @@
+//! Faults on purpose: each must be caught by the checker.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A fault that is built into a run, to see whether the checker bites.
+///
+/// All of them are made between the group and the fabric or in the notes of the trace: the protocols themselves stay as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mutant {
+    /// A counter is posted before the data that it publishes.
+    CounterFirst,
+    /// A counter that publishes data goes by reference: it is read late, and may be newer than the data that has landed.
+    CounterByReference,
+    /// Links do not keep the order of posts.
+    UnorderedLink,
+    /// A member tells that it has delivered one turn more than it has: that ring space is used again too early.
+    EarlyReuse,
+    /// A member tells that it has received one large message more than it has: buffers that it is still sent from are used again too early.
+    EarlyBufferReuse,
+    /// A member tells that it has received one turn more than it has: others deliver before everyone has received.
+    EarlyDelivery,
+    /// Two deliveries of one member change places.
+    SwappedDeliveries,
+    /// A run of nulls is one shorter than its sender believes.
+    SkippedNull,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Mutant; 8] = [
+        Mutant::CounterFirst,
+        Mutant::CounterByReference,
+        Mutant::UnorderedLink,
+        Mutant::EarlyReuse,
+        Mutant::EarlyBufferReuse,
+        Mutant::EarlyDelivery,
+        Mutant::SwappedDeliveries,
+        Mutant::SkippedNull,
+    ];
+
+    /// The name that users give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mutant::CounterFirst => "counter-first",
+            Mutant::CounterByReference => "counter-by-reference",
+            Mutant::UnorderedLink => "unordered-link",
+            Mutant::EarlyReuse => "early-reuse",
+            Mutant::EarlyBufferReuse => "early-buffer-reuse",
+            Mutant::EarlyDelivery => "early-delivery",
+            Mutant::SwappedDeliveries => "swapped-deliveries",
+            Mutant::SkippedNull => "skipped-null",
+        }
+    }
+
+    /// Within so many seeds, whichever they are, the checker must have caught it.
+    pub fn seeds_max(self) -> u64 {
+        match self {
+            Mutant::CounterFirst | Mutant::UnorderedLink | Mutant::EarlyDelivery | Mutant::SwappedDeliveries => 20,
+            Mutant::CounterByReference | Mutant::SkippedNull => 30,
+            // The reuse has to meet somebody who still reads: tight rings and a straggler.
+            Mutant::EarlyReuse => 80,
+            // And here a relay that lags behind, in one of the runs with large messages.
+            Mutant::EarlyBufferReuse => 400,
+        }
+    }
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Mutant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mutant, String> {
+        let names = || Mutant::ALL.map(Mutant::name).join(", ");
+        Mutant::ALL.into_iter().find(|mutant| mutant.name() == text).ok_or_else(|| format!("`{text}` is no mutant; there are {}", names()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutant_is_found_by_its_name() {
+        for mutant in Mutant::ALL {
+            assert_eq!(mutant.to_string().parse(), Ok(mutant));
+        }
+        assert!("none".parse::<Mutant>().unwrap_err().contains("counter-first"));
+    }
+}
