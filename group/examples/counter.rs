@@ -1,0 +1,239 @@
+//! A replicated counter: processes of this host that add to one counter through a group over shared memory. Every member applies the
+//! same additions in the same order, so all end with the same value.
+//!
+//!     cargo run --release --example counter -p squall-group -- --members 4
+//!     cargo run --release --example counter -p squall-group -- --members 4 --kill
+//!
+//! The parent starts itself once for each member and serves the rendezvous where they meet. With `--kill` it kills one member while all
+//! count; the others are told which one is gone and end, within a bound.
+
+use std::env;
+use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use squall_group::{Config, Delivery, Ended, Group, Outgoing, Pace, Upcalls};
+use squall_transport::exchange::{ClusterKey, ConnectOptions, Exchange, RendezvousServer, ServerEvent, ServerOptions, Session};
+use squall_transport::shm::{ShmEndpoint, ShmFabric};
+use squall_transport::{NodeId, Rank};
+
+const HELP: &str = "A replicated counter over shared memory, one process a member.
+
+usage: counter [--members N] [--increments N] [--kill]
+
+  --members N      processes of the group (default 3)
+  --increments N   additions that each member makes (default 1000)
+  --kill           kill the last member while all count: the others must be told
+  --help           this text";
+
+/// How long the parent waits for its members.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How soon the others must know that a member was killed.
+const KILL_KNOWN_MAX: Duration = Duration::from_secs(10);
+/// What the parent hands to its children: where to meet, and the key; an environment only its own user can read.
+const ADDRESS: &str = "SQUALL_COUNTER_ADDRESS";
+const KEY: &str = "SQUALL_COUNTER_KEY";
+const RANK: &str = "SQUALL_COUNTER_RANK";
+
+type Failure = Box<dyn Error>;
+
+#[derive(Clone, Copy)]
+struct Options {
+    members: usize,
+    increments: u64,
+    kill: bool,
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
+    let mut options = Options { members: 3, increments: 1000, kill: false };
+    while let Some(flag) = arguments.next() {
+        let mut number = || {
+            let text = arguments.next().ok_or(format!("{flag} needs a number behind it"))?;
+            text.parse::<u64>().map_err(|_| format!("{flag}: `{text}` is no number"))
+        };
+        match flag.as_str() {
+            "--members" => options.members = number()? as usize,
+            "--increments" => options.increments = number()?,
+            "--kill" => options.kill = true,
+            "--help" | "-h" => return Ok(None),
+            other => return Err(format!("unknown flag `{other}`; see --help")),
+        }
+    }
+    if !(1..=64).contains(&options.members) || options.kill && options.members < 2 {
+        return Err("--members must be 1 to 64, and at least 2 with --kill".into());
+    }
+    Ok(Some(options))
+}
+
+fn main() -> ExitCode {
+    let options = match parse(env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(wrong) => {
+            eprintln!("counter: {wrong}");
+            return ExitCode::from(2);
+        }
+    };
+    let result = if env::var_os(RANK).is_some() { member(options) } else { parent(options) };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("counter: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The replicated state: what all members keep, each for itself.
+#[derive(Default)]
+struct Counter {
+    value: u64,
+    additions: u64,
+    /// Of every addition in the order of delivery.
+    order_hash: u64,
+}
+
+impl Upcalls for Counter {
+    fn deliver(&mut self, delivery: Delivery<'_>, _outgoing: &mut Outgoing) {
+        let Ok(amount) = delivery.payload.try_into().map(u64::from_le_bytes) else { return };
+        self.value += amount;
+        self.additions += 1;
+        for word in [delivery.seq, u64::from(delivery.sender.0), amount] {
+            self.order_hash = (self.order_hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
+        }
+    }
+}
+
+/// One member's process.
+fn member(options: Options) -> Result<(), Failure> {
+    let rank = Rank(env::var(RANK)?.parse()?);
+    let options_connect = ConnectOptions { node: NodeId(u64::from(std::process::id())), rank: Some(rank), timeout: PATIENCE };
+    let mut session = Session::connect(env::var(ADDRESS)?.parse()?, &ClusterKey::from_hex(&env::var(KEY)?)?, &options_connect)?;
+    let config = Config { ring_bytes: 1 << 16, small_max: 1 << 10, ..Config::new((0..options.members).map(Rank::new).collect()) };
+    let group = Group::join(&config, &ShmFabric::new(), &mut session)?;
+
+    let mut counter = Counter::default();
+    let report = match count(group, &mut counter, &mut session, options)? {
+        None => {
+            println!("member {rank}: value {}, order {:016x}", counter.value, counter.order_hash);
+            format!("done {} {:016x}", counter.value, counter.order_hash)
+        }
+        Some(Ended::MemberDown(gone)) => {
+            println!("member {rank}: {}", Ended::MemberDown(gone));
+            format!("down {gone}")
+        }
+        Some(other) => return Err(other.into()),
+    };
+    session.send(report.as_bytes())?;
+    session.finish(Instant::now() + PATIENCE)?;
+    Ok(())
+}
+
+/// Adds, until all members' additions are applied; or why the group ended before.
+fn count(mut group: Group<ShmEndpoint>, counter: &mut Counter, session: &mut Session, options: Options) -> Result<Option<Ended>, Failure> {
+    let mut pace = Pace::for_members(options.members);
+    let amount = u64::from(session.rank().0) + 1;
+    // With --kill nobody reaches its goal.
+    let goal = if options.kill { u64::MAX } else { options.increments };
+    let total = goal.saturating_mul(options.members as u64);
+    let (mut sent, mut turns, mut told) = (0, 0u64, false);
+    while counter.additions < total {
+        while sent < goal {
+            match group.send(&amount.to_le_bytes()) {
+                Ok(_) => sent += 1,
+                Err(error) if error.is_full() => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Err(ended) = group.turn(counter, &mut pace) {
+            return Ok(Some(ended));
+        }
+        if !told && counter.additions > 0 {
+            session.send(b"counting")?;
+            told = true;
+        }
+        turns += 1;
+        if turns.is_multiple_of(1024) {
+            // The parent never writes: this only notices that it is gone.
+            session.recv(Instant::now())?;
+        }
+    }
+    Ok(group.close(counter, &mut pace).err())
+}
+
+/// The members' processes; those that still run are killed when it is dropped.
+struct Children(Vec<Child>);
+
+impl Children {
+    fn start(options: &Options, address: SocketAddr, key: &ClusterKey) -> Result<Children, Failure> {
+        let mut children = Children(Vec::new());
+        for rank in 0..options.members {
+            let mut command = Command::new(env::current_exe()?);
+            command.args(env::args().skip(1));
+            command.env(ADDRESS, address.to_string()).env(KEY, key.to_hex()).env(RANK, rank.to_string());
+            children.0.push(command.spawn()?);
+        }
+        Ok(children)
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            // One that has ended cannot be killed, and needs not be.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn parent(options: Options) -> Result<(), Failure> {
+    let key = ClusterKey::random();
+    let mut server = RendezvousServer::bind((Ipv4Addr::LOCALHOST, 0).into(), &key, ServerOptions::new(options.members))?;
+    let mut children = Children::start(&options, server.local_addr(), &key)?;
+    let victim = options.kill.then(|| options.members - 1);
+    let (mut counting, mut killed, mut reports) = (0, None, Vec::new());
+    let started = Instant::now();
+    while reports.len() < options.members - victim.iter().count() {
+        let (since, patience) = killed.map_or((started, PATIENCE), |killed| (killed, KILL_KNOWN_MAX));
+        if since.elapsed() > patience {
+            return Err(format!("{} members said nothing for {patience:?}", options.members - reports.len()).into());
+        }
+        for event in server.poll(Duration::from_millis(100))? {
+            match event {
+                ServerEvent::Message { bytes, .. } if bytes == b"counting" => counting += 1,
+                ServerEvent::Message { bytes, .. } => reports.push(String::from_utf8(bytes)?),
+                ServerEvent::Left { rank, reason: squall_transport::exchange::LeaveReason::Lost(how) } if Some(rank.index()) != victim => {
+                    return Err(format!("member {rank} is lost: {how}").into());
+                }
+                ServerEvent::Refused { address, reason } => eprintln!("counter: refused {address}: {reason}"),
+                _ => {}
+            }
+        }
+        if let Some(victim) = victim.filter(|_| counting == options.members && killed.is_none()) {
+            println!("killing member {victim}");
+            children.0[victim].kill()?;
+            killed = Some(Instant::now());
+        }
+    }
+    if let Some(killed) = killed {
+        println!("all others knew after {} ms", killed.elapsed().as_millis());
+    }
+    judge(&options, victim, &reports)
+}
+
+/// Whether the members reported what they should.
+fn judge(options: &Options, victim: Option<usize>, reports: &[String]) -> Result<(), Failure> {
+    let ok = match victim {
+        Some(victim) => reports.iter().all(|report| *report == format!("down {victim}")),
+        None => {
+            let sum = (1..=options.members as u64).sum::<u64>() * options.increments;
+            reports.iter().all(|report| *report == reports[0] && report.starts_with(&format!("done {sum} ")))
+        }
+    };
+    if ok { Ok(()) } else { Err(format!("the members disagree: {reports:?}").into()) }
+}

@@ -1,0 +1,64 @@
+//! The examples run as they are documented.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// Runs an example; cargo builds all examples of a package with its tests.
+fn run(example: &str, arguments: &[&str]) -> Output {
+    let test = std::env::current_exe().expect("a test knows where it is");
+    // target/<profile>/deps/examples-<hash>, beside target/<profile>/examples/<example>.
+    let profile: PathBuf = test.ancestors().nth(2).expect("tests lie in target/<profile>/deps").to_owned();
+    let path = profile.join("examples").join(example);
+    let run = Command::new(&path).args(arguments).output();
+    run.unwrap_or_else(|error| panic!("{}: {error}; build it with: cargo build -p squall-group --examples", path.display()))
+}
+
+fn stdout(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// What follows `member N: `, of all members.
+fn member_lines(stdout: &str) -> Vec<&str> {
+    stdout.lines().filter_map(|line| line.strip_prefix("member ")?.split_once(": ")).map(|(_, said)| said).collect()
+}
+
+#[test]
+fn all_members_of_the_counter_end_with_one_value_and_one_order() {
+    let printed = stdout(&run("counter", &["--members", "4", "--increments", "500"]));
+    let lines = member_lines(&printed);
+    assert_eq!(lines.len(), 4, "{printed}");
+    assert!(lines[0].starts_with("value 5000, order "), "{printed}");
+    assert!(lines.iter().all(|line| line == &lines[0]), "{printed}");
+}
+
+#[test]
+fn a_killed_member_of_the_counter_ends_the_others_with_its_rank() {
+    let printed = stdout(&run("counter", &["--members", "4", "--kill"]));
+    let lines = member_lines(&printed);
+    assert_eq!(lines.len(), 3, "{printed}");
+    assert!(lines.iter().all(|line| line.starts_with("member 3 is gone")), "{printed}");
+}
+
+#[test]
+fn small_and_large_messages_mix_in_one_order() {
+    let printed = stdout(&run("mixed", &["--members", "3", "--messages", "60"]));
+    let lines = member_lines(&printed);
+    assert_eq!(lines.len(), 3, "{printed}");
+    assert!(lines[0].starts_with("180 messages, ") && !lines[0].contains(" 0 of them large"), "{printed}");
+    assert!(lines.iter().all(|line| line == &lines[0]), "{printed}");
+}
+
+#[test]
+fn help_is_help_and_a_wrong_flag_is_named() {
+    for example in ["counter", "mixed"] {
+        assert!(stdout(&run(example, &["--help"])).contains(&format!("usage: {example} [")));
+        for wrong in [&["--colour"][..], &["--members"], &["--members", "few"], &["--members", "0"]] {
+            let output = run(example, wrong);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains(wrong[0]), "{said}");
+        }
+    }
+}
