@@ -13,10 +13,6 @@ pub(super) const GATHER_ENTRIES_MAX: usize = 128;
 pub(super) const STAGING_BYTES: usize = 128 << 10;
 /// Bytes read behind a large Span's own: enough to see what follows it, few enough that little of the next large Span is copied twice.
 pub(super) const STAGING_BEHIND_SPAN_BYTES: usize = 8 << 10;
-/// The sockets' buffers; none leaves them to the kernel, which grows them with the traffic.
-pub(super) const SEND_BUFFER_BYTES: Option<usize> = None;
-/// As [`SEND_BUFFER_BYTES`].
-pub(super) const RECEIVE_BUFFER_BYTES: Option<usize> = None;
 /// Reads that throw away what still comes when a link is closed.
 pub(super) const DRAIN_READS_MAX: usize = 64;
 /// Links that one look at what is ready finds; the others are found by the next.
