@@ -73,3 +73,8 @@ pub use pace::Pace;
 pub use squall_rdmc::schedule::ScheduleKind;
 pub use stats::Stats;
 pub use view::View;
+
+/// Keeps the example in the README true.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
