@@ -11,6 +11,7 @@
 //!
 //! - [`run`](run()) takes a range of seeds and reports; [`simulate`] runs one.
 //! - [`trace`]: events as lines of text. [`checker`]: which properties a trace breaks.
+//! - [`Recorder`] writes a member's events down, of a simulated group or a real one.
 //! - [`Mutant`]: faults built in on purpose, so that one can see the checker bite.
 //!
 //! What it does not do: model what happens inside one step of a member beyond the moments at which it calls the fabric, or measure anything.
@@ -20,6 +21,7 @@
 pub mod checker;
 mod member;
 mod mutant;
+mod recorder;
 mod run;
 mod sabotage;
 mod scenario;
@@ -28,6 +30,7 @@ pub mod trace;
 mod view;
 
 pub use mutant::Mutant;
+pub use recorder::Recorder;
 pub use run::{Failure, Options, Report, replay_line, run};
 pub use scenario::{Burst, Plan, Scenario};
 pub use simulation::{Outcome, simulate};

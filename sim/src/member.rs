@@ -4,22 +4,17 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use squall_group::{Delivery, Group, Outgoing, SendError, Upcalls};
-use squall_transport::sim::{Random, mix};
-use squall_transport::{NodeId, Rank};
+use squall_transport::Rank;
+use squall_transport::sim::{Random, SimNetwork, mix};
 
 use crate::mutant::Mutant;
+use crate::recorder::Recorder;
 use crate::sabotage::SimulatedEndpoint;
 use crate::scenario::{Burst, Plan, Scenario};
 use crate::trace::{Event, hash_bytes};
 
-/// The only view: membership is fixed.
-pub(crate) const VIEW: u64 = 0;
-
 /// One member of a simulated group.
 pub(crate) struct Member {
-    pub(crate) process: NodeId,
-    rank: Rank,
-    senders: Vec<Rank>,
     /// None: crashed or ended.
     group: Option<Group<SimulatedEndpoint>>,
     app: App,
@@ -28,10 +23,6 @@ pub(crate) struct Member {
     pub(crate) next_step_ns: Option<u64>,
     /// Steps in a row that found nothing to do.
     pub(crate) idle_steps: u64,
-    received: Vec<u64>,
-    own_index: u64,
-    /// Deliveries that are yet to be noted in the wrong order.
-    swaps_left: u64,
 }
 
 /// What a step came to.
@@ -43,10 +34,23 @@ pub(crate) enum Stepped {
 }
 
 impl Member {
-    pub(crate) fn new(rank: Rank, group: Group<SimulatedEndpoint>, scenario: &Scenario, mutant: Option<Mutant>, random: Random) -> Member {
+    pub(crate) fn new(
+        group: Group<SimulatedEndpoint>,
+        scenario: &Scenario,
+        mutant: Option<Mutant>,
+        network: &SimNetwork,
+        random: Random,
+    ) -> Member {
+        let rank = group.view().me;
         let plan = &scenario.plans[rank.index()];
+        let mut recorder = Recorder::new(group.view(), scenario.config.mode);
+        if mutant == Some(Mutant::SwappedDeliveries) && rank.index() + 1 == scenario.members {
+            recorder.swap_once();
+        }
         let app = App {
             rank,
+            recorder,
+            network: network.clone(),
             random,
             plan: plan.clone(),
             small_max: scenario.config.small_max,
@@ -54,24 +58,11 @@ impl Member {
             wanted: 0,
             replies_left: plan.replies_max,
             next_len: None,
-            sent: Vec::new(),
-            deliveries: Vec::new(),
             sent_count: 0,
             delivered_count: 0,
         };
-        Member {
-            process: NodeId(u64::from(rank.0)),
-            rank,
-            senders: scenario.config.senders.clone(),
-            group: Some(group),
-            app,
-            bursts: plan.bursts.iter().copied().collect(),
-            next_step_ns: Some(0),
-            idle_steps: 0,
-            received: vec![0; scenario.config.senders.len()],
-            own_index: 0,
-            swaps_left: u64::from(mutant == Some(Mutant::SwappedDeliveries) && rank.index() + 1 == scenario.members),
-        }
+        let bursts = plan.bursts.iter().copied().collect();
+        Member { group: Some(group), app, bursts, next_step_ns: Some(0), idle_steps: 0 }
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -105,6 +96,18 @@ impl Member {
     pub(crate) fn crash(&mut self) {
         self.group = None;
         self.next_step_ns = None;
+        self.app.recorder.crashed();
+    }
+
+    /// The run is over.
+    pub(crate) fn finish(&mut self, idle_posts: u64) {
+        let unsent = self.unsent();
+        self.app.recorder.finished(unsent, idle_posts);
+    }
+
+    /// What was written down since the last call.
+    pub(crate) fn take_events(&mut self) -> impl Iterator<Item = Event> {
+        self.app.recorder.take()
     }
 
     /// Messages of bursts that are due by now are wanted; whether there were any.
@@ -118,23 +121,21 @@ impl Member {
     }
 
     /// One turn of its loop: sends what it wants to send, steps the group, and writes down what happened.
-    pub(crate) fn step(&mut self, events: &mut Vec<Event>) -> Stepped {
+    pub(crate) fn step(&mut self) -> Stepped {
         let Some(group) = &mut self.group else { return Stepped::Ended };
         let app = &mut self.app;
         let result = catch_unwind(AssertUnwindSafe(|| {
             let sent = app.send_wanted(group.outgoing());
-            group.step(app).map(|progress| progress | sent)
+            let stepped = group.step(app).map(|progress| progress | sent);
+            app.recorder.stepped(group);
+            stepped
         }));
         let reason = match result {
             Ok(Ok(progress)) => {
-                self.record(events);
                 self.idle_steps = if progress { 0 } else { self.idle_steps + 1 };
                 return Stepped::On { progress };
             }
-            Ok(Err(ended)) => {
-                self.record(events);
-                ended.to_string()
-            }
+            Ok(Err(ended)) => ended.to_string(),
             Err(panic) => {
                 let message = panic.downcast_ref::<String>().cloned();
                 let message = message.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
@@ -145,59 +146,16 @@ impl Member {
         let group = self.group.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(group)));
         self.next_step_ns = None;
-        events.push(Event::Stop { process: self.process, reason });
+        self.app.recorder.stopped(reason);
         Stepped::Ended
-    }
-
-    /// Events of one step, in an order that the checker can follow: what came from others, what I put into my own stream, what I have of it, what I
-    /// delivered.
-    fn record(&mut self, events: &mut Vec<Event>) {
-        let mine = self.senders.iter().position(|&sender| sender == self.rank);
-        for position in (0..self.senders.len()).filter(|&position| Some(position) != mine) {
-            self.record_received(position, events);
-        }
-        self.record_own(events);
-        if let Some(mine) = mine {
-            self.record_received(mine, events);
-        }
-        if self.swaps_left > 0 && self.app.deliveries.len() > 1 {
-            self.app.deliveries.swap(0, 1);
-            self.swaps_left -= 1;
-        }
-        events.append(&mut self.app.deliveries);
-    }
-
-    fn record_received(&mut self, position: usize, events: &mut Vec<Event>) {
-        let count = self.group.as_mut().map_or(0, |group| group.received(position));
-        if std::mem::replace(&mut self.received[position], count) != count {
-            events.push(Event::Receive { process: self.process, view: VIEW, sender: self.senders[position], count });
-        }
-    }
-
-    /// My messages, and between them the nulls.
-    fn record_own(&mut self, events: &mut Vec<Event>) {
-        let stats = self.group.as_ref().map(Group::stats).unwrap_or_default();
-        for (index, hash) in std::mem::take(&mut self.app.sent) {
-            self.record_nulls(index, events);
-            events.push(Event::Send { process: self.process, view: VIEW, sender: self.rank, index, hash });
-            self.own_index = index + 1;
-        }
-        self.record_nulls(stats.messages_sent + stats.nulls_sent, events);
-    }
-
-    /// Indices that were used up to `until` and are no messages are nulls.
-    fn record_nulls(&mut self, until: u64, events: &mut Vec<Event>) {
-        if self.own_index < until {
-            let (first, count) = (self.own_index, until - self.own_index);
-            events.push(Event::Null { process: self.process, view: VIEW, sender: self.rank, first, count });
-            self.own_index = until;
-        }
     }
 }
 
 /// The application: sends what the plan says, from its loop and from within upcalls, and remembers what it was handed.
 struct App {
     rank: Rank,
+    recorder: Recorder,
+    network: SimNetwork,
     random: Random,
     plan: Plan,
     small_max: u64,
@@ -206,8 +164,6 @@ struct App {
     replies_left: u64,
     /// Length of the message that is to be sent next, once it was drawn.
     next_len: Option<u64>,
-    sent: Vec<(u64, u64)>,
-    deliveries: Vec<Event>,
     sent_count: u64,
     delivered_count: u64,
 }
@@ -232,7 +188,7 @@ impl App {
                 slot.bytes_mut().fill(0xEE);
             }
         }
-        let sent = match outgoing.reserve(len) {
+        let (index, hash) = match outgoing.reserve(len) {
             Ok(mut slot) => {
                 fill(slot.bytes_mut(), self.rank, self.sent_count);
                 let hash = hash_bytes(slot.bytes_mut());
@@ -241,7 +197,7 @@ impl App {
             Err(SendError::WindowFull | SendError::PoolExhausted) => return false,
             Err(error) => panic!("a message of {len} bytes was refused: {error}"),
         };
-        self.sent.push(sent);
+        self.recorder.sent(index, hash);
         self.sent_count += 1;
         self.next_len = None;
         true
@@ -263,9 +219,7 @@ impl App {
 
 impl Upcalls for App {
     fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing) {
-        let Delivery { seq, sender, index, payload } = delivery;
-        let process = NodeId(u64::from(self.rank.0));
-        self.deliveries.push(Event::Deliver { process, view: VIEW, seq, sender, index, hash: hash_bytes(payload) });
+        self.recorder.delivered(&delivery);
         self.delivered_count += 1;
         if self.replies_left > 0 && self.random.chance(self.plan.reply_per_mille) {
             self.replies_left -= 1;
@@ -273,6 +227,8 @@ impl Upcalls for App {
                 self.wanted += 1;
             }
         }
+        // The application takes its time, and memory changes meanwhile.
+        self.network.pass_call_time();
     }
 }
 

@@ -5,11 +5,11 @@ use squall_transport::Rank;
 use squall_transport::sim::{Changed, LinkSpec, Random, SimFabric, SimNetwork};
 
 use crate::checker::{Property, Verdict, Violation, check};
-use crate::member::{Member, Stepped, VIEW};
+use crate::member::{Member, Stepped};
 use crate::mutant::Mutant;
 use crate::sabotage::way_in;
 use crate::scenario::Scenario;
-use crate::trace::{Event, Interleaving, Trace};
+use crate::trace::{Interleaving, Trace};
 
 /// Steps of one member in a row that find nothing to do, with nothing on its way, after which it is taken to be at rest.
 const REST_STEPS: u64 = 12;
@@ -73,13 +73,9 @@ impl<'a> Simulation<'a> {
             let rank = Rank::new(index);
             let (fabric, mut exchange) = way_in(fabric, rank, scenario.members, scenario.config.senders.len() as u64, mutant);
             let group = Group::join(&scenario.config, &fabric, &mut exchange).expect("a scenario's group can be joined");
-            members.push(Member::new(rank, group, scenario, mutant, random.split()));
+            members.push(Member::new(group, scenario, mutant, &network, random.split()));
         }
-        let processes: Vec<_> = members.iter().map(|member| member.process).collect();
-        for &process in &processes {
-            let (senders, ordered) = (scenario.config.senders.clone(), scenario.config.mode == squall_group::Mode::Ordered);
-            trace.events.push(Event::Install { process, view: VIEW, members: processes.clone(), senders, ordered });
-        }
+        trace.events.extend(members.iter_mut().flat_map(Member::take_events));
         Simulation { scenario, network, members, random, trace, steps: 0, crash: scenario.crash, seen: Vec::new() }
     }
 
@@ -150,7 +146,7 @@ impl<'a> Simulation<'a> {
         if member.is_alive() {
             self.network.crash(rank, 100_000);
             member.crash();
-            self.trace.events.push(Event::Crash { process: member.process });
+            self.trace.events.extend(member.take_events());
         }
     }
 
@@ -182,7 +178,9 @@ impl<'a> Simulation<'a> {
         // What lands from here on is news.
         self.network.take_news(rank);
         self.steps += 1;
-        let Stepped::On { progress } = member.step(&mut self.trace.events) else { return };
+        let stepped = member.step();
+        self.trace.events.extend(member.take_events());
+        let Stepped::On { progress } = stepped else { return };
         let now_ns = self.network.now_ns();
         let sleeps = plan.sleeps && !progress && !self.network.take_news(rank);
         // Looking again and again at nothing only takes time: who has long been idle looks less often.
@@ -199,8 +197,8 @@ impl<'a> Simulation<'a> {
         }
         let steps_max = self.steps + STEPS_MAX / 10;
         while self.steps < steps_max && self.advance() && !self.is_at_rest() {}
-        for member in self.members.iter().filter(|member| !member.sees_mark(1)) {
-            let what = format!("{} does not see that all have raised their marks", member.process);
+        for rank in (0..self.members.len()).filter(|&rank| !self.members[rank].sees_mark(1)) {
+            let what = format!("{rank} does not see that all have raised their marks");
             self.seen.push(Violation { property: Property::DeliveryProgress, event: self.trace.events.len(), what });
         }
     }
@@ -228,10 +226,10 @@ impl<'a> Simulation<'a> {
             }
         }
         for (index, before) in before.into_iter().enumerate() {
-            let member = &self.members[index];
+            let member = &mut self.members[index];
             if member.is_alive() {
-                let idle_posts = posts(&self.network, index) - before;
-                self.trace.events.push(Event::Finish { process: member.process, unsent: member.unsent(), idle_posts });
+                member.finish(posts(&self.network, index) - before);
+                self.trace.events.extend(member.take_events());
             }
         }
     }

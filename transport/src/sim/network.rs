@@ -78,6 +78,11 @@ impl SimNetwork {
         state.links[index].spec = spec;
     }
 
+    /// Lets the time of one call pass, on behalf of whoever takes some between two calls of its endpoint.
+    pub fn pass_call_time(&self) {
+        self.state().pass_call_time();
+    }
+
     /// When the next thing happens; `None` if nothing is on its way.
     pub fn next_event_ns(&self) -> Option<u64> {
         self.state().due.peek().map(|Reverse(due)| due.at_ns)

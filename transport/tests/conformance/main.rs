@@ -8,4 +8,5 @@ mod allocations;
 mod suite;
 
 mod shm;
+mod sim;
 mod tcp;

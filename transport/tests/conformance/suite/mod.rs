@@ -9,7 +9,7 @@ mod pattern;
 mod queue;
 mod stream;
 
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, regions};
 pub(crate) use epoch::{a_dropped_member_is_down_at_every_other_and_nobody_else_is, nothing_lands_from_or_at_a_member_that_is_down};
 pub(crate) use misuse::a_wrong_post_is_a_bug_of_the_caller;
 pub(crate) use order::{a_word_carries_its_value, a_word_never_tears, words_in_an_aligned_span_do_not_tear, words_land_in_posting_order};

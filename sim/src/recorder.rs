@@ -1,0 +1,136 @@
+//! Writes down what one member of a group does, for the checker.
+
+use squall_group::{Delivery, Group, Mode, View};
+use squall_transport::{Endpoint, NodeId, Rank};
+
+use crate::trace::{Event, hash_bytes};
+
+/// The only view: membership is fixed.
+const VIEW: u64 = 0;
+
+/// Writes down what one member of a group does, simulated or real: tell it of every message sent and delivered as it happens, and call
+/// [`Recorder::stepped`] after every turn of the loop.
+#[derive(Debug)]
+pub struct Recorder {
+    process: NodeId,
+    rank: Rank,
+    senders: Vec<Rank>,
+    /// What the trace was told last, by place among the senders.
+    received: Vec<u64>,
+    /// First index of my own that the trace was not told of.
+    own_index: u64,
+    /// Sent since the last turn: index and hash.
+    sent: Vec<(u64, u64)>,
+    /// Delivered since the last turn.
+    deliveries: Vec<Event>,
+    /// Deliveries that are yet to be noted in the wrong order.
+    swaps_left: u64,
+    events: Vec<Event>,
+}
+
+impl Recorder {
+    /// The recorder of a member that has just joined. Processes are named by their ranks.
+    pub fn new(view: &View, mode: Mode) -> Recorder {
+        let process = NodeId(u64::from(view.me.0));
+        let members = (0..view.members as u64).map(NodeId).collect();
+        let senders = view.senders.clone();
+        let install = Event::Install { process, view: VIEW, members, senders: senders.clone(), ordered: mode == Mode::Ordered };
+        Recorder {
+            process,
+            rank: view.me,
+            received: vec![0; senders.len()],
+            senders,
+            own_index: 0,
+            sent: Vec::new(),
+            deliveries: Vec::new(),
+            swaps_left: 0,
+            events: vec![install],
+        }
+    }
+
+    /// Notes the next two deliveries of one turn in the wrong order: a fault on purpose.
+    pub(crate) fn swap_once(&mut self) {
+        self.swaps_left = 1;
+    }
+
+    /// Which process it writes about.
+    pub fn process(&self) -> NodeId {
+        self.process
+    }
+
+    /// A message was committed as `index`.
+    pub fn sent(&mut self, index: u64, payload_hash: u64) {
+        self.sent.push((index, payload_hash));
+    }
+
+    /// A message was handed to the application.
+    pub fn delivered(&mut self, delivery: &Delivery<'_>) {
+        let Delivery { seq, sender, index, payload } = *delivery;
+        self.deliveries.push(Event::Deliver { process: self.process, view: VIEW, seq, sender, index, hash: hash_bytes(payload) });
+    }
+
+    /// A turn of the loop is over. Its events are put in an order that the checker can follow: what came from others, what this member put into its own
+    /// stream, what it has of that, what it delivered.
+    pub fn stepped<E: Endpoint>(&mut self, group: &mut Group<E>) {
+        let mine = self.senders.iter().position(|&sender| sender == self.rank);
+        for position in (0..self.senders.len()).filter(|&position| Some(position) != mine) {
+            self.note_received(position, group);
+        }
+        self.note_own(group);
+        if let Some(mine) = mine {
+            self.note_received(mine, group);
+        }
+        if self.swaps_left > 0 && self.deliveries.len() > 1 {
+            self.deliveries.swap(0, 1);
+            self.swaps_left -= 1;
+        }
+        self.events.append(&mut self.deliveries);
+    }
+
+    /// The group is over at this member, against its will.
+    pub fn stopped(&mut self, reason: String) {
+        self.events.push(Event::Stop { process: self.process, reason });
+    }
+
+    /// The process died.
+    pub fn crashed(&mut self) {
+        self.events.push(Event::Crash { process: self.process });
+    }
+
+    /// The run is over: see [`Event::Finish`].
+    pub fn finished(&mut self, unsent: u64, idle_posts: u64) {
+        self.events.push(Event::Finish { process: self.process, unsent, idle_posts });
+    }
+
+    /// What was written down since the last call.
+    pub fn take(&mut self) -> impl Iterator<Item = Event> {
+        self.events.drain(..)
+    }
+
+    fn note_received<E: Endpoint>(&mut self, position: usize, group: &mut Group<E>) {
+        let count = group.received(position);
+        if std::mem::replace(&mut self.received[position], count) != count {
+            self.events.push(Event::Receive { process: self.process, view: VIEW, sender: self.senders[position], count });
+        }
+    }
+
+    /// My messages, and between them the nulls.
+    fn note_own<E: Endpoint>(&mut self, group: &Group<E>) {
+        for (index, hash) in std::mem::take(&mut self.sent) {
+            self.note_nulls(index);
+            self.events.push(Event::Send { process: self.process, view: VIEW, sender: self.rank, index, hash });
+            self.own_index = index + 1;
+        }
+        let stats = group.stats();
+        self.note_nulls(stats.messages_sent + stats.nulls_sent);
+    }
+
+    /// Indices that were used up to `until` and are no messages are nulls.
+    fn note_nulls(&mut self, until: u64) {
+        if self.own_index < until {
+            let (first, count) = (self.own_index, until - self.own_index);
+            self.events.push(Event::Null { process: self.process, view: VIEW, sender: self.rank, first, count });
+            self.own_index = until;
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Provider `sim`: driven by whoever holds the cluster. It allocates as it goes (virtual time has no data path), so T7 is not asked of it.
+
+use squall_transport::sim::{LinkSpec, SimEndpoint, SimFabric, SoloExchange};
+use squall_transport::{Fabric, Rank};
+
+use crate::suite::{self, Cluster};
+
+/// Short queues, wide jitter, many pieces; time passes between rounds and within calls.
+fn cluster(members: usize) -> Cluster<SimEndpoint> {
+    let link = LinkSpec { jitter_ns: 3000, queue_max: 64, spurious_full_per_mille: 2, pieces_max: 6, ..LinkSpec::default() };
+    let (network, fabrics) = SimFabric::mesh(members as u64, members, link);
+    network.set_call_ns_max(200);
+    let open = |(index, fabric): (usize, SimFabric)| {
+        let [table, pool] = suite::regions(&fabric);
+        let mut exchange = SoloExchange::new(Rank::new(index), members);
+        let endpoint = fabric.open(&mut exchange, &[table.clone(), pool.clone()]).expect("the fabric opens");
+        (endpoint, table, pool)
+    };
+    let opened = fabrics.into_iter().enumerate().map(open).collect();
+    Cluster::of(opened, Box::new(move || network.advance_to(network.now_ns() + 500)))
+}
+
+macro_rules! driven {
+    ($members:expr, [$($check:ident)*]) => {$(
+        #[test]
+        fn $check() {
+            suite::$check(&mut cluster($members));
+        }
+    )*};
+}
+
+macro_rules! on_threads {
+    ($members:expr, [$($check:ident)*]) => {$(
+        #[test]
+        fn $check() {
+            suite::$check(cluster($members));
+        }
+    )*};
+}
+
+driven!(2, [
+    words_land_in_posting_order
+    a_word_carries_its_value
+    a_word_never_tears
+    words_in_an_aligned_span_do_not_tear
+    a_full_queue_leaves_nothing_behind
+    posting_never_waits_for_a_peer_that_does_not_poll
+    a_wrong_post_is_a_bug_of_the_caller
+    large_spans_are_complete_when_their_counter_is_seen
+    what_lands_after_arm_ends_the_park
+]);
+driven!(4, [
+    data_is_complete_when_its_counter_is_seen
+    streams_of_all_members_at_once
+    a_dropped_member_is_down_at_every_other_and_nobody_else_is
+    nothing_lands_from_or_at_a_member_that_is_down
+]);
+on_threads!(2, [park_times_out a_wake_from_another_thread_ends_a_park]);
