@@ -4,8 +4,16 @@
 //! bound, and turns what it measured into files, figures and comparisons.
 //!
 //! ```text
-//!   experiments --rows--> results: files, summary, plots, report, comparison
+//!   cli --request--> run: plan, child processes, progress
+//!                     |
+//!                     v
+//!   node <--orders-- experiments --rows--> results: files, summary, plots, report, comparison
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod experiments;
+pub mod node;
+pub mod payload;
 pub mod results;
+pub mod run;

@@ -1,3 +1,6 @@
-//! Placeholder.
+//! The `squall` program.
 #![forbid(unsafe_code)]
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    squall_bench::cli::main()
+}

@@ -1,0 +1,146 @@
+//! What this machine can do at most, measured at the start of each run: the bounds of everything that follows.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::memcpy::Copier;
+use super::stage::Stage;
+use super::stream::{StreamCase, StreamJob, StreamOrder, Streamed};
+use crate::node::job::Work;
+use crate::payload::Verify;
+use crate::results::bounds::{Bound, CopyCapacity, Warmth};
+use crate::run::axes::FabricKind;
+use crate::run::crew::{Crew, Muster};
+use crate::run::fault::Fault;
+use crate::run::machine::Machine;
+use crate::run::plan::{Plan, PlannedPoint};
+use crate::run::setting::Setting;
+
+/// What this machine can do at most.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Copies, by size and warmth.
+    pub copies: Vec<SizedCopies>,
+    /// Streams over loopback TCP.
+    pub streams: Option<Streams>,
+}
+
+/// Copies of one size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SizedCopies {
+    /// Bytes of one copy.
+    pub copy_bytes: u64,
+    /// What they reach.
+    pub capacity: CopyCapacity,
+}
+
+/// Streams over loopback TCP, in 10^9 bytes a second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Streams {
+    /// One stream alone.
+    pub one: f64,
+    /// As many as there are cores.
+    pub all: f64,
+}
+
+/// Each figure is measured so often, and the best counts: a bound is the most that was ever seen.
+const REPEATS: u32 = 3;
+const STREAM_WRITES: [u64; 2] = [128 << 10, 1 << 20];
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Raw writes go through one ring each way, which is rewritten.
+const SECONDS: f64 = 0.12;
+const SECONDS_QUICK: f64 = 0.03;
+
+/// Which copies bound a point: their size and what is warm.
+pub fn copies_of(setting: &Setting, memory_bytes: u64, verify: Verify, machine: &Machine) -> (u64, Warmth) {
+    let possible = Warmth::possible(memory_bytes, machine.last_level_cache_bytes);
+    // A source is warm if its sender has written all of it or a relay has just received it.
+    let relays = setting.nodes > 2 && setting.block_bytes.is_some();
+    match possible {
+        Warmth::Cached => (setting.message_bytes, Warmth::Cached),
+        _ if relays => (setting.block_bytes.unwrap_or(u64::MAX).min(setting.message_bytes), Warmth::WarmSource),
+        _ if verify == Verify::Full => (setting.message_bytes, Warmth::WarmSource),
+        _ => (setting.message_bytes, Warmth::Cold),
+    }
+}
+
+impl Capacity {
+    /// Measures what the points of `plan` are bound by.
+    ///
+    /// # Errors
+    /// If the measuring processes fail, or the user interrupts.
+    pub fn measure(plan: &Plan, stage: &Stage<'_>) -> Result<Capacity, Fault> {
+        let runs = |point: &&PlannedPoint| point.skip.is_none();
+        let over = |fabric| plan.points.iter().filter(runs).filter(move |point| point.setting.fabric == Some(fabric));
+        let verify = stage.verify();
+        let mut wanted: Vec<(u64, Warmth)> = Vec::new();
+        for point in over(FabricKind::Shm) {
+            let copies = copies_of(&point.setting, point.memory_bytes, verify, stage.machine);
+            if !wanted.contains(&copies) {
+                wanted.push(copies);
+            }
+        }
+        let mut capacity = Capacity::default();
+        let seconds = if stage.request.quick { SECONDS_QUICK } else { SECONDS };
+        if !wanted.is_empty() {
+            let mut copier = Copier::start(stage)?;
+            for (copy_bytes, warmth) in wanted {
+                let one_core = best_copy(&mut copier, copy_bytes, warmth, false, seconds)?;
+                let all_core = best_copy(&mut copier, copy_bytes, warmth, true, seconds)?;
+                let cores = stage.machine.cores.len() as u32;
+                capacity.copies.push(SizedCopies { copy_bytes, capacity: CopyCapacity { one_core, all_core, cores, warmth } });
+            }
+            copier.finish();
+        }
+        if over(FabricKind::Tcp).next().is_some() {
+            capacity.streams = Some(streams(stage, seconds)?);
+        }
+        Ok(capacity)
+    }
+
+    /// The bound of a point, if what bounds it was measured.
+    pub fn bound(&self, point: &PlannedPoint, verify: Verify, machine: &Machine) -> Option<Bound> {
+        let setting = &point.setting;
+        let load = setting.load();
+        match setting.fabric? {
+            FabricKind::Shm => {
+                let (copy_bytes, warmth) = copies_of(setting, point.memory_bytes, verify, machine);
+                let sized = self.copies.iter().find(|sized| sized.copy_bytes == copy_bytes && sized.capacity.warmth == warmth)?;
+                Some(Bound::of_copies(load, &sized.capacity))
+            }
+            FabricKind::Tcp => self.streams.map(|streams| Bound::of_loopback_streams(load, streams.one, streams.all)),
+            FabricKind::Verbs => None,
+        }
+    }
+}
+
+fn best_copy(copier: &mut Copier<'_>, bytes: u64, warmth: Warmth, all_cores: bool, seconds: f64) -> Result<f64, Fault> {
+    let mut best: f64 = 0.0;
+    for _ in 0..REPEATS {
+        best = best.max(copier.best(bytes, warmth, all_cores, seconds)?.gigabytes_per_second);
+    }
+    Ok(best)
+}
+
+fn streams(stage: &Stage<'_>, seconds: f64) -> Result<Streams, Fault> {
+    let muster = Muster { works: vec![Work::Stream(StreamJob {})], cores: vec![None], meet: false };
+    let mut crew = Crew::start(muster, stage.interrupt, Instant::now() + PATIENCE)?;
+    let cores = &stage.machine.cores;
+    let apart = cores.get(1).map(|&second| (cores[0], second));
+    let mut most = |streams: u32, cores: Option<(usize, usize)>| -> Result<f64, Fault> {
+        let mut most: f64 = 0.0;
+        for _ in 0..REPEATS {
+            for write_bytes in STREAM_WRITES {
+                let case = StreamCase { write_bytes, streams, cores, seconds };
+                let streamed: Vec<Streamed> = crew.run(&StreamOrder::Run(case), Instant::now() + PATIENCE)?;
+                most = streamed.iter().map(|streamed| streamed.bytes as f64 / streamed.seconds / 1e9).fold(most, f64::max);
+            }
+        }
+        Ok(most)
+    };
+    let one = most(1, apart)?.max(most(1, None)?);
+    let all = most((cores.len() as u32).max(2), None)?;
+    crew.dismiss(&StreamOrder::Finish);
+    Ok(Streams { one, all })
+}

@@ -1,0 +1,128 @@
+//! `latency`, the parent's side: from the (intended) send to delivery at the sender, and at the last node.
+
+use std::time::{Duration, SystemTime};
+
+use hdrhistogram::Histogram;
+
+use super::group::{Members, Outcome};
+use super::latencies::{histogram, with_latencies};
+use super::member::Load;
+use super::stage::Stage;
+use crate::results::{HistogramLog, Row, units};
+use crate::run::fault::Fault;
+use crate::run::plan::PlannedPoint;
+use crate::run::policy;
+use crate::run::setting::{AT_LAST, AT_SENDER, Setting, Variant};
+
+/// The parent's side.
+///
+/// # Errors
+/// Why there are no (further) rows.
+pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
+    let setting = &point.setting;
+    let mut members = Members::start(point, stage)?;
+    stage.progress.notices(&members.notices());
+    let (load, messages) = calibrate(&mut members, point, stage.request.axes.messages)?;
+    for trial in stage.next_trial(setting)..=point.trials {
+        let before = stage.probe();
+        let began = SystemTime::now();
+        let outcome = members.run(messages, load, true)?;
+        let mut note = stage.probed(before);
+        if let Load::Paced(interval_ns) = load {
+            note.push_str(&format!("; {} messages/s a sender", units::number(1e9 / interval_ns as f64)));
+        }
+        let took = Duration::from_secs_f64(outcome.seconds);
+        for (part, latency_ns) in [(AT_SENDER, at_sender(&outcome, setting)?), (AT_LAST, at_last(&outcome, setting)?)] {
+            let row = Row { trial, note: note.clone(), ..outcome.row(stage, setting, Some(part)) };
+            let row = with_latencies(row, &latency_ns);
+            stage.emit_with_histogram(point, row, &HistogramLog { latency_ns: &latency_ns, began, took })?;
+        }
+    }
+    members.finish();
+    Ok(())
+}
+
+/// When messages are sent, and how many of each sender fit into a trial.
+fn calibrate(members: &mut Members<'_>, point: &PlannedPoint, asked: Option<u64>) -> Result<(Load, u64), Fault> {
+    let setting = &point.setting;
+    let most = policy::LATENCIES_MAX / u64::from(setting.senders);
+    let load = match setting.variant {
+        Variant::Saturated => Load::Full,
+        _ => Load::Closed,
+    };
+    let messages = members.warm_up(load, point.trial_seconds, asked.map(|asked| asked.min(most)))?.min(most);
+    if setting.variant != Variant::Light {
+        return Ok((load, messages));
+    }
+    // In the closed loop every sender has one message under way, so this is how long one takes.
+    let one_ns = point.trial_seconds * 1e9 / messages as f64;
+    let interval_ns = (one_ns * policy::LIGHT_LOAD_GAP as f64).max(1.0) as u64;
+    let fitting = policy::messages_for(messages, point.trial_seconds * policy::LIGHT_LOAD_GAP as f64, point.trial_seconds);
+    Ok((Load::Paced(interval_ns), asked.unwrap_or(fitting).min(most)))
+}
+
+/// From the send of each message to its delivery at its sender.
+fn at_sender(outcome: &Outcome, setting: &Setting) -> Result<Histogram<u64>, Fault> {
+    over_messages(outcome, setting, |sender, index| outcome.nodes[sender].deliveries_ns.get(sender)?.get(index).copied())
+}
+
+/// From the send of each message to its last delivery: the nodes share a clock.
+fn at_last(outcome: &Outcome, setting: &Setting) -> Result<Histogram<u64>, Fault> {
+    over_messages(outcome, setting, |sender, index| {
+        let deliveries = outcome.nodes.iter().map(|node| node.deliveries_ns.get(sender)?.get(index).copied());
+        deliveries.collect::<Option<Vec<u64>>>()?.into_iter().max()
+    })
+}
+
+fn over_messages(
+    outcome: &Outcome,
+    setting: &Setting,
+    delivered_ns: impl Fn(usize, usize) -> Option<u64>,
+) -> Result<Histogram<u64>, Fault> {
+    let mut latencies = histogram()?;
+    for sender in 0..setting.senders as usize {
+        for (index, sent_ns) in outcome.nodes[sender].sends_ns.iter().enumerate() {
+            let missing = || Fault::Failed(format!("a node kept no delivery time of message {index} of node {sender}"));
+            let delivered_ns = delivered_ns(sender, index).ok_or_else(missing)?;
+            // Saturating: a clock read on another core may be a few nanoseconds behind.
+            latencies.saturating_record(delivered_ns.saturating_sub(*sent_ns).max(1));
+        }
+    }
+    Ok(latencies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiments::Experiment;
+    use crate::experiments::member::Seen;
+    use crate::run::axes::{FabricKind, Ordering, Senders};
+
+    fn seen(sends_ns: Vec<u64>, deliveries_ns: Vec<Vec<u64>>) -> Seen {
+        Seen { sends_ns, deliveries_ns, ..Seen::default() }
+    }
+
+    #[test]
+    fn the_last_node_counts_and_the_sender_has_its_own() {
+        let nodes = vec![seen(vec![1000, 2000], vec![vec![1100, 2100], vec![]]), seen(vec![], vec![vec![1400, 2050], vec![]])];
+        let outcome = Outcome { messages: 2, seconds: 1.0, nodes };
+        let setting = Setting {
+            experiment: Experiment::Latency,
+            fabric: Some(FabricKind::Shm),
+            ordering: Some(Ordering::Ordered),
+            nodes: 2,
+            pattern: Some(Senders::One),
+            senders: 1,
+            message_bytes: 1,
+            window: None,
+            shape: None,
+            block_bytes: None,
+            schedule: None,
+            variant: Variant::Closed,
+        };
+        let sender = at_sender(&outcome, &setting).unwrap();
+        assert_eq!((sender.min(), sender.max(), sender.len()), (100, 100, 2));
+        let last = at_last(&outcome, &setting).unwrap();
+        assert_eq!((last.min(), last.max()), (100, 400));
+    }
+}

@@ -1,0 +1,127 @@
+//! `memcpy`: what one core and all cores copy, cold and cached, by the best method of each.
+
+use std::time::{Duration, Instant};
+
+use super::copies::{Copied, CopyCase, CopyJob, CopyOrder, Method};
+use super::stage::Stage;
+use crate::node::job::Work;
+use crate::results::bounds::Warmth;
+use crate::results::{Row, units};
+use crate::run::crew::{Crew, Muster};
+use crate::run::fault::Fault;
+use crate::run::machine::Machine;
+use crate::run::plan::PlannedPoint;
+use crate::run::policy;
+use crate::run::setting::Variant;
+
+/// Bytes that cold copies go around in, a thread and side: several times any last-level cache here would be better, but has to be populated.
+const COLD_BYTES: u64 = 128 << 20;
+/// The same of cached copies: half a sender's ring each side, so that they are as warm as the group's own small messages.
+const CACHED_BYTES: u64 = policy::RING_BYTES / 2;
+/// Setting a copy up and stopping it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Messages that a thread copies from and to.
+fn sets(message_bytes: u64, warmth: Warmth) -> (u64, u64) {
+    let cold = (COLD_BYTES / message_bytes).max(2);
+    let cached = (CACHED_BYTES / message_bytes).max(1);
+    match warmth {
+        Warmth::Cold => (cold, cold),
+        Warmth::WarmSource => (cached, cold),
+        Warmth::Cached => (cached, cached),
+    }
+}
+
+/// Memory of a measurement on so many cores.
+pub fn memory_bytes(message_bytes: u64, warmth: Warmth, cores: u32) -> u64 {
+    let (source, target) = sets(message_bytes, warmth);
+    message_bytes.next_multiple_of(64) * (source + target) * u64::from(cores)
+}
+
+/// The process that copies.
+pub struct Copier<'a> {
+    crew: Crew<'a>,
+    machine: &'a Machine,
+}
+
+/// The best method's copies.
+#[derive(Clone, Debug)]
+pub struct Best {
+    /// What it copied.
+    pub copied: Copied,
+    /// Bytes of 10^9 a second.
+    pub gigabytes_per_second: f64,
+    /// Every method's rate, for people.
+    pub note: String,
+}
+
+impl<'a> Copier<'a> {
+    /// Starts the process.
+    ///
+    /// # Errors
+    /// As [`Crew::start`].
+    pub fn start(stage: &Stage<'a>) -> Result<Copier<'a>, Fault> {
+        let muster = Muster { works: vec![Work::Copy(CopyJob {})], cores: vec![None], meet: false };
+        let crew = Crew::start(muster, stage.interrupt, Instant::now() + PATIENCE)?;
+        Ok(Copier { crew, machine: stage.machine })
+    }
+
+    /// Copies by each method for `seconds`; the best.
+    ///
+    /// # Errors
+    /// As [`Crew::run`].
+    pub fn best(&mut self, message_bytes: u64, warmth: Warmth, all_cores: bool, seconds: f64) -> Result<Best, Fault> {
+        let (source_set, target_set) = sets(message_bytes, warmth);
+        let cores = &self.machine.cores;
+        let copiers = if all_cores { cores.clone() } else { cores[..1].to_vec() };
+        let reader = if all_cores { None } else { cores.get(1).copied() };
+        let mut best: Option<(Copied, f64)> = None;
+        let mut rates = Vec::new();
+        for method in Method::ALL {
+            let case = CopyCase { message_bytes, source_set, target_set, copiers: copiers.clone(), reader, method, seconds };
+            let deadline = Instant::now() + PATIENCE + policy::deadline(seconds);
+            let copied: Vec<Copied> = self.crew.run(&CopyOrder::Run(case), deadline)?;
+            let copied = copied.first().copied().ok_or_else(|| Fault::Failed("the copying node gave no result".into()))?;
+            let rate = copied.copies as f64 * message_bytes as f64 / copied.seconds / 1e9;
+            rates.push(format!("{} {} GB/s", method.name(), units::number(rate)));
+            if best.is_none_or(|(_, best)| rate > best) {
+                best = Some((copied, rate));
+            }
+        }
+        match best {
+            Some((copied, gigabytes_per_second)) => Ok(Best { copied, gigabytes_per_second, note: rates.join(", ") }),
+            None => Err(Fault::Failed("no copy method".into())),
+        }
+    }
+
+    /// Ends the process.
+    pub fn finish(self) {
+        self.crew.dismiss(&CopyOrder::Finish);
+    }
+}
+
+/// The parent's side.
+///
+/// # Errors
+/// Why there are no (further) rows.
+pub fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
+    let setting = &point.setting;
+    let Variant::Copy(copy) = setting.variant else { return Err(Fault::Failed("no variant of a copy".into())) };
+    let mut copier = Copier::start(stage)?;
+    for trial in stage.next_trial(setting)..=point.trials {
+        let best = copier.best(setting.message_bytes, copy.warmth, copy.all_cores, point.trial_seconds)?;
+        let row = Row {
+            trial,
+            seconds: Some(best.copied.seconds),
+            algbw_gigabytes_per_second: Some(best.gigabytes_per_second),
+            messages_per_second: Some(best.copied.copies as f64 / best.copied.seconds),
+            cpu_seconds: Some(best.copied.cpu_seconds),
+            verified: "none".into(),
+            note: best.note,
+            ..setting.row(None)
+        };
+        stage.emit(point, row)?;
+    }
+    copier.finish();
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! `multicast` and `smc-rate`, the parent's side: how fast a group delivers what its senders send as fast as the window lets.
+
+use super::group::Members;
+use super::member::Load;
+use super::stage::Stage;
+use crate::results::Row;
+use crate::run::fault::Fault;
+use crate::run::plan::PlannedPoint;
+
+/// The parent's side.
+///
+/// # Errors
+/// Why there are no (further) rows.
+pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
+    let setting = &point.setting;
+    let mut members = Members::start(point, stage)?;
+    stage.progress.notices(&members.notices());
+    let messages = members.warm_up(Load::Full, point.trial_seconds, stage.request.axes.messages)?;
+    for trial in stage.next_trial(setting)..=point.trials {
+        let before = stage.probe();
+        let outcome = members.run(messages, Load::Full, false)?;
+        let note = stage.probed(before);
+        stage.emit(point, Row { trial, note, ..outcome.row(stage, setting, None) })?;
+    }
+    members.finish();
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What a running experiment stands on: the request, the machine, its bounds, and where rows go.
+
+use std::time::Duration;
+
+use super::capacity::Capacity;
+use crate::payload::Verify;
+use crate::results::{HistogramLog, Row, RunFolder};
+use crate::run::axes::FabricKind;
+use crate::run::cache_line::round_trip_ns;
+use crate::run::fault::Fault;
+use crate::run::interrupt::Interrupt;
+use crate::run::machine::Machine;
+use crate::run::plan::PlannedPoint;
+use crate::run::policy;
+use crate::run::progress::Progress;
+use crate::run::request::Request;
+use crate::run::setting::Setting;
+
+/// What a running experiment stands on.
+pub struct Stage<'a> {
+    /// Ctrl-C.
+    pub interrupt: &'a Interrupt,
+    /// This machine.
+    pub machine: &'a Machine,
+    /// What was asked.
+    pub request: &'a Request,
+    /// What the machine can do at most.
+    pub capacity: Capacity,
+    /// Where rows go.
+    pub folder: &'a mut RunFolder,
+    /// What the user sees meanwhile.
+    pub progress: &'a Progress,
+}
+
+impl Stage<'_> {
+    /// How much of each payload is written and checked.
+    pub fn verify(&self) -> Verify {
+        self.request.axes.verify.unwrap_or_default()
+    }
+
+    /// The first trial of a point that was not measured yet, from 1.
+    pub fn next_trial(&self, setting: &Setting) -> u32 {
+        let measured = setting.points().iter().map(|point| self.folder.rows().trials(point)).min();
+        measured.unwrap_or(0) + 1
+    }
+
+    /// How long to wait for something that should take `seconds`.
+    pub fn patience(&self, seconds: f64) -> Duration {
+        self.request.axes.deadline.map_or_else(|| policy::deadline(seconds), Duration::from_secs_f64)
+    }
+
+    /// The round trip of a cache line now, for [`probed`](Stage::probed); none if nodes spin, which would be in its way.
+    pub fn probe(&self) -> Option<f64> {
+        if self.request.axes.spin { None } else { round_trip_ns(&self.machine.cores) }
+    }
+
+    /// The round trips before and after a trial, as a note.
+    pub fn probed(&self, before: Option<f64>) -> String {
+        match (before, self.probe()) {
+            (Some(before), Some(after)) => format!("cache-line round trip {before:.0} ns before, {after:.0} ns after"),
+            _ => String::new(),
+        }
+    }
+
+    /// Writes a row, after it is complete but for what is the same in every row of `point`.
+    ///
+    /// # Errors
+    /// [`Fault::Results`].
+    pub fn emit(&mut self, point: &PlannedPoint, row: Row) -> Result<(), Fault> {
+        let row = self.completed(point, row);
+        self.progress.row(&row);
+        self.folder.append(&row).map_err(|error| Fault::Results(error.to_string()))
+    }
+
+    /// Writes a row and the histogram behind it.
+    ///
+    /// # Errors
+    /// [`Fault::Results`].
+    pub fn emit_with_histogram(&mut self, point: &PlannedPoint, row: Row, log: &HistogramLog<'_>) -> Result<(), Fault> {
+        let written = self.folder.write_histogram(&row.point(), row.trial, log);
+        written.map_err(|error| Fault::Results(error.to_string()))?;
+        self.emit(point, row)
+    }
+
+    fn completed(&self, point: &PlannedPoint, mut row: Row) -> Row {
+        let setting = &point.setting;
+        if let Some(algbw) = row.algbw_gigabytes_per_second
+            && setting.nodes > 1
+            && setting.fabric.is_some()
+        {
+            let busbw = setting.load().busbw(algbw);
+            row.busbw_gigabytes_per_second = Some(busbw);
+            if let Some(bound) = self.capacity.bound(point, self.verify(), self.machine) {
+                row.bound_fraction = bound.fraction(busbw);
+                row.bound_gigabytes_per_second = Some(bound.gigabytes_per_second);
+                row.bound_kind = bound.kind;
+            }
+        }
+        let crowded = setting.nodes as usize > self.machine.cores.len();
+        if setting.fabric == Some(FabricKind::Shm) && crowded {
+            row.emulated = "oversubscribed".into();
+        }
+        let mut notes = point.notes.clone();
+        if crowded && setting.fabric.is_some() {
+            notes.push(format!("{} nodes share {} cores", setting.nodes, self.machine.cores.len()));
+        }
+        notes.extend((!row.note.is_empty()).then(|| row.note.clone()));
+        row.note = notes.join("; ");
+        row
+    }
+}

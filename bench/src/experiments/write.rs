@@ -1,0 +1,305 @@
+//! `write`: raw one-sided writes between two nodes, without a group. The counterpart of perftest's `ib_write_bw` and `ib_write_lat`.
+//!
+//! ```text
+//!   bandwidth   node 0: Span into node 1's ring, Word (count) behind it, for each message, as many as the window holds
+//!               node 1: checks each message, Word (count) back
+//!   latency     the same in turns: 0 to 1, 1 to 0; half a round trip is recorded
+//! ```
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail, ensure};
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use squall_transport::region::{Ring, RingReader, RingWriter};
+use squall_transport::{Endpoint, Event, Fabric, Place, Rank, Region, RegionOptions, TABLE, Write};
+
+use crate::node::control::Control;
+use crate::node::fabric::{meet, with_fabric};
+use crate::node::job::Job;
+use crate::node::machine;
+use crate::payload::{self, Verify};
+use crate::run::axes::FabricKind;
+use crate::run::policy;
+
+/// What both nodes of a point are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WriteJob {
+    /// What carries the writes.
+    pub fabric: FabricKind,
+    /// Bytes of one Span.
+    pub message_bytes: u64,
+    /// Messages that may be under way.
+    pub window: u64,
+    /// How much of each is written and checked.
+    pub verify: Verify,
+    /// Whether to never sleep.
+    pub spin: bool,
+}
+
+/// What both nodes are told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum WriteOrder {
+    /// So many messages from 0 to 1, as fast as the window lets them.
+    Bandwidth(u64),
+    /// So many round trips.
+    Latency(u64),
+    /// End.
+    Finish,
+}
+
+/// What one node measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Written {
+    /// When it began, on the clock of the host.
+    pub began_ns: u64,
+    /// When it ended.
+    pub ended_ns: u64,
+    /// Its CPU time.
+    pub cpu_ns: u64,
+    /// Half round trips in nanoseconds, counted by value; only of node 0.
+    pub half_round_trips: Vec<(u64, u64)>,
+}
+
+/// Where the peer writes how many messages it has sent.
+const HEAD: u64 = 0;
+/// Where the peer writes how many messages it has taken.
+const TAKEN: u64 = 64;
+/// The ring that this node fills and writes from; the one that the peer writes into lies behind it.
+const OUTGOING: u64 = 4096;
+
+/// The node's side.
+///
+/// # Errors
+/// If the fabric cannot be opened, the peer goes, a payload is wrong, or the parent is gone.
+pub fn node(job: &Job, write: &WriteJob, control: &mut Control) -> anyhow::Result<()> {
+    ensure!(job.nodes == 2, "raw writes go between two nodes");
+    with_fabric!(write.fabric, fabric => {
+        let region = fabric.region(memory_bytes(write) as usize, &RegionOptions::data_path())?;
+        let mut session = meet(job)?;
+        let endpoint = fabric.open(&mut session, std::slice::from_ref(&region))?;
+        let mut pair = Pair::new(endpoint, region, write);
+        control.wake_with(pair.endpoint.waker());
+        control.ready(pair.region.notices().to_vec())?;
+        drop(session);
+        serve(&mut pair, control)
+    })
+}
+
+/// Messages start at multiples of this, so that none wraps around the ring's end.
+fn stride(write: &WriteJob) -> u64 {
+    write.message_bytes.next_power_of_two().max(8)
+}
+
+/// Bytes of one ring: the window.
+fn ring_bytes(write: &WriteJob) -> u64 {
+    (stride(write) * write.window.next_power_of_two()).max(64)
+}
+
+/// Bytes of registered memory that each of the two nodes needs.
+pub fn memory_bytes(write: &WriteJob) -> u64 {
+    OUTGOING + 2 * ring_bytes(write)
+}
+
+fn serve<E: Endpoint>(pair: &mut Pair<E>, control: &mut Control) -> anyhow::Result<()> {
+    loop {
+        let order = loop {
+            if let Some(order) = control.poll()? {
+                break order;
+            }
+            pair.wait()?;
+        };
+        let cpu_before = machine::cpu_ns();
+        let mut latencies = Histogram::<u64>::new(3)?;
+        let began_ns = machine::now_ns();
+        match order {
+            WriteOrder::Bandwidth(count) if pair.endpoint.rank() == Rank(0) => pair.send(count)?,
+            WriteOrder::Bandwidth(count) => pair.receive(count)?,
+            WriteOrder::Latency(count) => pair.ping_pong(count, &mut latencies)?,
+            WriteOrder::Finish => return Ok(()),
+        }
+        let ended_ns = machine::now_ns();
+        let half_round_trips = latencies.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
+        control.done(&Written { began_ns, ended_ns, cpu_ns: machine::cpu_ns() - cpu_before, half_round_trips })?;
+    }
+}
+
+/// Two nodes with a ring each way.
+struct Pair<E> {
+    endpoint: E,
+    peer: Rank,
+    region: Region,
+    writer: RingWriter,
+    reader: RingReader,
+    message_bytes: u64,
+    stride: u64,
+    window: u64,
+    verify: Verify,
+    spin: bool,
+    sent: u64,
+    taken: u64,
+    /// When this node began to wait.
+    idle_since: Option<Instant>,
+    idle_turns: u32,
+}
+
+impl<E: Endpoint> Pair<E> {
+    fn new(endpoint: E, region: Region, write: &WriteJob) -> Pair<E> {
+        let ring_bytes = ring_bytes(write);
+        let peer = Rank(1 - endpoint.rank().0);
+        Pair {
+            endpoint,
+            peer,
+            writer: RingWriter::new(Ring::new(&region, OUTGOING, ring_bytes)),
+            reader: RingReader::new(Ring::new(&region, OUTGOING + ring_bytes, ring_bytes)),
+            region,
+            message_bytes: write.message_bytes,
+            stride: stride(write),
+            window: write.window,
+            verify: write.verify,
+            spin: write.spin,
+            sent: 0,
+            taken: 0,
+            idle_since: None,
+            idle_turns: 0,
+        }
+    }
+
+    fn send(&mut self, count: u64) -> anyhow::Result<()> {
+        let goal = self.sent + count;
+        while self.sent < goal {
+            let free = self.window - (self.sent - self.acknowledged());
+            if free == 0 {
+                self.wait()?;
+                continue;
+            }
+            self.idle_since = None;
+            let burst = free.min(goal - self.sent).min(policy::WRITE_BURST_MAX);
+            for _ in 0..burst {
+                self.post_message()?;
+            }
+            self.endpoint.flush();
+        }
+        while self.acknowledged() < goal {
+            self.wait()?;
+        }
+        self.idle_since = None;
+        Ok(())
+    }
+
+    fn receive(&mut self, count: u64) -> anyhow::Result<()> {
+        let goal = self.taken + count;
+        while self.taken < goal {
+            if self.take_messages()? == 0 {
+                self.wait()?;
+                continue;
+            }
+            self.idle_since = None;
+            self.post(Write::Word { at: Place::new(TABLE, TAKEN), value: self.taken })?;
+            self.endpoint.flush();
+        }
+        Ok(())
+    }
+
+    fn ping_pong(&mut self, count: u64, latencies: &mut Histogram<u64>) -> anyhow::Result<()> {
+        let first = self.endpoint.rank() == Rank(0);
+        for _ in 0..count {
+            let began_ns = machine::now_ns();
+            if first {
+                self.post_message()?;
+                self.endpoint.flush();
+            }
+            while self.take_messages()? == 0 {
+                self.wait()?;
+            }
+            self.idle_since = None;
+            if first {
+                latencies.saturating_record((machine::now_ns() - began_ns) / 2);
+            } else {
+                self.post_message()?;
+                self.endpoint.flush();
+            }
+            // What came back says that what was sent has been taken.
+            self.writer.reclaim(self.writer.tail());
+        }
+        Ok(())
+    }
+
+    /// Messages that the peer has taken; their ring space is free again.
+    fn acknowledged(&mut self) -> u64 {
+        // Acquire: pairs with the release of the peer's Word.
+        let acknowledged = self.region.word(TAKEN).load(Ordering::Acquire);
+        self.writer.reclaim(acknowledged * self.stride);
+        acknowledged
+    }
+
+    fn post_message(&mut self) -> anyhow::Result<()> {
+        let (at, len) = (self.writer.tail(), self.message_bytes);
+        payload::fill(self.writer.bytes_mut(at, len), self.endpoint.rank(), self.sent, self.verify);
+        self.writer.advance(self.stride);
+        self.sent += 1;
+        let from = self.writer.ring().place(at);
+        self.post(Write::Span { from: Place::new(TABLE, from), to: Place::new(TABLE, from + self.writer.ring().bytes()), len })?;
+        self.post(Write::Word { at: Place::new(TABLE, HEAD), value: self.sent })
+    }
+
+    fn post(&mut self, write: Write) -> anyhow::Result<()> {
+        while self.endpoint.post(self.peer, write).is_err() {
+            self.endpoint.flush();
+            self.poll()?;
+        }
+        Ok(())
+    }
+
+    /// Checks and releases what has come; how many messages.
+    fn take_messages(&mut self) -> anyhow::Result<u64> {
+        self.poll()?;
+        // Acquire: pairs with the release of the peer's Word; the Spans before it are visible.
+        let head = self.region.word(HEAD).load(Ordering::Acquire);
+        let fresh = head - self.taken;
+        if fresh > 0 && !self.reader.publish(head * self.stride) {
+            bail!("the peer says {head} messages after {}, more than the window", self.taken);
+        }
+        for _ in 0..fresh {
+            let at = self.reader.released();
+            if !payload::holds(self.reader.bytes(at, self.message_bytes), self.peer, self.taken, self.verify) {
+                return Err(anyhow!("message {} of {} bytes arrived with other bytes than were sent", self.taken, self.message_bytes));
+            }
+            self.reader.release(at + self.stride);
+            self.taken += 1;
+        }
+        Ok(fresh)
+    }
+
+    fn poll(&mut self) -> anyhow::Result<()> {
+        match self.endpoint.poll() {
+            Some(Event::Down(_)) => bail!("the other node is gone"),
+            None => Ok(()),
+        }
+    }
+
+    /// One idle turn: spin for a while, then sleep.
+    fn wait(&mut self) -> anyhow::Result<()> {
+        const LOOK_EVERY: u32 = 64;
+        self.poll()?;
+        self.idle_turns = self.idle_turns.wrapping_add(1);
+        if self.spin || self.endpoint.backlog() || !self.idle_turns.is_multiple_of(LOOK_EVERY) {
+            std::hint::spin_loop();
+            return Ok(());
+        }
+        let now = Instant::now();
+        if now.duration_since(*self.idle_since.get_or_insert(now)) < policy::WRITE_SPIN {
+            return Ok(());
+        }
+        self.endpoint.arm();
+        let head = self.region.word(HEAD).load(Ordering::Acquire);
+        let taken = self.region.word(TAKEN).load(Ordering::Acquire);
+        if head != self.taken || taken * self.stride != self.writer.reclaimed() {
+            self.endpoint.disarm();
+        } else {
+            self.endpoint.park(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! What a node is told when it starts.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::experiments::{copies::CopyJob, member::GroupJob, stream::StreamJob, write::WriteJob};
+
+/// The first frame on a node's standard input.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// Which of the point's nodes this is.
+    pub rank: u32,
+    /// How many nodes the point has.
+    pub nodes: u32,
+    /// The core to run on, or anywhere.
+    pub core: Option<usize>,
+    /// Where the nodes meet; none if they do not talk to each other.
+    pub meeting: Option<Meeting>,
+    /// What to do.
+    pub work: Work,
+}
+
+/// Where and how nodes meet.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Meeting {
+    /// The parent's rendezvous.
+    pub address: SocketAddr,
+    /// The cluster key as hex digits.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Meeting {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meeting").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// What a node does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Work {
+    /// A member of a group.
+    Group(GroupJob),
+    /// Raw writes.
+    Write(WriteJob),
+    /// Memory copies.
+    Copy(CopyJob),
+    /// A plain TCP stream.
+    Stream(StreamJob),
+}

@@ -1,0 +1,61 @@
+//! What a node asks of the operating system: the time, CPU seconds, a core, and not to outlive its parent.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use rustix::thread::CpuSet;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds of the clock that all processes of this host share.
+#[inline]
+pub fn now_ns() -> u64 {
+    nanoseconds(ClockId::Monotonic)
+}
+
+/// User and system time of this process so far, in nanoseconds.
+pub fn cpu_ns() -> u64 {
+    nanoseconds(ClockId::ProcessCPUTime)
+}
+
+#[inline]
+fn nanoseconds(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Keeps the calling thread (and threads it makes later) on one core.
+///
+/// # Errors
+/// A sentence that names the core and why not.
+pub fn pin(core: usize) -> Result<(), String> {
+    if core >= CpuSet::MAX_CPU {
+        return Err(format!("cannot run on core {core}: there is no such core"));
+    }
+    let mut set = CpuSet::new();
+    set.set(core);
+    rustix::thread::sched_setaffinity(None, &set)
+        .map_err(|errno| format!("cannot run on core {core}: {errno}; `squall doctor` lists the cores"))
+}
+
+/// The cores that this process may run on.
+pub fn cores() -> Vec<usize> {
+    match rustix::thread::sched_getaffinity(None) {
+        Ok(set) => (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect(),
+        Err(_) => (0..std::thread::available_parallelism().map_or(1, usize::from)).collect(),
+    }
+}
+
+/// Has the kernel end this process when its parent, which has the id `parent`, ends.
+///
+/// # Errors
+/// If the parent is gone already.
+pub fn die_with(parent: u32) -> Result<(), String> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| format!("cannot follow the parent: {errno}"))?;
+    let now = rustix::process::getppid().map(Pid::as_raw_nonzero);
+    if now.is_some_and(|now| now.get() as u32 == parent) { Ok(()) } else { Err(format!("the parent process {parent} is gone")) }
+}
+
+/// Nanoseconds as a duration in seconds.
+pub fn seconds(ns: u64) -> f64 {
+    Duration::from_nanos(ns).as_secs_f64()
+}

@@ -1,0 +1,64 @@
+//! The round trip of a cache line between two cores, probed before and after short trials: on a virtual machine it moves by several times within seconds, and
+//! small-message figures move with it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use crate::node::machine;
+
+const ROUND_TRIPS: u64 = 2000;
+
+/// A counter alone on its line and on the one that the CPU fetches with it.
+#[repr(align(128))]
+struct Line(AtomicU64);
+
+/// Nanoseconds of one round trip between the first two of `cores`; none if there is only one, or a thread cannot run there.
+pub fn round_trip_ns(cores: &[usize]) -> Option<f64> {
+    let [first, second, ..] = *cores else { return None };
+    let (there, back) = (Line(AtomicU64::new(0)), Line(AtomicU64::new(0)));
+    thread::scope(|scope| {
+        let echo = scope.spawn(|| {
+            let pinned = machine::pin(second).is_ok();
+            for count in 1..=ROUND_TRIPS {
+                // Acquire and release: as the counters that the fabric publishes with.
+                while there.0.load(Ordering::Acquire) < count {
+                    std::hint::spin_loop();
+                }
+                back.0.store(count, Ordering::Release);
+            }
+            pinned
+        });
+        let probe = scope.spawn(|| {
+            let pinned = machine::pin(first).is_ok();
+            let mut began = Instant::now();
+            for count in 1..=ROUND_TRIPS {
+                there.0.store(count, Ordering::Release);
+                while back.0.load(Ordering::Acquire) < count {
+                    std::hint::spin_loop();
+                }
+                if count == ROUND_TRIPS / 4 {
+                    // What came before was warming up and waiting for the other thread.
+                    began = Instant::now();
+                }
+            }
+            pinned.then(|| began.elapsed().as_nanos() as f64 / (ROUND_TRIPS - ROUND_TRIPS / 4) as f64)
+        });
+        let echoed = echo.join().unwrap_or(false);
+        probe.join().ok().flatten().filter(|_| echoed)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_cores_have_a_round_trip_and_one_has_none() {
+        let cores = machine::cores();
+        assert_eq!(round_trip_ns(&cores[..1]), None);
+        if cores.len() > 1 {
+            assert!(round_trip_ns(&cores).is_some_and(|ns| ns > 0.0));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Why a point has no (further) results.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+/// Why the nodes of a point did not do what they were ordered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The user wants the run to end.
+    #[error("interrupted")]
+    Interrupted,
+    /// The results cannot be written; the run ends.
+    #[error("{0}")]
+    Results(String),
+    /// This point failed; the run goes on.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What is known of one node after something went wrong.
+#[derive(Clone, Debug)]
+pub(super) struct Obituary {
+    /// Which node.
+    pub(super) rank: usize,
+    /// How its process ended, if it did.
+    pub(super) status: Option<ExitStatus>,
+    /// Its own reason, if it gave one.
+    pub(super) said: Option<String>,
+    /// Its last lines.
+    pub(super) stderr: String,
+}
+
+/// Reasons that are shown.
+const SHOWN_MAX: usize = 2;
+
+impl Fault {
+    /// The reason that most likely came first: a node that ended without a word explains the others, which miss it.
+    pub(super) fn of(obituaries: &[Obituary]) -> Fault {
+        let silent = obituaries.iter().filter(|node| node.said.is_none()).filter_map(Obituary::sudden_end);
+        let mut reasons: Vec<String> = silent.collect();
+        if reasons.is_empty() {
+            let said = |node: &Obituary| node.said.as_ref().map(|said| format!("node {}: {said}", node.rank));
+            reasons = obituaries.iter().filter_map(said).collect();
+        }
+        if reasons.is_empty() {
+            return Fault::Failed("a node closed its line without a reason".into());
+        }
+        let more = reasons.len().saturating_sub(SHOWN_MAX);
+        reasons.truncate(SHOWN_MAX);
+        let mut text = reasons.join("; ");
+        if more > 0 {
+            text.push_str(&format!("; and {more} more"));
+        }
+        Fault::Failed(text)
+    }
+}
+
+impl Obituary {
+    fn sudden_end(&self) -> Option<String> {
+        let status = self.status?;
+        let how = match (status.signal(), status.code()) {
+            (Some(signal), _) => format!("was ended by signal {signal}{}", signal_advice(signal)),
+            (_, Some(0)) => return None,
+            (_, code) => format!("exited with status {}", code.unwrap_or(-1)),
+        };
+        let last_words = if self.stderr.is_empty() { String::new() } else { format!(": {}", self.stderr) };
+        Some(format!("node {} {how}{last_words}", self.rank))
+    }
+}
+
+fn signal_advice(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGKILL => " (SIGKILL: someone ended it, or the system ran out of memory; see dmesg)",
+        libc::SIGBUS => " (SIGBUS: shared memory could not be had; see the size of /dev/shm and the memory limits)",
+        libc::SIGSEGV => " (SIGSEGV)",
+        libc::SIGABRT => " (SIGABRT)",
+        libc::SIGTERM => " (SIGTERM)",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn obituary(rank: usize, raw_status: Option<i32>, said: Option<&str>) -> Obituary {
+        Obituary { rank, status: raw_status.map(ExitStatus::from_raw), said: said.map(str::to_owned), stderr: String::new() }
+    }
+
+    #[test]
+    fn the_node_that_was_killed_is_the_reason_not_those_who_miss_it() {
+        let fault = Fault::of(&[obituary(0, None, Some("member 1 is down")), obituary(1, Some(9), None)]);
+        assert!(fault.to_string().starts_with("node 1 was ended by signal 9"), "{fault}");
+    }
+
+    #[test]
+    fn without_a_sudden_end_the_nodes_own_words_count() {
+        let said = |rank| obituary(rank, Some(256), Some("no memory"));
+        let fault = Fault::of(&[said(0), said(1), said(2)]);
+        assert_eq!(fault.to_string(), "node 0: no memory; node 1: no memory; and 1 more");
+    }
+
+    #[test]
+    fn last_words_are_kept() {
+        let node = Obituary { stderr: "panicked at x".into(), ..obituary(3, Some(101 << 8), None) };
+        assert_eq!(Fault::of(&[node]).to_string(), "node 3 exited with status 101: panicked at x");
+    }
+}

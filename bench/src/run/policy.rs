@@ -1,0 +1,240 @@
+//! Every number that is a choice rather than a measurement, with its reason.
+
+use std::time::Duration;
+
+use squall_group::{Config, Mode, Pace, ScheduleKind};
+use squall_transport::{Rank, RegionOptions};
+
+use super::axes::{Ordering, Schedule};
+use crate::experiments::Experiment;
+
+/// Largest message that goes through the rings (SMC); what is larger is relayed in blocks (RDMC). Relaying needs blocks worth the descriptor's round
+/// trip.
+pub const SMALL_MAX: u64 = 16 << 10;
+/// Ring of a sender of small messages: the rings of a few senders stay in a core's second-level cache.
+pub const RING_BYTES: u64 = 1 << 20;
+/// Ring where only descriptors of large messages travel.
+const DESCRIPTOR_RING_BYTES: u64 = 64 << 10;
+/// Large messages that a sender may have under way: enough bytes that the next one starts while the last one's relays finish, few enough that 16
+/// members' pools fit a workstation.
+const LARGE_WINDOW_BYTES: u64 = 64 << 20;
+const LARGE_WINDOW_MAX: u64 = 16;
+const LARGE_WINDOW_MIN: u64 = 2;
+/// Messages written into the ring before the loop turns: bounds how long a sender does not look at what arrives.
+pub const SEND_BURST_BYTES: u64 = 64 << 10;
+/// The same in messages, for the smallest.
+pub const SEND_BURST_MESSAGES: u64 = 1024;
+
+/// How long an idle node spins before it sleeps if it has a core for itself: as long as waking a sleeper on another core takes.
+const SPIN_ALONE: Duration = Duration::from_micros(50);
+/// The same where nodes share cores: it is time taken from those who have work.
+const SPIN_SHARED: Duration = Duration::from_micros(2);
+
+/// Raw writes posted between two flushes.
+pub const WRITE_BURST_MAX: u64 = 32;
+/// How long a raw writer's peer spins before it sleeps: two nodes with a core each.
+pub const WRITE_SPIN: Duration = Duration::from_micros(200);
+/// Bytes of raw writes under way: the bandwidth-delay product of any fabric here, and little enough to stay in the last cache.
+const WRITE_WINDOW_BYTES: u64 = 4 << 20;
+const WRITE_WINDOW_MAX: u64 = 128;
+const WRITE_WINDOW_MIN: u64 = 4;
+/// Raw writes of the first warm-up: enough to leave page faults behind.
+pub const WARM_UP_WRITES_MAX: u64 = 2000;
+
+/// Share of the memory that is free at the start which nodes may take: the rest is for the page tables, the sockets and the machine.
+pub const MEMORY_SHARE: f64 = 0.85;
+
+/// Bytes that one warm-up trial moves per sender before the rate is known.
+const WARM_UP_BYTES: u64 = 8 << 20;
+const WARM_UP_MESSAGES_MAX: u64 = 20_000;
+/// Fewest messages of a sender in a trial: a first, which fills the pipeline, and some that flow.
+pub const MESSAGES_MIN: u64 = 3;
+/// Most messages of a sender in a trial.
+pub const MESSAGES_MAX: u64 = 1 << 32;
+/// Most latencies recorded in one trial, over all senders: they are kept one by one, to be matched across nodes.
+pub const LATENCIES_MAX: u64 = 100_000;
+
+/// Light load of the open loop: one message of each sender in this many closed-loop latencies of the whole group.
+pub const LIGHT_LOAD_GAP: u64 = 20;
+
+/// Set-up of a point: starting processes, opening links.
+const SET_UP_SECONDS: f64 = 0.12;
+const SET_UP_SECONDS_A_NODE: f64 = 0.02;
+/// Populating memory: zeroing pages.
+const POPULATE_BYTES_PER_SECOND: f64 = 2.5e9;
+/// What all cores copy a second, for estimates before anything is measured.
+const COPIED_BYTES_PER_SECOND: f64 = 6e9;
+/// The same through TCP.
+const STREAMED_BYTES_PER_SECOND: f64 = 1.5e9;
+/// A trial fails after this many times what it should take, and at least after [`DEADLINE_MIN`].
+const DEADLINE_FACTOR: f64 = 20.0;
+const DEADLINE_MIN: Duration = Duration::from_secs(30);
+
+/// Seconds that a trial of `experiment` should take.
+pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
+    match (experiment, quick) {
+        (Experiment::Multicast, false) => 1.0,
+        (Experiment::Multicast, true) => 0.1,
+        (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
+        // Many short points: a sweep of sizes says more than long trials of few.
+        (Experiment::Write | Experiment::Memcpy, false) => 0.25,
+        (_, true) => 0.05,
+    }
+}
+
+/// Trials of a point after the warm-up.
+pub fn trials(experiment: Experiment, quick: bool) -> u32 {
+    match (experiment, quick) {
+        (_, true) | (Experiment::Latency, false) => 3,
+        (_, false) => 5,
+    }
+}
+
+/// How large a group's rings and pools are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Shape {
+    /// Ring of a sender.
+    pub ring_bytes: u64,
+    /// Messages a sender may have undelivered.
+    pub window: u64,
+    /// Largest message; 0 if none is relayed.
+    pub large_max: u64,
+}
+
+/// Bytes of a small message in a ring.
+fn record_bytes(message_bytes: u64) -> u64 {
+    message_bytes.next_multiple_of(8) + 8
+}
+
+impl Shape {
+    /// The shape for messages of one size; `window` if it was asked for.
+    pub fn of(message_bytes: u64, window: Option<u64>) -> Shape {
+        if message_bytes > SMALL_MAX {
+            let usual = (LARGE_WINDOW_BYTES / message_bytes).clamp(LARGE_WINDOW_MIN, LARGE_WINDOW_MAX);
+            return Shape { ring_bytes: DESCRIPTOR_RING_BYTES, window: window.unwrap_or(usual), large_max: message_bytes };
+        }
+        let record = record_bytes(message_bytes);
+        match window {
+            // One record more: those at the ring's end do not wrap and leave a gap.
+            Some(window) => {
+                Shape { ring_bytes: ((window + 1) * record).next_power_of_two().max(Shape::ring_bytes_min()), window, large_max: 0 }
+            }
+            None => Shape { ring_bytes: RING_BYTES, window: RING_BYTES / record, large_max: 0 },
+        }
+    }
+
+    fn ring_bytes_min() -> u64 {
+        (2 * record_bytes(SMALL_MAX)).next_power_of_two()
+    }
+
+    /// Whether messages are relayed in blocks.
+    pub fn is_relayed(&self) -> bool {
+        self.large_max > 0
+    }
+
+    /// The group's configuration.
+    pub fn config(&self, senders: u32, ordering: Ordering, block_bytes: Option<u64>, schedule: Schedule) -> Config {
+        Config {
+            mode: match ordering {
+                Ordering::Ordered => Mode::Ordered,
+                Ordering::Unordered => Mode::Unordered,
+            },
+            ring_bytes: self.ring_bytes,
+            small_max: SMALL_MAX,
+            window_messages: self.window,
+            large_max: self.large_max,
+            transfers_max: self.window as usize,
+            block_bytes: block_bytes.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)),
+            schedule: match schedule {
+                Schedule::Pipeline => ScheduleKind::Pipeline,
+                Schedule::Tree => ScheduleKind::Tree,
+                Schedule::Chain => ScheduleKind::Chain,
+                Schedule::Sequential => ScheduleKind::Sequential,
+            },
+            region: RegionOptions::data_path(),
+            ..Config::new((0..senders as usize).map(Rank::new).collect())
+        }
+    }
+}
+
+/// How an idle node waits. Decided by the parent: a node that is pinned sees one core only.
+pub fn pace(own_core: bool) -> Pace {
+    Pace::new(if own_core { SPIN_ALONE } else { SPIN_SHARED }, true)
+}
+
+/// Messages for a trial of `seconds`, after `messages` took `took`.
+pub fn messages_for(messages: u64, took: f64, seconds: f64) -> u64 {
+    let wanted = messages as f64 / took.max(1e-9) * seconds;
+    (wanted as u64).clamp(MESSAGES_MIN, MESSAGES_MAX)
+}
+
+/// Messages of a sender in the first warm-up trial.
+pub fn warm_up_messages(message_bytes: u64, senders: u32) -> u64 {
+    (WARM_UP_BYTES / message_bytes / u64::from(senders)).clamp(MESSAGES_MIN, WARM_UP_MESSAGES_MAX)
+}
+
+/// Raw writes under way.
+pub fn write_window(message_bytes: u64) -> u64 {
+    (WRITE_WINDOW_BYTES / message_bytes).clamp(WRITE_WINDOW_MIN, WRITE_WINDOW_MAX)
+}
+
+/// Seconds to set a point up: its processes, links and memory.
+pub fn set_up_seconds(nodes: u32, memory_bytes: u64) -> f64 {
+    SET_UP_SECONDS + SET_UP_SECONDS_A_NODE * f64::from(nodes) + memory_bytes as f64 / POPULATE_BYTES_PER_SECOND
+}
+
+/// Seconds to move `bytes` of messages to `copies` other nodes each.
+pub fn moving_seconds(bytes: u64, copies: u32, over_tcp: bool) -> f64 {
+    let rate = if over_tcp { STREAMED_BYTES_PER_SECOND } else { COPIED_BYTES_PER_SECOND };
+    bytes as f64 * f64::from(copies) / rate
+}
+
+/// When to give up on something that should take `seconds`.
+pub fn deadline(seconds: f64) -> Duration {
+    DEADLINE_MIN.max(Duration::from_secs_f64(seconds * DEADLINE_FACTOR))
+}
+
+/// The core of each of `nodes` nodes: those asked for, around the list; else a core each while they last; else anywhere, because the kernel
+/// balances more nodes than cores better than a fixed place does.
+pub fn cores(nodes: u32, available: &[usize], asked: &[usize]) -> Vec<Option<usize>> {
+    let around = |cores: &[usize]| (0..nodes as usize).map(|rank| Some(cores[rank % cores.len()])).collect();
+    if !asked.is_empty() {
+        around(asked)
+    } else if nodes as usize <= available.len() {
+        around(available)
+    } else {
+        vec![None; nodes as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn nodes_get_a_core_each_while_they_last() {
+        assert_eq!(cores(2, &[0, 1], &[]), [Some(0), Some(1)]);
+        assert_eq!(cores(3, &[0, 1], &[]), [None; 3]);
+        assert_eq!(cores(3, &[0, 1], &[4, 6]), [Some(4), Some(6), Some(4)]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_shape_makes_a_configuration_that_can_work(
+            message_bytes in 1u64..200_000_000,
+            window in prop::option::of(1u64..5000),
+            nodes in 2u32..64,
+            all: bool,
+        ) {
+            let shape = Shape::of(message_bytes, window);
+            let config = shape.config(if all { nodes } else { 1 }, Ordering::Ordered, None, Schedule::Pipeline);
+            prop_assert!(config.check(nodes as usize).is_ok(), "{:?}", config.check(nodes as usize));
+            prop_assert_eq!(shape.is_relayed(), message_bytes > SMALL_MAX);
+            if let Some(window) = window {
+                prop_assert_eq!(shape.window, window);
+                prop_assert!(shape.is_relayed() || shape.ring_bytes >= window * record_bytes(message_bytes));
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Command lines that cannot be meant: each gets an error that names it and the mend, and the right exit status.
+
+use assert_cmd::Command;
+
+const USAGE: i32 = 2;
+const ERROR: i32 = 1;
+
+fn squall(arguments: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+    let output = command.current_dir(folder.path()).args(arguments.split_whitespace()).output().unwrap();
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "an error leaves nothing behind: {left:?}");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn what_cannot_be_meant_is_named_with_its_mend() {
+    let cases = [
+        ("run", "EXPERIMENT"),
+        ("run walk", "multicast"),
+        ("run multicast --sizes 1", "--size"),
+        ("run multicast --size 1TB", "use B, KB, MB or GB"),
+        ("run multicast --size 0", "the smallest is 1"),
+        ("run multicast --size big", "a size is a whole number"),
+        ("run multicast --nodes 1", "at least 2 nodes"),
+        ("run multicast --nodes 65", "from 2 to 64"),
+        ("run multicast --nodes 2 --senders 3", "3 senders do not fit into 2 nodes; use --nodes 3"),
+        ("run multicast --senders 0", "nothing is sent"),
+        ("run multicast --fabric carrier-pigeon", "shm"),
+        ("run multicast --seconds 1 --messages 5", "cannot be used with"),
+        ("run multicast --seconds 0", "0.001"),
+        ("run multicast --trials 0", "1..=1000"),
+        ("run multicast --window 0", "1.."),
+        ("run multicast --size 100MB --block 1", "use blocks of at least"),
+        ("run multicast --pin 4095", "the cores it may run on are"),
+        ("run multicast --resume", "--out"),
+        ("run write --nodes 4", "write does not sweep --nodes; it takes --fabric, --size, --window"),
+        ("run memcpy --fabric shm", "memcpy does not sweep --fabric"),
+        ("run smc-rate --size 1MB", "use `squall run multicast`"),
+        ("compare one", "<B>"),
+        ("compare a b --fail-below 0", "0.9"),
+        ("worker", "started by squall itself"),
+    ];
+    for (arguments, expected) in cases {
+        let (status, stderr) = squall(arguments);
+        assert_eq!(status, Some(USAGE), "{arguments}: {stderr}");
+        assert!(stderr.contains(expected), "{arguments}: {stderr}");
+    }
+}
+
+#[test]
+fn folders_that_cannot_be_used_are_named() {
+    for (arguments, expected) in [
+        ("plot nowhere", "nowhere"),
+        ("compare nowhere here", "nowhere"),
+        ("run memcpy --resume --out nowhere", "nowhere holds no run"),
+        ("run memcpy --out /proc/squall", "/proc/squall"),
+        ("run memcpy --out /dev/null/x", "/dev/null/x"),
+    ] {
+        let (status, stderr) = squall(arguments);
+        assert_eq!(status, Some(ERROR), "{arguments}: {stderr}");
+        assert!(stderr.contains(expected), "{arguments}: {stderr}");
+    }
+}
+
+#[test]
+fn every_subcommand_has_help_with_examples() {
+    for (subcommand, example) in [
+        ("", "Exit status"),
+        ("reproduce", "squall reproduce --quick"),
+        ("run", "squall run multicast --nodes 2"),
+        ("plot", "squall plot results/"),
+        ("compare", "--fail-below 0.9"),
+        ("doctor", "squall doctor --json"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        command.args(subcommand.split_whitespace()).arg("--help");
+        let output = command.output().unwrap();
+        assert!(output.status.success());
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains(example), "{subcommand}: {help}");
+    }
+}
+
+#[test]
+fn doctor_says_what_there_is_and_why_verbs_are_not() {
+    let output = Command::new(env!("CARGO_BIN_EXE_squall")).arg("doctor").output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for expected in ["cores", "memory", "huge pages", "shm: available", "verbs unavailable: not in this build yet"] {
+        assert!(text.contains(expected), "{text}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_squall")).args(["doctor", "--json"]).output().unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(found["memory_for_runs_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+}

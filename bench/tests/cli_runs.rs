@@ -1,0 +1,222 @@
+//! Whole runs with real child processes, as small as they can be.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use squall_bench::results::{Row, Summary, read_rows};
+use tempfile::TempDir;
+
+/// Far longer than anything here takes; only a hang meets it.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+struct Run {
+    _root: TempDir,
+    out: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Run {
+    fn new(arguments: &str) -> Run {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("out");
+        Run { _root: root, out, arguments: arguments.split_whitespace().map(str::to_owned).collect() }
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        command.args(&self.arguments).arg("--out").arg(&self.out).args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn finish(&self, more: &[&str]) -> (i32, String, String) {
+        said(self.command(more).output().unwrap())
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        read_rows(&self.out).unwrap().rows
+    }
+
+    /// Waits until so many rows are there, while `child` lives.
+    fn wait_for_rows(&self, child: &mut Child, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        let lines = |path: &Path| std::fs::read_to_string(path).map_or(0, |text| text.lines().count());
+        while lines(&self.out.join("results.csv")) <= count {
+            assert!(Instant::now() < deadline, "no rows");
+            assert!(child.try_wait().unwrap().is_none(), "the run ended early");
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn said(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+/// The nodes of a run: its child processes.
+fn nodes_of(parent: u32) -> Vec<Pid> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // pid (name) state ppid: the name may hold anything, so look behind its last bracket.
+        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        if rest.split_whitespace().nth(1) == Some(&parent.to_string()) {
+            found.extend(Pid::from_raw(pid));
+        }
+    }
+    found
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id() as i32).unwrap()
+}
+
+fn measured(rows: &[Row]) -> impl Iterator<Item = &Row> {
+    rows.iter().filter(|row| row.is_measured())
+}
+
+#[test]
+fn a_multicast_runs_verifies_and_leaves_a_report() {
+    let run = Run::new("run multicast --quick --messages 10 --trials 2 --nodes 2,3 --senders all,one --size 1,20KB --verify full");
+    let (status, stdout, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("multicast") && stdout.contains("report.html"), "{stdout}");
+    assert!(stderr.contains("32 points to measure, about"), "{stderr}");
+    let rows = run.rows();
+    assert_eq!(rows.len(), 2 * 2 * 2 * 2 * 2 * 2);
+    for row in &rows {
+        assert!(row.is_measured() && row.verified == "full" && row.messages_per_sender == Some(10), "{row:?}");
+        assert!(row.algbw_gigabytes_per_second > Some(0.0) && row.bound_fraction > Some(0.0), "{row:?}");
+        assert_eq!(
+            row.emulated == "oversubscribed",
+            row.fabric == "shm" && row.nodes > std::thread::available_parallelism().unwrap().get() as u32
+        );
+    }
+    for file in ["run.json", "environment.json", "summary.csv", "report.html"] {
+        assert!(run.out.join(file).exists(), "{file}");
+    }
+    let again = run.finish(&[]);
+    assert_eq!(again.0, 1, "a run is not overwritten");
+    assert!(again.2.contains("--resume"), "{}", again.2);
+    let resumed = run.finish(&["--resume"]);
+    assert_eq!(resumed.0, 0, "{}", resumed.2);
+    assert_eq!(run.rows().len(), rows.len(), "nothing was missing");
+}
+
+#[test]
+fn raw_writes_and_copies_run() {
+    let run = Run::new("run write --quick --messages 20 --trials 1 --size 2,8KB");
+    let (status, stdout, stderr) = run.finish(&["--json"]);
+    assert_eq!(status, 0, "{stderr}");
+    let found: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(found["points"].as_array().map(Vec::len), Some(2 * 2 * 2));
+    let rows = run.rows();
+    assert!(measured(&rows).filter(|row| row.schedule == "latency").all(|row| row.latency_us_p50 > Some(0.0)));
+    let run = Run::new("run memcpy --quick --trials 1 --seconds 0.001 --size 10KB");
+    let (status, _, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stderr}");
+    assert_eq!(run.rows().len(), 6);
+}
+
+#[test]
+fn latencies_are_kept_at_the_sender_and_at_the_last_node() {
+    let run = Run::new("run latency --messages 12 --trials 1 --nodes 2 --size 1 --fabric shm");
+    let (status, _, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stderr}");
+    let rows = run.rows();
+    let kinds: HashSet<&str> = rows.iter().map(|row| row.schedule.as_str()).collect();
+    let expected = ["closed", "light", "saturated"].into_iter().flat_map(|load| ["sender", "last"].map(|at| format!("direct-{load}-{at}")));
+    assert_eq!(kinds, expected.collect::<Vec<_>>().iter().map(String::as_str).collect());
+    assert!(rows.iter().all(|row| row.latency_us_min > Some(0.0) && row.latency_us_max >= row.latency_us_p50), "{rows:?}");
+    let logs = std::fs::read_dir(run.out.join("histograms")).unwrap().count();
+    assert_eq!(logs, 2 * rows.len(), "an interval log and its percentiles for each row");
+}
+
+#[test]
+fn what_does_not_fit_or_is_not_there_is_skipped_with_the_reason() {
+    let run = Run::new(
+        "run multicast --quick --messages 3 --trials 1 --nodes 2 --senders one --ordering ordered --fabric shm,verbs --size 1,64GB",
+    );
+    let (status, stdout, stderr) = run.finish(&[]);
+    assert_eq!(status, 5, "{stdout}{stderr}");
+    let rows = run.rows();
+    assert_eq!(measured(&rows).count(), 1);
+    let notes: Vec<&str> = rows.iter().filter(|row| !row.is_measured()).map(|row| row.note.as_str()).collect();
+    assert_eq!(notes.len(), 3);
+    assert!(
+        notes.iter().filter(|note| note.contains("verbs unavailable")).count() == 2 && notes.iter().any(|note| note.contains("memory"))
+    );
+    assert!(stderr.contains("skipped"), "{stderr}");
+}
+
+#[test]
+fn an_interrupt_keeps_rows_leaves_no_child_and_can_be_resumed() {
+    let run = Run::new("run multicast --quick --messages 5 --trials 60 --nodes 3 --senders all --ordering ordered --fabric tcp --size 1");
+    let mut child = run.command(&[]).spawn().unwrap();
+    run.wait_for_rows(&mut child, 2);
+    let nodes = nodes_of(child.id());
+    assert_eq!(nodes.len(), 3);
+    kill_process(pid(&child), Signal::INT).unwrap();
+    let (status, _, stderr) = said(child.wait_with_output().unwrap());
+    assert_eq!(status, 130, "{stderr}");
+    assert!(stderr.contains("squall run multicast --resume --out"), "{stderr}");
+    assert!(nodes.iter().all(|&node| test_kill_process(node).is_err()), "a node outlived its parent");
+    let kept = run.rows().len();
+    assert!((2..60).contains(&kept), "{kept}");
+    assert!(run.out.join("report.html").exists());
+    let (status, _, stderr) = run.finish(&["--resume"]);
+    assert_eq!(status, 0, "{stderr}");
+    assert_eq!(run.rows().len(), 60);
+}
+
+#[test]
+fn nodes_do_not_outlive_a_parent_that_is_killed() {
+    let run = Run::new("run multicast --quick --messages 5 --trials 1000 --nodes 2 --senders one --ordering ordered --fabric shm --size 1");
+    let mut child = run.command(&[]).spawn().unwrap();
+    run.wait_for_rows(&mut child, 1);
+    let nodes = nodes_of(child.id());
+    assert_eq!(nodes.len(), 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while nodes.iter().any(|&node| test_kill_process(node).is_ok()) {
+        assert!(Instant::now() < deadline, "a node outlived its parent");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_killed_node_fails_its_point_and_the_run_goes_on() {
+    let run = Run::new("run multicast --quick --messages 5 --trials 60 --nodes 2,3 --senders one --ordering ordered --fabric shm --size 1");
+    let mut child = run.command(&[]).spawn().unwrap();
+    run.wait_for_rows(&mut child, 1);
+    kill_process(nodes_of(child.id())[0], Signal::KILL).unwrap();
+    let (status, _, stderr) = said(child.wait_with_output().unwrap());
+    assert_eq!(status, 3, "{stderr}");
+    assert!(stderr.contains("FAILED: node") && stderr.contains("signal 9"), "{stderr}");
+    let rows = run.rows();
+    let failed = rows.iter().find(|row| !row.is_measured()).unwrap();
+    assert!(failed.note.contains("was ended by signal 9"), "{}", failed.note);
+    assert_eq!(rows.iter().filter(|row| row.nodes == 3 && row.is_measured()).count(), 60);
+    let summary = Summary::of(&rows);
+    assert_eq!(summary.points.len(), 2, "what the failed point measured before is kept");
+}
+
+#[test]
+fn a_node_that_hangs_fails_its_point() {
+    let run = Run::new(
+        "run multicast --quick --messages 5 --trials 60 --nodes 2 --senders one --ordering ordered --fabric tcp --size 1 --deadline 2",
+    );
+    let mut child = run.command(&[]).spawn().unwrap();
+    run.wait_for_rows(&mut child, 1);
+    let nodes = nodes_of(child.id());
+    kill_process(nodes[1], Signal::STOP).unwrap();
+    let (status, _, stderr) = said(child.wait_with_output().unwrap());
+    assert_eq!(status, 3, "{stderr}");
+    assert!(stderr.contains("no answer from node"), "{stderr}");
+    assert!(nodes.iter().all(|&node| test_kill_process(node).is_err()), "a node outlived its point");
+}
