@@ -206,15 +206,14 @@ fn smc_rate(nodes: &[u32]) -> Vec<Row> {
 
 fn memcpy() -> Vec<Row> {
     let mut rows = Vec::new();
-    for (schedule, hot) in [("cold", 0.0), ("warm source", 3.0), ("cached", 9.0)] {
+    for (schedule, hot) in [("cold", 0.0), ("warm-source", 3.0), ("cached", 9.0)] {
         for cores in [1u32, 2] {
             for size in (10..=26).step_by(2).map(|power| 1u64 << power) {
                 rows.extend(trials(&Row {
                     nodes: cores,
                     senders: cores,
-                    sender_pattern: if cores == 1 { "one".into() } else { "all".into() },
                     message_bytes: size,
-                    schedule: schedule.into(),
+                    schedule: format!("{}-core-{schedule}", if cores == 1 { "one" } else { "all" }),
                     algbw_gigabytes_per_second: Some((8.0 + hot) * f64::from(cores).powf(0.6) * size as f64 / (size as f64 + 500.0)),
                     ..base("memcpy", "memory")
                 }));

@@ -221,7 +221,10 @@ fn memcpy(points: &[&PointSummary]) -> Vec<Figure> {
     for figure in &mut figures {
         figure.title = "Memory copy, by the size of one copy".into();
         for series in &mut figure.series {
-            series.label = series.label.replace("one sends, 1 node", "one core").replace("all send, ", "all: ").replace(" nodes", " cores");
+            // The variant names the cores; the columns for nodes and senders say the same again.
+            if let Some((_, variant)) = series.label.rsplit_once(", ").filter(|(_, variant)| variant.contains("-core-")) {
+                series.label = variant.replace('-', " ").replace(" core", "-core");
+            }
         }
         figure.y.label = "bytes copied (GB/s, 10^9 bytes)".into();
         figure.x.label = "bytes of one copy".into();

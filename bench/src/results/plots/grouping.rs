@@ -75,6 +75,8 @@ pub(super) fn only<'a>(points: &[&'a PointSummary], wanted: impl Fn(&Point) -> b
 /// Orderings share a colour: the ordered one is solid, the unordered one dashed. Windows and blocks that the runner
 /// adapts from one `x` to the next do not break a line.
 pub(super) fn lines(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Series> {
+    let measured: Vec<&PointSummary> = points.iter().copied().filter(|point| !point.values(y).is_empty()).collect();
+    let points = measured.as_slice();
     let splitting = splitting(points, x);
     let without_ordering: Vec<Dimension> = splitting.iter().copied().filter(|dimension| *dimension != Dimension::Ordering).collect();
     let colour_keys = distinct(points, |point| key(point, &without_ordering));
@@ -179,13 +181,16 @@ pub(super) fn subtitle(points: &[&PointSummary], how: &[&str]) -> String {
     parts.join("; ")
 }
 
-/// Keeps `limit` of the items, evenly over their order, the first and the last among them.
+/// Keeps `limit` of the items, evenly over their order, the first and the last among them; of one, the last.
 pub(super) fn thin_out<T>(items: &mut Vec<T>, limit: usize) {
     let count = items.len();
     if count <= limit {
         return;
     }
-    let kept: Vec<usize> = (0..limit).map(|at| at * (count - 1) / (limit - 1).max(1)).collect();
+    let kept: Vec<usize> = match limit {
+        1 => vec![count - 1],
+        _ => (0..limit).map(|at| at * (count - 1) / (limit - 1)).collect(),
+    };
     let mut at = 0;
     items.retain(|_| {
         at += 1;
@@ -239,6 +244,8 @@ mod tests {
         let mut few = vec![1, 2];
         thin_out(&mut few, 8);
         assert_eq!(few, [1, 2]);
+        thin_out(&mut few, 1);
+        assert_eq!(few, [2]);
     }
 
     #[test]

@@ -33,10 +33,12 @@ fn microseconds() -> Axis {
 }
 
 fn percentiles(name: &str, subject: &str, points: &[&PointSummary]) -> Figure {
+    const LINES_MAX: usize = 12;
     let shown =
         [(Metric::LatencyP50, "p50", Line::Solid), (Metric::LatencyP99, "p99", Line::Dashed), (Metric::LatencyP999, "p99.9", Line::Dotted)];
+    let settings = lines(points, Dimension::Nodes, Metric::LatencyP50).len().max(1);
     let mut series = Vec::new();
-    for (metric, label, line) in shown {
+    for (metric, label, line) in shown.into_iter().take((LINES_MAX / settings).max(1)) {
         let found = lines(points, Dimension::Nodes, metric);
         let alone = found.len() == 1;
         series.extend(found.into_iter().enumerate().map(|(colour, series)| Series {
@@ -108,7 +110,7 @@ fn distribution(name: &str, subject: &str, points: &[&PointSummary], histograms:
     const LINES_MAX: usize = 8;
     let mut group_sizes = distinct(points, |point| point.nodes);
     let settings = points.len().div_ceil(group_sizes.len().max(1)).max(1);
-    thin_out(&mut group_sizes, (LINES_MAX / settings).max(2));
+    thin_out(&mut group_sizes, (LINES_MAX / settings).max(1));
     let mut series: Vec<Series> = Vec::new();
     for point in only(points, |point| group_sizes.contains(&point.nodes)) {
         let kept = point.trials.iter().rev().find_map(|row| {
@@ -143,7 +145,7 @@ fn distribution(name: &str, subject: &str, points: &[&PointSummary], histograms:
 
 fn distribution_label(point: &PointSummary, all: &[&PointSummary]) -> String {
     let mut parts = vec![Dimension::Nodes.of(&point.point)];
-    for dimension in [Dimension::Senders, Dimension::Window, Dimension::Ordering] {
+    for dimension in [Dimension::Senders, Dimension::Schedule, Dimension::Window, Dimension::Ordering] {
         if distinct(all, |point| dimension.of(point)).len() > 1 {
             parts.push(dimension.of(&point.point));
         }
