@@ -131,7 +131,8 @@ impl Figure {
             }
             series.marks.sort_by(|a, b| a.x.total_cmp(&b.x));
         }
-        self.series.retain(|series| !series.marks.is_empty());
+        // A line without marks needs two ends.
+        self.series.retain(|series| series.marks.len() > usize::from(series.line == Line::Curve));
         (!self.series.is_empty()).then_some(self)
     }
 
@@ -194,7 +195,8 @@ impl Figure {
         let least = places().fold(f64::INFINITY, f64::min);
         let most = places().fold(f64::NEG_INFINITY, f64::max);
         match self.x.scale {
-            Scale::Log | Scale::Nines => layout.with_log_x(),
+            Scale::Log => layout.with_log_x(),
+            Scale::Nines => layout.with_log_x().with_x_axis_min(1.0).with_x_axis_max(10f64.powf(most.log10().ceil().max(1.0))),
             Scale::Linear => layout,
             Scale::Count | Scale::Bytes => {
                 let ticks_max = if self.x.scale == Scale::Bytes { 13.0 } else { 18.0 };
