@@ -40,6 +40,9 @@ fn what_cannot_be_meant_is_named_with_its_mend() {
         ("run smc-rate --size 1MB", "use `squall run multicast`"),
         ("compare one", "<B>"),
         ("compare a b --fail-below 0", "0.9"),
+        ("sim --seeds 9..7", "no seed at all"),
+        ("sim --mutant nobody", "counter-first"),
+        ("sim --seed 1 --seeds 5", "cannot be used with"),
         ("worker", "started by squall itself"),
     ];
     for (arguments, expected) in cases {
@@ -73,6 +76,7 @@ fn every_subcommand_has_help_with_examples() {
         ("plot", "squall plot results/"),
         ("compare", "--fail-below 0.9"),
         ("doctor", "squall doctor --json"),
+        ("sim", "squall sim --seed 4711"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
         command.args(subcommand.split_whitespace()).arg("--help");
@@ -94,4 +98,17 @@ fn doctor_says_what_there_is_and_why_verbs_are_not() {
     let output = Command::new(env!("CARGO_BIN_EXE_squall")).args(["doctor", "--json"]).output().unwrap();
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(found["memory_for_runs_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+}
+
+#[test]
+fn a_simulated_seed_holds_and_a_fault_is_found() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_squall")).arg("sim").args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, text) = run(&["--seeds", "3"]);
+    assert_eq!(status, Some(0), "{text}");
+    let (status, text) = run(&["--seeds", "20", "--mutant", "counter-first", "--failures", "1"]);
+    assert_eq!(status, Some(3), "{text}");
+    assert!(text.contains("squall sim --seed") && text.contains("--mutant counter-first"), "{text}");
 }

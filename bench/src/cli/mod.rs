@@ -1,6 +1,7 @@
 //! The command line.
 
 mod doctor;
+mod sim;
 mod size;
 
 pub use size::{ByteSize, SizeError};
@@ -37,7 +38,7 @@ Exit status:
   0    everything ran and verified
   1    something else went wrong; standard error says what
   2    the command line is wrong
-  3    a point failed: a node crashed, hung, or delivered something else than was sent
+  3    a point failed: a node crashed, hung, or delivered something else than was sent; sim: a seed failed
   4    compare --fail-below: something is slower than that
   5    a point was skipped for want of memory or of a fabric; none failed
   130  ended by Ctrl-C or SIGTERM; what was measured is kept";
@@ -67,6 +68,9 @@ enum Command {
     /// Say what this machine offers: cores, memory, limits, fabrics
     #[command(after_help = "Examples:\n  squall doctor\n  squall doctor --json")]
     Doctor(DoctorArgs),
+    /// Run the group on simulated networks, seed by seed, and check what it did
+    #[command(after_help = SIM_EXAMPLES)]
+    Sim(sim::SimArgs),
     /// One node of a run, started by a run
     #[command(hide = true)]
     Worker,
@@ -97,6 +101,14 @@ Examples:
   squall compare before/results.csv after/results.csv --fail-below 0.9 --json
 
 Exit status: 0, or 4 if --fail-below is given and some point's ratio is below it.";
+
+const SIM_EXAMPLES: &str = "\
+Examples:
+  squall sim                          a thousand random clusters
+  squall sim --seed 4711              the same one again
+  squall sim --seeds 20 --mutant counter-first --trace broken.trace
+
+Exit status: 0 if every property held with every seed, else 3.";
 
 #[derive(Debug, Args)]
 struct OutputArgs {
@@ -182,6 +194,7 @@ pub fn main() -> ExitCode {
         Command::Plot(args) => plot(&args),
         Command::Compare(args) => compare_runs(&args),
         Command::Doctor(args) => doctor::print(args.json).map(|()| EXIT_DONE),
+        Command::Sim(args) => sim::simulate(&args),
         Command::Worker => return crate::node::main(),
     };
     match status {
