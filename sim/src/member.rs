@@ -172,7 +172,7 @@ impl App {
     /// Sends as much as it wants and may. Whether anything was sent.
     fn send_wanted(&mut self, outgoing: &mut Outgoing) -> bool {
         let before = self.sent_count;
-        while self.wanted > 0 && self.send_one(outgoing) {
+        while self.wanted > 0 && self.sent_count - before < self.plan.sends_a_step && self.send_one(outgoing) {
             self.wanted -= 1;
         }
         self.sent_count > before

@@ -43,6 +43,8 @@ pub struct Plan {
     pub replies_max: u64,
     /// Of a thousand messages, how many are larger than `small_max` (if the group takes such).
     pub large_per_mille: u64,
+    /// How many messages it sends at one step of its loop, at most.
+    pub sends_a_step: u64,
     /// From one step of its loop to the next, at least and at most.
     pub step_ns: (u64, u64),
     /// Whether it sleeps when a step finds nothing to do, until something lands; else it goes on stepping.
@@ -76,7 +78,24 @@ impl Scenario {
         let odd_links = odd_links(members, link, &mut random);
         let plans = plans(members, &config, &mut random);
         let crash = (members > 1 && random.chance(120)).then(|| (Rank::new(random.below(members as u64) as usize), random.below(400_000)));
-        Scenario { seed, members, config, link, odd_links, call_ns_max: random.pick(&[0, 50, 1000]), plans, crash }
+        let call_ns_max = random.pick(&[0, 50, 1000]);
+        let mut scenario = Scenario { seed, members, config, link, odd_links, call_ns_max, plans, crash };
+        if members > 1 && random.chance(80) {
+            scenario.flood();
+        }
+        scenario
+    }
+
+    /// The first sender sends many small messages one by one to a peer that hardly takes any: everything behind the link fills up too.
+    fn flood(&mut self) {
+        let sender = self.config.senders[0];
+        let peer = Rank::new((sender.index() + 1) % self.members);
+        self.config.ring_bytes = 16 << 10;
+        self.config.window_messages = 1 << 20;
+        self.odd_links = vec![(sender, peer, LinkSpec { latency_ns: 100_000, queue_max: 1, ..self.link })];
+        let plan = &mut self.plans[sender.index()];
+        plan.bursts = vec![Burst { at_ns: 0, messages: 100 }];
+        (plan.sends_a_step, plan.step_ns, plan.stalls) = (1, (200, 3000), Vec::new());
     }
 }
 
@@ -136,7 +155,7 @@ fn odd_links(members: usize, link: LinkSpec, random: &mut Random) -> Vec<(Rank, 
         let from = random.below(members as u64) as usize;
         let to = (from + 1 + random.below(members as u64 - 1) as usize) % members;
         let slow = LinkSpec { latency_ns: link.latency_ns * 20, bytes_per_s: link.bytes_per_s / 10, ..link };
-        (Rank::new(from), Rank::new(to), if random.chance(700) { slow } else { LinkSpec { queue_max: 1, ..link } })
+        (Rank::new(from), Rank::new(to), LinkSpec { queue_max: random.pick(&[1, link.queue_max]), ..random.pick(&[slow, slow, link]) })
     };
     (0..count).map(odd).collect()
 }
@@ -148,6 +167,7 @@ fn plans(members: usize, config: &Config, random: &mut Random) -> Vec<Plan> {
     let large_per_mille = if config.large_max > config.small_max { random.pick(&[50, 300, 1000]) } else { 0 };
     let bytes = (config.large_max * large_per_mille / 2000 + config.small_max).max(1);
     let most = (DELIVERIES_MAX / (members as u64 * senders)).min(DELIVERED_BYTES_MAX / (bytes * members as u64 * senders)).clamp(1, 60);
+    let sends_a_step = random.pick(&[1, 3, u64::MAX]);
     let plan = |rank: usize| {
         let sends = config.senders.contains(&Rank::new(rank));
         let messages = if !sends || random.chance(150) { 0 } else { random.between(1, most) };
@@ -156,6 +176,7 @@ fn plans(members: usize, config: &Config, random: &mut Random) -> Vec<Plan> {
             reply_per_mille: if sends { reply_per_mille } else { 0 },
             replies_max,
             large_per_mille,
+            sends_a_step,
             step_ns: match (pace + random.below(2)) % 4 {
                 0 => (50, 500),
                 1 => (200, 3000),
