@@ -48,20 +48,23 @@ pub struct Streams {
 const REPEATS: u32 = 3;
 const STREAM_WRITES: [u64; 2] = [128 << 10, 1 << 20];
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Raw writes go through one ring each way, which is rewritten.
+/// Small messages of a batch are copied together: no smaller copies are made.
+const BATCH_BYTES: u64 = 4 << 10;
 const SECONDS: f64 = 0.12;
 const SECONDS_QUICK: f64 = 0.03;
 
 /// Which copies bound a point: their size and what is warm.
 pub fn copies_of(setting: &Setting, memory_bytes: u64, verify: Verify, machine: &Machine) -> (u64, Warmth) {
+    // A group ships what was committed since the last turn in one copy.
+    let copy_bytes = if setting.shape.is_some() { setting.message_bytes.max(BATCH_BYTES) } else { setting.message_bytes };
     let possible = Warmth::possible(memory_bytes, machine.last_level_cache_bytes);
     // A source is warm if its sender has written all of it or a relay has just received it.
     let relays = setting.nodes > 2 && setting.block_bytes.is_some();
     match possible {
-        Warmth::Cached => (setting.message_bytes, Warmth::Cached),
-        _ if relays => (setting.block_bytes.unwrap_or(u64::MAX).min(setting.message_bytes), Warmth::WarmSource),
-        _ if verify == Verify::Full => (setting.message_bytes, Warmth::WarmSource),
-        _ => (setting.message_bytes, Warmth::Cold),
+        Warmth::Cached => (copy_bytes, Warmth::Cached),
+        _ if relays => (setting.block_bytes.unwrap_or(u64::MAX).min(copy_bytes), Warmth::WarmSource),
+        _ if verify == Verify::Full => (copy_bytes, Warmth::WarmSource),
+        _ => (copy_bytes, Warmth::Cold),
     }
 }
 

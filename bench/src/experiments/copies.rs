@@ -118,7 +118,7 @@ struct Lane {
 }
 
 fn run(case: &CopyCase, lanes: &[Lane]) -> anyhow::Result<Copied> {
-    let stride = stride(case);
+    let stride = stride(case.message_bytes);
     let (go, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let cpu_before = machine::cpu_ns();
     let (copies, took) = thread::scope(|scope| -> anyhow::Result<(u64, Duration)> {
@@ -147,15 +147,15 @@ fn run(case: &CopyCase, lanes: &[Lane]) -> anyhow::Result<Copied> {
 }
 
 /// Messages start at multiples of a cache line.
-fn stride(case: &CopyCase) -> u64 {
-    case.message_bytes.next_multiple_of(64)
+pub fn stride(message_bytes: u64) -> u64 {
+    message_bytes.next_multiple_of(64)
 }
 
 impl Lane {
     /// Makes `lanes` fit `case`, keeping memory that does: populating it takes longer than measuring.
     fn provide(lanes: &mut Vec<Lane>, case: &CopyCase) -> anyhow::Result<()> {
         let page = rustix::param::page_size();
-        let (source, target) = (stride(case) * case.source_set, stride(case) * case.target_set);
+        let (source, target) = (stride(case.message_bytes) * case.source_set, stride(case.message_bytes) * case.target_set);
         let fits = |region: &Region, bytes: u64| region.bytes() == (bytes as usize).next_multiple_of(page);
         lanes.retain(|lane| fits(&lane.source, source) && fits(&lane.target, target));
         lanes.truncate(case.copiers.len());

@@ -226,7 +226,7 @@ impl<E: Endpoint> Member<E> {
             seen.first_send_ns = machine::now_ns();
         }
         match trial.load {
-            Load::Full if trial.timed => self.send_one_by_one(goal, &mut seen)?,
+            Load::Full if trial.timed => self.send_timed(goal, &mut seen)?,
             Load::Full => self.send_all(goal)?,
             Load::Closed => self.send_in_turns(goal, &mut seen)?,
             Load::Paced(interval_ns) => self.send_paced(goal, interval_ns, &mut seen)?,
@@ -284,10 +284,14 @@ impl<E: Endpoint> Member<E> {
     }
 
     /// As [`send_all`](Member::send_all), keeping the time of each send.
-    fn send_one_by_one(&mut self, goal: u64, seen: &mut Seen) -> anyhow::Result<()> {
+    fn send_timed(&mut self, goal: u64, seen: &mut Seen) -> anyhow::Result<()> {
         while self.sent < goal {
-            let now_ns = machine::now_ns();
-            if self.send_next()? {
+            let burst_end = goal.min(self.sent + self.burst);
+            while self.sent < burst_end {
+                let now_ns = machine::now_ns();
+                if !self.send_next()? {
+                    break;
+                }
                 seen.sends_ns.push(now_ns);
             }
             self.turn()?;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::copies::{Copied, CopyCase, CopyJob, CopyOrder, Method};
+use super::copies::{Copied, CopyCase, CopyJob, CopyOrder, Method, stride};
 use super::stage::Stage;
 use crate::node::job::Work;
 use crate::results::bounds::Warmth;
@@ -23,8 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Messages that a thread copies from and to.
 fn sets(message_bytes: u64, warmth: Warmth) -> (u64, u64) {
-    let cold = (COLD_BYTES / message_bytes).max(2);
-    let cached = (CACHED_BYTES / message_bytes).max(1);
+    let stride = stride(message_bytes);
+    let cold = (COLD_BYTES / stride).max(2);
+    let cached = (CACHED_BYTES / stride).max(1);
     match warmth {
         Warmth::Cold => (cold, cold),
         Warmth::WarmSource => (cached, cold),
@@ -35,7 +36,7 @@ fn sets(message_bytes: u64, warmth: Warmth) -> (u64, u64) {
 /// Memory of a measurement on so many cores.
 pub fn memory_bytes(message_bytes: u64, warmth: Warmth, cores: u32) -> u64 {
     let (source, target) = sets(message_bytes, warmth);
-    message_bytes.next_multiple_of(64) * (source + target) * u64::from(cores)
+    stride(message_bytes) * (source + target) * u64::from(cores)
 }
 
 /// The process that copies.

@@ -1,6 +1,7 @@
 //! The child processes of one point: started, ordered about, watched, and ended whatever happens.
 
 use std::io::{self, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -229,11 +230,12 @@ impl Drop for Crew<'_> {
 
 impl Member {
     fn start(rank: usize, news: &Sender<(usize, News)>) -> io::Result<Member> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("worker").env(PARENT_VARIABLE, std::process::id().to_string());
+        // This very program, even if its file has been replaced since it started.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("squall").arg("worker").env(PARENT_VARIABLE, std::process::id().to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // In a process group of its own, so that Ctrl-C reaches only the parent, which then ends it in order.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        command.process_group(0);
         let mut process = command.spawn()?;
         let missing = || io::Error::other("a pipe is missing");
         let stdin = process.stdin.take().ok_or_else(missing)?;

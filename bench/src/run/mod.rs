@@ -190,7 +190,11 @@ fn run(
     announcement(plan, &remaining).iter().for_each(|line| progress.say(line));
     let mut stage = Stage { interrupt, machine, request, capacity: Capacity::default(), folder, progress: &progress };
     let left = Plan { points: remaining.iter().map(|&point| point.clone()).collect() };
-    stage.capacity = Capacity::measure(&left, &stage)?;
+    match Capacity::measure(&left, &stage) {
+        Ok(capacity) => stage.capacity = capacity,
+        Err(Fault::Failed(why)) => progress.say(&format!("no bounds: {why}")),
+        Err(fault) => return Err(fault),
+    }
     let effective = Effective::of(plan, machine, request, &stage.capacity).map_err(|error| results(&error))?;
     stage.folder.set_effective(effective).map_err(|error| results(&error))?;
     for (at, point) in remaining.into_iter().enumerate() {

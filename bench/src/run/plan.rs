@@ -8,6 +8,7 @@ use super::request::{Axes, Request};
 use super::setting::{CopyVariant, Setting, Variant};
 use crate::cli::ByteSize;
 use crate::experiments::Experiment;
+use crate::experiments::copies::Method;
 use crate::experiments::write::{self, WriteJob};
 use crate::payload::Verify;
 use crate::results::bounds::Warmth;
@@ -206,7 +207,9 @@ impl Sweep<'_> {
 
     fn smc_rate(&self) -> Result<Vec<Setting>, UsageError> {
         let sizes = self.sizes(&[1, 16, 128, KB, 10 * KB], &[1, KB]);
-        if let Some(large) = sizes.iter().find(|&&bytes| bytes > policy::SMALL_MAX) {
+        let (sizes, large): (Vec<u64>, Vec<u64>) = sizes.into_iter().partition(|&bytes| bytes <= policy::SMALL_MAX);
+        // `reproduce` gives each experiment what it takes.
+        if let ([_], Some(large)) = (&self.request.experiments[..], large.first()) {
             let (size, max) = (ByteSize(*large), ByteSize(policy::SMALL_MAX));
             return Err(UsageError(format!(
                 "smc-rate measures small messages, up to {max}: --size {size} is relayed; use `squall run multicast`"
@@ -272,7 +275,9 @@ impl Sweep<'_> {
     fn shapes(&self, group: Setting) -> Result<Vec<Setting>, UsageError> {
         let mut settings = Vec::new();
         for window in optional(&self.axes().window) {
-            let shape = Shape::of(group.message_bytes, window);
+            let small = group.message_bytes <= policy::SMALL_MAX;
+            let usual = (group.variant == Variant::Saturated && small).then_some(policy::SATURATED_WINDOW);
+            let shape = Shape::of(group.message_bytes, window.or(usual));
             let group = Setting { window: Some(shape.window), shape: Some(shape), ..group.clone() };
             if !shape.is_relayed() {
                 settings.push(group);
@@ -307,7 +312,8 @@ impl Sweep<'_> {
             policy::moving_seconds(setting.message_bytes * messages * u64::from(setting.senders), setting.nodes - 1, setting.is_tcp());
         let timed = if axes.messages.is_some() { least } else { least.max(trial_seconds) };
         // Warming up takes about one trial more.
-        let seconds = policy::set_up_seconds(setting.nodes, memory_bytes) + timed * f64::from(trials + 1);
+        let methods = if self.experiment == Experiment::Memcpy { Method::ALL.len() as f64 } else { 1.0 };
+        let seconds = policy::set_up_seconds(setting.nodes, memory_bytes) + timed * methods * f64::from(trials + 1);
         Ok(PlannedPoint { setting, trials, trial_seconds: timed, memory_bytes, seconds, notes, skip })
     }
 
@@ -403,6 +409,13 @@ mod tests {
         let error = Plan::of(&request(&[Experiment::Write], axes.clone()), &machine(1 << 30)).unwrap_err();
         assert!(error.0.contains("write does not sweep --nodes") && error.0.contains("--fabric"), "{error}");
         assert!(Plan::of(&request(&Experiment::ALL, axes), &machine(1 << 30)).is_ok());
+    }
+
+    #[test]
+    fn a_size_that_one_experiment_does_not_take_is_no_matter_to_reproduce() {
+        let axes = Axes { size: vec![ByteSize(MB)], ..Axes::default() };
+        let plan = Plan::of(&request(&Experiment::ALL, axes), &machine(1 << 30)).unwrap();
+        assert!(plan.points.iter().all(|point| point.setting.experiment != Experiment::SmcRate));
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub const MESSAGES_MAX: u64 = 1 << 32;
 /// Most latencies recorded in one trial, over all senders: they are kept one by one, to be matched across nodes.
 pub const LATENCIES_MAX: u64 = 100_000;
 
+/// Window of the saturated latency of small messages: a full ring of one-byte messages would measure its own length.
+pub const SATURATED_WINDOW: u64 = 64;
 /// Light load of the open loop: one message of each sender in this many closed-loop latencies of the whole group.
 pub const LIGHT_LOAD_GAP: u64 = 20;
 

@@ -1,6 +1,7 @@
 //! What the user sees on standard error while a run goes on: a bar on a terminal, plain lines elsewhere.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub struct Progress {
     bar: Option<ProgressBar>,
     /// The figures of the trial measured last.
     last: RefCell<String>,
+    /// Notices that were shown, without their numbers.
+    noticed: RefCell<HashSet<String>>,
 }
 
 impl Progress {
@@ -29,7 +32,7 @@ impl Progress {
             bar.set_style(style);
             bar
         });
-        Progress { bar, last: RefCell::default() }
+        Progress { bar, last: RefCell::default(), noticed: RefCell::default() }
     }
 
     /// A line for people.
@@ -70,11 +73,12 @@ impl Progress {
         }
     }
 
-    /// What nodes could not have as asked.
+    /// What nodes could not have as asked; what differs only in its numbers is said once.
     pub fn notices(&self, notices: &[String]) {
         for notice in notices {
-            if let Some(bar) = &self.bar {
-                bar.set_message(notice.clone());
+            let kind = notice.chars().filter(|c| !c.is_ascii_digit()).collect();
+            if self.noticed.borrow_mut().insert(kind) {
+                self.say(&format!("  note: {notice}"));
             }
         }
     }
