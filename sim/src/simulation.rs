@@ -219,8 +219,10 @@ impl<'a> Simulation<'a> {
         let posts = |network: &SimNetwork, index: usize| network.posts(Rank::new(index));
         let before: Vec<u64> = (0..self.members.len()).map(|index| posts(&self.network, index)).collect();
         for _ in 0..SILENT_STEPS {
-            for index in (0..self.members.len()).filter(|&index| self.members[index].is_alive()).collect::<Vec<_>>() {
-                self.step(index);
+            for index in 0..self.members.len() {
+                if self.members[index].is_alive() {
+                    self.step(index);
+                }
                 let now_ns = self.network.now_ns();
                 self.network.advance_to(now_ns + self.random.below(10_000));
             }
