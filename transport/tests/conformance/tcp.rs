@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use squall_transport::exchange::LocalExchange;
 use squall_transport::tcp::TcpFabric;
@@ -37,6 +38,9 @@ fn the_last_words_of_a_dropped_endpoint_arrive() {
             cluster.post(from, to, Write::Word { at: Place::new(TABLE, 8), value: round });
             cluster.endpoint(from).flush();
         }
+        // It has arrived, so that closing over it would reset the link.
+        cluster.endpoint(1).arm();
+        cluster.endpoint(1).park(Duration::from_secs(60));
         cluster.members[1].endpoint = None;
         cluster.until("the last word", |cluster| cluster.members[0].table.word(8).load(Relaxed) == round);
         cluster.until("its end", |cluster| !cluster.members[0].events.is_empty());
