@@ -50,7 +50,7 @@ const STREAM_WRITES: [u64; 2] = [128 << 10, 1 << 20];
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Small messages of a batch are copied together: no smaller copies are made.
 const BATCH_BYTES: u64 = 4 << 10;
-const SECONDS: f64 = 0.12;
+const SECONDS: f64 = 0.08;
 const SECONDS_QUICK: f64 = 0.03;
 
 /// Which copies bound a point: their size and what is warm.

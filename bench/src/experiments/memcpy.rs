@@ -14,8 +14,9 @@ use crate::run::plan::PlannedPoint;
 use crate::run::policy;
 use crate::run::setting::Variant;
 
-/// Bytes that cold copies go around in, a thread and side: several times any last-level cache here would be better, but has to be populated.
-const COLD_BYTES: u64 = 128 << 20;
+/// Bytes that cold copies go around in, a thread and side: both sides together exceed the caches, and each still gets huge pages where they can be had, as
+/// the pools of groups do.
+const COLD_BYTES: u64 = 64 << 20;
 /// The same of cached copies: half a sender's ring each side, so that they are as warm as the group's own small messages.
 const CACHED_BYTES: u64 = policy::RING_BYTES / 2;
 /// Setting a copy up and stopping it.

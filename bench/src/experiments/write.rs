@@ -215,7 +215,7 @@ impl<E: Endpoint> Pair<E> {
             }
             self.idle_since = None;
             if first {
-                latencies.saturating_record((machine::now_ns() - began_ns) / 2);
+                latencies.record((machine::now_ns() - began_ns) / 2)?;
             } else {
                 self.post_message()?;
                 self.endpoint.flush();
