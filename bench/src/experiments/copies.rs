@@ -187,7 +187,7 @@ fn copy_until(case: &CopyCase, stride: u64, lanes: &[Lane], own: usize, go: &Ato
     let neighbour = (lanes.len() > 1).then(|| &lanes[(own + 1) % lanes.len()]);
     let batch = (PUBLISH_BYTES / case.message_bytes).clamp(1, case.target_set);
     let (mut count, mut seen) = (0, 0);
-    while !stop.load(Ordering::Relaxed) {
+    loop {
         for _ in 0..batch {
             let (from, to) = (count % case.source_set * stride, count % case.target_set * stride);
             copy_between(&lane.source, from, &lane.target, to, case.message_bytes, method);
@@ -198,8 +198,10 @@ fn copy_until(case: &CopyCase, stride: u64, lanes: &[Lane], own: usize, go: &Ato
         if let Some(neighbour) = neighbour {
             seen = read_new(case, stride, neighbour, seen);
         }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(count);
+        }
     }
-    Ok(count)
 }
 
 fn read_until(case: &CopyCase, stride: u64, core: usize, lane: &Lane, stop: &AtomicBool) {
