@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memcpy::Copier;
 use super::stage::Stage;
-use super::stream::{StreamCase, StreamJob, StreamOrder, Streamed};
+use super::stream::{StreamCase, StreamJob, StreamOrder, Streamed, Threads};
 use crate::node::job::Work;
 use crate::payload::Verify;
 use crate::results::bounds::{Bound, CopyCapacity, Warmth};
@@ -50,8 +50,10 @@ const STREAM_WRITES: [u64; 2] = [128 << 10, 1 << 20];
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Small messages of a batch are copied together: no smaller copies are made.
 const BATCH_BYTES: u64 = 4 << 10;
+/// Streams take longer to settle than copies.
+const STREAM_FACTOR: f64 = 2.5;
 const SECONDS: f64 = 0.08;
-const SECONDS_QUICK: f64 = 0.03;
+const SECONDS_QUICK: f64 = 0.04;
 
 /// Which copies bound a point: their size and what is warm.
 pub fn copies_of(setting: &Setting, memory_bytes: u64, verify: Verify, machine: &Machine) -> (u64, Warmth) {
@@ -97,7 +99,7 @@ impl Capacity {
             copier.finish();
         }
         if over(FabricKind::Tcp).next().is_some() {
-            capacity.streams = Some(streams(stage, seconds)?);
+            capacity.streams = Some(streams(stage, STREAM_FACTOR * seconds)?);
         }
         Ok(capacity)
     }
@@ -130,20 +132,24 @@ fn streams(stage: &Stage<'_>, seconds: f64) -> Result<Streams, Fault> {
     let muster = Muster { works: vec![Work::Stream(StreamJob {})], cores: vec![None], meet: false };
     let mut crew = Crew::start(muster, stage.interrupt, Instant::now() + PATIENCE)?;
     let cores = &stage.machine.cores;
-    let apart = cores.get(1).map(|&second| (cores[0], second));
-    let mut most = |streams: u32, cores: Option<(usize, usize)>| -> Result<f64, Fault> {
+    let mut most = |threads: Threads| -> Result<f64, Fault> {
         let mut most: f64 = 0.0;
         for _ in 0..REPEATS {
             for write_bytes in STREAM_WRITES {
-                let case = StreamCase { write_bytes, streams, cores, seconds };
+                let case = StreamCase { write_bytes, threads: threads.clone(), seconds };
                 let streamed: Vec<Streamed> = crew.run(&StreamOrder::Run(case), Instant::now() + PATIENCE)?;
                 most = streamed.iter().map(|streamed| streamed.bytes as f64 / streamed.seconds / 1e9).fold(most, f64::max);
             }
         }
         Ok(most)
     };
-    let one = most(1, apart)?.max(most(1, None)?);
-    let all = most((cores.len() as u32).max(2), None)?;
+    let mut one = most(Threads::Sleeping(1))?;
+    let mut all = most(Threads::Sleeping((cores.len() as u32).max(2)))?;
+    // Two threads that poll one core would only be in each other's way.
+    if let [first, second, ..] = cores[..] {
+        one = one.max(most(Threads::Polling(first, second))?);
+        all = all.max(most(Threads::Ring(cores.clone()))?);
+    }
     crew.dismiss(&StreamOrder::Finish);
-    Ok(Streams { one, all })
+    Ok(Streams { one, all: all.max(one) })
 }

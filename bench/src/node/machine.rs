@@ -59,3 +59,9 @@ pub fn die_with(parent: u32) -> Result<(), String> {
 pub fn seconds(ns: u64) -> f64 {
     Duration::from_nanos(ns).as_secs_f64()
 }
+
+/// Gives this process a name that tools show.
+pub fn call_myself(name: &std::ffi::CStr) {
+    // Only for people: without it the process is shown by the name of its file.
+    let _ = rustix::thread::set_name(name);
+}

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod job;
 pub mod machine;
 
+use std::ffi::CString;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
@@ -50,6 +51,9 @@ pub fn main() -> ExitCode {
 
 fn work(control: &mut Control) -> anyhow::Result<()> {
     let job: Job = control.next().context("the job")?;
+    if let Ok(name) = CString::new(format!("squall node {}", job.rank)) {
+        machine::call_myself(&name);
+    }
     if let Some(core) = job.core {
         machine::pin(core).map_err(|what| anyhow!(what))?;
     }

@@ -189,7 +189,7 @@ impl Sweep<'_> {
 
     fn write(&self) -> Vec<Setting> {
         let every_fourth: Vec<u64> = (0..12).map(|step| 2 << (2 * step)).collect();
-        let sizes = self.sizes(&every_fourth, &[2, 8 * KB, MB, 8 * MB]);
+        let sizes = self.sizes(&every_fourth, &[2, 8 * KB, MB]);
         let mut settings = Vec::new();
         for fabric in self.fabrics() {
             for &message_bytes in &sizes {
@@ -216,19 +216,22 @@ impl Sweep<'_> {
             )));
         }
         let senders: &[Senders] = &[Senders::One, Senders::All];
-        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2, 4]), senders, &[Ordering::Ordered], Variant::Plain)
+        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2]), senders, &[Ordering::Ordered], Variant::Plain)
     }
 
     fn multicast(&self) -> Result<Vec<Setting>, UsageError> {
         let sizes = self.sizes(&PUBLISHED_SIZES.map(|size| size.0), &PUBLISHED_SIZES.map(|size| size.0));
-        let senders = [Senders::All, Senders::Half, Senders::One];
+        let senders: &[Senders] = match self.request.quick {
+            true => &[Senders::All, Senders::One],
+            false => &[Senders::All, Senders::Half, Senders::One],
+        };
         let orderings = [Ordering::Unordered, Ordering::Ordered];
-        self.groups(&sizes, &self.nodes(&[2, 4, 8, 16], &[2, 4]), &senders, &orderings, Variant::Plain)
+        self.groups(&sizes, &self.nodes(&[2, 4, 8, 16], &[2, 4]), senders, &orderings, Variant::Plain)
     }
 
     fn latency(&self) -> Result<Vec<Setting>, UsageError> {
-        let sizes = self.sizes(&[1, 10 * KB, MB, 100 * MB], &[1, 10 * KB, MB]);
-        let nodes = self.nodes(&[2, 4, 8, 16], &[2, 4]);
+        let sizes = self.sizes(&[1, 10 * KB, MB, 100 * MB], &[1, 10 * KB]);
+        let nodes = self.nodes(&[2, 4, 8, 16], &[2]);
         let mut settings = Vec::new();
         for (variant, senders) in [(Variant::Closed, Senders::One), (Variant::Light, Senders::All), (Variant::Saturated, Senders::All)] {
             if self.request.quick && variant == Variant::Saturated {
@@ -304,7 +307,6 @@ impl Sweep<'_> {
         if skip.is_none() {
             skip = self.fit(&mut setting, &mut notes);
         }
-        let trials = axes.trials.unwrap_or_else(|| policy::trials(self.experiment, self.request.quick));
         let trial_seconds = axes.seconds.unwrap_or_else(|| policy::trial_seconds(self.experiment, self.request.quick));
         let memory_bytes = memory_bytes(&setting);
         let messages = axes.messages.unwrap_or(policy::MESSAGES_MIN);
@@ -312,6 +314,7 @@ impl Sweep<'_> {
             policy::moving_seconds(setting.message_bytes * messages * u64::from(setting.senders), setting.nodes - 1, setting.is_tcp());
         let timed = if axes.messages.is_some() { least } else { least.max(trial_seconds) };
         // Warming up takes about one trial more.
+        let trials = axes.trials.unwrap_or_else(|| policy::trials(self.experiment, self.request.quick, timed));
         let methods = if self.experiment == Experiment::Memcpy { Method::ALL.len() as f64 } else { 1.0 };
         let seconds = policy::set_up_seconds(setting.nodes, memory_bytes) + timed * methods * f64::from(trials + 1);
         Ok(PlannedPoint { setting, trials, trial_seconds: timed, memory_bytes, seconds, notes, skip })

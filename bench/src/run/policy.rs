@@ -47,8 +47,8 @@ pub const MEMORY_SHARE: f64 = 0.85;
 /// Bytes that one warm-up trial moves per sender before the rate is known.
 const WARM_UP_BYTES: u64 = 8 << 20;
 const WARM_UP_MESSAGES_MAX: u64 = 20_000;
-/// Fewest messages of a sender in a trial: a first, which fills the pipeline, and some that flow.
-pub const MESSAGES_MIN: u64 = 3;
+/// Fewest messages of a sender in a trial: one that fills the pipeline, and one that flows.
+pub const MESSAGES_MIN: u64 = 2;
 /// Most messages of a sender in a trial.
 pub const MESSAGES_MAX: u64 = 1 << 32;
 /// Most latencies recorded in one trial, over all senders: they are kept one by one, to be matched across nodes.
@@ -84,11 +84,13 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
     }
 }
 
-/// Trials of a point after the warm-up.
-pub fn trials(experiment: Experiment, quick: bool) -> u32 {
+/// Trials of a point after the warm-up, when one takes `seconds`: fewer where they are long, as long ones differ less.
+pub fn trials(experiment: Experiment, quick: bool, seconds: f64) -> u32 {
+    const LONG_SECONDS: f64 = 2.5;
     match (experiment, quick) {
         (_, true) | (Experiment::Latency, false) => 3,
-        (_, false) => 5,
+        _ if seconds > LONG_SECONDS => 3,
+        _ => 5,
     }
 }
 
