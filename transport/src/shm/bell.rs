@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::thread::futex;
 
+use super::fence;
 use crate::park::{self, ASLEEP};
 use crate::region::{Region, RegionError, RegionOptions};
 
@@ -35,8 +36,12 @@ impl Bell {
         unsafe { &*self.0.base().cast::<AtomicU32>() }
     }
 
-    pub(super) fn announce(&self) {
+    /// Says that the owner is about to sleep.
+    pub(super) fn announce(&self, remote_fences: bool) {
         park::announce(self.state());
+        if remote_fences {
+            fence::fence_all();
+        }
     }
 
     pub(super) fn retract(&self) {
@@ -52,7 +57,7 @@ impl Bell {
         self.retract();
     }
 
-    /// Wakes the owner if it sleeps; [`park::published`] comes before it.
+    /// Wakes the owner if it sleeps; [`park::published`] or [`fence::published`] comes before it.
     #[inline]
     pub(super) fn ring(&self) {
         if park::take_sleeper(self.state()) {

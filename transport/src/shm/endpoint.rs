@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::bell::Bell;
+use super::fence;
 use super::link::Link;
 use super::watch::{Gone, Watch};
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
@@ -32,13 +33,15 @@ pub struct ShmEndpoint {
     /// Peers posted to since the last flush.
     touched: Vec<Rank>,
     gone: Arc<Gone>,
+    /// Whether whoever goes to sleep fences for all: see [`fence`].
+    remote_fences: bool,
     /// Set by a [`Waker`] until a park has seen it.
     called: Arc<AtomicBool>,
     _watch: Watch,
 }
 
 impl ShmEndpoint {
-    pub(super) fn new(me: Rank, regions: Vec<Region>, bell: Bell, links: Vec<Link>) -> Result<ShmEndpoint, OpenError> {
+    pub(super) fn new(me: Rank, regions: Vec<Region>, bell: Bell, links: Vec<Link>, remote_fences: bool) -> Result<ShmEndpoint, OpenError> {
         let members = links.len() + 1;
         let mut peers: Vec<Option<Peer>> = (0..members).map(|_| None).collect();
         let mut sockets = Vec::with_capacity(links.len());
@@ -51,7 +54,17 @@ impl ShmEndpoint {
             what: "starting the thread that watches for the end of peers".into(),
             source,
         })?;
-        Ok(ShmEndpoint { me, regions, bell, peers, touched: Vec::with_capacity(members), gone, called: Arc::default(), _watch: watch })
+        Ok(ShmEndpoint {
+            me,
+            regions,
+            bell,
+            peers,
+            touched: Vec::with_capacity(members),
+            gone,
+            remote_fences,
+            called: Arc::default(),
+            _watch: watch,
+        })
     }
 
     #[cold]
@@ -112,7 +125,7 @@ impl Endpoint for ShmEndpoint {
         if self.touched.is_empty() {
             return;
         }
-        park::published();
+        fence::published(self.remote_fences);
         while let Some(rank) = self.touched.pop() {
             if let Some(peer) = &mut self.peers[rank.index()] {
                 peer.touched = false;
@@ -130,7 +143,7 @@ impl Endpoint for ShmEndpoint {
     }
 
     fn arm(&mut self) {
-        self.bell.announce();
+        self.bell.announce(self.remote_fences);
     }
 
     fn disarm(&mut self) {

@@ -36,13 +36,23 @@ pub(super) struct Link {
     pub(super) socket: UnixStream,
 }
 
-pub(super) fn connect(exchange: &mut dyn Exchange, regions: &[Region], bell: &Bell) -> Result<Vec<Link>, OpenError> {
+/// Links with all other members; also whether all of them, myself included, can be fenced from outside (`fenceable`).
+pub(super) fn connect(
+    exchange: &mut dyn Exchange,
+    regions: &[Region],
+    bell: &Bell,
+    fenceable: bool,
+) -> Result<(Vec<Link>, bool), OpenError> {
     assert!(regions.len() <= REGIONS_MAX, "at most {REGIONS_MAX} regions");
     let (me, members, token) = (exchange.rank(), exchange.members(), *exchange.token());
     let name = format!("squall-shm-{}", random_name()?);
     let address = SocketAddr::from_abstract_name(&name).map_err(system("naming a Unix socket"))?;
     let listener = UnixListener::bind_addr(&address).map_err(system("binding a Unix socket"))?;
-    let names = exchange.all_gather("shm socket names", name.as_bytes())?;
+    let mut mine = vec![u8::from(fenceable)];
+    mine.extend_from_slice(name.as_bytes());
+    let given = exchange.all_gather("shm socket names", &mine)?;
+    let all_fenceable = given.iter().all(|given| given.first() == Some(&1));
+    let names: Vec<&[u8]> = given.iter().map(|given| given.get(1..).unwrap_or_default()).collect();
 
     let mut dialled = Vec::new();
     for (index, name) in names.iter().enumerate().take(members).skip(me.index() + 1) {
@@ -73,7 +83,7 @@ pub(super) fn connect(exchange: &mut dyn Exchange, regions: &[Region], bell: &Be
         links.push(receive_memory(peer, socket, regions)?);
     }
     links.sort_by_key(|link| link.peer);
-    Ok(links)
+    Ok((links, all_fenceable))
 }
 
 fn system(what: &str) -> impl FnOnce(std::io::Error) -> OpenError {

@@ -11,6 +11,7 @@
 
 mod bell;
 mod endpoint;
+mod fence;
 mod link;
 mod watch;
 
@@ -44,7 +45,7 @@ impl Fabric for ShmFabric {
 
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<ShmEndpoint, OpenError> {
         let bell = bell::Bell::new()?;
-        let links = link::connect(exchange, regions, &bell)?;
-        ShmEndpoint::new(exchange.rank(), regions.to_vec(), bell, links)
+        let (links, remote_fences) = link::connect(exchange, regions, &bell, fence::register())?;
+        ShmEndpoint::new(exchange.rank(), regions.to_vec(), bell, links, remote_fences)
     }
 }
