@@ -260,7 +260,8 @@ impl<E: Endpoint> Group<E> {
         let mut progress = false;
         for (sender, stream) in self.streams.iter_mut().enumerate() {
             let indices = match (smc.as_ref(), self.own == Some(sender)) {
-                (Some(smc), true) => stream.receive_own(&self.table, smc.tail())?,
+                // My own messages, large ones included, are here from the start.
+                (Some(smc), true) => stream.inbound.see_own(smc.tail(), smc.next_index()),
                 _ => {
                     let indices = stream.receive(&self.table, rdmc, pool, &mut self.outbox)?;
                     self.stats.received += indices;

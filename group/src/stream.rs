@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use squall_rdmc::{AnnounceError, Descriptor, Rdmc};
-use squall_smc::{Arrived, Inbound};
+use squall_smc::Inbound;
 use squall_sst::Table;
 use squall_transport::Outbox;
 use squall_transport::region::Pool;
@@ -30,7 +30,7 @@ impl Stream {
     /// Takes in what another member sent. Indices that came.
     #[inline]
     pub(crate) fn receive(&mut self, table: &Table, rdmc: &mut Rdmc, pool: &mut Pool, outbox: &mut Outbox) -> Result<u64, Ended> {
-        if !self.inbound.publish(table, None)? {
+        if !self.inbound.publish(table)? {
             return Ok(0);
         }
         let (sender, rank, pending) = (self.sender, self.inbound.sender(), &mut self.pending);
@@ -46,25 +46,8 @@ impl Stream {
             }
             announced.is_ok()
         })?;
-        self.note(arrived);
-        refused.map_or(Ok(arrived.indices), Err)
-    }
-
-    /// Takes in what this member itself sent, up to `tail`.
-    #[inline]
-    pub(crate) fn receive_own(&mut self, table: &Table, tail: u64) -> Result<u64, Ended> {
-        if !self.inbound.publish(table, Some(tail))? {
-            return Ok(0);
-        }
-        // My own large messages are complete from the start.
-        let arrived = self.inbound.look(|_, _| true)?;
-        self.note(arrived);
-        Ok(arrived.indices)
-    }
-
-    #[inline]
-    fn note(&mut self, arrived: Arrived) {
         self.data_until = self.data_until.max(arrived.data_until);
+        refused.map_or(Ok(arrived.indices), Err)
     }
 
     /// Index behind the last message that is no null, of those that came.

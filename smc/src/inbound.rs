@@ -78,10 +78,10 @@ impl Inbound {
         self.taken.index
     }
 
-    /// Takes in the head: the peer's word, or my own tail if it is my ring. Whether there is anything to look at.
+    /// Takes in the head that the sender pushed. Whether there is anything to look at.
     #[inline]
-    pub fn publish(&mut self, table: &Table, own_tail: Option<u64>) -> Result<bool, Malformed> {
-        let head = own_tail.unwrap_or_else(|| table.get(self.columns.head, self.sender));
+    pub fn publish(&mut self, table: &Table) -> Result<bool, Malformed> {
+        let head = table.get(self.columns.head, self.sender);
         if head == self.reader.published() {
             return Ok(self.seen.position != head);
         }
@@ -89,6 +89,18 @@ impl Inbound {
             return Err(Malformed { sender: self.sender, position: head });
         }
         Ok(true)
+    }
+
+    /// Takes in what I committed to my own ring: up to its tail, `index` indices. No need to look at it. Indices that are new.
+    ///
+    /// # Panics
+    /// If the tail is not one of this ring.
+    #[inline]
+    pub fn see_own(&mut self, tail: u64, index: u64) -> u64 {
+        assert!(self.reader.publish(tail), "the tail of my own ring moves forward");
+        let new = index - self.seen.index;
+        self.seen = Cursor { position: tail, index };
+        new
     }
 
     /// Looks at every record that came since the last time. `large` is told index and descriptor of each large message; if it answers `false` (no buffer for

@@ -33,7 +33,7 @@ impl Garbage {
     }
 
     fn receive(&mut self, accept: bool) -> Result<(), Malformed> {
-        if self.inbound.publish(&self.table, None)? {
+        if self.inbound.publish(&self.table)? {
             self.inbound.look(|_, _| accept)?;
         }
         Ok(())

@@ -131,9 +131,15 @@ impl World {
 
     /// `member` looks at what came, taking in large messages as `accept` says.
     pub(crate) fn look(&mut self, member: usize, mut accept: impl FnMut(u64) -> bool) -> Result<(), Malformed> {
-        let tail = (member == 0).then(|| self.outbound.tail());
         let Receiver { table, inbound, shown, .. } = &mut self.members[member];
-        if !inbound.publish(table, tail)? {
+        if member == 0 {
+            // A sender's own large messages are here from the start.
+            let before = inbound.seen();
+            let new = inbound.see_own(self.outbound.tail(), self.outbound.next_index());
+            shown.extend((before..before + new).filter(|&index| matches!(self.sent[index as usize], Sent::Large(_))));
+            return Ok(());
+        }
+        if !inbound.publish(table)? {
             return Ok(());
         }
         let before = inbound.seen();
