@@ -164,7 +164,7 @@ impl<E: Endpoint> Group<E> {
     ///
     /// # Errors
     /// As there.
-    #[inline]
+    #[inline(always)]
     pub fn reserve(&mut self, bytes: u64) -> Result<Slot<'_>, SendError> {
         self.outgoing.reserve(bytes)
     }
@@ -303,7 +303,7 @@ impl<E: Endpoint> Group<E> {
         any | (rdmc.reclaim(&self.table, pool) > 0)
     }
 
-    #[inline]
+    #[inline(always)]
     fn hand_out(&mut self, run: Run, upcalls: &mut impl Upcalls) {
         let inbound = &mut self.streams[run.sender].inbound;
         let sender = inbound.sender();

@@ -31,7 +31,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`SendError::is_full`] tells whether to turn the loop and try again.
-    #[inline]
+    #[inline(always)]
     pub fn reserve(&mut self, bytes: u64) -> Result<Slot<'_>, SendError> {
         let Some(smc) = &mut self.smc else { return Err(SendError::NotASender) };
         if self.ended {
@@ -44,6 +44,7 @@ impl Outgoing {
         self.reserve_large(bytes)
     }
 
+    #[cold]
     fn reserve_large(&mut self, bytes: u64) -> Result<Slot<'_>, SendError> {
         if bytes > self.config.large_max {
             return Err(SendError::TooLarge { bytes, max: self.config.large_max.max(self.config.small_max) });
@@ -102,7 +103,7 @@ pub struct Slot<'a> {
 
 impl Slot<'_> {
     /// The message's bytes, holding whatever was there before.
-    #[inline]
+    #[inline(always)]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         match (&mut self.outgoing.reserved, &mut self.outgoing.smc) {
             (Some(block), _) => block.bytes_mut(),
@@ -112,7 +113,7 @@ impl Slot<'_> {
     }
 
     /// Makes it the next message; its index among my messages and nulls.
-    #[inline]
+    #[inline(always)]
     pub fn commit(self) -> u64 {
         match &mut self.outgoing.smc {
             Some(smc) if self.outgoing.reserved.is_none() => smc.commit(Kind::Data),
@@ -122,7 +123,7 @@ impl Slot<'_> {
 }
 
 impl Drop for Slot<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         // After a commit nothing is reserved any more, and this does nothing.
         if let Some(smc) = &mut self.outgoing.smc {

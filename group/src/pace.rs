@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-/// How long to spin when every member has a core of its own: about as long as waking a sleeper takes, so that waiting never costs more than twice
-/// the best choice.
-const SPIN_ALONE: Duration = Duration::from_micros(50);
+/// How long to spin when every member has a core of its own: some times what waking a sleeper takes, and longer than a block of 1 MB takes to
+/// come (80 us), so that a steady flow never pays for a wake-up a block.
+const SPIN_ALONE: Duration = Duration::from_micros(200);
 /// How long to spin when members share cores: time taken from those who have work.
 const SPIN_SHARED: Duration = Duration::from_micros(2);
 /// Turns between two looks at the clock.

@@ -143,7 +143,7 @@ impl Inbound {
     }
 
     /// Hands out the next index, which must have come ([`Inbound::seen`]). What it borrows stays until [`Inbound::release`].
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self) -> Taken<'_> {
         assert!(self.taken.index < self.seen.index, "only what came is taken");
         self.taken.index += 1;
@@ -159,6 +159,7 @@ impl Inbound {
         self.take_other()
     }
 
+    #[cold]
     fn take_other(&mut self) -> Taken<'_> {
         loop {
             let position = self.taken.position;

@@ -1,11 +1,20 @@
 //! The sending side: reserve, commit, ship, reclaim.
 
+use std::collections::VecDeque;
+
 use squall_sst::Table;
 use squall_transport::region::{Ring, RingWriter};
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
-use crate::record::{HEADER_BYTES, Kind, data_length, header, parse, record_bytes};
+use crate::record::{HEADER_BYTES, Kind, header, record_bytes};
 use crate::{Columns, Limits};
+
+/// Stops in a full window: it opens in steps of this part of it.
+const STOPS_A_WINDOW: u64 = 16;
+/// Messages between two stops at the most.
+const STOP_EVERY_MAX: u64 = 64;
+/// Stops that there is room for from the start.
+const STOPS_EXPECTED: usize = 4096;
 
 /// The window has no room: try again when more has been delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,8 +44,14 @@ pub struct Outbound {
     next_index: u64,
     /// Where the record that was reserved last begins, and its payload's length.
     reserved: Option<(u64, u64)>,
-    /// First record that some member may not have delivered, and its first index.
+    /// Everything before this is delivered by all.
     kept: Kept,
+    /// Places between records where reclaiming can stop, oldest first: walking every record again would cost more than it frees.
+    stops: VecDeque<Kept>,
+    /// Messages and nulls between two stops.
+    stop_every: u64,
+    /// Index from which on the next stop is due.
+    next_stop: u64,
     /// Position up to which each peer was sent the ring.
     shipped: Vec<u64>,
     shipped_index: u64,
@@ -44,11 +59,12 @@ pub struct Outbound {
     stats: OutboundStats,
 }
 
+/// A place between two records, and what lies before it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kept {
+    position: u64,
     index: u64,
     messages: u64,
-    large: u64,
 }
 
 impl Outbound {
@@ -61,6 +77,9 @@ impl Outbound {
             next_index: 0,
             reserved: None,
             kept: Kept::default(),
+            stops: VecDeque::with_capacity(STOPS_EXPECTED),
+            stop_every: (limits.window_messages / STOPS_A_WINDOW).clamp(1, STOP_EVERY_MAX),
+            next_stop: 1,
             shipped: vec![0; members],
             shipped_index: 0,
             behind: false,
@@ -80,12 +99,6 @@ impl Outbound {
         self.writer.tail()
     }
 
-    /// Large messages that every member has delivered.
-    #[inline]
-    pub fn large_delivered(&self) -> u64 {
-        self.kept.large
-    }
-
     /// What was sent.
     pub fn stats(&self) -> OutboundStats {
         self.stats
@@ -97,7 +110,7 @@ impl Outbound {
     }
 
     /// Memory for a payload of `bytes` bytes, in the ring, to fill in place. A reservation that is not committed leaves nothing behind.
-    #[inline]
+    #[inline(always)]
     pub fn reserve(&mut self, bytes: u64) -> Result<(), WindowFull> {
         assert!(bytes <= self.payload_max(), "a payload of {bytes} bytes does not fit a ring of {}", self.limits.ring_bytes);
         if self.stats.messages - self.kept.messages >= self.limits.window_messages {
@@ -112,7 +125,7 @@ impl Outbound {
     ///
     /// # Panics
     /// If nothing is reserved.
-    #[inline]
+    #[inline(always)]
     pub fn payload_mut(&mut self) -> &mut [u8] {
         let (position, bytes) = self.reserved.expect("a reservation");
         self.writer.bytes_mut(position + HEADER_BYTES, bytes)
@@ -127,7 +140,7 @@ impl Outbound {
     ///
     /// # Panics
     /// If nothing is reserved.
-    #[inline]
+    #[inline(always)]
     pub fn commit(&mut self, kind: Kind) -> u64 {
         let (position, bytes) = self.reserved.take().expect("a reservation");
         self.pad_to(position);
@@ -136,7 +149,26 @@ impl Outbound {
         self.stats.messages += 1;
         self.behind = true;
         self.next_index += 1;
+        self.stop();
         self.next_index - 1
+    }
+
+    /// Makes the tail a place where reclaiming can stop, unless it is one: nothing that was shipped is kept for ever.
+    #[inline]
+    fn stop_here(&mut self) {
+        if self.stops.back().map_or(self.kept.index, |stop| stop.index) != self.next_index {
+            self.next_stop = self.next_index;
+            self.stop();
+        }
+    }
+
+    /// Makes the tail a place where reclaiming can stop, if the last one is far enough back.
+    #[inline(always)]
+    fn stop(&mut self) {
+        if self.next_index >= self.next_stop {
+            self.next_stop = self.next_index + self.stop_every;
+            self.stops.push_back(Kept { position: self.writer.tail(), index: self.next_index, messages: self.stats.messages });
+        }
     }
 
     /// Commits nulls until `next_index` is `index`, if it is not already; `WindowFull` if the ring has no room for the record.
@@ -152,11 +184,12 @@ impl Outbound {
         self.next_index = index;
         self.stats.nulls += run;
         self.behind = true;
+        self.stop();
         Ok(())
     }
 
     /// Where a record of `bytes` bytes goes.
-    #[inline]
+    #[inline(always)]
     fn place(&self, bytes: u64) -> Result<u64, WindowFull> {
         let tail = self.writer.tail();
         let until_end = self.writer.ring().until_end(tail);
@@ -165,7 +198,7 @@ impl Outbound {
     }
 
     /// Fills the ring from the tail to `position`, where a record begins, with padding.
-    #[inline]
+    #[inline(always)]
     fn pad_to(&mut self, position: u64) {
         let tail = self.writer.tail();
         if position != tail {
@@ -182,6 +215,7 @@ impl Outbound {
             return false;
         }
         self.behind = false;
+        self.stop_here();
         let (tail, mut shipped) = (self.writer.tail(), false);
         for row in 0..table.members() {
             let to = Rank::new(row);
@@ -216,33 +250,21 @@ impl Outbound {
         self.shipped[to.index()] = tail;
     }
 
-    /// Every member has delivered my messages before `index`: their space is free again. Whether that made room.
+    /// Every member has delivered my messages before `index`: their space is free again, up to the last stop before it. Whether that made
+    /// room.
     #[inline]
     pub fn reclaim(&mut self, index: u64) -> bool {
-        let mut position = self.writer.reclaimed();
-        while self.kept.index < index && position < self.writer.tail() {
-            if let Some(length) = data_length(self.writer.word(position)) {
-                position += record_bytes(length);
-                self.kept.index += 1;
-                self.kept.messages += 1;
-                continue;
-            }
-            let (kind, length) = parse(self.writer.word(position)).expect("my own records are well formed");
-            let bytes = if kind == Kind::Nulls { HEADER_BYTES } else { record_bytes(length) };
-            match kind {
-                Kind::Nulls if self.kept.index + length > index => break,
-                Kind::Nulls => self.kept.index += length,
-                Kind::Padding => {}
-                Kind::Data | Kind::Large => {
-                    self.kept.index += 1;
-                    self.kept.messages += 1;
-                    self.kept.large += u64::from(kind == Kind::Large);
-                }
-            }
-            position += bytes;
+        let mut moved = false;
+        while let Some(stop) = self.stops.front()
+            && stop.index <= index
+        {
+            self.kept = *stop;
+            self.stops.pop_front();
+            moved = true;
         }
-        let moved = position != self.writer.reclaimed();
-        self.writer.reclaim(position);
+        if moved {
+            self.writer.reclaim(self.kept.position);
+        }
         moved
     }
 }
