@@ -60,11 +60,9 @@ pub fn copies_of(setting: &Setting, memory_bytes: u64, verify: Verify, machine: 
     // A group ships what was committed since the last turn in one copy.
     let copy_bytes = if setting.shape.is_some() { setting.message_bytes.max(BATCH_BYTES) } else { setting.message_bytes };
     let possible = Warmth::possible(memory_bytes, machine.last_level_cache_bytes);
-    // A source is warm if its sender has written all of it or a relay has just received it.
-    let relays = setting.nodes > 2 && setting.block_bytes.is_some();
+    // Beyond the caches a source is warm only if its sender has just written all of it: blocks land past the cache, so a relay reads from memory.
     match possible {
         Warmth::Cached => (copy_bytes, Warmth::Cached),
-        _ if relays => (setting.block_bytes.unwrap_or(u64::MAX).min(copy_bytes), Warmth::WarmSource),
         _ if verify == Verify::Full => (copy_bytes, Warmth::WarmSource),
         _ => (copy_bytes, Warmth::Cold),
     }

@@ -278,8 +278,8 @@ impl Sweep<'_> {
     fn shapes(&self, group: Setting) -> Result<Vec<Setting>, UsageError> {
         let mut settings = Vec::new();
         for window in optional(&self.axes().window) {
-            let small = group.message_bytes <= policy::SMALL_MAX;
-            let usual = (group.variant == Variant::Saturated && small).then_some(policy::SATURATED_WINDOW);
+            let saturated = group.variant == Variant::Saturated;
+            let usual = policy::usual_window(group.message_bytes, group.nodes, group.senders, saturated);
             let shape = Shape::of(group.message_bytes, window.or(usual));
             let group = Setting { window: Some(shape.window), shape: Some(shape), ..group.clone() };
             if !shape.is_relayed() {
@@ -314,7 +314,7 @@ impl Sweep<'_> {
             policy::moving_seconds(setting.message_bytes * messages * u64::from(setting.senders), setting.nodes - 1, setting.is_tcp());
         let timed = if axes.messages.is_some() { least } else { least.max(trial_seconds) };
         // Warming up takes about one trial more.
-        let trials = axes.trials.unwrap_or_else(|| policy::trials(self.experiment, self.request.quick, timed));
+        let trials = axes.trials.unwrap_or(policy::TRIALS);
         let methods = if self.experiment == Experiment::Memcpy { Method::ALL.len() as f64 } else { 1.0 };
         let seconds = policy::set_up_seconds(setting.nodes, memory_bytes) + timed * methods * f64::from(trials + 1);
         Ok(PlannedPoint { setting, trials, trial_seconds: timed, memory_bytes, seconds, notes, skip })

@@ -15,15 +15,17 @@ pub const SMALL_MAX: u64 = 16 << 10;
 pub const RING_BYTES: u64 = 1 << 20;
 /// Ring where only descriptors of large messages travel.
 const DESCRIPTOR_RING_BYTES: u64 = 64 << 10;
-/// Large messages that a sender may have under way: enough that the next one starts while the last one's relays finish. More only spreads the same
-/// flow over more memory: 16 members that all send 1 MB copy 5 GB/s in all with 16 under way, and 13 with 4.
-const LARGE_WINDOW_BYTES: u64 = 4 << 20;
+/// Bytes of large messages under way, over all senders, where members relay: enough that nobody waits for a member that is not running at the moment. More
+/// only spreads the same flow over more memory: 16 members that all send 1 MB copy 5 GB/s in all with 16 under way each, and 13 to 17 with 4.
+const LARGE_FLIGHT_BYTES: u64 = 64 << 20;
+/// The same between two members, who have a core each on most hosts and relay nothing: what stays in the caches.
+const LARGE_FLIGHT_BYTES_PAIR: u64 = 4 << 20;
 const LARGE_WINDOW_MAX: u64 = 16;
 const LARGE_WINDOW_MIN: u64 = 2;
 /// Messages written into the ring before the loop turns: bounds how long a sender does not look at what arrives.
 pub const SEND_BURST_BYTES: u64 = 64 << 10;
 /// The same in messages, for the smallest.
-pub const SEND_BURST_MESSAGES: u64 = 1024;
+pub const SEND_BURST_MESSAGES: u64 = 256;
 
 /// How long an idle node spins before it sleeps if it has a core for itself: longer than a block of 1 MB takes to come (80 us), so that a steady
 /// flow of blocks never pays for a wake-up each.
@@ -78,7 +80,7 @@ const DEADLINE_MIN: Duration = Duration::from_secs(30);
 /// Seconds that a trial of `experiment` should take.
 pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
     match (experiment, quick) {
-        (Experiment::Multicast, false) => 1.0,
+        (Experiment::Multicast, false) => 0.5,
         (Experiment::Multicast, true) => 0.1,
         (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
         // Many short points: a sweep of sizes says more than long trials of few.
@@ -87,15 +89,8 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
     }
 }
 
-/// Trials of a point after the warm-up, when one takes `seconds`: fewer where they are long, as long ones differ less.
-pub fn trials(experiment: Experiment, quick: bool, seconds: f64) -> u32 {
-    const LONG_SECONDS: f64 = 2.5;
-    match (experiment, quick) {
-        (_, true) | (Experiment::Latency, false) => 3,
-        _ if seconds > LONG_SECONDS => 3,
-        _ => 5,
-    }
-}
+/// Trials of a point after the warm-up: the fewest with a median that one bad trial cannot move far; `--trials` for more.
+pub const TRIALS: u32 = 3;
 
 /// How large a group's rings and pools are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -117,8 +112,7 @@ impl Shape {
     /// The shape for messages of one size; `window` if it was asked for.
     pub fn of(message_bytes: u64, window: Option<u64>) -> Shape {
         if message_bytes > SMALL_MAX {
-            let usual = (LARGE_WINDOW_BYTES / message_bytes).clamp(LARGE_WINDOW_MIN, LARGE_WINDOW_MAX);
-            return Shape { ring_bytes: DESCRIPTOR_RING_BYTES, window: window.unwrap_or(usual), large_max: message_bytes };
+            return Shape { ring_bytes: DESCRIPTOR_RING_BYTES, window: window.unwrap_or(LARGE_WINDOW_MIN), large_max: message_bytes };
         }
         let record = record_bytes(message_bytes);
         match window {
@@ -173,6 +167,15 @@ pub fn pace(own_core: bool) -> Pace {
 pub fn messages_for(messages: u64, took: f64, seconds: f64) -> u64 {
     let wanted = messages as f64 / took.max(1e-9) * seconds;
     (wanted as u64).clamp(MESSAGES_MIN, MESSAGES_MAX)
+}
+
+/// Messages that each of `senders` senders of `nodes` nodes may have undelivered, if nobody asked for a window; none: as many as the ring holds.
+pub fn usual_window(message_bytes: u64, nodes: u32, senders: u32, saturated: bool) -> Option<u64> {
+    if message_bytes <= SMALL_MAX {
+        return saturated.then_some(SATURATED_WINDOW);
+    }
+    let flight = if nodes == 2 { LARGE_FLIGHT_BYTES_PAIR } else { LARGE_FLIGHT_BYTES };
+    Some((flight / message_bytes / u64::from(senders)).clamp(LARGE_WINDOW_MIN, LARGE_WINDOW_MAX))
 }
 
 /// Messages of a sender in the first warm-up trial.

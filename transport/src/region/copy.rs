@@ -15,13 +15,6 @@ pub enum CopyMethod {
     Streaming,
 }
 
-impl CopyMethod {
-    /// What the data path uses for a copy of `bytes` bytes.
-    pub fn for_bytes(bytes: usize) -> CopyMethod {
-        if bytes >= STREAM_BYTES_MIN { CopyMethod::Streaming } else { CopyMethod::Plain }
-    }
-}
-
 /// Copies `len` bytes at `from` of `source` to `to` of `target`; the caller's protocol keeps R2 and R3 for both ranges.
 ///
 /// # Panics

@@ -18,6 +18,7 @@ mod map;
 mod pool;
 mod ring;
 
+pub(crate) use copy::STREAM_BYTES_MIN;
 pub use copy::{CopyMethod, copy_between, copy_slice};
 pub(crate) use io::{Gather, land, land_words, lift_words, receive};
 pub(crate) use map::Mapping;

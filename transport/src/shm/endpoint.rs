@@ -11,8 +11,20 @@ use super::watch::{Gone, Watch};
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
 use crate::park;
 use crate::rank::Rank;
-use crate::region::{CopyMethod, Region, copy_between};
+use crate::region::{CopyMethod, Region, STREAM_BYTES_MIN, copy_between};
 use crate::write::Write;
+
+/// What is assumed where the system does not tell.
+const LAST_LEVEL_CACHE_BYTES_USUAL: usize = 8 << 20;
+
+/// Size of the largest cache of the first core: regions of a group that fit it together stay there, and copies past it would only be slower.
+fn last_level_cache_bytes() -> usize {
+    let told = |index: u32| {
+        let text = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
+        text.trim().strip_suffix('K')?.parse::<usize>().ok().map(|kibibytes| kibibytes << 10)
+    };
+    (0..8).filter_map(told).max().unwrap_or(LAST_LEVEL_CACHE_BYTES_USUAL)
+}
 
 #[derive(Debug)]
 struct Peer {
@@ -33,6 +45,8 @@ pub struct ShmEndpoint {
     /// Peers posted to since the last flush.
     touched: Vec<Rank>,
     gone: Arc<Gone>,
+    /// From this length on a copy goes past the cache.
+    stream_bytes_min: usize,
     /// Whether whoever goes to sleep fences for all: see [`fence`].
     remote_fences: bool,
     /// Set by a [`Waker`] until a park has seen it.
@@ -54,7 +68,10 @@ impl ShmEndpoint {
             what: "starting the thread that watches for the end of peers".into(),
             source,
         })?;
+        let group_bytes = members * regions.iter().map(Region::bytes).sum::<usize>();
+        let stream_bytes_min = if group_bytes <= last_level_cache_bytes() / 2 { usize::MAX } else { STREAM_BYTES_MIN };
         Ok(ShmEndpoint {
+            stream_bytes_min,
             me,
             regions,
             bell,
@@ -106,7 +123,8 @@ impl Endpoint for ShmEndpoint {
             Write::Span { from, to, len } => {
                 let source = &self.regions[usize::from(from.region.0)];
                 let target = &peer.regions[usize::from(to.region.0)];
-                copy_between(source, from.offset, target, to.offset, len, CopyMethod::for_bytes(len as usize));
+                let method = if len as usize >= self.stream_bytes_min { CopyMethod::Streaming } else { CopyMethod::Plain };
+                copy_between(source, from.offset, target, to.offset, len, method);
             }
             Write::Word { at, value } => {
                 // Release: pairs with the acquire of the peer's reader; the Spans before it are visible with it.
