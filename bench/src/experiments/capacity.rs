@@ -45,14 +45,14 @@ pub struct Streams {
 }
 
 /// Each figure is measured so often, and the best counts: a bound is the most that was ever seen.
-const REPEATS: u32 = 3;
+const REPEATS: u32 = 5;
 const STREAM_WRITES: [u64; 2] = [128 << 10, 1 << 20];
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Small messages of a batch are copied together: no smaller copies are made.
 const BATCH_BYTES: u64 = 4 << 10;
 /// Streams take longer to settle than copies.
 const STREAM_FACTOR: f64 = 2.5;
-const SECONDS: f64 = 0.08;
+const SECONDS: f64 = 0.1;
 const SECONDS_QUICK: f64 = 0.04;
 
 /// Which copies bound a point: their size and what is warm.
