@@ -10,6 +10,9 @@ use squall_sst::{Layout, LayoutBuilder};
 use squall_transport::region::{Pool, SizeClass};
 use squall_transport::{Rank, RegionOptions};
 
+/// No ring and no message is larger: the most that a buffer's place in a `ready` word can name.
+const SIZE_BYTES_MAX: u64 = 1 << 40;
+
 /// When messages are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -79,6 +82,16 @@ pub enum ConfigError {
         /// Members of the group.
         members: usize,
     },
+    /// A size that no machine has.
+    #[error("`{what}` is {bytes} bytes; use at most {max}")]
+    TooLarge {
+        /// Which field.
+        what: &'static str,
+        /// What was asked for.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
     /// The ring is not a power of two or too small for two messages.
     #[error("a ring of {ring_bytes} bytes cannot hold two messages of {small_max} bytes; use a power of two of at least {least}")]
     Ring {
@@ -145,6 +158,11 @@ impl Config {
         let ascending = self.senders.windows(2).all(|pair| pair[0] < pair[1]);
         if self.senders.is_empty() || !ascending || self.senders.iter().any(|sender| sender.index() >= members) {
             return Err(ConfigError::Senders { senders: self.senders.iter().map(|sender| sender.0).collect(), members });
+        }
+        for (what, bytes) in [("ring_bytes", self.ring_bytes), ("small_max", self.small_max), ("large_max", self.large_max)] {
+            if bytes > SIZE_BYTES_MAX {
+                return Err(ConfigError::TooLarge { what, bytes, max: SIZE_BYTES_MAX });
+            }
         }
         let payload = self.small_max.max(squall_rdmc::Descriptor::BYTES as u64);
         let least = (2 * record_bytes(payload)).max(64).next_power_of_two();

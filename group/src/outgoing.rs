@@ -33,6 +33,10 @@ impl Outgoing {
     /// [`SendError::is_full`] tells whether to turn the loop and try again.
     #[inline(always)]
     pub fn reserve(&mut self, bytes: u64) -> Result<Slot<'_>, SendError> {
+        if self.reserved.is_some() {
+            // A slot that was forgotten rather than dropped.
+            self.give_back();
+        }
         let Some(smc) = &mut self.smc else { return Err(SendError::NotASender) };
         if self.ended {
             return Err(SendError::Ended);

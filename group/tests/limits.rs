@@ -10,6 +10,19 @@ fn config(senders: &[usize]) -> Config {
 }
 
 #[test]
+fn sizes_that_no_machine_has_are_named() {
+    for change in [
+        |config: &mut Config| config.ring_bytes = 1 << 63,
+        |config: &mut Config| config.small_max = u64::MAX,
+        |config: &mut Config| config.large_max = u64::MAX,
+    ] {
+        let mut config = Config::new(vec![Rank::new(0)]);
+        change(&mut config);
+        assert!(matches!(config.check(2), Err(ConfigError::TooLarge { .. })));
+    }
+}
+
+#[test]
 fn senders_are_members_once_and_ascending() {
     for senders in [&[][..], &[3], &[1, 0], &[1, 1]] {
         let error = config(senders).check(3).unwrap_err();
@@ -130,6 +143,7 @@ fn a_slot_that_is_dropped_sends_nothing_and_keeps_nothing() {
     for bytes in [10, 50_000, 10, 50_000] {
         group.reserve(bytes).unwrap().bytes_mut().fill(9);
     }
+    std::mem::forget(group.reserve(50_000).unwrap());
     group.send(&[1; 40_000]).unwrap();
     group.close(&mut count, &mut pace).unwrap();
     assert_eq!(count.0, 1);
