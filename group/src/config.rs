@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use squall_membership::{MEMBERS_MAX, Timeouts, TimeoutsError};
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, block_bytes_for};
 use squall_smc::record_bytes;
@@ -61,6 +62,10 @@ pub struct Config {
     pub large_max: u64,
     /// Large messages of a sender that may be under way at once.
     pub transfers_max: usize,
+    /// Senders that the buffers for large messages suffice for, if more than `senders` may come to send in later views.
+    pub senders_max: usize,
+    /// When silence counts as death. Without it the members never change, and the loss of one ends the group at all others.
+    pub membership: Option<Timeouts>,
     /// Block size in bytes of large messages; by rule ([`block_bytes_for`]) if not given.
     pub block_bytes: Option<u32>,
     /// Who relays what to whom.
@@ -102,6 +107,15 @@ pub enum ConfigError {
         /// What would do.
         least: u64,
     },
+    /// Time-outs that cannot work.
+    #[error(transparent)]
+    Timeouts(#[from] TimeoutsError),
+    /// More members than membership can keep track of.
+    #[error("a group of {members} members cannot change its members, only up to {MEMBERS_MAX} can")]
+    TooMany {
+        /// What was asked for.
+        members: usize,
+    },
     /// A window of no messages.
     #[error("a sender's window must hold at least one message")]
     Window,
@@ -122,7 +136,7 @@ pub enum ConfigError {
 }
 
 /// The columns of everything, in one table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Columns {
     pub(crate) order: squall_orderer::Columns,
     pub(crate) smc: squall_smc::Columns,
@@ -133,6 +147,8 @@ pub(crate) struct Columns {
     pub(crate) closing: squall_sst::Column,
     /// `lost`: one more than the rank whose loss ended the group at the row's owner, 0 while it goes on; read when the owner itself goes.
     pub(crate) lost: squall_sst::Column,
+    /// Where the members may change.
+    pub(crate) membership: Option<squall_membership::Columns>,
 }
 
 impl Config {
@@ -146,6 +162,8 @@ impl Config {
             window_messages: 1 << 20,
             large_max: 0,
             transfers_max: 4,
+            senders_max: 0,
+            membership: None,
             block_bytes: None,
             schedule: ScheduleKind::Pipeline,
             post_bytes_max: 1 << 20,
@@ -171,6 +189,12 @@ impl Config {
         }
         if self.window_messages == 0 || (self.has_large() && self.transfers_max == 0) {
             return Err(ConfigError::Window);
+        }
+        if let Some(timeouts) = &self.membership {
+            timeouts.check()?;
+            if members > MEMBERS_MAX {
+                return Err(ConfigError::TooMany { members });
+            }
         }
         if let Some(block_bytes) = self.block_bytes {
             let least = self.large_max.div_ceil(u64::from(BLOCKS_LIMIT)).max(1);
@@ -199,7 +223,7 @@ impl Config {
         if !self.has_large() {
             return Vec::new();
         }
-        vec![SizeClass { block_bytes: self.large_max, blocks: (self.senders.len() * self.transfers_max) as u32 }]
+        vec![SizeClass { block_bytes: self.large_max, blocks: (self.senders.len().max(self.senders_max) * self.transfers_max) as u32 }]
     }
 
     pub(crate) fn smc_limits(&self) -> squall_smc::Limits {
@@ -225,6 +249,7 @@ impl Config {
             closing: layout.word("group.closing"),
             lost: layout.word("group.lost"),
             rdmc: squall_rdmc::Columns::compose(layout, senders, &self.rdmc_limits()),
+            membership: self.membership.map(|_| squall_membership::Columns::compose(layout, senders)),
         })
     }
 

@@ -1,5 +1,6 @@
 //! What can go wrong, with what to do about it.
 
+use squall_membership::{RequestError, Stop};
 use squall_rdmc::DescriptorError;
 use squall_smc::Malformed;
 use squall_transport::exchange::ExchangeError;
@@ -57,7 +58,24 @@ impl SendError {
     }
 }
 
-/// Why the group is over. Membership is fixed: the loss of a member ends it.
+/// Why a newcomer was not asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinRefused {
+    /// The members never change.
+    #[error("the members of this group never change; configure `membership` at every member")]
+    Fixed,
+    /// There are no buffers for one more sender.
+    #[error("there are buffers for large messages of {senders_max} senders only; raise `senders_max` at every member")]
+    Senders {
+        /// The limit.
+        senders_max: usize,
+    },
+    /// Membership does not take it.
+    #[error(transparent)]
+    Request(RequestError),
+}
+
+/// Why the group is over at this member. Where membership is fixed, the loss of any member ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
     /// The link to a member broke: its process ended or its host is gone.
@@ -74,6 +92,9 @@ pub enum Ended {
         /// What is wrong with it.
         error: DescriptorError,
     },
+    /// The group goes on without this member, or cannot be sure to be the only one that does.
+    #[error(transparent)]
+    Stopped(#[from] Stop),
     /// This member left.
     #[error("this member has left the group")]
     Closed,

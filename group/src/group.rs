@@ -1,5 +1,6 @@
 //! The one composition of all protocols, and its loop.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use squall_orderer::{RoundRobin, Run, Unordered};
@@ -8,12 +9,13 @@ use squall_smc::{Inbound, Outbound, Taken};
 use squall_sst::{Counter, Table};
 use squall_transport::exchange::{Exchange, agree};
 use squall_transport::region::Pool;
-use squall_transport::{Endpoint, Event, Fabric, Outbox, Rank, Waker, Write};
+use squall_transport::{Endpoint, Event, Fabric, Outbox, Rank, Region, Waker, Write};
 
 use crate::config::{Columns, Config, Mode};
+use crate::epoch::Epoch;
 use crate::error::{Ended, JoinError, SendError};
 use crate::order::Order;
-use crate::outgoing::{Outgoing, Slot};
+use crate::outgoing::{Outgoing, Slot, State};
 use crate::pace::Pace;
 use crate::stats::Stats;
 use crate::stream::Stream;
@@ -39,26 +41,53 @@ pub struct Delivery<'a> {
 pub trait Upcalls {
     /// The next message. Sending by `outgoing` from within is fine; what is full then stays full until the upcall has returned.
     fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing);
+
+    /// The view that was is over: all that will ever be delivered in it was delivered. `next` follows once it is installed; `None`: this
+    /// member has left.
+    fn view_ended(&mut self, next: Option<&View>) {
+        let _ = next;
+    }
+
+    /// My message `index` of the view that is about to end is delivered nowhere. Messages that are cut off are sent again in the next view, before all
+    /// others and in their order: see [`Upcalls::sent_again`].
+    fn cut(&mut self, index: u64) {
+        let _ = index;
+    }
+
+    /// The oldest message that was cut off and not sent again has now been sent as `index` of this view.
+    fn sent_again(&mut self, index: u64) {
+        let _ = index;
+    }
 }
 
 /// One member of a group.
 #[derive(Debug)]
 pub struct Group<E: Endpoint> {
-    endpoint: E,
-    outbox: Outbox,
-    table: Table,
+    pub(crate) endpoint: E,
+    pub(crate) outbox: Outbox,
+    pub(crate) table: Table,
     columns: Columns,
-    view: View,
-    own: Option<usize>,
-    streams: Vec<Stream>,
-    outgoing: Outgoing,
-    order: Order,
+    pub(crate) view: View,
+    pub(crate) own: Option<usize>,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) order: Order,
+    /// None: the members never change.
+    pub(crate) epoch: Option<Box<Epoch>>,
+    pool_region: Region,
     mark: Counter,
     closing: Counter,
     post_bytes_max: u64,
-    stats: Stats,
+    pub(crate) stats: Stats,
     ended: Option<Ended>,
     notices: Vec<String>,
+}
+
+/// What outlives an epoch.
+#[derive(Debug, Default)]
+struct Kept {
+    pool: Option<(Pool, Region)>,
+    again: VecDeque<Vec<u8>>,
 }
 
 impl<E: Endpoint> Group<E> {
@@ -67,36 +96,96 @@ impl<E: Endpoint> Group<E> {
     /// # Errors
     /// A configuration that cannot work, members that disagree on it, memory or links that cannot be had.
     pub fn join<F: Fabric<Endpoint = E>>(config: &Config, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
-        let (me, members) = (exchange.rank(), exchange.members());
+        let view = View::first(exchange.rank(), exchange.members(), &config.senders, exchange.token());
+        Group::enter(config, view, fabric, exchange)
+    }
+
+    /// Enters a view that is not the first one: what a newcomer does with the view that it was told ([`View::seen_by`]). A collective of all members that come into
+    /// this view; `exchange` is among them.
+    ///
+    /// # Errors
+    /// As [`Group::join`].
+    pub fn enter<F: Fabric<Endpoint = E>>(
+        config: &Config,
+        view: View,
+        fabric: &F,
+        exchange: &mut dyn Exchange,
+    ) -> Result<Group<E>, JoinError> {
+        let config = Config { senders: view.senders.clone(), ..config.clone() };
+        Group::open(config, view, Kept::default(), fabric, exchange)
+    }
+
+    /// Goes over to the view that [`Group::next_view`] says: the old epoch's links are closed, its buffers given back, and a new table is opened. A collective of all
+    /// members that come into the new view; `exchange` is among them.
+    ///
+    /// # Errors
+    /// As [`Group::join`]. This member has then left the old view and is not in the new one.
+    ///
+    /// # Panics
+    /// If there is no next view yet.
+    pub fn install<F: Fabric<Endpoint = E>>(self, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
+        let view = self.next_view().cloned().expect("the next view is decided");
+        let severed = fabric.severs() || self.membership().is_none_or(|membership| membership.protocol().suspects().is_empty());
+        let Group { endpoint, outgoing, pool_region, .. } = self;
+        // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may still write that was removed is given
+        // up: its memory stays with that member alone.
+        drop(endpoint);
+        let (config, pool, again) = outgoing.dismantle(severed);
+        let config = Config { senders: view.senders.clone(), ..config };
+        Group::open(config, view, Kept { pool: pool.map(|pool| (pool, pool_region)), again }, fabric, exchange)
+    }
+
+    fn open<F: Fabric<Endpoint = E>>(
+        config: Config,
+        view: View,
+        kept: Kept,
+        fabric: &F,
+        exchange: &mut dyn Exchange,
+    ) -> Result<Group<E>, JoinError> {
+        let (me, members) = (view.me, view.members);
         config.check(members)?;
         let (layout, columns) = config.layout(members);
         agree(exchange, "the group's configuration", config.description(&layout).as_bytes())?;
-        let classes = config.pool_classes();
         let table_region = fabric.region(layout.bytes() as usize, &config.region)?;
-        let pool_region = fabric.region(Pool::bytes_for(&classes).max(1) as usize, &config.region)?;
+        let (pool, pool_region) = match kept.pool {
+            Some(pool) => pool,
+            None => {
+                let classes = config.pool_classes();
+                let region = fabric.region(Pool::bytes_for(&classes).max(1) as usize, &config.region)?;
+                (Pool::new(region.clone(), &classes), region)
+            }
+        };
         let notices = table_region.notices().iter().chain(pool_region.notices()).cloned().collect();
         let endpoint = fabric.open(exchange, &[table_region.clone(), pool_region.clone()])?;
 
-        let view = View { me, members, senders: config.senders.clone() };
         let own = view.my_sender();
         let table = Table::new(table_region, &layout, me);
         let streams = config.senders.iter().enumerate().map(|(sender, &rank)| {
             let ring = table.ring(columns.smc.ring, sender);
             Stream::new(Inbound::new(ring, columns.smc, rank), sender, config.transfers_max)
         });
+        let streams = streams.collect();
         let smc = own.map(|sender| Outbound::new(table.ring(columns.smc.ring, sender), columns.smc, config.smc_limits(), members));
         let rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits(), config.schedule);
         let order = match config.mode {
             Mode::Ordered => Order::RoundRobin(RoundRobin::new(columns.order, members, config.senders.len(), own)),
             Mode::Unordered => Order::Unordered(Unordered::new(columns.order, &config.senders, own)),
         };
+        let epoch = Epoch::new(&config, &columns, &view);
+        let post_bytes_max = config.post_bytes_max;
+        let mut outgoing = Outgoing::new(smc, rdmc, pool, config, members);
+        if !kept.again.is_empty() {
+            (outgoing.again, outgoing.state) = (kept.again, State::Closed);
+        }
         Ok(Group {
             outbox: Outbox::new(members),
-            streams: streams.collect(),
-            outgoing: Outgoing::new(smc, rdmc, Pool::new(pool_region, &classes), config.clone(), members),
+            streams,
+            outgoing,
+            epoch: epoch.map(Box::new),
+            pool_region,
             mark: Counter::new(columns.mark, members),
             closing: Counter::new(columns.closing, members),
-            post_bytes_max: config.post_bytes_max,
+            post_bytes_max,
             stats: Stats::default(),
             ended: None,
             endpoint,
@@ -122,7 +211,10 @@ impl<E: Endpoint> Group<E> {
     /// What this member did.
     pub fn stats(&self) -> Stats {
         let sent = self.outgoing.smc.as_ref().map(Outbound::stats).unwrap_or_default();
+        let requests = self.endpoint.requests();
         Stats {
+            requests: requests.posted,
+            doorbells: requests.doorbells,
             messages_sent: sent.messages,
             nulls_sent: sent.nulls,
             send_batches: sent.batches,
@@ -202,16 +294,29 @@ impl<E: Endpoint> Group<E> {
         let result = self.turn_once(upcalls);
         if let Err(ended) = result {
             self.ended = Some(ended);
-            self.outgoing.ended = true;
+            self.outgoing.state = State::Ended;
         }
         result
     }
 
     #[inline]
     fn turn_once(&mut self, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
-        self.take_events()?;
-        let mut progress = self.ship();
-        progress |= self.receive()?;
+        let lost = self.take_events()?;
+        let mut progress = false;
+        if self.epoch.is_some() {
+            let (goes_on, changed) = self.tend_epoch(lost, upcalls)?;
+            if !goes_on {
+                self.outbox.drain(&mut self.endpoint);
+                self.endpoint.flush();
+                return Ok(changed);
+            }
+            progress = changed;
+        }
+        progress |= self.ship();
+        progress |= match self.receive() {
+            Ok(received) => received,
+            Err(ended) => self.blame(ended)?,
+        };
         self.order.acknowledge(&self.table, &mut self.outbox);
         self.outbox.drain(&mut self.endpoint);
         progress |= self.deliver(upcalls);
@@ -221,15 +326,20 @@ impl<E: Endpoint> Group<E> {
     }
 
     #[inline]
-    fn take_events(&mut self) -> Result<(), Ended> {
+    fn take_events(&mut self) -> Result<bool, Ended> {
+        let mut lost = false;
         while let Some(Event::Down(peer)) = self.endpoint.poll() {
             let both_leave = self.closing.value() == 1 && self.table.get(self.columns.closing, peer) == 1;
             if !both_leave {
-                return Err(Ended::MemberDown(self.lost(peer)));
+                match &mut self.epoch {
+                    Some(epoch) => epoch.membership.link_down(peer),
+                    None => return Err(Ended::MemberDown(self.lost(peer))),
+                }
+                lost = true;
             }
             self.outbox.discard(peer);
         }
-        Ok(())
+        Ok(lost)
     }
 
     /// Who was lost first, now that the link to `peer` is down: a member that ends because of another's loss says so before it goes. Passes it on.
@@ -304,7 +414,7 @@ impl<E: Endpoint> Group<E> {
     }
 
     #[inline(always)]
-    fn hand_out(&mut self, run: Run, upcalls: &mut impl Upcalls) {
+    pub(crate) fn hand_out(&mut self, run: Run, upcalls: &mut impl Upcalls) {
         let inbound = &mut self.streams[run.sender].inbound;
         let sender = inbound.sender();
         for step in 0..run.count {
@@ -362,7 +472,7 @@ impl<E: Endpoint> Group<E> {
             return Ok(true);
         }
         if pace.spins() {
-            std::hint::spin_loop();
+            pace.pause();
             return Ok(false);
         }
         self.sleep(upcalls, pace, until)
@@ -371,11 +481,12 @@ impl<E: Endpoint> Group<E> {
     #[cold]
     fn sleep(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, Ended> {
         self.endpoint.arm();
+        self.look_at_epoch();
         // What landed before `arm` wakes nobody: look once more.
         match self.step(upcalls) {
             Ok(false) => {
                 self.stats.parks += 1;
-                self.endpoint.park(Pace::sleep_max(until));
+                self.endpoint.park(self.epoch_due(Pace::sleep_max(until)));
                 Ok(false)
             }
             other => {

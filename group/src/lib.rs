@@ -49,12 +49,18 @@
 //! - [`Group::reserve`] gives memory that peers will be sent from, to be filled in place; a delivery's payload lies in memory that peers wrote.
 //! - Messages up to [`Config::small_max`] bytes go by SMC, larger ones by RDMC; both are in one order.
 //!
-//! What it does not do here: change its members. A member that dies ends the group at all others with [`Ended::MemberDown`].
+//! # Views
+//!
+//! Without [`Config::membership`] the members never change, and one that dies ends the group at all others with [`Ended::MemberDown`]. With it, members that
+//! are lost, leave ([`Group::leave`]) or join ([`Group::request`]) end the *view*: [`Group::step`] stops taking messages, delivers what the view keeps, tells
+//! of messages of one's own that it does not ([`Upcalls::cut`]), and then [`Group::next_view`] names the view to [`Group::install`]. A member that the group goes on
+//! without, or that cannot be sure of a majority, ends with [`Ended::Stopped`].
 
 #![forbid(unsafe_code)]
 
 mod config;
 mod driver;
+mod epoch;
 mod error;
 mod group;
 mod order;
@@ -66,13 +72,14 @@ mod view;
 
 pub use config::{Config, ConfigError, Mode};
 pub use driver::{Driver, DriverError, Handle};
-pub use error::{Ended, JoinError, SendError};
+pub use error::{Ended, JoinError, JoinRefused, SendError};
 pub use group::{Delivery, Group, Upcalls};
 pub use outgoing::{Outgoing, Slot};
 pub use pace::Pace;
+pub use squall_membership::{Newcomer, Phase, Stop, Timeouts, Witness};
 pub use squall_rdmc::schedule::ScheduleKind;
 pub use stats::Stats;
-pub use view::View;
+pub use view::{CONTACT_SENDS, View};
 
 /// Keeps the example in the README true.
 #[cfg(doctest)]

@@ -52,6 +52,13 @@ impl Order {
         }
     }
 
+    pub(crate) fn next_to(&mut self, trim: &[u64]) -> Option<Run> {
+        match self {
+            Order::RoundRobin(order) => order.next_to(trim),
+            Order::Unordered(order) => order.next_to(trim),
+        }
+    }
+
     #[inline]
     pub(crate) fn delivered(&mut self, table: &Table, outbox: &mut Outbox) {
         match self {

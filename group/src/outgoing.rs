@@ -1,11 +1,22 @@
 //! What an application sends by: from its own loop, or from within an upcall.
 
+use std::collections::VecDeque;
+
 use squall_rdmc::{BufferError, Rdmc};
 use squall_smc::{Kind, Outbound};
 use squall_transport::region::{Block, Pool};
 
 use crate::config::Config;
 use crate::error::SendError;
+
+/// Whether anything may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Open,
+    /// The view is about to end, or what the last one cut off is to be sent first.
+    Closed,
+    Ended,
+}
 
 /// The sending half of a group.
 #[derive(Debug)]
@@ -16,7 +27,9 @@ pub struct Outgoing {
     pub(crate) pool: Pool,
     config: Config,
     members: usize,
-    pub(crate) ended: bool,
+    pub(crate) state: State,
+    /// Messages of mine that the last view cut off: they go first.
+    pub(crate) again: VecDeque<Vec<u8>>,
     /// The block of the slot that is out, if it is for a large message. Here rather than in the slot, which is then two words that cost nothing
     /// to hand around.
     reserved: Option<Block>,
@@ -24,7 +37,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn new(smc: Option<Outbound>, rdmc: Rdmc, pool: Pool, config: Config, members: usize) -> Outgoing {
-        Outgoing { smc, rdmc, pool, config, members, ended: false, reserved: None }
+        Outgoing { smc, rdmc, pool, config, members, state: State::Open, again: VecDeque::new(), reserved: None }
     }
 
     /// Memory for a message of `bytes` bytes that peers will be sent from: fill it in place, then [`Slot::commit`].
@@ -38,8 +51,10 @@ impl Outgoing {
             self.give_back();
         }
         let Some(smc) = &mut self.smc else { return Err(SendError::NotASender) };
-        if self.ended {
-            return Err(SendError::Ended);
+        match self.state {
+            State::Open => {}
+            State::Closed => return Err(SendError::WindowFull),
+            State::Ended => return Err(SendError::Ended),
         }
         if bytes <= self.config.small_max {
             smc.reserve(bytes).map_err(|_| SendError::WindowFull)?;
@@ -85,6 +100,37 @@ impl Outgoing {
         if let Some(block) = self.reserved.take() {
             self.rdmc.give_back(block, &mut self.pool);
         }
+    }
+
+    /// Sends what the last view cut off, as far as there is room, and tells `sent` the new index of each.
+    #[cold]
+    pub(crate) fn send_again(&mut self, mut sent: impl FnMut(u64)) -> bool {
+        let before = self.again.len();
+        while let Some(payload) = self.again.pop_front() {
+            self.state = State::Open;
+            match self.send(&payload) {
+                Ok(index) => sent(index),
+                Err(_) => {
+                    self.state = State::Closed;
+                    self.again.push_front(payload);
+                    break;
+                }
+            }
+        }
+        self.again.len() < before
+    }
+
+    /// Takes it apart when the epoch is over and the endpoint is gone. `severed`: no peer can write into the pool any more (rule T5). If one can, it writes into
+    /// buffers whose blocks had not all come, and no others: each block of a transfer is sent once. With such a buffer there is no pool to go on with.
+    pub(crate) fn dismantle(mut self, severed: bool) -> (Config, Option<Pool>, VecDeque<Vec<u8>>) {
+        self.give_back();
+        let Outgoing { rdmc, mut pool, config, again, .. } = self;
+        let mut safe = true;
+        for leftover in rdmc.dismantle() {
+            safe &= severed || !leftover.is_open();
+            pool.put(leftover.into_block());
+        }
+        (config, safe.then_some(pool), again)
     }
 
     /// Sends a copy of `payload`; its index among my messages and nulls.

@@ -17,6 +17,7 @@ const PARK_MAX: Duration = Duration::from_millis(100);
 pub struct Pace {
     spin: Duration,
     park: bool,
+    yields: bool,
     idle_turns: u32,
     idle_since: Option<Instant>,
 }
@@ -24,12 +25,18 @@ pub struct Pace {
 impl Pace {
     /// Spins for `spin`, then sleeps until something lands; without `park` it spins for ever.
     pub fn new(spin: Duration, park: bool) -> Pace {
-        Pace { spin, park, idle_turns: 0, idle_since: None }
+        Pace { spin, park, yields: false, idle_turns: 0, idle_since: None }
     }
 
     /// Never sleeps: for cores that nobody else needs.
     pub fn spinning() -> Pace {
         Pace::new(Duration::MAX, false)
+    }
+
+    /// Gives the core away at each idle turn before it sleeps: where members share cores and falling asleep costs messages, as it does over verbs (an
+    /// invitation to be woken must have landed first).
+    pub fn yielding(self) -> Pace {
+        Pace { yields: true, ..self }
     }
 
     /// What suits `members` members on this host.
@@ -52,6 +59,16 @@ impl Pace {
         }
         let now = Instant::now();
         now.duration_since(*self.idle_since.get_or_insert(now)) < self.spin
+    }
+
+    /// One idle turn that does not sleep.
+    #[inline]
+    pub(crate) fn pause(&self) {
+        if self.yields {
+            std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
+        }
     }
 
     /// How long to sleep at the most, given what the caller waits for besides.

@@ -25,4 +25,8 @@ pub struct Stats {
     pub turns: u64,
     /// Times this member slept.
     pub parks: u64,
+    /// Work requests given to the device; 0 where there is no device between.
+    pub requests: u64,
+    /// Calls that gave them, any number at once.
+    pub doorbells: u64,
 }

@@ -80,6 +80,10 @@ pub trait Orderer {
     /// The next turns that may be delivered, `max` at the most, if any. Call it again after delivering them.
     fn next(&mut self, max: u64) -> Option<Run>;
 
+    /// The next turn that is to be delivered although not everyone is known to have it, because the view ends and of each sender what lies below `trim` is kept: per sender no
+    /// gaps; a turn whose sender's trim lies below it is passed over. Call it again after delivering it; `None` once all is delivered.
+    fn next_to(&mut self, trim: &[u64]) -> Option<Run>;
+
     /// Tells the others what was delivered. Call it after the last run of a batch.
     fn delivered(&mut self, table: &Table, outbox: &mut Outbox);
 

@@ -115,6 +115,23 @@ impl Orderer for RoundRobin {
         Some(run)
     }
 
+    fn next_to(&mut self, trim: &[u64]) -> Option<Run> {
+        let last = trim.iter().copied().max().unwrap_or(0);
+        while self.next_index < last {
+            let run = Run { seq: self.next_seq, sender: self.next_sender as usize, index: self.next_index, count: 1 };
+            self.next_seq += 1;
+            self.next_sender += 1;
+            if self.next_sender == self.senders {
+                self.next_sender = 0;
+                self.next_index += 1;
+            }
+            if run.index < trim[run.sender] {
+                return Some(run);
+            }
+        }
+        None
+    }
+
     #[inline]
     fn delivered(&mut self, table: &Table, outbox: &mut Outbox) {
         self.delivered_seq.raise(table, self.next_seq);
@@ -174,6 +191,20 @@ mod tests {
         let mut order = RoundRobin::new(columns, 3, 3, None);
         order.received(1, 5, 5);
         assert_eq!(order.owed(), 0, "who does not send owes nothing");
+    }
+
+    #[test]
+    fn at_the_end_of_a_view_turns_beyond_a_senders_trim_are_passed_over() {
+        let (tables, columns) = world(1, 3);
+        let mut order = RoundRobin::new(columns, 1, 3, None);
+        (0..3).for_each(|sender| order.received(sender, 4, 4));
+        tables[0].set(columns.received_seq, 2);
+        order.refresh(&tables[0]);
+        assert_eq!([order.next(9), order.next(9), order.next(9)].map(|run| run.map(|run| run.seq)), [Some(0), Some(1), None]);
+        let turns: Vec<_> = std::iter::from_fn(|| order.next_to(&[3, 1, 4])).map(|run| (run.seq, run.sender, run.index)).collect();
+        // Sender 1 ends before its turn 1, sender 0 before its turn 3.
+        assert_eq!(turns, [(2, 2, 0), (3, 0, 1), (5, 2, 1), (6, 0, 2), (8, 2, 2), (11, 2, 3)]);
+        assert_eq!(order.next_to(&[3, 1, 4]), None);
     }
 
     proptest! {

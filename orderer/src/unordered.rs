@@ -77,6 +77,15 @@ impl Orderer for Unordered {
         None
     }
 
+    /// What lies beyond the trim may be delivered already: there is no agreement on it in this mode.
+    fn next_to(&mut self, trim: &[u64]) -> Option<Run> {
+        let sender = (0..trim.len()).find(|&sender| self.handed[sender] < trim[sender])?;
+        let run = Run { seq: self.deliveries, sender, index: self.handed[sender], count: trim[sender] - self.handed[sender] };
+        self.handed[sender] += run.count;
+        self.deliveries += run.count;
+        Some(run)
+    }
+
     #[inline]
     fn delivered(&mut self, table: &Table, outbox: &mut Outbox) {
         if !self.behind {

@@ -58,6 +58,11 @@ impl Leftover {
         self.0.offset()
     }
 
+    /// Whether peers had yet to write into it: one that is told late that the epoch is over may still do so.
+    pub fn is_open(&self) -> bool {
+        matches!(self.0, Buffer::Open(_))
+    }
+
     /// The block, for the pool. The caller knows that no peer can write it any more (rule T5): the endpoint is gone.
     pub fn into_block(self) -> Block {
         self.0.into()

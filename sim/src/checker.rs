@@ -5,6 +5,7 @@ use std::fmt;
 
 use squall_transport::NodeId;
 
+use crate::chain::Chain;
 use crate::trace::{Event, Interleaving, Trace};
 use crate::view::View;
 
@@ -18,6 +19,12 @@ pub enum Property {
     ViewMonotony = 2,
     /// A process that installs a view is in it.
     SelfInclusion = 3,
+    /// More than half of a view, leaves aside, go on to the next, and nobody else.
+    Majority = 4,
+    /// Who is in the next view follows from who is in this one, was suspected, left and joined.
+    ChangeDerivation = 5,
+    /// A change that was accepted under a leader that died is a view of its own, not blended with those of the next leader.
+    Adoption = 6,
     /// What is delivered was sent, same bytes, by a sender of that view.
     Integrity = 7,
     /// Nothing is delivered twice.
@@ -32,6 +39,16 @@ pub enum Property {
     RoundRobin = 12,
     /// What is delivered, every member has received.
     Stability = 13,
+    /// Whoever goes on to the next view delivered whatever anybody delivered in this one.
+    Uniformity = 14,
+    /// All cut a view at the same place, not below what was delivered, and deliver nothing beyond.
+    TrimAgreement = 16,
+    /// Whoever cuts has wedged before, and who has wedged does nothing in between.
+    Wedge = 17,
+    /// Suspicion is not taken back.
+    Suspicion = 19,
+    /// A sender learns what was cut off, once, and sends it again first, in its order.
+    CutNotice = 20,
     /// Nulls reach no application, only answer data, and are few.
     Nulls = 21,
     /// Bytes that may still be read are not written.
@@ -80,6 +97,8 @@ pub struct Verdict {
     pub deliveries: u64,
     /// Turns filled with nulls.
     pub nulls: u64,
+    /// Views that anybody installed.
+    pub views: u64,
 }
 
 impl Verdict {
@@ -102,7 +121,8 @@ pub const VIOLATIONS_MAX: usize = 20;
 /// A trace without [`Event::Finish`] is one that was cut off: what should have happened by its end is not asked of it. Stability (13) is asked
 /// of traces in one global order only, since it relates moments at different processes.
 pub fn check(trace: &Trace) -> Verdict {
-    let mut checker = Checker { global: trace.interleaving == Interleaving::Global, ..Checker::default() };
+    let changing = trace.events.iter().any(Event::is_change);
+    let mut checker = Checker { global: trace.interleaving == Interleaving::Global, changing, ..Checker::default() };
     for (index, event) in trace.events.iter().enumerate() {
         checker.event = index;
         checker.prepare(event);
@@ -110,6 +130,10 @@ pub fn check(trace: &Trace) -> Verdict {
     for (index, event) in trace.events.iter().enumerate() {
         checker.event = index;
         checker.look(event);
+        let result = checker.chain.look(event);
+        if changing {
+            checker.note(result);
+        }
     }
     checker.event = trace.events.len();
     checker.conclude();
@@ -119,6 +143,9 @@ pub fn check(trace: &Trace) -> Verdict {
 #[derive(Default)]
 struct Checker {
     global: bool,
+    /// Members may change: what follows from the loss of one is for the chain of views to say.
+    changing: bool,
+    chain: Chain,
     event: usize,
     /// Somebody has crashed; in a trace without a common order, somebody crashes somewhere in it.
     crashed: bool,
@@ -194,13 +221,24 @@ impl Checker {
                     Err(broken) => self.note(Err(broken)),
                 }
             }
+            Event::Trim { process, view, vector, .. } => {
+                let result = self.current(*process, *view, "cuts").and_then(|view| view.trim(*process, vector));
+                self.note(result);
+            }
+            Event::Suspect { process, view, .. }
+            | Event::Leave { process, view }
+            | Event::Wedge { process, view }
+            | Event::Cut { process, view, .. } => {
+                let result = self.current(*process, *view, "changes members").map(|_| ());
+                self.note(result);
+            }
             Event::Crash { process } => {
                 self.crashed |= self.global;
                 self.processes.entry(*process).or_default().gone = true;
             }
             Event::Stop { process, reason } => {
                 self.processes.entry(*process).or_default().gone = true;
-                if !self.crashed {
+                if !self.crashed && !self.changing {
                     self.broken(Property::ViewProgress, format!("{process} stops although nobody has crashed: {reason}"));
                 }
             }
@@ -229,11 +267,15 @@ impl Checker {
         let mut broken: Vec<Broken> = Vec::new();
         let (gone, finished) =
             self.processes.values().fold((false, false), |(gone, finished), process| (gone | process.gone, finished | process.finished));
-        if gone && finished {
+        if gone && finished && !self.changing {
             broken.push((Property::ViewProgress, "a member is gone and others stay as if nothing had happened".into()));
         }
-        for view in self.views.values() {
-            broken.extend(view.conclude(whole));
+        for (id, view) in &self.views {
+            broken.extend(view.conclude(if self.changing { self.chain.is_whole(*id) } else { whole }));
+        }
+        self.verdict.views = self.chain.views();
+        if self.changing {
+            broken.extend(self.chain.conclude());
         }
         broken.sort_by_key(|(property, _)| *property);
         for (property, what) in broken {

@@ -11,6 +11,7 @@
 //!
 //! - [`run`](run()) takes a range of seeds and reports; [`simulate`] runs one.
 //! - [`trace`]: events as lines of text. [`checker`]: which properties a trace breaks.
+//! - [`churn`](churn()) runs a group whose members crash, stall, are suspected wrongly, are cut off, leave and join, as a [`Churn`] says.
 //! - [`Recorder`] writes a member's events down, of a simulated group or a real one.
 //! - [`Mutant`]: faults built in on purpose, so that one can see the checker bite.
 //!
@@ -18,9 +19,12 @@
 
 #![forbid(unsafe_code)]
 
+mod chain;
 pub mod checker;
+mod churn;
 mod member;
 mod mutant;
+mod process;
 mod recorder;
 mod run;
 mod sabotage;
@@ -29,6 +33,7 @@ mod simulation;
 pub mod trace;
 mod view;
 
+pub use churn::{Ambush, Churn, Fault, churn};
 pub use mutant::Mutant;
 pub use recorder::Recorder;
 pub use run::{Failure, Options, Report, replay_line, run};

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use squall_membership::Mutation;
+
 /// A fault that is built into a run, to see whether the checker bites.
 ///
-/// All of them are made between the group and the fabric or in the notes of the trace: the protocols themselves stay as they are.
+/// Those of messages are made between the group and the fabric or in the notes of the trace: the protocols themselves stay as they are. Those of membership
+/// switch a rule of its protocol off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
     /// A counter is posted before the data that it publishes.
@@ -24,11 +27,27 @@ pub enum Mutant {
     SwappedDeliveries,
     /// A run of nulls is one shorter than its sender believes.
     SkippedNull,
+    /// A trim counts the rows of suspects.
+    SuspectsCounted,
+    /// A new leader does not look for what an earlier one had proposed.
+    TrimIgnored,
+    /// A member acts on a trim before a majority has echoed it.
+    ActsAlone,
+    /// A minority installs a view.
+    MinorityInstalls,
+    /// Changes of two leaders are blended.
+    ChangesBlended,
+    /// A suspicion is forgotten.
+    SuspicionForgotten,
+    /// A member delivers what it has beyond the trim.
+    PastTheTrim,
+    /// A fabric claims that nothing lands once an endpoint is dropped, and late writes of removed members land in buffers that are used again.
+    LateWrite,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 8] = [
+    pub const ALL: [Mutant; 16] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -37,7 +56,34 @@ impl Mutant {
         Mutant::EarlyDelivery,
         Mutant::SwappedDeliveries,
         Mutant::SkippedNull,
+        Mutant::SuspectsCounted,
+        Mutant::TrimIgnored,
+        Mutant::ActsAlone,
+        Mutant::MinorityInstalls,
+        Mutant::ChangesBlended,
+        Mutant::SuspicionForgotten,
+        Mutant::PastTheTrim,
+        Mutant::LateWrite,
     ];
+
+    /// The rule of membership that is broken, if it is one of those.
+    pub(crate) fn membership(self) -> Option<Mutation> {
+        match self {
+            Mutant::SuspectsCounted => Some(Mutation::TrimCountsSuspects),
+            Mutant::TrimIgnored => Some(Mutation::IgnoresAccepted),
+            Mutant::ActsAlone => Some(Mutation::ActsAlone),
+            Mutant::MinorityInstalls => Some(Mutation::MinorityActs),
+            Mutant::ChangesBlended => Some(Mutation::BlendsChanges),
+            Mutant::SuspicionForgotten => Some(Mutation::ForgetsSuspicion),
+            Mutant::PastTheTrim => Some(Mutation::DeliversPastTrim),
+            _ => None,
+        }
+    }
+
+    /// Whether it shows only where members come and go.
+    pub fn needs_churn(self) -> bool {
+        self.membership().is_some() || self == Mutant::LateWrite
+    }
 
     /// The name that users give it.
     pub fn name(self) -> &'static str {
@@ -50,6 +96,14 @@ impl Mutant {
             Mutant::EarlyDelivery => "early-delivery",
             Mutant::SwappedDeliveries => "swapped-deliveries",
             Mutant::SkippedNull => "skipped-null",
+            Mutant::SuspectsCounted => "suspects-counted",
+            Mutant::TrimIgnored => "trim-ignored",
+            Mutant::ActsAlone => "acts-alone",
+            Mutant::MinorityInstalls => "minority-installs",
+            Mutant::ChangesBlended => "changes-blended",
+            Mutant::SuspicionForgotten => "suspicion-forgotten",
+            Mutant::PastTheTrim => "past-the-trim",
+            Mutant::LateWrite => "late-write",
         }
     }
 
@@ -62,6 +116,12 @@ impl Mutant {
             Mutant::EarlyReuse => 80,
             // And here a relay that lags behind, in one of the runs with large messages.
             Mutant::EarlyBufferReuse => 400,
+            Mutant::SuspectsCounted | Mutant::PastTheTrim | Mutant::MinorityInstalls => 100,
+            Mutant::SuspicionForgotten | Mutant::ChangesBlended => 200,
+            // Two faults have to meet within one change of views.
+            Mutant::TrimIgnored | Mutant::ActsAlone => 2000,
+            // And here a block has to be on its way to a buffer for so long that it is used again.
+            Mutant::LateWrite => 2000,
         }
     }
 }

@@ -1,19 +1,24 @@
 //! Writes down what one member of a group does, for the checker.
 
 use squall_group::{Delivery, Group, Mode, View};
+use squall_membership::Ranks;
 use squall_transport::{Endpoint, NodeId, Rank};
 
 use crate::trace::{Event, hash_bytes};
-
-/// The only view: membership is fixed.
-const VIEW: u64 = 0;
 
 /// Writes down what one member of a group does, simulated or real: tell it of every message sent and delivered as it happens, and call
 /// [`Recorder::stepped`] after every turn of the loop.
 #[derive(Debug)]
 pub struct Recorder {
     process: NodeId,
+    view: u64,
     rank: Rank,
+    ordered: bool,
+    /// What the trace was told of the view's end.
+    suspects: Ranks,
+    wedged: bool,
+    trimmed: bool,
+    cut: Vec<Event>,
     senders: Vec<Rank>,
     /// What the trace was told last, by place among the senders.
     received: Vec<u64>,
@@ -29,23 +34,46 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// The recorder of a member that has just joined. Processes are named by their ranks.
+    /// The recorder of a member that has just joined.
     pub fn new(view: &View, mode: Mode) -> Recorder {
-        let process = NodeId(u64::from(view.me.0));
-        let members = (0..view.members as u64).map(NodeId).collect();
-        let senders = view.senders.clone();
-        let install = Event::Install { process, view: VIEW, members, senders: senders.clone(), ordered: mode == Mode::Ordered };
-        Recorder {
-            process,
+        let mut recorder = Recorder {
+            process: view.node(),
+            view: view.id,
             rank: view.me,
-            received: vec![0; senders.len()],
-            senders,
+            ordered: mode == Mode::Ordered,
+            suspects: Ranks::EMPTY,
+            wedged: false,
+            trimmed: false,
+            cut: Vec::new(),
+            received: Vec::new(),
+            senders: Vec::new(),
             own_index: 0,
             sent: Vec::new(),
             deliveries: Vec::new(),
             swaps_left: 0,
-            events: vec![install],
-        }
+            events: Vec::new(),
+        };
+        recorder.installed(view);
+        recorder
+    }
+
+    /// The member has entered this view.
+    pub fn installed(&mut self, view: &View) {
+        let (process, ordered, senders) = (self.process, self.ordered, view.senders.clone());
+        (self.view, self.rank, self.senders, self.own_index) = (view.id, view.me, senders.clone(), 0);
+        self.received = vec![0; senders.len()];
+        (self.suspects, self.wedged, self.trimmed) = (Ranks::EMPTY, false, false);
+        self.events.push(Event::Install { process, view: view.id, members: view.nodes.clone(), senders, ordered });
+    }
+
+    /// The member was told that its message `index` was cut off.
+    pub fn cut(&mut self, index: u64) {
+        self.cut.push(Event::Cut { process: self.process, view: self.view, index });
+    }
+
+    /// The member wants to leave.
+    pub fn leaves(&mut self) {
+        self.events.push(Event::Leave { process: self.process, view: self.view });
     }
 
     /// Notes the next two deliveries of one turn in the wrong order: a fault on purpose.
@@ -66,7 +94,7 @@ impl Recorder {
     /// A message was handed to the application.
     pub fn delivered(&mut self, delivery: &Delivery<'_>) {
         let Delivery { seq, sender, index, payload } = *delivery;
-        self.deliveries.push(Event::Deliver { process: self.process, view: VIEW, seq, sender, index, hash: hash_bytes(payload) });
+        self.deliveries.push(Event::Deliver { process: self.process, view: self.view, seq, sender, index, hash: hash_bytes(payload) });
     }
 
     /// A turn of the loop is over. Its events are put in an order that the checker can follow: what came from others, what this member put into its own
@@ -77,14 +105,36 @@ impl Recorder {
             self.note_received(position, group);
         }
         self.note_own(group);
-        if let Some(mine) = mine {
+        // Once it is wedged its own ring is only looked at for what is cut off.
+        if let Some(mine) = mine.filter(|_| !self.wedged) {
             self.note_received(mine, group);
         }
         if self.swaps_left > 0 && self.deliveries.len() > 1 {
             self.deliveries.swap(0, 1);
             self.swaps_left -= 1;
         }
+        self.note_change(group);
         self.events.append(&mut self.deliveries);
+        self.events.append(&mut self.cut);
+    }
+
+    /// Whom it suspects, and how far the view's end is. A turn that wedges delivers nothing before it is decided, so this stands before the deliveries.
+    fn note_change<E: Endpoint>(&mut self, group: &Group<E>) {
+        let (process, view) = (self.process, self.view);
+        let Some(protocol) = group.membership().map(|membership| membership.protocol()) else { return };
+        for whom in protocol.suspects().iter().filter(|&whom| !self.suspects.has(whom)) {
+            self.events.push(Event::Suspect { process, view, whom });
+        }
+        self.suspects = protocol.suspects();
+        if protocol.row().received.is_some() && !std::mem::replace(&mut self.wedged, true) {
+            self.events.push(Event::Wedge { process, view });
+        }
+        if let Some(decision) = protocol.decision().filter(|_| protocol.row().installed)
+            && !std::mem::replace(&mut self.trimmed, true)
+        {
+            let proposed_by = decision.changes.iter().map(|change| change.by).collect();
+            self.events.push(Event::Trim { process, view, leader: decision.leader, vector: decision.trim.clone(), proposed_by });
+        }
     }
 
     /// The group is over at this member, against its will.
@@ -110,7 +160,7 @@ impl Recorder {
     fn note_received<E: Endpoint>(&mut self, position: usize, group: &mut Group<E>) {
         let count = group.received(position);
         if std::mem::replace(&mut self.received[position], count) != count {
-            self.events.push(Event::Receive { process: self.process, view: VIEW, sender: self.senders[position], count });
+            self.events.push(Event::Receive { process: self.process, view: self.view, sender: self.senders[position], count });
         }
     }
 
@@ -118,7 +168,7 @@ impl Recorder {
     fn note_own<E: Endpoint>(&mut self, group: &Group<E>) {
         for (index, hash) in std::mem::take(&mut self.sent) {
             self.note_nulls(index);
-            self.events.push(Event::Send { process: self.process, view: VIEW, sender: self.rank, index, hash });
+            self.events.push(Event::Send { process: self.process, view: self.view, sender: self.rank, index, hash });
             self.own_index = index + 1;
         }
         let stats = group.stats();
@@ -129,7 +179,7 @@ impl Recorder {
     fn note_nulls(&mut self, until: u64) {
         if self.own_index < until {
             let (first, count) = (self.own_index, until - self.own_index);
-            self.events.push(Event::Null { process: self.process, view: VIEW, sender: self.rank, first, count });
+            self.events.push(Event::Null { process: self.process, view: self.view, sender: self.rank, first, count });
             self.own_index = until;
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::checker::Violation;
+use crate::churn::{Churn, churn};
 use crate::mutant::Mutant;
 use crate::scenario::Scenario;
 use crate::simulation::{Outcome, simulate};
@@ -94,7 +95,11 @@ impl Report {
 pub fn run(options: &Options, mut each: impl FnMut(u64, &Outcome)) -> io::Result<Report> {
     let (start, mut report) = (Instant::now(), Report::default());
     for seed in options.seeds.clone() {
-        let outcome = simulate(&Scenario::new(seed, options.members), options.mutant);
+        let outcome = match options.mutant {
+            // Where nobody comes or goes there is nothing that these could break.
+            Some(mutant) if mutant.needs_churn() => churn(&Churn::new(seed), Some(mutant)),
+            mutant => simulate(&Scenario::new(seed, options.members), mutant),
+        };
         report.seeds += 1;
         report.sends += outcome.verdict.sends;
         report.deliveries += outcome.verdict.deliveries;

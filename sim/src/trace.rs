@@ -75,6 +75,51 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// The process suspects a member.
+    Suspect {
+        /// Which process.
+        process: NodeId,
+        /// In which view.
+        view: u64,
+        /// Whom.
+        whom: Rank,
+    },
+    /// The process wants to leave.
+    Leave {
+        /// Which process.
+        process: NodeId,
+        /// In which view.
+        view: u64,
+    },
+    /// The process has stopped sending, receiving and delivering.
+    Wedge {
+        /// Which process.
+        process: NodeId,
+        /// In which view.
+        view: u64,
+    },
+    /// The process acts on the end of the view.
+    Trim {
+        /// Which process.
+        process: NodeId,
+        /// Which view.
+        view: u64,
+        /// Who led.
+        leader: Rank,
+        /// Where each sender's messages end.
+        vector: Vec<u64>,
+        /// Who proposed each of the changes that lead to the next view.
+        proposed_by: Vec<Rank>,
+    },
+    /// The process was told that a message of its own is delivered nowhere.
+    Cut {
+        /// Which process.
+        process: NodeId,
+        /// In which view.
+        view: u64,
+        /// Position among its messages.
+        index: u64,
+    },
     /// The process died.
     Crash {
         /// Which process.
@@ -99,6 +144,11 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether it happens only where members may change.
+    pub fn is_change(&self) -> bool {
+        matches!(self, Event::Suspect { .. } | Event::Leave { .. } | Event::Wedge { .. } | Event::Trim { .. } | Event::Cut { .. })
+    }
+
     /// Who did it.
     pub fn process(&self) -> NodeId {
         match self {
@@ -107,6 +157,11 @@ impl Event {
             | Event::Receive { process, .. }
             | Event::Deliver { process, .. }
             | Event::Null { process, .. }
+            | Event::Suspect { process, .. }
+            | Event::Leave { process, .. }
+            | Event::Wedge { process, .. }
+            | Event::Trim { process, .. }
+            | Event::Cut { process, .. }
             | Event::Crash { process }
             | Event::Stop { process, .. }
             | Event::Finish { process, .. } => *process,

@@ -61,11 +61,13 @@ struct Progress {
     delivered: usize,
     /// First seq not yet delivered or passed over.
     next_seq: u64,
+    /// Where the view ends for this process, by position among the senders.
+    trim: Option<Vec<u64>>,
 }
 
 impl View {
     pub(crate) fn new(members: &[NodeId], senders: &[Rank], ordered: bool) -> View {
-        let progress = Progress { received: vec![0; senders.len()], next: vec![0; senders.len()], delivered: 0, next_seq: 0 };
+        let progress = Progress { received: vec![0; senders.len()], next: vec![0; senders.len()], delivered: 0, next_seq: 0, trim: None };
         View {
             members: members.to_vec(),
             senders: senders.to_vec(),
@@ -238,7 +240,9 @@ impl View {
         // Checked by sender rather than by seq: a long run of nulls is passed in one go.
         let skipped = (0..senders).all(|other| {
             let turns = |seq: u64| seq.saturating_sub(other).div_ceil(senders);
-            self.streams[other as usize].all_null(turns(next), turns(seq))
+            // Turns behind its sender's end are passed over.
+            let end = self.processes[rank].trim.as_ref().map_or(u64::MAX, |trim| trim[other as usize]);
+            self.streams[other as usize].all_null(turns(next), turns(seq).min(end))
         });
         if !skipped {
             return Err((
@@ -250,11 +254,27 @@ impl View {
     }
 
     fn stable(&self, process: NodeId, position: usize, index: u64, message: &str) -> Result<(), Broken> {
+        if self.processes.iter().zip(&self.members).any(|(progress, member)| *member == process && progress.trim.is_some()) {
+            // At the end of a view it is enough that those that go on have it.
+            return Ok(());
+        }
         let lacking = self.processes.iter().position(|progress| progress.received[position] <= index);
         match lacking {
             Some(rank) => Err((Property::Stability, format!("{process} delivers {message}, which rank {rank} has not received"))),
             None => Ok(()),
         }
+    }
+
+    /// The view ends here for the process, with nothing that it lacks.
+    pub(crate) fn trim(&mut self, process: NodeId, vector: &[u64]) -> Result<(), Broken> {
+        let rank = self.rank(process)?;
+        let progress = &mut self.processes[rank];
+        progress.trim = Some(vector.to_vec());
+        if vector.len() != progress.received.len() || progress.received.iter().zip(vector).any(|(received, trim)| received < trim) {
+            let received = &progress.received;
+            return Err((Property::TrimAgreement, format!("{process} has received {received:?}, the view ends at {vector:?}")));
+        }
+        Ok(())
     }
 
     /// After the last event; `whole`: everybody stayed to the end.

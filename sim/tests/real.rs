@@ -1,4 +1,4 @@
-//! The checker reads traces of real runs as it reads simulated ones: threads over shared memory and over TCP.
+//! The checker reads traces of real runs as it reads simulated ones: threads over shared memory, TCP and RDMA.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,6 +9,7 @@ use squall_sim::trace::{Interleaving, Trace, hash_bytes};
 use squall_transport::exchange::LocalExchange;
 use squall_transport::shm::ShmFabric;
 use squall_transport::tcp::TcpFabric;
+use squall_transport::verbs::VerbsFabric;
 use squall_transport::{Endpoint, Fabric, Rank, RegionOptions};
 
 const MEMBERS: usize = 4;
@@ -89,6 +90,19 @@ fn every_property_holds_over_shared_memory() {
 #[test]
 fn every_property_holds_over_tcp() {
     let fabric = TcpFabric::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    holds(&run(&fabric, Mode::Ordered));
+    holds(&run(&fabric, Mode::Unordered));
+}
+
+/// Skipped where there is no device, unless `SQUALL_REQUIRE_VERBS` is 1.
+#[test]
+fn every_property_holds_over_verbs() {
+    let fabric = VerbsFabric::default();
+    if let Err(error) = fabric.chosen() {
+        assert!(std::env::var_os("SQUALL_REQUIRE_VERBS").is_none_or(|value| value != "1"), "{error}");
+        println!("skipped: {error}");
+        return;
+    }
     holds(&run(&fabric, Mode::Ordered));
     holds(&run(&fabric, Mode::Unordered));
 }

@@ -254,6 +254,13 @@ impl Outbound {
     /// room.
     #[inline]
     pub fn reclaim(&mut self, index: u64) -> bool {
+        if index == self.next_index && index != self.kept.index {
+            // The tail is as good as a stop: a member that is alone may have delivered what it never shipped.
+            self.kept = Kept { position: self.writer.tail(), index, messages: self.stats.messages };
+            self.stops.clear();
+            self.writer.reclaim(self.kept.position);
+            return true;
+        }
         let mut moved = false;
         while let Some(stop) = self.stops.front()
             && stop.index <= index

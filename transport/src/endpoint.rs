@@ -59,6 +59,15 @@ pub enum OpenError {
     },
 }
 
+/// What a device was given to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Work requests.
+    pub posted: u64,
+    /// Calls that handed them over, any number at once.
+    pub doorbells: u64,
+}
+
 /// Wakes the owner of an endpoint that is parked, from any thread.
 #[derive(Clone)]
 pub struct Waker(Arc<dyn Fn() + Send + Sync>);
@@ -88,6 +97,13 @@ pub trait Fabric {
 
     /// The name users give it: `shm`, `tcp`, `verbs`, `sim`.
     fn name(&self) -> &'static str;
+
+    /// Whether dropping an endpoint is enough to keep every peer from writing into its regions (rule T5), whatever that peer does: a socket is closed, a queue pair
+    /// destroyed. Where a peer writes by its own mapping it is not: one that was stopped and does not know yet that it was removed still can. Memory that it
+    /// was promised must then not be used again.
+    fn severs(&self) -> bool {
+        true
+    }
 
     /// Memory of `bytes` bytes that this fabric can write from and into.
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError>;
@@ -123,6 +139,18 @@ pub trait Endpoint {
     /// Makes progress (takes in what has arrived, sends what could not go out before) and reports an event, if any. Call until
     /// `None`.
     fn poll(&mut self) -> Option<Event>;
+
+    /// Why the link to `rank` is down, for people, if this provider knows.
+    fn down_reason(&self, rank: Rank) -> Option<String> {
+        let _ = rank;
+        None
+    }
+
+    /// What the device was given to do since the endpoint was opened; nothing where there is no device between. For the end of a measurement, not for its
+    /// loop.
+    fn requests(&self) -> Requests {
+        Requests::default()
+    }
 
     /// Whether writes that were posted still wait for room in the fabric, so that polling is needed to move them.
     fn backlog(&self) -> bool {

@@ -10,7 +10,7 @@
 //! - [`write`](mod@write): the one verb's operand, [`Span`](write::Write::Span) (by reference) and [`Word`](write::Write::Word) (by value).
 //! - [`endpoint`]: what a provider is, with rules T1 to T7.
 //! - [`exchange`]: how members meet, prove themselves and swap addresses.
-//! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`sim`] (virtual time).
+//! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`verbs`] (RDMA), [`sim`] (virtual time).
 //!
 //! What it does not do: order messages, know senders, or retry anything; data on the wire is not encrypted.
 
@@ -31,10 +31,12 @@ pub mod shm;
 pub mod sim;
 #[cfg(not(loom))]
 pub mod tcp;
+#[cfg(not(loom))]
+pub mod verbs;
 pub mod write;
 
 #[cfg(not(loom))]
-pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Waker};
+pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker};
 #[cfg(not(loom))]
 pub use exchange::Exchange;
 #[cfg(not(loom))]

@@ -53,6 +53,47 @@ fn run<T: Send>(
     (results, events)
 }
 
+#[test]
+fn the_owner_has_a_seat_and_can_turn_a_member_away() {
+    let (mut server, key) = bind(ServerOptions::new(3));
+    server.seat(Rank(0), NodeId(7)).expect("nobody is here");
+    let seen = |rank| {
+        move |events: &[ServerEvent]| {
+            events.iter().any(|event| matches!(event, ServerEvent::Joined { rank: joined, .. } if *joined == rank))
+        }
+    };
+    let address = server.local_addr();
+    thread::scope(|scope| {
+        let taken = scope.spawn(|| join(address, &key, 0).expect_err("the owner sits there"));
+        let unwanted = scope.spawn(|| {
+            let mut session = join(address, &key, 1).expect("a free rank");
+            let why = session.recv(Instant::now() + PATIENCE).expect("said before").expect("in time");
+            (why, session.recv(Instant::now() + PATIENCE).expect_err("turned away"))
+        });
+        let mut events = Vec::new();
+        poll_until(&mut server, &mut events, seen(Rank(1)));
+        server.send(Rank(1), b"not you").expect("it is here");
+        server.turn_away(Rank(1));
+        poll_until(&mut server, &mut events, |_| taken.is_finished() && unwanted.is_finished());
+        assert!(matches!(taken.join().expect("no panic"), ConnectError::Refused { reason: Refusal::DuplicateRank { .. }, .. }));
+        assert_eq!(unwanted.join().expect("no panic").0, b"not you");
+        assert!(!events.iter().any(|event| matches!(event, ServerEvent::Left { .. })), "{events:?}");
+        let again = scope.spawn(|| join(address, &key, 1).map(drop));
+        poll_until(&mut server, &mut Vec::new(), |_| again.is_finished());
+        again.join().expect("no panic").expect("the rank is free again");
+    });
+}
+
+#[test]
+fn a_poll_beside_another_descriptor_ends_when_that_can_be_read() {
+    let (mut server, _) = bind(ServerOptions::new(2));
+    let (mut bell, other) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+    bell.write_all(b"x").expect("room for a byte");
+    let began = Instant::now();
+    let events = server.poll_beside(PATIENCE, std::os::fd::AsFd::as_fd(&other)).expect("poll");
+    assert!(events.is_empty() && began.elapsed() < PATIENCE);
+}
+
 fn poll_until(server: &mut RendezvousServer, events: &mut Vec<ServerEvent>, enough: impl Fn(&[ServerEvent]) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !enough(events) {

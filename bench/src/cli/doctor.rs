@@ -1,30 +1,26 @@
 //! `squall doctor`: what this machine offers.
 
-use clap::ValueEnum;
 use serde_json::json;
 
 use super::say;
 use crate::node::machine::cores;
 use crate::results::{Environment, units};
-use crate::run::axes::FabricKind;
 use crate::run::cache_line::round_trip_ns;
-use crate::run::fabrics;
 use crate::run::machine::Machine;
+use crate::run::request::Rdma;
 
 /// Prints it.
 pub(super) fn print(as_json: bool) -> anyhow::Result<()> {
     let environment = Environment::collect();
-    let machine = Machine::of(&environment);
+    let machine = Machine::of(&environment, &Rdma::default());
     let round_trip = round_trip_ns(&cores());
     if as_json {
-        let fabrics: Vec<_> =
-            FabricKind::value_variants().iter().map(|&kind| json!({ "fabric": kind, "unavailable": fabrics::unavailable(kind) })).collect();
         let found = json!({
             "environment": environment,
             "cores": machine.cores,
             "memory_for_runs_bytes": machine.memory_bytes,
             "cache_line_round_trip_ns": round_trip,
-            "fabrics": fabrics,
+            "verbs": machine.verbs,
         });
         return say(&serde_json::to_string_pretty(&found)?);
     }
@@ -62,11 +58,14 @@ fn lines(environment: &Environment, machine: &Machine, round_trip_ns: Option<f64
         }
         None => "locked memory unlimited".into(),
     });
-    for kind in FabricKind::value_variants() {
-        lines.push(match fabrics::unavailable(*kind) {
-            None => format!("fabric        {kind}: available"),
-            Some(why) => format!("fabric        {why}"),
-        });
+    let verbs = &machine.verbs;
+    let verbs = match &verbs.unavailable {
+        None if verbs.emulated.is_empty() => format!("verbs: available, {}", verbs.chosen),
+        None => format!("verbs: available, {} ({}: figures are emulated)", verbs.chosen, verbs.emulated),
+        Some(why) => why.clone(),
+    };
+    for fabric in ["shm: available", "tcp: available", &verbs] {
+        lines.push(format!("fabric        {fabric}"));
     }
     lines
 }

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod doctor;
+mod launcher;
+mod node;
 mod sim;
 mod size;
 
@@ -14,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::experiments::Experiment;
 use crate::results::{CompareOptions, compare, plot_folder};
+use crate::run::hosts::Hosts;
 use crate::run::plan::UsageError;
 use crate::run::request::{Axes, Request};
 use crate::run::{self, Assignment, Ending, table};
@@ -71,6 +74,9 @@ enum Command {
     /// Run the group on simulated networks, seed by seed, and check what it did
     #[command(after_help = SIM_EXAMPLES)]
     Sim(sim::SimArgs),
+    /// Be one host of a run that spans hosts
+    #[command(after_help = node::EXAMPLES)]
+    Node(Box<node::NodeArgs>),
     /// One node of a run, started by a run
     #[command(hide = true)]
     Worker,
@@ -92,6 +98,7 @@ Examples:
   squall run smc-rate --size 1 --nodes 2 --senders one --fabric shm
   squall run latency --size 1,10KB --nodes 2 --out /tmp/latency
   squall run write --fabric tcp --size 8MB --json
+  squall run write --fabric verbs --size 2,1MB --perftest
 
 Exit status: 0 if every point ran and verified; see squall --help for the others.";
 
@@ -182,15 +189,9 @@ fn share(text: &str) -> Result<f64, String> {
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
     let status = match Cli::parse().command {
-        Command::Reproduce(args) => {
-            let request = Request { experiments: Experiment::ALL.to_vec(), quick: args.output.quick, axes: args.axes };
-            measure(request, args.output, "reproduce", "reproduce")
-        }
-        Command::Run(args) => {
-            let request = Request { experiments: vec![args.experiment], quick: args.output.quick, axes: args.axes };
-            let name = args.experiment.to_string();
-            measure(request, args.output, &name, &format!("run {name}"))
-        }
+        Command::Reproduce(args) => args.measured().measure(None),
+        Command::Run(args) => args.measured().measure(None),
+        Command::Node(args) => node::join(*args),
         Command::Plot(args) => plot(&args),
         Command::Compare(args) => compare_runs(&args),
         Command::Doctor(args) => doctor::print(args.json).map(|()| EXIT_DONE),
@@ -208,20 +209,49 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn measure(request: Request, output: OutputArgs, name: &str, subcommand: &str) -> anyhow::Result<u8> {
-    let assignment = Assignment { request, out: output.out, resume: output.resume, name: name.to_owned() };
-    let ending = run::execute(&assignment)?;
-    let folder = ending.folder.display().to_string();
-    if output.json {
-        say(&format!("{:#}", table::json(&ending.rendered.summary, &folder)))?;
-    } else {
-        say(&table::text(&ending.rendered.summary))?;
-        say(&format!("report: {}", ending.rendered.report.display()))?;
+/// A run as it was asked for on the command line.
+struct Measurement {
+    request: Request,
+    output: OutputArgs,
+    /// What its folder is named after.
+    name: String,
+    /// How it is called on the command line.
+    subcommand: String,
+}
+
+impl ReproduceArgs {
+    fn measured(self) -> Measurement {
+        let request = Request { experiments: Experiment::ALL.to_vec(), quick: self.output.quick, axes: self.axes };
+        Measurement { request, output: self.output, name: "reproduce".into(), subcommand: "reproduce".into() }
     }
-    if ending.interrupted {
-        let _ = writeln!(io::stderr(), "interrupted; {}", run::how_to_resume(&ending.folder, subcommand));
+}
+
+impl RunArgs {
+    fn measured(self) -> Measurement {
+        let request = Request { experiments: vec![self.experiment], quick: self.output.quick, axes: self.axes };
+        let name = self.experiment.to_string();
+        Measurement { request, output: self.output, subcommand: format!("run {name}"), name }
     }
-    Ok(status(&ending))
+}
+
+impl Measurement {
+    /// Runs it, on these hosts if it spans any.
+    fn measure(self, hosts: Option<Hosts>) -> anyhow::Result<u8> {
+        let Measurement { request, output, name, subcommand } = self;
+        let assignment = Assignment { request, out: output.out, resume: output.resume, name, hosts };
+        let ending = run::execute(&assignment)?;
+        let folder = ending.folder.display().to_string();
+        if output.json {
+            say(&format!("{:#}", table::json(&ending.rendered.summary, &folder)))?;
+        } else {
+            say(&table::text(&ending.rendered.summary))?;
+            say(&format!("report: {}", ending.rendered.report.display()))?;
+        }
+        if ending.interrupted {
+            let _ = writeln!(io::stderr(), "interrupted; {}", run::how_to_resume(&ending.folder, &subcommand));
+        }
+        Ok(status(&ending))
+    }
 }
 
 fn status(ending: &Ending) -> u8 {

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::memcpy::Copier;
+use super::raw;
 use super::stage::Stage;
 use super::stream::{StreamCase, StreamJob, StreamOrder, Streamed, Threads};
+use super::wire;
 use crate::node::job::Work;
 use crate::payload::Verify;
 use crate::results::bounds::{Bound, CopyCapacity, Warmth};
@@ -15,6 +17,7 @@ use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;
 use crate::run::machine::Machine;
 use crate::run::plan::{Plan, PlannedPoint};
+use crate::run::request::Rdma;
 use crate::run::setting::Setting;
 
 /// What this machine can do at most.
@@ -22,8 +25,11 @@ use crate::run::setting::Setting;
 pub struct Capacity {
     /// Copies, by size and warmth.
     pub copies: Vec<SizedCopies>,
-    /// Streams over loopback TCP.
+    /// Streams over TCP.
     pub streams: Option<Streams>,
+    /// Raw RDMA writes of [`RAW_WRITE_BYTES`] from one node to another, in 10^9 bytes a second.
+    #[serde(default)]
+    pub raw_write: Option<f64>,
 }
 
 /// Copies of one size.
@@ -35,17 +41,19 @@ pub struct SizedCopies {
     pub capacity: CopyCapacity,
 }
 
-/// Streams over loopback TCP, in 10^9 bytes a second.
+/// Streams over TCP, in 10^9 bytes a second: over loopback, or from the first host to the second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Streams {
     /// One stream alone.
     pub one: f64,
-    /// As many as there are cores.
+    /// As many as there are cores; between hosts a few.
     pub all: f64,
 }
 
 /// Each figure is measured so often, and the best counts: a bound is the most that was ever seen.
 const REPEATS: u32 = 5;
+/// Blocks of this size reach what a device can.
+pub const RAW_WRITE_BYTES: u64 = 1 << 20;
 const STREAM_WRITES: [u64; 2] = [128 << 10, 1 << 20];
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Small messages of a batch are copied together: no smaller copies are made.
@@ -97,7 +105,12 @@ impl Capacity {
             copier.finish();
         }
         if over(FabricKind::Tcp).next().is_some() {
-            capacity.streams = Some(streams(stage, STREAM_FACTOR * seconds)?);
+            let seconds = STREAM_FACTOR * seconds;
+            let measured = if stage.hosts.is_some() { wire::streams(stage, seconds) } else { streams(stage, seconds) };
+            capacity.streams = Some(measured?);
+        }
+        if over(FabricKind::Verbs).next().is_some() {
+            capacity.raw_write = Some(raw::best_bandwidth(stage, FabricKind::Verbs, RAW_WRITE_BYTES, STREAM_FACTOR * seconds, REPEATS)?);
         }
         Ok(capacity)
     }
@@ -112,8 +125,14 @@ impl Capacity {
                 let sized = self.copies.iter().find(|sized| sized.copy_bytes == copy_bytes && sized.capacity.warmth == warmth)?;
                 Some(Bound::of_copies(load, &sized.capacity))
             }
+            FabricKind::Tcp if machine.hosts.is_some() => self.streams.map(|streams| match load.nodes {
+                2 => Bound::of_links(streams.one, "tcp stream"),
+                _ => Bound::of_links(streams.all, "tcp streams"),
+            }),
+            FabricKind::Verbs if machine.hosts.is_some() => self.raw_write.map(|rate| Bound::of_links(rate, "raw write")),
             FabricKind::Tcp => self.streams.map(|streams| Bound::of_loopback_streams(load, streams.one, streams.all)),
-            FabricKind::Verbs => None,
+            // All nodes share one device, which every copy of a message passes.
+            FabricKind::Verbs => self.raw_write.map(|rate| Bound::of_host(load, rate, "raw write")),
         }
     }
 }
@@ -127,7 +146,7 @@ fn best_copy(copier: &mut Copier<'_>, bytes: u64, warmth: Warmth, all_cores: boo
 }
 
 fn streams(stage: &Stage<'_>, seconds: f64) -> Result<Streams, Fault> {
-    let muster = Muster { works: vec![Work::Stream(StreamJob {})], cores: vec![None], meet: false };
+    let muster = Muster { works: vec![Work::Stream(StreamJob {})], cores: vec![None], meet: false, rdma: Rdma::default(), hosts: None };
     let mut crew = Crew::start(muster, stage.interrupt, Instant::now() + PATIENCE)?;
     let cores = &stage.machine.cores;
     let mut most = |threads: Threads| -> Result<f64, Fault> {

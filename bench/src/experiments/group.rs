@@ -6,9 +6,9 @@ use super::member::{GroupJob, GroupOrder, Load, Seen, Trial};
 use super::stage::Stage;
 use crate::node::job::Work;
 use crate::node::machine;
-use crate::results::Row;
+use crate::results::{Row, units};
 use crate::run::axes::{FabricKind, Ordering, Schedule};
-use crate::run::crew::{Crew, Muster};
+use crate::run::crew::Crew;
 use crate::run::fault::Fault;
 use crate::run::plan::PlannedPoint;
 use crate::run::policy::{self, Shape};
@@ -41,7 +41,7 @@ impl<'a> Members<'a> {
     pub(super) fn start(point: &PlannedPoint, stage: &Stage<'a>) -> Result<Members<'a>, Fault> {
         let setting = &point.setting;
         let axes = &stage.request.axes;
-        let own_core = setting.nodes as usize <= stage.machine.cores.len();
+        let own_core = stage.machine.own_core(setting.nodes);
         let job = GroupJob {
             fabric: setting.fabric.unwrap_or(FabricKind::Shm),
             ordering: setting.ordering.unwrap_or(Ordering::Ordered),
@@ -55,10 +55,9 @@ impl<'a> Members<'a> {
             own_core,
         };
         let works = (0..setting.nodes).map(|_| Work::Group(job.clone())).collect();
-        let cores = policy::cores(setting.nodes, &stage.machine.cores, &axes.pin);
         let set_up = policy::set_up_seconds(setting.nodes, point.memory_bytes);
         let deadline = Instant::now() + stage.patience(set_up);
-        let crew = Crew::start(Muster { works, cores, meet: true }, stage.interrupt, deadline)?;
+        let crew = stage.crew(works, deadline)?;
         Ok(Members { crew, setting: setting.clone(), patience: stage.patience(point.trial_seconds), trials: 0 })
     }
 
@@ -72,6 +71,16 @@ impl<'a> Members<'a> {
             }
         }
         notices
+    }
+
+    /// `note` with how well the clocks of the last trial agree.
+    pub(super) fn noted(&self, note: String) -> String {
+        self.crew.noted(note)
+    }
+
+    /// How far times of different nodes in the last trial may be apart by mistake, in nanoseconds.
+    pub(super) fn clock_uncertainty_ns(&self) -> u64 {
+        self.crew.clock_uncertainty_ns()
     }
 
     /// One trial; all nodes must have seen the same order.
@@ -123,6 +132,22 @@ impl<'a> Members<'a> {
 }
 
 impl Outcome {
+    /// How much the devices of all nodes had to do for a message, if there are devices.
+    pub(super) fn requests(&self, senders: u32) -> Option<String> {
+        let a_message = |of: fn(&Seen) -> u64| {
+            let all: u64 = self.nodes.iter().map(of).sum();
+            units::number(all as f64 / (self.messages as f64 * f64::from(senders)))
+        };
+        let any = self.nodes.iter().any(|seen| seen.counted.requests > 0);
+        any.then(|| {
+            format!(
+                "{} work requests and {} doorbells a message",
+                a_message(|seen| seen.counted.requests),
+                a_message(|seen| seen.counted.doorbells)
+            )
+        })
+    }
+
     /// The columns that any trial of a group has.
     pub(super) fn row(&self, stage: &Stage<'_>, setting: &Setting, part: Option<&str>) -> Row {
         let sum = |of: fn(&Seen) -> u64| self.nodes.iter().map(of).sum::<u64>();

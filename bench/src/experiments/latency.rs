@@ -23,11 +23,12 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
     let mut members = Members::start(point, stage)?;
     stage.progress.notices(&members.notices());
     let (load, messages) = calibrate(&mut members, point, stage.request.axes.messages)?;
+    let mut unmeasured = None;
     for trial in stage.next_trial(setting)..=point.trials {
         let before = stage.probe();
         let began = SystemTime::now();
         let outcome = members.run(messages, load, true)?;
-        let mut note = stage.probed(before);
+        let mut note = members.noted(stage.probed(before));
         if let Load::Paced(interval_ns) = load {
             note.push_str(&format!("; {} messages/s a sender", units::number(1e9 / interval_ns as f64)));
         }
@@ -35,11 +36,35 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         for (part, latency_ns) in [(AT_SENDER, at_sender(&outcome, setting)?), (AT_LAST, at_last(&outcome, setting)?)] {
             let row = Row { trial, note: note.clone(), ..outcome.row(stage, setting, Some(part)) };
             let row = with_latencies(row, &latency_ns);
+            if stage.folder.rows().trials(&row.point()) >= trial {
+                continue;
+            }
+            if let (AT_LAST, Some(why)) = (part, clocks_too_far_apart(members.clock_uncertainty_ns(), &latency_ns)) {
+                unmeasured.get_or_insert(why);
+                continue;
+            }
             stage.emit_with_histogram(point, row, &HistogramLog { latency_ns: &latency_ns, began, took })?;
         }
     }
     members.finish();
+    if let Some(note) = unmeasured {
+        stage.progress.say(&format!("  note: {note}"));
+        stage.emit(point, Row { note, ..setting.row(Some(AT_LAST)) })?;
+    }
     Ok(())
+}
+
+/// Why latencies from one host to another say nothing: half the difference of the clocks may be theirs.
+fn clocks_too_far_apart(uncertainty_ns: u64, latency_ns: &Histogram<u64>) -> Option<String> {
+    /// Share of the median that may be the clocks' mistake.
+    const SHARE: f64 = 0.1;
+    let median_ns = latency_ns.value_at_quantile(0.5);
+    (uncertainty_ns as f64 > SHARE * median_ns as f64).then(|| {
+        let (uncertainty, median) = (units::number(uncertainty_ns as f64 / 1e3), units::number(median_ns as f64 / 1e3));
+        format!(
+            "no latency to the last node: the clocks of the hosts agree only within {uncertainty} us, and it would be about {median} us"
+        )
+    })
 }
 
 /// When messages are sent, and how many of each sender fit into a trial.

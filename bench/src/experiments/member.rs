@@ -117,6 +117,10 @@ pub struct Counted {
     pub delivery_batches: u64,
     /// Times it slept.
     pub parks: u64,
+    /// Work requests given to the device, if there is one.
+    pub requests: u64,
+    /// Calls that gave them.
+    pub doorbells: u64,
 }
 
 impl Counted {
@@ -130,6 +134,8 @@ impl Counted {
             delivered: after.delivered - before.delivered,
             delivery_batches: after.delivery_batches - before.delivery_batches,
             parks: after.parks - before.parks,
+            requests: after.requests - before.requests,
+            doorbells: after.doorbells - before.doorbells,
         }
     }
 }
@@ -141,7 +147,7 @@ impl Counted {
 pub fn node(job: &Job, group_job: &GroupJob, control: &mut Control) -> anyhow::Result<()> {
     let config = group_job.shape.config(group_job.senders, group_job.ordering, group_job.block_bytes, group_job.schedule);
     let mut session = meet(job)?;
-    with_fabric!(group_job.fabric, fabric => {
+    with_fabric!(group_job.fabric, job, fabric => {
         let group = Group::join(&config, &fabric, &mut session)?;
         drop(session);
         control.wake_with(group.waker());
@@ -170,7 +176,7 @@ struct Member<E: Endpoint> {
 impl<E: Endpoint> Member<E> {
     fn new(group: Group<E>, job: &Job, group_job: &GroupJob) -> Member<E> {
         let members = job.nodes as usize;
-        let idle_pace = policy::pace(group_job.own_core);
+        let idle_pace = policy::pace(group_job.own_core, group_job.fabric);
         Member {
             me: Rank::new(job.rank as usize),
             senders: u64::from(group_job.senders),

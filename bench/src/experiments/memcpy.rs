@@ -12,6 +12,7 @@ use crate::run::fault::Fault;
 use crate::run::machine::Machine;
 use crate::run::plan::PlannedPoint;
 use crate::run::policy;
+use crate::run::request::Rdma;
 use crate::run::setting::Variant;
 
 /// Bytes that cold copies go around in, a thread and side: both sides together exceed the caches, and each still gets huge pages where they can be had, as
@@ -63,7 +64,7 @@ impl<'a> Copier<'a> {
     /// # Errors
     /// As [`Crew::start`].
     pub fn start(stage: &Stage<'a>) -> Result<Copier<'a>, Fault> {
-        let muster = Muster { works: vec![Work::Copy(CopyJob {})], cores: vec![None], meet: false };
+        let muster = Muster { works: vec![Work::Copy(CopyJob {})], cores: vec![None], meet: false, rdma: Rdma::default(), hosts: None };
         let crew = Crew::start(muster, stage.interrupt, Instant::now() + PATIENCE)?;
         Ok(Copier { crew, machine: stage.machine })
     }

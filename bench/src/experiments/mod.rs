@@ -11,9 +11,11 @@ mod latency;
 pub mod member;
 pub mod memcpy;
 mod multicast;
+pub mod perftest;
 mod raw;
 pub mod stage;
 pub mod stream;
+pub mod wire;
 pub mod write;
 
 use std::fmt;

@@ -19,7 +19,8 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
     for trial in stage.next_trial(setting)..=point.trials {
         let before = stage.probe();
         let outcome = members.run(messages, Load::Full, false)?;
-        let note = stage.probed(before);
+        let notes = [outcome.requests(setting.senders), Some(stage.probed(before)).filter(|note| !note.is_empty())];
+        let note = members.noted(notes.into_iter().flatten().collect::<Vec<_>>().join("; "));
         stage.emit(point, Row { trial, note, ..outcome.row(stage, setting, None) })?;
     }
     members.finish();

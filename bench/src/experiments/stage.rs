@@ -1,13 +1,16 @@
 //! What a running experiment stands on: the request, the machine, its bounds, and where rows go.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::capacity::Capacity;
+use crate::node::job::Work;
 use crate::payload::Verify;
 use crate::results::{HistogramLog, Row, RunFolder};
 use crate::run::axes::FabricKind;
 use crate::run::cache_line::round_trip_ns;
+use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;
+use crate::run::hosts::Hosts;
 use crate::run::interrupt::Interrupt;
 use crate::run::machine::Machine;
 use crate::run::plan::PlannedPoint;
@@ -20,6 +23,8 @@ use crate::run::setting::Setting;
 pub struct Stage<'a> {
     /// Ctrl-C.
     pub interrupt: &'a Interrupt,
+    /// The hosts that the run spans, if there are others than this one.
+    pub hosts: Option<&'a Hosts>,
     /// This machine.
     pub machine: &'a Machine,
     /// What was asked.
@@ -32,7 +37,7 @@ pub struct Stage<'a> {
     pub progress: &'a Progress,
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
     /// How much of each payload is written and checked.
     pub fn verify(&self) -> Verify {
         self.request.axes.verify.unwrap_or_default()
@@ -49,9 +54,20 @@ impl Stage<'_> {
         self.request.axes.deadline.map_or_else(|| policy::deadline(seconds), Duration::from_secs_f64)
     }
 
-    /// The round trip of a cache line now, for [`probed`](Stage::probed); none if nodes spin, which would be in its way.
+    /// Nodes that meet to open a fabric, each with its work: on this host, or spread over the hosts of the run.
+    ///
+    /// # Errors
+    /// As [`Crew::start`].
+    pub fn crew(&self, works: Vec<Work>, deadline: Instant) -> Result<Crew<'a>, Fault> {
+        let axes = &self.request.axes;
+        let cores = self.machine.cores_for(works.len() as u32, &axes.pin);
+        let muster = Muster { works, cores, meet: true, rdma: axes.rdma.clone(), hosts: self.hosts };
+        Crew::start(muster, self.interrupt, deadline)
+    }
+
+    /// The round trip of a cache line now, for [`probed`](Stage::probed); none if nodes spin, which would be in its way, or do not share this host.
     pub fn probe(&self) -> Option<f64> {
-        if self.request.axes.spin { None } else { round_trip_ns(&self.machine.cores) }
+        if self.request.axes.spin || self.hosts.is_some() { None } else { round_trip_ns(&self.machine.cores) }
     }
 
     /// The round trips before and after a trial, as a note.
@@ -96,13 +112,18 @@ impl Stage<'_> {
                 row.bound_kind = bound.kind;
             }
         }
-        let crowded = setting.nodes as usize > self.machine.cores.len();
-        if setting.fabric == Some(FabricKind::Shm) && crowded {
-            row.emulated = "oversubscribed".into();
+        let crowded = self.machine.is_crowded(setting.nodes);
+        match setting.fabric {
+            Some(FabricKind::Shm) if crowded => row.emulated = "oversubscribed".into(),
+            Some(FabricKind::Verbs) => row.emulated.clone_from(&self.machine.verbs.emulated),
+            _ => {}
         }
         let mut notes = point.notes.clone();
         if crowded && setting.fabric.is_some() {
             notes.push(format!("{} nodes share {} cores", setting.nodes, self.machine.cores.len()));
+        }
+        if self.machine.hosts.as_ref().is_some_and(|hosts| hosts.same_machine) && setting.nodes > 1 {
+            notes.push("several hosts are one machine".to_owned());
         }
         notes.extend((!row.note.is_empty()).then(|| row.note.clone()));
         row.note = notes.join("; ");

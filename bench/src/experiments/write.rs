@@ -1,9 +1,17 @@
 //! `write`: raw one-sided writes between two nodes, without a group. The counterpart of perftest's `ib_write_bw` and `ib_write_lat`.
 //!
 //! ```text
-//!   bandwidth   node 0: Span into node 1's ring, Word (count) behind it, for each message, as many as the window holds
+//!   bandwidth   node 0: Spans into node 1's ring, Word (count) behind them, as many as the window holds
 //!               node 1: checks each message, Word (count) back
-//!   latency     the same in turns: 0 to 1, 1 to 0; half a round trip is recorded
+//!   latency     the same with one message in turns: 0 to 1, 1 to 0; half a round trip is recorded
+//!               a message that fits into the Word beside its count travels in it
+//! ```
+//!
+//! perftest takes a message for complete when its last byte has changed. Bytes of one write may land in any order (rule T2), so here only a Word says so, which
+//! costs one more request a flush; a tiny message is one write in both.
+//!
+//! ```text
+//!   HEAD   63..0 messages sent                          in_word: 63..32 messages sent, 31..0 the message
 //! ```
 
 use std::sync::atomic::Ordering;
@@ -36,6 +44,10 @@ pub struct WriteJob {
     pub verify: Verify,
     /// Whether to never sleep.
     pub spin: bool,
+    /// Whether each node has a core for itself.
+    pub own_core: bool,
+    /// Whether a message travels inside the Word that counts it: only in turns, and at most [`IN_WORD_BYTES_MAX`].
+    pub in_word: bool,
 }
 
 /// What both nodes are told.
@@ -62,6 +74,11 @@ pub struct Written {
     pub half_round_trips: Vec<(u64, u64)>,
 }
 
+/// Largest message that fits into the Word that counts it.
+pub const IN_WORD_BYTES_MAX: u64 = 4;
+/// Bytes of messages that one Word publishes at most.
+const PUBLISH_BYTES: u64 = 64 << 10;
+
 /// Where the peer writes how many messages it has sent.
 const HEAD: u64 = 0;
 /// Where the peer writes how many messages it has taken.
@@ -75,8 +92,8 @@ const OUTGOING: u64 = 4096;
 /// If the fabric cannot be opened, the peer goes, a payload is wrong, or the parent is gone.
 pub fn node(job: &Job, write: &WriteJob, control: &mut Control) -> anyhow::Result<()> {
     ensure!(job.nodes == 2, "raw writes go between two nodes");
-    with_fabric!(write.fabric, fabric => {
-        let region = fabric.region(memory_bytes(write) as usize, &RegionOptions::data_path())?;
+    with_fabric!(write.fabric, job, fabric => {
+        let region = fabric.region(memory_bytes(write.message_bytes, write.window) as usize, &RegionOptions::data_path())?;
         let mut session = meet(job)?;
         let endpoint = fabric.open(&mut session, std::slice::from_ref(&region))?;
         let mut pair = Pair::new(endpoint, region, write);
@@ -88,18 +105,18 @@ pub fn node(job: &Job, write: &WriteJob, control: &mut Control) -> anyhow::Resul
 }
 
 /// Messages start at multiples of this, so that none wraps around the ring's end.
-fn stride(write: &WriteJob) -> u64 {
-    write.message_bytes.next_power_of_two().max(8)
+fn stride(message_bytes: u64) -> u64 {
+    message_bytes.next_power_of_two().max(8)
 }
 
 /// Bytes of one ring: the window.
-fn ring_bytes(write: &WriteJob) -> u64 {
-    (stride(write) * write.window.next_power_of_two()).max(64)
+fn ring_bytes(message_bytes: u64, window: u64) -> u64 {
+    (stride(message_bytes) * window.next_power_of_two()).max(64)
 }
 
 /// Bytes of registered memory that each of the two nodes needs.
-pub fn memory_bytes(write: &WriteJob) -> u64 {
-    OUTGOING + 2 * ring_bytes(write)
+pub fn memory_bytes(message_bytes: u64, window: u64) -> u64 {
+    OUTGOING + 2 * ring_bytes(message_bytes, window)
 }
 
 fn serve<E: Endpoint>(pair: &mut Pair<E>, control: &mut Control) -> anyhow::Result<()> {
@@ -114,6 +131,7 @@ fn serve<E: Endpoint>(pair: &mut Pair<E>, control: &mut Control) -> anyhow::Resu
         let mut latencies = Histogram::<u64>::new(3)?;
         let began_ns = machine::now_ns();
         match order {
+            WriteOrder::Bandwidth(_) if pair.in_word => bail!("messages in Words go one at a time"),
             WriteOrder::Bandwidth(count) if pair.endpoint.rank() == Rank(0) => pair.send(count)?,
             WriteOrder::Bandwidth(count) => pair.receive(count)?,
             WriteOrder::Latency(count) => pair.ping_pong(count, &mut latencies)?,
@@ -137,8 +155,15 @@ struct Pair<E> {
     window: u64,
     verify: Verify,
     spin: bool,
+    /// Whether an idle turn gives the core away.
+    yields: bool,
+    in_word: bool,
     sent: u64,
+    /// Messages that the peer was told of.
+    published: u64,
     taken: u64,
+    /// Messages that the peer has taken, as far as it was looked at.
+    acknowledged: u64,
     /// When this node began to wait.
     idle_since: Option<Instant>,
     idle_turns: u32,
@@ -146,7 +171,7 @@ struct Pair<E> {
 
 impl<E: Endpoint> Pair<E> {
     fn new(endpoint: E, region: Region, write: &WriteJob) -> Pair<E> {
-        let ring_bytes = ring_bytes(write);
+        let ring_bytes = ring_bytes(write.message_bytes, write.window);
         let peer = Rank(1 - endpoint.rank().0);
         Pair {
             endpoint,
@@ -155,12 +180,16 @@ impl<E: Endpoint> Pair<E> {
             reader: RingReader::new(Ring::new(&region, OUTGOING + ring_bytes, ring_bytes)),
             region,
             message_bytes: write.message_bytes,
-            stride: stride(write),
+            stride: stride(write.message_bytes),
             window: write.window,
             verify: write.verify,
             spin: write.spin,
+            yields: !write.own_core && !write.spin,
+            in_word: write.in_word,
             sent: 0,
+            published: 0,
             taken: 0,
+            acknowledged: 0,
             idle_since: None,
             idle_turns: 0,
         }
@@ -178,7 +207,11 @@ impl<E: Endpoint> Pair<E> {
             let burst = free.min(goal - self.sent).min(policy::WRITE_BURST_MAX);
             for _ in 0..burst {
                 self.post_message()?;
+                if (self.sent - self.published) * self.message_bytes >= PUBLISH_BYTES {
+                    self.publish()?;
+                }
             }
+            self.publish()?;
             self.endpoint.flush();
         }
         while self.acknowledged() < goal {
@@ -207,8 +240,7 @@ impl<E: Endpoint> Pair<E> {
         for _ in 0..count {
             let began_ns = machine::now_ns();
             if first {
-                self.post_message()?;
-                self.endpoint.flush();
+                self.send_one()?;
             }
             while self.take_messages()? == 0 {
                 self.wait()?;
@@ -217,8 +249,7 @@ impl<E: Endpoint> Pair<E> {
             if first {
                 latencies.record((machine::now_ns() - began_ns) / 2)?;
             } else {
-                self.post_message()?;
-                self.endpoint.flush();
+                self.send_one()?;
             }
             // What came back says that what was sent has been taken.
             self.writer.reclaim(self.writer.tail());
@@ -229,9 +260,25 @@ impl<E: Endpoint> Pair<E> {
     /// Messages that the peer has taken; their ring space is free again.
     fn acknowledged(&mut self) -> u64 {
         // Acquire: pairs with the release of the peer's Word.
-        let acknowledged = self.region.word(TAKEN).load(Ordering::Acquire);
-        self.writer.reclaim(acknowledged * self.stride);
-        acknowledged
+        self.acknowledged = self.region.word(TAKEN).load(Ordering::Acquire);
+        self.writer.reclaim(self.acknowledged * self.stride);
+        self.acknowledged
+    }
+
+    /// One message to the peer, at once.
+    fn send_one(&mut self) -> anyhow::Result<()> {
+        if self.in_word {
+            let mut bytes = [0; IN_WORD_BYTES_MAX as usize];
+            payload::fill(&mut bytes[..self.message_bytes as usize], self.endpoint.rank(), self.sent, self.verify);
+            self.sent += 1;
+            let value = self.sent << 32 | u64::from(u32::from_le_bytes(bytes));
+            self.post(Write::Word { at: Place::new(TABLE, HEAD), value })?;
+        } else {
+            self.post_message()?;
+            self.publish()?;
+        }
+        self.endpoint.flush();
+        Ok(())
     }
 
     fn post_message(&mut self) -> anyhow::Result<()> {
@@ -240,7 +287,12 @@ impl<E: Endpoint> Pair<E> {
         self.writer.advance(self.stride);
         self.sent += 1;
         let from = self.writer.ring().place(at);
-        self.post(Write::Span { from: Place::new(TABLE, from), to: Place::new(TABLE, from + self.writer.ring().bytes()), len })?;
+        self.post(Write::Span { from: Place::new(TABLE, from), to: Place::new(TABLE, from + self.writer.ring().bytes()), len })
+    }
+
+    /// Tells the peer what has been sent.
+    fn publish(&mut self) -> anyhow::Result<()> {
+        self.published = self.sent;
         self.post(Write::Word { at: Place::new(TABLE, HEAD), value: self.sent })
     }
 
@@ -255,6 +307,9 @@ impl<E: Endpoint> Pair<E> {
     /// Checks and releases what has come; how many messages.
     fn take_messages(&mut self) -> anyhow::Result<u64> {
         self.poll()?;
+        if self.in_word {
+            return self.take_word();
+        }
         // Acquire: pairs with the release of the peer's Word; the Spans before it are visible.
         let head = self.region.word(HEAD).load(Ordering::Acquire);
         let fresh = head - self.taken;
@@ -272,9 +327,39 @@ impl<E: Endpoint> Pair<E> {
         Ok(fresh)
     }
 
+    /// The same where a message comes inside its Word.
+    fn take_word(&mut self) -> anyhow::Result<u64> {
+        // Relaxed: the Word publishes nothing but itself.
+        let word = self.region.word(HEAD).load(Ordering::Relaxed);
+        if word >> 32 == self.taken & u64::from(u32::MAX) {
+            return Ok(0);
+        }
+        let bytes = (word as u32).to_le_bytes();
+        ensure!(
+            payload::holds(&bytes[..self.message_bytes as usize], self.peer, self.taken, self.verify),
+            "message {} of {} bytes arrived with other bytes than were sent",
+            self.taken,
+            self.message_bytes
+        );
+        self.taken += 1;
+        Ok(1)
+    }
+
+    /// Whether something came that was not looked at.
+    fn has_news(&self) -> bool {
+        let head = self.region.word(HEAD).load(Ordering::Acquire);
+        let taken = self.region.word(TAKEN).load(Ordering::Acquire);
+        let count = if self.in_word { head >> 32 } else { head };
+        let seen = if self.in_word { self.taken & u64::from(u32::MAX) } else { self.taken };
+        count != seen || taken != self.acknowledged
+    }
+
     fn poll(&mut self) -> anyhow::Result<()> {
         match self.endpoint.poll() {
-            Some(Event::Down(_)) => bail!("the other node is gone"),
+            Some(Event::Down(peer)) => match self.endpoint.down_reason(peer) {
+                Some(why) => bail!("the link to the other node is down: {why}"),
+                None => bail!("the other node is gone"),
+            },
             None => Ok(()),
         }
     }
@@ -285,7 +370,11 @@ impl<E: Endpoint> Pair<E> {
         self.poll()?;
         self.idle_turns = self.idle_turns.wrapping_add(1);
         if self.spin || self.endpoint.backlog() || !self.idle_turns.is_multiple_of(LOOK_EVERY) {
-            std::hint::spin_loop();
+            if self.yields {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
             return Ok(());
         }
         let now = Instant::now();
@@ -293,9 +382,7 @@ impl<E: Endpoint> Pair<E> {
             return Ok(());
         }
         self.endpoint.arm();
-        let head = self.region.word(HEAD).load(Ordering::Acquire);
-        let taken = self.region.word(TAKEN).load(Ordering::Acquire);
-        if head != self.taken || taken * self.stride != self.writer.reclaimed() {
+        if self.has_news() {
             self.endpoint.disarm();
         } else {
             self.endpoint.park(Duration::from_millis(100));

@@ -1,4 +1,6 @@
 //! A node's line to its parent: orders come in on standard input, replies go out on standard output.
+//!
+//! The parent is a run on this host, or the agent of a run on another one, which passes both on.
 
 use std::io::{self, Stdin, Stdout};
 use std::sync::mpsc::{self, Receiver, RecvError, TryRecvError};
@@ -9,7 +11,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use squall_transport::Waker;
 
-use super::frame;
+use super::{frame, machine};
+
+/// What a node is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Told {
+    /// The job, or an order; the experiment knows what these bytes are.
+    Order(Vec<u8>),
+    /// What to add to this host's clock from now on, so that it shows the time of the run's first host.
+    Clock(i64),
+}
 
 /// What a node says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,8 +53,17 @@ impl Control {
         let listen = move || {
             let mut stdin: Stdin = io::stdin();
             while let Ok(Some(bytes)) = frame::read_bytes(&mut stdin) {
-                if sender.send(bytes).is_err() {
-                    return;
+                match frame::decode(&bytes) {
+                    Ok(Told::Clock(offset_ns)) => {
+                        machine::set_clock_offset(offset_ns);
+                        continue;
+                    }
+                    Ok(Told::Order(order)) => {
+                        if sender.send(order).is_err() {
+                            return;
+                        }
+                    }
+                    Err(_) => break,
                 }
                 if let Some(waker) = listener_waker.get() {
                     waker.wake();

@@ -18,24 +18,28 @@ const CONNECT: Duration = Duration::from_secs(20);
 pub fn meet(job: &Job) -> anyhow::Result<Session> {
     let Some(meeting) = &job.meeting else { bail!("this work needs a meeting, and the job has none") };
     let key = ClusterKey::from_hex(&meeting.key).context("the cluster key")?;
-    let node = NodeId(u64::from(std::process::id()));
+    // Process ids of different hosts may be the same; ranks of a point are not.
+    let node = NodeId(u64::from(job.rank));
     let options = ConnectOptions { node, rank: Some(Rank::new(job.rank as usize)), timeout: CONNECT };
     Ok(Session::connect(meeting.address, &key, &options)?)
 }
 
-/// Calls `$body` with `$fabric` bound to the provider that `$kind` names.
+/// Calls `$body` with `$fabric` bound to the provider that `$kind` names, as `$job` wants it.
 macro_rules! with_fabric {
-    ($kind:expr, $fabric:ident => $body:expr) => {
+    ($kind:expr, $job:expr, $fabric:ident => $body:expr) => {
         match $kind {
             $crate::run::axes::FabricKind::Shm => {
                 let $fabric = squall_transport::shm::ShmFabric::new();
                 $body
             }
             $crate::run::axes::FabricKind::Tcp => {
-                let $fabric = squall_transport::tcp::TcpFabric::default();
+                let $fabric = $job.address.map_or_else(squall_transport::tcp::TcpFabric::default, squall_transport::tcp::TcpFabric::new);
                 $body
             }
-            $crate::run::axes::FabricKind::Verbs => anyhow::bail!($crate::run::fabrics::VERBS_UNAVAILABLE),
+            $crate::run::axes::FabricKind::Verbs => {
+                let $fabric = squall_transport::verbs::VerbsFabric::new($job.rdma.options($job.core));
+                $body
+            }
         }
     };
 }

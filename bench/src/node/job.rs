@@ -1,10 +1,11 @@
 //! What a node is told when it starts.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiments::{copies::CopyJob, member::GroupJob, stream::StreamJob, write::WriteJob};
+use crate::experiments::{copies::CopyJob, member::GroupJob, perftest::PerftestJob, stream::StreamJob, wire::WireJob, write::WriteJob};
+use crate::run::request::Rdma;
 
 /// The first frame on a node's standard input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -17,6 +18,10 @@ pub struct Job {
     pub core: Option<usize>,
     /// Where the nodes meet; none if they do not talk to each other.
     pub meeting: Option<Meeting>,
+    /// An address of this host that the other nodes reach; none if they are all on this host.
+    pub address: Option<IpAddr>,
+    /// How to use RDMA devices.
+    pub rdma: Rdma,
     /// What to do.
     pub work: Work,
 }
@@ -46,6 +51,10 @@ pub enum Work {
     Write(WriteJob),
     /// Memory copies.
     Copy(CopyJob),
+    /// perftest, beside raw writes.
+    Perftest(PerftestJob),
     /// A plain TCP stream.
     Stream(StreamJob),
+    /// The same between two hosts.
+    Wire(WireJob),
 }

@@ -1,15 +1,25 @@
 //! What a node asks of the operating system: the time, CPU seconds, a core, and not to outlive its parent.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use rustix::thread::CpuSet;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds of the clock that all processes of this host share.
+/// What [`now_ns`] adds to this host's clock.
+static CLOCK_OFFSET_NS: AtomicI64 = AtomicI64::new(0);
+
+/// Nanoseconds of the clock that all nodes of a point share: this host's own, or the first host's as far as it is known here.
 #[inline]
 pub fn now_ns() -> u64 {
-    nanoseconds(ClockId::Monotonic)
+    // Relaxed: a number that publishes nothing.
+    nanoseconds(ClockId::Monotonic).wrapping_add_signed(CLOCK_OFFSET_NS.load(Ordering::Relaxed))
+}
+
+/// Has [`now_ns`] show this host's clock and `offset_ns` from now on.
+pub fn set_clock_offset(offset_ns: i64) {
+    CLOCK_OFFSET_NS.store(offset_ns, Ordering::Relaxed);
 }
 
 /// User and system time of this process so far, in nanoseconds.

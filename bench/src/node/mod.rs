@@ -5,6 +5,8 @@
 //!          <-stdout: Ready, Done, Done, ...--
 //! ```
 //!
+//! Across hosts the parent is the host's agent, which passes all this on (see `run::hosts`).
+//!
 //! A node ends when its standard input does, when the kernel tells it that its parent is gone, or when it fails; it never outlives its parent.
 
 pub mod control;
@@ -24,6 +26,9 @@ use job::{Job, Work};
 
 /// Name of the environment variable that tells a node its parent's process id.
 pub const PARENT_VARIABLE: &str = "SQUALL_PARENT";
+
+/// Name of the environment variable with the cluster key of a run across hosts. Nodes do not get it: each point has a key of its own.
+pub const KEY_VARIABLE: &str = "SQUALL_KEY";
 
 /// Runs as a node: `squall worker`, started by a run and by nothing else.
 pub fn main() -> ExitCode {
@@ -61,6 +66,8 @@ fn work(control: &mut Control) -> anyhow::Result<()> {
         Work::Group(group) => experiments::member::node(&job, group, control),
         Work::Write(write) => experiments::write::node(&job, write, control),
         Work::Copy(copy) => experiments::copies::node(copy, control),
+        Work::Perftest(perftest) => experiments::perftest::node(&job, perftest, control),
+        Work::Wire(wire) => experiments::wire::node(&job, wire, control),
         Work::Stream(stream) => experiments::stream::node(stream, control),
     }
 }

@@ -110,6 +110,14 @@ impl RunFolder {
         write_json(&self.path.join(ENVIRONMENT_FILE), environment)
     }
 
+    /// Writes `environment.<rank>.json`, of another host of the run.
+    ///
+    /// # Errors
+    /// [`ResultsError::Io`].
+    pub fn write_environment_of(&self, rank: usize, environment: &Environment) -> Result<(), ResultsError> {
+        write_json(&self.path.join(format!("environment.{rank}.json")), environment)
+    }
+
     /// Writes one row, with this run's id and schema; on return it is on disk.
     ///
     /// # Errors

@@ -1,22 +1,29 @@
-//! The child processes of one point: started, ordered about, watched, and ended whatever happens.
+//! The nodes of one point: started, ordered about, watched, and ended whatever happens.
+//!
+//! ```text
+//!   Crew --stdin/stdout--> Worker                       a node on this host
+//!        --Hosts--> agent --stdin/stdout--> Worker      a node on another host
+//! ```
 
-use std::io::{self, BufReader};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::ExitStatus;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fault::{Fault, Obituary};
+use super::hosts::Hosts;
+use super::hosts::clock::Clock;
 use super::interrupt::Interrupt;
 use super::rendezvous::Rendezvous;
-use super::stderr_tail::StderrTail;
-use crate::node::control::Reply;
+use super::request::Rdma;
+use super::worker::Worker;
+use crate::node::control::{Reply, Told};
+use crate::node::frame;
 use crate::node::job::{Job, Work};
-use crate::node::{PARENT_VARIABLE, frame};
+use crate::results::units;
 
 /// How often a wait looks whether it was interrupted.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -25,34 +32,63 @@ const INQUEST: Duration = Duration::from_millis(700);
 /// How long nodes may take to end by themselves.
 const LEAVE: Duration = Duration::from_secs(3);
 
-/// The nodes of one point, each a child process. Dropping it ends them all.
+/// The nodes of one point, each a process. Dropping it ends them all.
 pub struct Crew<'a> {
     members: Vec<Member>,
     news: Receiver<(usize, News)>,
     interrupt: &'a Interrupt,
     rendezvous: Option<Rendezvous>,
     notices: Vec<String>,
+    abroad: Option<Abroad<'a>>,
 }
 
-struct Member {
-    process: Child,
-    stdin: Option<ChildStdin>,
-    stderr: StderrTail,
+enum Member {
+    Here(Worker),
+    /// On another host; how it ended, if it did.
+    There(Option<End>),
 }
 
-enum News {
+/// The nodes on other hosts.
+struct Abroad<'a> {
+    hosts: &'a Hosts,
+    /// Names this crew to the agents.
+    point: u64,
+    /// What was known of each host's clock, by rank, when the last order was given.
+    clocks: Vec<Clock>,
+    /// How wrong the times of the last order may be.
+    uncertainty_ns: u64,
+}
+
+/// What is heard of a node.
+pub(super) enum News {
     Reply(Reply),
-    Gone,
+    /// Its line is closed; if it was on another host, how it ended.
+    Gone(Option<End>),
+}
+
+/// How a node on another host ended.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    /// How its process ended, if that is known.
+    pub(super) status: Option<ExitStatus>,
+    /// Its last lines.
+    pub(super) stderr: String,
+    /// Why its host is lost, if it is.
+    pub(super) lost: Option<String>,
 }
 
 /// What the nodes of a point are to do.
-pub struct Muster {
+pub struct Muster<'a> {
     /// The work of each node, by rank.
     pub works: Vec<Work>,
     /// The core of each node, by rank.
     pub cores: Vec<Option<usize>>,
     /// Whether they meet to open a fabric.
     pub meet: bool,
+    /// How to use RDMA devices.
+    pub rdma: Rdma,
+    /// The hosts to spread over, one node each; without, all nodes are on this host. A single node always is.
+    pub hosts: Option<&'a Hosts>,
 }
 
 impl<'a> Crew<'a> {
@@ -62,18 +98,33 @@ impl<'a> Crew<'a> {
     ///
     /// # Errors
     /// If a node cannot be started, fails, or is not ready by `deadline`.
-    pub fn start(muster: Muster, interrupt: &'a Interrupt, deadline: Instant) -> Result<Crew<'a>, Fault> {
+    pub fn start(muster: Muster<'a>, interrupt: &'a Interrupt, deadline: Instant) -> Result<Crew<'a>, Fault> {
         let (sender, news) = mpsc::channel();
         let nodes = muster.works.len();
-        let rendezvous = if muster.meet { Some(Rendezvous::open(nodes).map_err(Fault::Failed)?) } else { None };
-        let mut crew = Crew { members: Vec::with_capacity(nodes), news, interrupt, rendezvous, notices: Vec::new() };
+        let hosts = muster.hosts.filter(|_| nodes > 1);
+        let address = hosts.map(Hosts::address);
+        let meeting = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let rendezvous = if muster.meet { Some(Rendezvous::open(nodes, meeting).map_err(Fault::Failed)?) } else { None };
+        let abroad = hosts.map(|hosts| Abroad::begin(hosts, nodes, &sender));
+        let mut crew = Crew { members: Vec::with_capacity(nodes), news, interrupt, rendezvous, notices: Vec::new(), abroad };
         for (rank, work) in muster.works.into_iter().enumerate() {
             let meeting = crew.rendezvous.as_ref().map(Rendezvous::meeting);
             let core = muster.cores.get(rank).copied().flatten();
-            let job = Job { rank: rank as u32, nodes: nodes as u32, core, meeting, work };
-            let member = Member::start(rank, &sender).map_err(|error| Fault::Failed(format!("cannot start node {rank}: {error}")))?;
-            crew.members.push(member);
-            crew.tell(rank, &job)?;
+            let rdma = hosts.map_or_else(|| muster.rdma.clone(), |hosts| hosts.own_rdma(&muster.rdma));
+            // An agent fills in its own address, and puts its own options for RDMA before these.
+            let mut job = Job { rank: rank as u32, nodes: nodes as u32, core, meeting, address, rdma, work };
+            match &crew.abroad {
+                Some(abroad) if rank > 0 => {
+                    job.rdma = muster.rdma.clone();
+                    abroad.hosts.start(rank, abroad.point, job);
+                    crew.members.push(Member::There(None));
+                }
+                _ => {
+                    let worker = here(rank, &sender).map_err(|error| Fault::Failed(format!("cannot start node {rank}: {error}")))?;
+                    crew.members.push(Member::Here(worker));
+                    crew.tell(rank, &job)?;
+                }
+            }
         }
         drop(sender);
         let ready = crew.replies(deadline)?;
@@ -93,9 +144,22 @@ impl<'a> Crew<'a> {
         &self.notices
     }
 
-    /// Process ids, by rank.
+    /// Process ids of the nodes on this host, by rank.
     pub fn ids(&self) -> Vec<u32> {
-        self.members.iter().map(|member| member.process.id()).collect()
+        let here = |member: &Member| if let Member::Here(worker) = member { Some(worker.id()) } else { None };
+        self.members.iter().filter_map(here).collect()
+    }
+
+    /// How far times of different nodes in the last results may be apart by mistake, in nanoseconds; 0 on one host.
+    pub fn clock_uncertainty_ns(&self) -> u64 {
+        self.abroad.as_ref().map_or(0, |abroad| abroad.uncertainty_ns)
+    }
+
+    /// `note` with what it takes to read times across hosts.
+    pub fn noted(&self, note: String) -> String {
+        let Some(abroad) = &self.abroad else { return note };
+        let clocks = format!("clocks of the hosts agree within {} us", units::number(abroad.uncertainty_ns as f64 / 1e3));
+        if note.is_empty() { clocks } else { format!("{note}; {clocks}") }
     }
 
     /// Orders every node to do `order` and waits for all results, by rank.
@@ -103,10 +167,16 @@ impl<'a> Crew<'a> {
     /// # Errors
     /// If a node fails, dies, or has not answered by `deadline`; or the user interrupts.
     pub fn run<R: DeserializeOwned>(&mut self, order: &impl Serialize, deadline: Instant) -> Result<Vec<R>, Fault> {
+        if let Some(abroad) = &mut self.abroad {
+            abroad.clocks = abroad.hosts.clocks(self.members.len());
+        }
         for rank in 0..self.members.len() {
             self.tell(rank, order)?;
         }
         let replies = self.replies(deadline)?;
+        if let Some(abroad) = &mut self.abroad {
+            abroad.see_drift();
+        }
         let results = replies.into_iter().enumerate().map(|(rank, reply)| match reply {
             Reply::Done(bytes) => frame::decode(&bytes).map_err(|error| Fault::Failed(format!("node {rank}: {error}"))),
             _ => Err(Fault::Failed(format!("node {rank} answered something else than was asked"))),
@@ -125,26 +195,36 @@ impl<'a> Crew<'a> {
         let mut left = self.members.len();
         while left > 0 && !self.interrupt.is_set() {
             match self.news.recv_timeout(deadline.saturating_duration_since(Instant::now()).min(LOOK_EVERY)) {
-                Ok((_, News::Gone)) => left -= 1,
+                Ok((_, News::Gone(_))) => left -= 1,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
                 Err(_) => return,
             }
         }
         for member in &mut self.members {
-            // Its pipe is closed, so it is ending: this takes no time.
-            let _ = member.process.wait();
+            if let Member::Here(worker) = member {
+                // Its pipe is closed, so it is ending: this takes no time.
+                worker.wait();
+            }
         }
     }
 
     fn tell(&mut self, rank: usize, order: &impl Serialize) -> Result<(), Fault> {
-        let member = &mut self.members[rank];
-        let Some(stdin) = member.stdin.as_mut() else { return Ok(()) };
-        match frame::write(stdin, order) {
-            Ok(()) => Ok(()),
-            // It is gone: the inquest says why.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(self.inquest()),
-            Err(error) => Err(Fault::Failed(format!("cannot talk to node {rank}: {error}"))),
+        let order = postcard::to_stdvec(order).map_err(|error| Fault::Failed(format!("an order that cannot be written: {error}")))?;
+        match (&mut self.members[rank], &self.abroad) {
+            (Member::Here(worker), _) => match worker.tell(&Told::Order(order)) {
+                Ok(true) => Ok(()),
+                // It is gone: the inquest says why.
+                Ok(false) => Err(self.inquest()),
+                Err(error) => Err(Fault::Failed(format!("cannot talk to node {rank}: {error}"))),
+            },
+            (Member::There(_), Some(abroad)) => {
+                // If its host is lost, there is or will be news of it.
+                let clock_offset_ns = abroad.clocks.get(rank).map_or(0, |clock| clock.offset_ns);
+                abroad.hosts.order(rank, abroad.point, clock_offset_ns, order);
+                Ok(())
+            }
+            (Member::There(_), None) => Ok(()),
         }
     }
 
@@ -161,17 +241,34 @@ impl<'a> Crew<'a> {
             }
             let now = Instant::now();
             if now >= deadline {
-                let silent: Vec<String> = (0..replies.len()).filter(|&rank| replies[rank].is_none()).map(|rank| rank.to_string()).collect();
-                let what = format!("no answer from node {} within {:.1} s", silent.join(", "), began.elapsed().as_secs_f64());
+                let silent: Vec<String> = (0..replies.len()).filter(|&rank| replies[rank].is_none()).map(|rank| self.name(rank)).collect();
+                let what = format!("no answer from {} within {:.1} s", silent.join(", "), began.elapsed().as_secs_f64());
                 return Err(Fault::Failed(what));
             }
             match self.news.recv_timeout((deadline - now).min(LOOK_EVERY)) {
                 Ok((rank, News::Reply(Reply::Failed(what)))) => return Err(self.inquest_after(rank, Some(what))),
                 Ok((rank, News::Reply(reply))) => replies[rank] = Some(reply),
-                Ok((rank, News::Gone)) => return Err(self.inquest_after(rank, None)),
+                Ok((rank, News::Gone(end))) => {
+                    self.bury(rank, end);
+                    return Err(self.inquest_after(rank, None));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(self.inquest()),
             }
+        }
+    }
+
+    /// A node for people.
+    fn name(&self, rank: usize) -> String {
+        match &self.abroad {
+            Some(abroad) => format!("node {rank} at {}", abroad.hosts.name(rank)),
+            None => format!("node {rank}"),
+        }
+    }
+
+    fn bury(&mut self, rank: usize, end: Option<End>) {
+        if let Member::There(known) = &mut self.members[rank] {
+            *known = end;
         }
     }
 
@@ -193,31 +290,50 @@ impl<'a> Crew<'a> {
         while gone < self.members.len() {
             match self.news.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok((rank, News::Reply(Reply::Failed(what)))) => said[rank] = Some(what),
-                Ok((_, News::Gone)) => gone += 1,
+                Ok((rank, News::Gone(end))) => {
+                    self.bury(rank, end);
+                    gone += 1;
+                }
                 Ok(_) => {}
                 Err(_) => break,
             }
         }
-        let mut obituaries = Vec::new();
-        for (rank, (member, said)) in self.members.iter_mut().zip(said).enumerate() {
-            let status = member.process.try_wait().ok().flatten();
-            let stderr = if status.is_some() { member.stderr.text() } else { String::new() };
-            obituaries.push(Obituary { rank, status, said, stderr });
+        if self.interrupt.is_set() {
+            // Whoever is gone went because of that too.
+            return Fault::Interrupted;
         }
-        obituaries.sort_by_key(|node| node.rank != first);
+        let names: Vec<String> = (0..self.members.len()).map(|rank| self.name(rank)).collect();
+        let mut obituaries: Vec<(usize, Obituary)> = Vec::new();
+        for (rank, ((member, said), node)) in self.members.iter_mut().zip(said).zip(names).enumerate() {
+            let (status, stderr, lost) = match member {
+                Member::Here(worker) => {
+                    let status = worker.status();
+                    let stderr = if status.is_some() { worker.last_words() } else { String::new() };
+                    (status, stderr, None)
+                }
+                Member::There(end) => end.take().map_or((None, String::new(), None), |end| (end.status, end.stderr, end.lost)),
+            };
+            obituaries.push((rank, Obituary { node, status, said, stderr, lost }));
+        }
+        obituaries.sort_by_key(|(rank, _)| *rank != first);
         self.end();
-        Fault::of(&obituaries)
+        Fault::of(&obituaries.into_iter().map(|(_, node)| node).collect::<Vec<_>>())
     }
 
     /// Ends every node, now.
     fn end(&mut self) {
-        for member in &mut self.members {
-            member.stdin = None;
-            // An error means that it has ended.
-            let _ = member.process.kill();
+        if let Some(abroad) = &self.abroad {
+            abroad.hosts.end(abroad.point);
         }
         for member in &mut self.members {
-            let _ = member.process.wait();
+            if let Member::Here(worker) = member {
+                worker.kill();
+            }
+        }
+        for member in &mut self.members {
+            if let Member::Here(worker) = member {
+                worker.wait();
+            }
         }
     }
 }
@@ -228,33 +344,26 @@ impl Drop for Crew<'_> {
     }
 }
 
-impl Member {
-    fn start(rank: usize, news: &Sender<(usize, News)>) -> io::Result<Member> {
-        // This very program, even if its file has been replaced since it started.
-        let mut command = Command::new("/proc/self/exe");
-        command.arg0("squall").arg("worker").env(PARENT_VARIABLE, std::process::id().to_string());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // In a process group of its own, so that Ctrl-C reaches only the parent, which then ends it in order.
-        command.process_group(0);
-        let mut process = command.spawn()?;
-        let missing = || io::Error::other("a pipe is missing");
-        let stdin = process.stdin.take().ok_or_else(missing)?;
-        let stdout = process.stdout.take().ok_or_else(missing)?;
-        let stderr = StderrTail::follow(process.stderr.take().ok_or_else(missing)?)?;
-        let member = Member { process, stdin: Some(stdin), stderr };
-        let news = news.clone();
-        let listen = move || {
-            let mut stdout = BufReader::new(stdout);
-            while let Ok(Some(bytes)) = frame::read_bytes(&mut stdout) {
-                let reply = frame::decode(&bytes).unwrap_or_else(|error| Reply::Failed(error.to_string()));
-                if news.send((rank, News::Reply(reply))).is_err() {
-                    return;
-                }
-            }
-            // Nobody listens any more if the crew is gone.
-            let _ = news.send((rank, News::Gone));
-        };
-        thread::Builder::new().name(format!("node {rank}")).spawn(listen)?;
-        Ok(member)
+impl<'a> Abroad<'a> {
+    fn begin(hosts: &'a Hosts, nodes: usize, news: &Sender<(usize, News)>) -> Abroad<'a> {
+        let point = hosts.begin(nodes, news.clone());
+        Abroad { hosts, point, clocks: Vec::new(), uncertainty_ns: 0 }
     }
+
+    /// Asks for the clocks again: between two answers they have drifted by what differs.
+    fn see_drift(&mut self) {
+        let after = self.hosts.clocks(self.clocks.len());
+        let uncertainties = self.clocks.iter().zip(&after).map(|(before, after)| before.uncertainty_until(after));
+        let mut largest: Vec<u64> = uncertainties.collect();
+        largest.sort_unstable();
+        // Two nodes, neither the first, may both be wrong, in opposite directions.
+        self.uncertainty_ns = largest.iter().rev().take(2).sum();
+    }
+}
+
+/// A node on this host.
+fn here(rank: usize, news: &Sender<(usize, News)>) -> std::io::Result<Worker> {
+    let news = news.clone();
+    // Nobody listens any more if the crew is gone.
+    Worker::start(rank, move |reply| news.send((rank, reply.map_or(News::Gone(None), News::Reply))).is_ok())
 }

@@ -20,14 +20,16 @@ pub enum Fault {
 /// What is known of one node after something went wrong.
 #[derive(Clone, Debug)]
 pub(super) struct Obituary {
-    /// Which node.
-    pub(super) rank: usize,
+    /// Which node, for people.
+    pub(super) node: String,
     /// How its process ended, if it did.
     pub(super) status: Option<ExitStatus>,
     /// Its own reason, if it gave one.
     pub(super) said: Option<String>,
     /// Its last lines.
     pub(super) stderr: String,
+    /// Why its host is lost, if it is.
+    pub(super) lost: Option<String>,
 }
 
 /// Reasons that are shown.
@@ -36,10 +38,14 @@ const SHOWN_MAX: usize = 2;
 impl Fault {
     /// The reason that most likely came first: a node that ended without a word explains the others, which miss it.
     pub(super) fn of(obituaries: &[Obituary]) -> Fault {
-        let silent = obituaries.iter().filter(|node| node.said.is_none()).filter_map(Obituary::sudden_end);
-        let mut reasons: Vec<String> = silent.collect();
+        let mut reasons: Vec<String> =
+            obituaries.iter().filter_map(|node| Some(format!("{}: {}", node.node, node.lost.as_ref()?))).collect();
         if reasons.is_empty() {
-            let said = |node: &Obituary| node.said.as_ref().map(|said| format!("node {}: {said}", node.rank));
+            let silent = obituaries.iter().filter(|node| node.said.is_none()).filter_map(Obituary::sudden_end);
+            reasons.extend(silent);
+        }
+        if reasons.is_empty() {
+            let said = |node: &Obituary| node.said.as_ref().map(|said| format!("{}: {said}", node.node));
             reasons = obituaries.iter().filter_map(said).collect();
         }
         if reasons.is_empty() {
@@ -64,7 +70,7 @@ impl Obituary {
             (_, code) => format!("exited with status {}", code.unwrap_or(-1)),
         };
         let last_words = if self.stderr.is_empty() { String::new() } else { format!(": {}", self.stderr) };
-        Some(format!("node {} {how}{last_words}", self.rank))
+        Some(format!("{} {how}{last_words}", self.node))
     }
 }
 
@@ -84,7 +90,8 @@ mod tests {
     use super::*;
 
     fn obituary(rank: usize, raw_status: Option<i32>, said: Option<&str>) -> Obituary {
-        Obituary { rank, status: raw_status.map(ExitStatus::from_raw), said: said.map(str::to_owned), stderr: String::new() }
+        let status = raw_status.map(ExitStatus::from_raw);
+        Obituary { node: format!("node {rank}"), status, said: said.map(str::to_owned), stderr: String::new(), lost: None }
     }
 
     #[test]
@@ -98,6 +105,13 @@ mod tests {
         let said = |rank| obituary(rank, Some(256), Some("no memory"));
         let fault = Fault::of(&[said(0), said(1), said(2)]);
         assert_eq!(fault.to_string(), "node 0: no memory; node 1: no memory; and 1 more");
+    }
+
+    #[test]
+    fn a_host_that_is_lost_explains_all() {
+        let lost = Obituary { lost: Some("its agent is gone".into()), ..obituary(2, None, None) };
+        let fault = Fault::of(&[obituary(0, None, Some("member 2 is down")), obituary(1, Some(256), None), lost]);
+        assert_eq!(fault.to_string(), "node 2: its agent is gone");
     }
 
     #[test]

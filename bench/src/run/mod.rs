@@ -10,6 +10,7 @@ pub mod cache_line;
 pub mod crew;
 pub mod fabrics;
 pub mod fault;
+pub mod hosts;
 pub mod interrupt;
 pub mod machine;
 pub mod plan;
@@ -20,6 +21,7 @@ pub mod request;
 pub mod setting;
 mod stderr_tail;
 pub mod table;
+mod worker;
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +34,7 @@ use crate::experiments::measure;
 use crate::experiments::stage::Stage;
 use crate::results::{Environment, Rendered, RunFolder};
 use fault::Fault;
+use hosts::Hosts;
 use interrupt::Interrupt;
 use machine::Machine;
 use plan::{Plan, PlannedPoint};
@@ -40,7 +43,6 @@ use request::Request;
 use setting::Setting;
 
 /// What to run, and where results go.
-#[derive(Clone, Debug)]
 pub struct Assignment {
     /// What was asked.
     pub request: Request,
@@ -50,6 +52,8 @@ pub struct Assignment {
     pub resume: bool,
     /// What to call the run if it has no folder yet.
     pub name: String,
+    /// The hosts to spread over, if there are others than this one.
+    pub hosts: Option<Hosts>,
 }
 
 /// How a run ended.
@@ -113,8 +117,9 @@ impl Effective {
 /// If the request contradicts itself, the folder cannot be used, or results cannot be written.
 pub fn execute(assignment: &Assignment) -> anyhow::Result<Ending> {
     let environment = Environment::collect();
-    let mut machine = Machine::of(&environment);
     let mut request = assignment.request.clone();
+    let hosts = assignment.hosts.as_ref();
+    let (mut machine, others) = survey(&environment, &request, hosts)?;
     let resumed = if assignment.resume { Some(resume(assignment, &mut request, &mut machine)?) } else { None };
     let plan = Plan::of(&request, &machine)?;
     let mut folder = match resumed {
@@ -126,10 +131,16 @@ pub fn execute(assignment: &Assignment) -> anyhow::Result<Ending> {
         }
     };
     folder.write_environment(&environment)?;
-    let interrupt = Interrupt::catch(crate::cli::EXIT_INTERRUPTED)?;
+    for (index, other) in others.iter().enumerate() {
+        folder.write_environment_of(index + 1, other)?;
+    }
+    let interrupt = match hosts {
+        Some(hosts) => hosts.interrupt().clone(),
+        None => Interrupt::catch(crate::cli::EXIT_INTERRUPTED)?,
+    };
     let path = folder.path().to_path_buf();
     let mut tally = Tally::default();
-    let outcome = run(&plan, &request, &machine, &mut folder, &interrupt, &mut tally);
+    let outcome = run(&plan, &request, &machine, &mut folder, (&interrupt, hosts), &mut tally);
     // Whatever happened, what was measured is drawn.
     let rendered = folder.render()?;
     if let Err(fault) = outcome
@@ -138,6 +149,15 @@ pub fn execute(assignment: &Assignment) -> anyhow::Result<Ending> {
         bail!("{fault}; what was measured before is in {}", path.display());
     }
     Ok(Ending { folder: path, rendered, failed: tally.failed, skipped: tally.skipped, interrupted: interrupt.is_set() })
+}
+
+/// What this machine and the others offer; the others' environments.
+fn survey(environment: &Environment, request: &Request, hosts: Option<&Hosts>) -> anyhow::Result<(Machine, Vec<Environment>)> {
+    let asked = &request.axes.rdma;
+    let Some(hosts) = hosts else { return Ok((Machine::of(environment, asked), Vec::new())) };
+    let facts = hosts.describe(asked)?;
+    let machine = Machine::of(environment, &hosts.own_rdma(asked)).spread_over(&facts);
+    Ok((machine, facts.into_iter().map(|facts| facts.environment).collect()))
 }
 
 /// Opens the run to go on with; its request counts, unless another one was given.
@@ -161,7 +181,7 @@ fn resume(assignment: &Assignment, request: &mut Request, machine: &mut Machine)
     *request = asked;
     if let Ok(effective) = serde_json::from_value::<Effective>(record.effective.clone()) {
         // The same windows as before, even if less memory is free now.
-        machine.memory_bytes = effective.machine.memory_bytes;
+        machine.take_memory_of(&effective.machine)?;
     }
     Ok(folder)
 }
@@ -177,7 +197,7 @@ fn run(
     request: &Request,
     machine: &Machine,
     folder: &mut RunFolder,
-    interrupt: &Interrupt,
+    (interrupt, hosts): (&Interrupt, Option<&Hosts>),
     tally: &mut Tally,
 ) -> Result<(), Fault> {
     let results = |error: &dyn std::fmt::Display| Fault::Results(error.to_string());
@@ -188,7 +208,7 @@ fn run(
     progress.say(&format!("results go to {}", folder.path().display()));
     folder.rows().notices().iter().for_each(|notice| progress.say(notice));
     announcement(plan, &remaining).iter().for_each(|line| progress.say(line));
-    let mut stage = Stage { interrupt, machine, request, capacity: Capacity::default(), folder, progress: &progress };
+    let mut stage = Stage { interrupt, hosts, machine, request, capacity: Capacity::default(), folder, progress: &progress };
     let left = Plan { points: remaining.iter().map(|&point| point.clone()).collect() };
     match Capacity::measure(&left, &stage) {
         Ok(capacity) => stage.capacity = capacity,
@@ -202,10 +222,11 @@ fn run(
             return Err(Fault::Interrupted);
         }
         progress.begin(point);
-        let outcome = match &point.skip {
+        let lost = || hosts.filter(|_| point.setting.fabric.is_some()).and_then(|hosts| hosts.missing(point.setting.nodes));
+        let outcome = match point.skip.clone().or_else(lost) {
             Some(why) => {
                 tally.skipped += 1;
-                give_up(&mut stage, point, why)?;
+                give_up(&mut stage, point, &why)?;
                 format!("skipped: {why}")
             }
             None => match measure(point, &mut stage) {

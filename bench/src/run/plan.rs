@@ -1,7 +1,6 @@
 //! From a request to the points that will run, each with its memory and its time, before anything starts.
 
 use super::axes::{FabricKind, Ordering, Schedule, Senders};
-use super::fabrics;
 use super::machine::Machine;
 use super::policy::{self, Shape};
 use super::request::{Axes, Request};
@@ -9,8 +8,7 @@ use super::setting::{CopyVariant, Setting, Variant};
 use crate::cli::ByteSize;
 use crate::experiments::Experiment;
 use crate::experiments::copies::Method;
-use crate::experiments::write::{self, WriteJob};
-use crate::payload::Verify;
+use crate::experiments::write;
 use crate::results::bounds::Warmth;
 use crate::results::units;
 
@@ -53,6 +51,7 @@ impl Plan {
     pub fn of(request: &Request, machine: &Machine) -> Result<Plan, UsageError> {
         check_axes(request)?;
         check_pins(&request.axes, machine)?;
+        check_hosts(&request.axes, machine)?;
         let mut points = Vec::new();
         for &experiment in &request.experiments {
             let sweep = Sweep { experiment, request, machine };
@@ -105,11 +104,23 @@ fn check_axes(request: &Request) -> Result<(), UsageError> {
 }
 
 fn check_pins(axes: &Axes, machine: &Machine) -> Result<(), UsageError> {
-    match axes.pin.iter().find(|core| !machine.cores.contains(core)) {
+    match axes.pin.iter().find(|core| !machine.pin_cores().contains(core)) {
         None => Ok(()),
         Some(core) => {
-            let cores = machine.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+            let cores = machine.pin_cores().iter().map(usize::to_string).collect::<Vec<_>>().join(",");
             Err(UsageError(format!("--pin {core}: this process may not run on core {core}; the cores it may run on are {cores}")))
+        }
+    }
+}
+
+/// A point takes a host a node.
+fn check_hosts(axes: &Axes, machine: &Machine) -> Result<(), UsageError> {
+    let Some(hosts) = &machine.hosts else { return Ok(()) };
+    match axes.nodes.iter().find(|&&nodes| nodes > hosts.count) {
+        None => Ok(()),
+        Some(nodes) => {
+            let count = hosts.count;
+            Err(UsageError(format!("--nodes {nodes}: this run has {count} hosts, and each takes one node; use at most --nodes {count}")))
         }
     }
 }
@@ -134,7 +145,6 @@ fn optional<T: Clone>(given: &[T]) -> Vec<Option<T>> {
 const KB: u64 = 1 << 10;
 const MB: u64 = 1 << 20;
 const PUBLISHED_SIZES: [ByteSize; 3] = [ByteSize(10 * KB), ByteSize(MB), ByteSize(100 * MB)];
-const FABRICS: [FabricKind; 2] = [FabricKind::Shm, FabricKind::Tcp];
 
 impl Sweep<'_> {
     fn axes(&self) -> &Axes {
@@ -142,7 +152,10 @@ impl Sweep<'_> {
     }
 
     fn fabrics(&self) -> Vec<FabricKind> {
-        or(&self.axes().fabric, &FABRICS)
+        let verbs = self.machine.verbs.unavailable.is_none().then_some(FabricKind::Verbs);
+        let shm = self.machine.hosts.is_none().then_some(FabricKind::Shm);
+        let all: Vec<FabricKind> = shm.into_iter().chain([FabricKind::Tcp]).chain(verbs).collect();
+        or(&self.axes().fabric, &all)
     }
 
     fn sizes(&self, full: &[u64], quick: &[u64]) -> Vec<u64> {
@@ -152,7 +165,10 @@ impl Sweep<'_> {
     }
 
     fn nodes(&self, full: &[u32], quick: &[u32]) -> Vec<u32> {
-        or(&self.axes().nodes, if self.request.quick { quick } else { full })
+        let usual = if self.request.quick { quick } else { full };
+        let Some(hosts) = &self.machine.hosts else { return or(&self.axes().nodes, usual) };
+        let usual: Vec<u32> = usual.iter().copied().filter(|&nodes| nodes < hosts.count).chain([hosts.count]).collect();
+        or(&self.axes().nodes, &usual)
     }
 
     fn bare(&self, message_bytes: u64, variant: Variant) -> Setting {
@@ -303,7 +319,10 @@ impl Sweep<'_> {
     fn planned(&self, mut setting: Setting) -> Result<PlannedPoint, UsageError> {
         let axes = self.axes();
         let mut notes = Vec::new();
-        let mut skip = setting.fabric.and_then(fabrics::unavailable).map(str::to_owned);
+        let mut skip = if setting.fabric == Some(FabricKind::Verbs) { self.machine.verbs.unavailable.clone() } else { None };
+        if setting.fabric == Some(FabricKind::Shm) && self.machine.hosts.is_some() {
+            skip = Some("shared memory does not span hosts; use --fabric tcp or verbs".into());
+        }
         if skip.is_none() {
             skip = self.fit(&mut setting, &mut notes);
         }
@@ -322,7 +341,7 @@ impl Sweep<'_> {
 
     /// Makes the window smaller until all nodes fit into memory; why it cannot run if they do not.
     fn fit(&self, setting: &mut Setting, notes: &mut Vec<String>) -> Option<String> {
-        let budget = self.machine.memory_bytes;
+        let budget = self.machine.memory_for(setting.nodes);
         let asked = setting.window;
         let wanted = memory_bytes(setting);
         while memory_bytes(setting) > budget {
@@ -358,9 +377,8 @@ fn memory_bytes(setting: &Setting) -> u64 {
         let schedule = setting.schedule.unwrap_or(Schedule::Pipeline);
         return nodes * shape.config(setting.senders, ordering, setting.block_bytes, schedule).memory_bytes(setting.nodes as usize);
     }
-    if let (Some(fabric), Some(window)) = (setting.fabric, setting.window) {
-        let job = WriteJob { fabric, message_bytes: setting.message_bytes, window, verify: Verify::None, spin: false };
-        return nodes * write::memory_bytes(&job);
+    if let (Some(_), Some(window)) = (setting.fabric, setting.window) {
+        return nodes * write::memory_bytes(setting.message_bytes, window);
     }
     match setting.variant {
         Variant::Copy(copy) => nodes * crate::experiments::memcpy::memory_bytes(setting.message_bytes, copy.warmth, setting.nodes),
@@ -371,10 +389,12 @@ fn memory_bytes(setting: &Setting) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::fabrics::Verbs;
     use proptest::prelude::*;
 
     fn machine(memory_bytes: u64) -> Machine {
-        Machine { cores: vec![0, 1], memory_bytes, last_level_cache_bytes: 32 << 20 }
+        let verbs = Verbs { unavailable: Some("verbs is unavailable: no device".into()), ..Verbs::default() };
+        Machine { cores: vec![0, 1], memory_bytes, last_level_cache_bytes: 32 << 20, verbs, hosts: None }
     }
 
     fn request(experiments: &[Experiment], axes: Axes) -> Request {
@@ -431,7 +451,7 @@ mod tests {
     #[test]
     fn verbs_are_skipped_with_the_reason() {
         let plan = plan(Experiment::Write, Axes { fabric: vec![FabricKind::Verbs], ..Axes::default() }, 1 << 30);
-        assert!(plan.points.iter().all(|point| point.skip.as_deref() == Some(fabrics::VERBS_UNAVAILABLE)));
+        assert!(plan.points.iter().all(|point| point.skip.as_deref() == Some("verbs is unavailable: no device")));
         assert_eq!(plan.seconds(), 0.0);
     }
 

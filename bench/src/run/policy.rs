@@ -5,7 +5,7 @@ use std::time::Duration;
 use squall_group::{Config, Mode, Pace, ScheduleKind};
 use squall_transport::{Rank, RegionOptions};
 
-use super::axes::{Ordering, Schedule};
+use super::axes::{FabricKind, Ordering, Schedule};
 use crate::experiments::Experiment;
 
 /// Largest message that goes through the rings (SMC); what is larger is relayed in blocks (RDMC). Relaying needs blocks worth the descriptor's round
@@ -30,13 +30,13 @@ pub const SEND_BURST_MESSAGES: u64 = 256;
 /// How long an idle node spins before it sleeps if it has a core for itself: longer than a block of 1 MB takes to come (80 us), so that a steady
 /// flow of blocks never pays for a wake-up each.
 const SPIN_ALONE: Duration = Duration::from_micros(200);
+/// How long an idle raw writer spins before it sleeps; where the two share a core it gives it away meanwhile.
+pub const WRITE_SPIN: Duration = SPIN_ALONE;
 /// The same where nodes share cores: it is time taken from those who have work.
 const SPIN_SHARED: Duration = Duration::from_micros(2);
 
 /// Raw writes posted between two flushes.
 pub const WRITE_BURST_MAX: u64 = 32;
-/// How long a raw writer's peer spins before it sleeps: two nodes with a core each.
-pub const WRITE_SPIN: Duration = Duration::from_micros(200);
 /// Bytes of raw writes under way: the bandwidth-delay product of any fabric here, and little enough to stay in the last cache.
 const WRITE_WINDOW_BYTES: u64 = 4 << 20;
 const WRITE_WINDOW_MAX: u64 = 128;
@@ -159,8 +159,12 @@ impl Shape {
 }
 
 /// How an idle node waits. Decided by the parent: a node that is pinned sees one core only.
-pub fn pace(own_core: bool) -> Pace {
-    Pace::new(if own_core { SPIN_ALONE } else { SPIN_SHARED }, true)
+pub fn pace(own_core: bool, fabric: FabricKind) -> Pace {
+    match (own_core, fabric) {
+        (true, _) => Pace::new(SPIN_ALONE, true),
+        (false, FabricKind::Verbs) => Pace::new(SPIN_ALONE, true).yielding(),
+        (false, _) => Pace::new(SPIN_SHARED, true),
+    }
 }
 
 /// Messages for a trial of `seconds`, after `messages` took `took`.

@@ -1,6 +1,6 @@
 //! The parent's rendezvous, where the nodes of one point meet.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -13,7 +13,7 @@ use crate::node::job::Meeting;
 /// How long one turn of the server waits.
 const TURN: Duration = Duration::from_millis(20);
 
-/// A rendezvous on loopback with a key of its own, served by a thread until dropped.
+/// A rendezvous with a key of its own, served by a thread until dropped.
 pub(super) struct Rendezvous {
     meeting: Meeting,
     over: Arc<AtomicBool>,
@@ -21,10 +21,11 @@ pub(super) struct Rendezvous {
 }
 
 impl Rendezvous {
-    pub(super) fn open(nodes: usize) -> Result<Rendezvous, String> {
+    /// For `nodes` nodes that reach this host at `address`.
+    pub(super) fn open(nodes: usize, address: IpAddr) -> Result<Rendezvous, String> {
         let key = ClusterKey::random();
         let options = ServerOptions::new(nodes);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let address = SocketAddr::new(address, 0);
         let mut server = RendezvousServer::bind(address, &key, options).map_err(|error| error.to_string())?;
         let meeting = Meeting { address: server.local_addr(), key: key.to_hex() };
         let over = Arc::new(AtomicBool::new(false));

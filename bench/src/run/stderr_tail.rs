@@ -3,29 +3,42 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader};
 use std::process::ChildStderr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 const LINES_MAX: usize = 8;
 const LINE_BYTES_MAX: usize = 400;
 
 /// Reads a child's standard error to its end and keeps the last lines.
-#[derive(Clone, Debug)]
-pub(super) struct StderrTail(Arc<Mutex<VecDeque<String>>>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct StderrTail(Arc<(Mutex<Tail>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Tail {
+    lines: VecDeque<String>,
+    ended: bool,
+}
 
 impl StderrTail {
     pub(super) fn follow(pipe: ChildStderr) -> io::Result<StderrTail> {
-        let tail = StderrTail(Arc::default());
-        let lines = tail.clone();
+        let tail = StderrTail::default();
+        let follower = tail.clone();
         thread::Builder::new().name("stderr".into()).spawn(move || {
             let mut pipe = BufReader::new(pipe);
             let mut line = Vec::new();
             while pipe.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-                lines.keep(&line);
+                follower.keep(&line);
                 line.clear();
             }
+            follower.lock().ended = true;
+            follower.0.1.notify_all();
         })?;
         Ok(tail)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tail> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, line: &[u8]) {
@@ -33,16 +46,17 @@ impl StderrTail {
         if text.is_empty() {
             return;
         }
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == LINES_MAX {
-            lines.pop_front();
+        let mut tail = self.lock();
+        if tail.lines.len() == LINES_MAX {
+            tail.lines.pop_front();
         }
-        lines.push_back(text);
+        tail.lines.push_back(text);
     }
 
-    /// The lines so far, one after the other.
-    pub(super) fn text(&self) -> String {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
+    /// The lines, one after the other: all if the child ends within `patience`, else those so far.
+    pub(super) fn text_at_end(&self, patience: Duration) -> String {
+        let waited = self.0.1.wait_timeout_while(self.lock(), patience, |tail| !tail.ended);
+        let (tail, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        tail.lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | ")
     }
 }

@@ -23,21 +23,46 @@ const HEADER: [&str; 13] = [
 ];
 const FIRST_NUMBER: usize = 8;
 
-/// The points of a run, one a line, and below it what was not measured.
+/// The same latencies that `ib_write_lat` prints, and two more.
+const LATENCY_HEADER: [&str; 12] =
+    ["latency, us", "fabric", "ordering", "nodes", "size", "how", "min", "p50", "p90", "p99", "p99.9", "max"];
+const FIRST_LATENCY: usize = 6;
+const LATENCIES: [Metric; 6] =
+    [Metric::LatencyMin, Metric::LatencyP50, Metric::LatencyP90, Metric::LatencyP99, Metric::LatencyP999, Metric::LatencyMax];
+
+/// The points of a run, one a line, then the latencies of those that have some, and below it what was not measured.
 pub fn text(summary: &Summary) -> String {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(HEADER);
-    for point in &summary.points {
-        table.add_row(line(point));
+    let mut text = table(&HEADER, FIRST_NUMBER, summary.points.iter().map(line));
+    let latencies: Vec<_> = summary.points.iter().filter(|point| point.spread(Metric::LatencyP50).is_some()).map(latency_line).collect();
+    if !latencies.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&table(&LATENCY_HEADER, FIRST_LATENCY, latencies.into_iter()));
     }
-    for column in table.column_iter_mut().skip(FIRST_NUMBER) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    let mut text = table.trim_fmt();
     for unmeasured in &summary.unmeasured {
         text.push_str(&format!("\nnot measured: {}: {}", unmeasured.point, unmeasured.reason));
     }
     text
+}
+
+/// Lines below a header; numbers, from column `first_number` on, are flushed right.
+fn table(header: &[&str], first_number: usize, lines: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    for line in lines {
+        table.add_row(line);
+    }
+    for column in table.column_iter_mut().skip(first_number) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}
+
+fn latency_line(summary: &PointSummary) -> Vec<String> {
+    let point = &summary.point;
+    let names = [&point.experiment, &point.fabric, &point.ordering].map(Clone::clone);
+    let more = [point.nodes.to_string(), units::bytes(point.message_bytes), point.schedule.clone()];
+    let median = |metric| summary.spread(metric).map(|spread| units::number(spread.median)).unwrap_or_default();
+    names.into_iter().chain(more).chain(LATENCIES.map(median)).collect()
 }
 
 fn line(summary: &PointSummary) -> Vec<String> {

@@ -91,6 +91,20 @@ fn the_window_in_messages_is_an_answer_and_opens_again() {
 }
 
 #[test]
+fn what_was_delivered_before_it_was_shipped_leaves_an_empty_window() {
+    let limits = Limits { ring_bytes: 64, window_messages: 32 };
+    let mut world = World::new(1, limits);
+    world.send(0, Kind::Data).unwrap();
+    world.send(17, Kind::Data).unwrap();
+    world.look(0, |_| true).unwrap();
+    world.take(0, 2);
+    world.acknowledge(0);
+    world.reclaim();
+    world.send(17, Kind::Data).unwrap();
+    world.settle();
+}
+
+#[test]
 fn ring_byte_is_not_reused_before_all_delivered() {
     let mut world = World::new(3, Limits { ring_bytes: 64, window_messages: 100 });
     world.send(24, Kind::Data).unwrap();

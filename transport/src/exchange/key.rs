@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::token::{keyed_hash, random_bytes};
@@ -35,6 +35,14 @@ pub enum KeyError {
     /// The file cannot be read.
     #[error("cannot read the cluster key file {}: {reason}", .path.display())]
     File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// The file cannot be made.
+    #[error("cannot make the cluster key file {}: {reason}", .path.display())]
+    Unwritten {
         /// The file.
         path: PathBuf,
         /// What the operating system says.
@@ -91,6 +99,18 @@ impl ClusterKey {
         Self::from_hex(&text)
     }
 
+    /// Writes the key into a new file that only its owner may read and write.
+    ///
+    /// # Errors
+    /// [`KeyError::Unwritten`], also if the file exists: another key may be in use.
+    pub fn write_new(&self, path: &Path) -> Result<(), KeyError> {
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(0o600);
+        let write = |mut file: File| file.write_all(format!("{}\n", self.to_hex()).as_bytes());
+        let failed = |error: std::io::Error| KeyError::Unwritten { path: path.to_owned(), reason: error.to_string() };
+        options.open(path).and_then(write).map_err(failed)
+    }
+
     /// The key as 64 hex digits, to hand it to a child process (by a pipe or a file, not by its arguments, which all may read).
     pub fn to_hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -142,6 +162,18 @@ mod tests {
     fn debug_does_not_show_the_key() {
         let key = ClusterKey([0xab; 32]);
         assert_eq!(format!("{key:?}"), "ClusterKey(..)");
+    }
+
+    #[test]
+    fn a_new_key_file_is_its_owners_alone_and_replaces_none() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("key");
+        let key = ClusterKey::random();
+        key.write_new(&path).expect("a new file");
+        assert_eq!(ClusterKey::from_file(&path), Ok(key.clone()));
+        let again = ClusterKey::random().write_new(&path).expect_err("the file is there");
+        assert!(matches!(again, KeyError::Unwritten { .. }), "{again}");
+        assert_eq!(ClusterKey::from_file(&path), Ok(key));
     }
 
     #[test]

@@ -45,6 +45,11 @@ impl Seats {
         *seat = Some(node);
         Ok(rank)
     }
+
+    /// Frees a seat that was given to the wrong one.
+    pub(super) fn vacate(&mut self, rank: Rank) {
+        self.0[rank.index()] = None;
+    }
 }
 
 #[cfg(test)]

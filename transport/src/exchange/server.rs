@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -90,6 +91,23 @@ impl RendezvousServer {
         self.address
     }
 
+    /// Takes `rank` for the owner itself, which needs no connection: nobody else is given it.
+    ///
+    /// # Errors
+    /// If it is taken or does not exist, or `node` has joined.
+    pub fn seat(&mut self, rank: Rank, node: NodeId) -> Result<(), Refusal> {
+        self.seats.admit(node, Some(rank)).map(|_| ())
+    }
+
+    /// Parts with a member that joined but is of no use to the owner, and frees its rank for another. What was sent to it before is still
+    /// delivered; no event tells of it. It must not have given to a gather.
+    pub fn turn_away(&mut self, rank: Rank) {
+        if let Some(connection) = self.member(rank) {
+            connection.close(FAREWELL);
+            self.seats.vacate(rank);
+        }
+    }
+
     /// How many members have joined, those that have left since included.
     pub fn joined_count(&self) -> usize {
         self.seats.taken_count()
@@ -127,22 +145,34 @@ impl RendezvousServer {
     /// # Errors
     /// Only if the operating system cannot wait for sockets (out of memory).
     pub fn poll(&mut self, timeout: Duration) -> io::Result<Vec<ServerEvent>> {
+        self.poll_until(timeout, None)
+    }
+
+    /// As [`poll`](Self::poll), but also returns as soon as `other` can be read, by which another thread may wake this one.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn poll_beside(&mut self, timeout: Duration, other: BorrowedFd<'_>) -> io::Result<Vec<ServerEvent>> {
+        self.poll_until(timeout, Some(other))
+    }
+
+    fn poll_until(&mut self, timeout: Duration, other: Option<BorrowedFd<'_>>) -> io::Result<Vec<ServerEvent>> {
         let deadline = after(Instant::now(), timeout);
         loop {
-            let interrupted = self.wait_and_move(deadline)?;
+            let interrupted = self.wait_and_move(deadline, other)?;
             if !self.events.is_empty() || interrupted || Instant::now() >= deadline {
                 return Ok(self.events.drain(..).collect());
             }
         }
     }
 
-    /// One round: whether a signal ended its wait.
-    fn wait_and_move(&mut self, deadline: Instant) -> io::Result<bool> {
+    /// One round: whether a signal or `other` ended its wait.
+    fn wait_and_move(&mut self, deadline: Instant, other: Option<BorrowedFd<'_>>) -> io::Result<bool> {
         let now = Instant::now();
         let until = self.timers().fold(deadline, Instant::min);
         let wait = if self.events.is_empty() { until.saturating_duration_since(now) } else { Duration::ZERO };
         let accepting = self.accept_after.is_none_or(|after| now >= after);
-        let ready = match self.wait(accepting, wait) {
+        let (ready, called) = match self.wait(accepting, wait, other) {
             Ok(ready) => ready,
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
             Err(error) => return Err(error),
@@ -157,18 +187,20 @@ impl RendezvousServer {
         }
         self.expire(Instant::now());
         self.connections.retain(|connection| !matches!(connection.phase, Phase::Gone));
-        Ok(false)
+        Ok(called)
     }
 
-    /// Waits until a socket is ready: for each connection, with what.
-    fn wait(&self, accepting: bool, timeout: Duration) -> io::Result<Vec<PollFlags>> {
+    /// Waits until a socket is ready: for each connection, with what; and whether `other` is.
+    fn wait(&self, accepting: bool, timeout: Duration, other: Option<BorrowedFd<'_>>) -> io::Result<(Vec<PollFlags>, bool)> {
         let mut fds: Vec<_> = self.connections.iter().map(|connection| PollFd::new(&connection.wire, connection.wire.interest())).collect();
         if accepting {
             fds.push(PollFd::new(&self.listener, PollFlags::IN));
         }
+        fds.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
         let timeout = timeout.try_into().ok();
         rustix::event::poll(&mut fds, timeout.as_ref())?;
-        Ok(fds[..self.connections.len()].iter().map(PollFd::revents).collect())
+        let called = other.is_some() && fds.last().is_some_and(|fd| !fd.revents().is_empty());
+        Ok((fds[..self.connections.len()].iter().map(PollFd::revents).collect(), called))
     }
 
     fn accept(&mut self) {

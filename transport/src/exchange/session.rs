@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -65,6 +66,14 @@ impl Session {
             gathered: None,
             farewell: false,
         })
+    }
+
+    /// The address of this host that its connection to the rendezvous comes from, which the other members of the network can reach.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.wire.local_addr()
     }
 
     /// Sends `bytes` to the owner of the rendezvous, who gets them as a

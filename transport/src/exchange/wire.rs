@@ -1,7 +1,7 @@
 //! A link on its socket. Nothing here blocks.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,10 @@ impl Wire {
     /// Why nothing more will come from the other side, once that is known.
     pub(super) fn ended(&self) -> Option<&str> {
         self.ended.as_deref()
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
     }
 
     /// What to wait for.

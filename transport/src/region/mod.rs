@@ -87,6 +87,11 @@ impl Region {
         self.base() as usize
     }
 
+    /// Whether both are handles to the same memory.
+    pub(crate) fn is_same(&self, other: &Region) -> bool {
+        Arc::ptr_eq(&self.mapping, &other.mapping)
+    }
+
     /// Panics unless `len` bytes at `offset` lie inside.
     #[inline]
     pub(crate) fn check(&self, offset: u64, len: u64) {

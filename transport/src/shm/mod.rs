@@ -39,6 +39,11 @@ impl Fabric for ShmFabric {
         "shm"
     }
 
+    /// A peer writes by its own mapping, which nobody can take from it.
+    fn severs(&self) -> bool {
+        false
+    }
+
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {
         Region::allocate(bytes, options)
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::words::read_words;
-use crate::rank::Rank;
 use crate::region::Region;
 use crate::write::Place;
 
@@ -28,7 +27,7 @@ pub(super) enum What {
     /// All of a Span has landed.
     Landed { link: usize },
     /// The receiving end learns that the link is broken.
-    Report { from: Rank, to: Rank },
+    Report { from: usize, to: usize },
 }
 
 #[derive(Clone, Debug)]

@@ -22,8 +22,13 @@ impl SimFabric {
     /// A network of `members` with equal links, and each member's fabric by rank.
     pub fn mesh(seed: u64, members: usize, link: LinkSpec) -> (SimNetwork, Vec<SimFabric>) {
         let network = SimNetwork::new(seed, members, link);
-        let fabrics = (0..members).map(|_| SimFabric { network: network.clone() }).collect();
+        let fabrics = (0..members).map(|_| SimFabric::on(&network)).collect();
         (network, fabrics)
+    }
+
+    /// A member's fabric on a network that is there: for members that come one by one.
+    pub fn on(network: &SimNetwork) -> SimFabric {
+        SimFabric { network: network.clone() }
     }
 }
 
@@ -34,20 +39,25 @@ impl Fabric for SimFabric {
         "sim"
     }
 
+    fn severs(&self) -> bool {
+        !self.network.state().is_mapped()
+    }
+
     /// Plain memory: where it lies does not matter in virtual time.
     fn region(&self, bytes: usize, _options: &RegionOptions) -> Result<Region, RegionError> {
         Region::allocate(bytes, &RegionOptions::default())
     }
 
-    /// Returns at once, so that one thread can open all members in turn. What is posted before all have opened waits for that.
+    /// Returns at once, so that one thread can open all members in turn. What is posted to a member before it has opened waits for that.
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<SimEndpoint, OpenError> {
         let (rank, members) = (exchange.rank(), self.network.members());
         if exchange.members() != members {
             let why = format!("the exchange has {} members, the simulated network {members}", exchange.members());
             return Err(OpenError::Unavailable { fabric: "sim", why });
         }
-        self.network.state().open(rank, regions);
-        Ok(SimEndpoint { network: self.network.clone(), rank, members, woken: Arc::default() })
+        let node = self.network.node(rank);
+        self.network.state().open(node, regions);
+        Ok(SimEndpoint { network: self.network.clone(), rank, node, members, woken: Arc::default() })
     }
 }
 
@@ -56,6 +66,7 @@ impl Fabric for SimFabric {
 pub struct SimEndpoint {
     network: SimNetwork,
     rank: Rank,
+    node: usize,
     members: usize,
     woken: Arc<AtomicBool>,
 }
@@ -77,23 +88,24 @@ impl Endpoint for SimEndpoint {
     }
 
     fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
+        let to = self.network.node(to);
         let mut state = self.network.state();
         state.pass_call_time();
-        state.post(self.rank, to, write)
+        state.post(self.node, to, write)
     }
 
     fn flush(&mut self) {
-        self.network.state().flush(self.rank);
+        self.network.state().flush(self.node);
     }
 
     fn poll(&mut self) -> Option<Event> {
         let mut state = self.network.state();
         state.pass_call_time();
-        state.take_event(self.rank)
+        state.take_event(self.node)
     }
 
     fn arm(&mut self) {
-        self.network.state().forget_news(self.rank);
+        self.network.state().forget_news(self.node);
     }
 
     fn disarm(&mut self) {}
@@ -107,7 +119,7 @@ impl Endpoint for SimEndpoint {
         let mut state = self.network.state();
         let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
         let until_ns = state.now_ns().saturating_add(timeout_ns);
-        state.wait(self.rank, until_ns);
+        state.wait(self.node, until_ns);
     }
 
     /// Ends the next [`park`](Endpoint::park); one that runs is virtual time passing and over before anyone could call.
@@ -119,6 +131,6 @@ impl Endpoint for SimEndpoint {
 
 impl Drop for SimEndpoint {
     fn drop(&mut self) {
-        self.network.state().close(self.rank);
+        self.network.state().close(self.node);
     }
 }

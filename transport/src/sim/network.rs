@@ -14,7 +14,9 @@ use crate::rank::Rank;
 use crate::region::{CopyMethod, Region, copy_between};
 use crate::write::{Place, Write};
 
-/// A handle to the network that all members of one simulation share.
+/// A handle to the network that all members of one epoch share.
+///
+/// A later epoch is a mesh of its own in the same time ([`SimNetwork::extend`]): ranks are those of the handle's epoch.
 ///
 /// Nothing happens by itself: whoever holds it moves the time ([`SimNetwork::advance_to`]), and what is due by then lands. While an endpoint
 /// is called a little time passes too ([`SimNetwork::set_call_ns_max`]), so that memory changes in the middle of a member's step as it does
@@ -22,6 +24,9 @@ use crate::write::{Place, Write};
 #[derive(Clone, Debug)]
 pub struct SimNetwork {
     state: Arc<Mutex<State>>,
+    /// Number of the member with rank 0 among all that were ever there.
+    first: usize,
+    members: usize,
 }
 
 impl SimNetwork {
@@ -32,13 +37,33 @@ impl SimNetwork {
             count: 0,
             call_ns_max: 0,
             audit: false,
+            mapped: false,
             changed: None,
             random: Random::new(seed),
             due: BinaryHeap::new(),
-            nodes: (0..members).map(|_| Node::default()).collect(),
-            links: (0..members * members).map(|_| Link::new(link)).collect(),
+            nodes: Vec::new(),
+            links: Vec::new(),
+            ends: Vec::new(),
         };
-        SimNetwork { state: Arc::new(Mutex::new(state)) }
+        SimNetwork { state: Arc::new(Mutex::new(state)), first: 0, members: 0 }.extend(members, link)
+    }
+
+    /// One more mesh, of `members`, all links alike, beside those that are there: the next epoch.
+    pub fn extend(&self, members: usize, link: LinkSpec) -> SimNetwork {
+        let mut state = self.state();
+        let first = state.nodes.len();
+        let mesh = Mesh { first, members, first_link: state.links.len() };
+        state.nodes.extend((0..members).map(|_| Node { mesh, ..Node::default() }));
+        state.links.extend((0..members * members).map(|_| Link::new(link)));
+        state.ends.extend((0..members * members).map(|index| (first + index / members, first + index % members)));
+        drop(state);
+        SimNetwork { state: Arc::clone(&self.state), first, members }
+    }
+
+    /// The number of a member.
+    pub(super) fn node(&self, rank: Rank) -> usize {
+        assert!(rank.index() < self.members, "rank {rank} of {} members", self.members);
+        self.first + rank.index()
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -52,7 +77,7 @@ impl SimNetwork {
 
     /// How many members it links.
     pub fn members(&self) -> usize {
-        self.state().nodes.len()
+        self.members
     }
 
     /// Each call of an endpoint takes from 0 to this long.
@@ -66,6 +91,12 @@ impl SimNetwork {
         self.state().audit = true;
     }
 
+    /// From here on peers write by mappings of their own, as in shared memory: what they have posted lands even after the receiver has dropped its endpoint, and
+    /// fabrics say so ([`Fabric::severs`](crate::Fabric::severs)).
+    pub fn map_memory(&self) {
+        self.state().mapped = true;
+    }
+
     /// The first source that changed while its Span was on its way.
     pub fn changed_source(&self) -> Option<Changed> {
         self.state().changed
@@ -74,7 +105,7 @@ impl SimNetwork {
     /// Changes the direction `from` to `to`; what is on its way keeps its times.
     pub fn set_link(&self, from: Rank, to: Rank, spec: LinkSpec) {
         let mut state = self.state();
-        let index = state.link(from, to);
+        let index = state.link(self.node(from), self.node(to));
         state.links[index].spec = spec;
     }
 
@@ -96,41 +127,50 @@ impl SimNetwork {
     /// Whether there was a reason for `rank` to look since this was asked last: something landed, a link broke, or a full queue has
     /// room again.
     pub fn take_news(&self, rank: Rank) -> bool {
-        std::mem::take(&mut self.state().nodes[rank.index()].news)
+        std::mem::take(&mut self.state().nodes[self.node(rank)].news)
     }
 
     /// Whether [`SimNetwork::take_news`] would say so.
     pub fn has_news(&self, rank: Rank) -> bool {
-        self.state().nodes[rank.index()].news
+        self.state().nodes[self.node(rank)].news
     }
 
     /// Writes that `rank` posted so far.
     pub fn posts(&self, rank: Rank) -> u64 {
-        self.state().nodes[rank.index()].posts
+        self.state().nodes[self.node(rank)].posts
     }
 
     /// Bytes that `rank` posted so far.
     pub fn posted_bytes(&self, rank: Rank) -> u64 {
-        self.state().nodes[rank.index()].posted_bytes
+        self.state().nodes[self.node(rank)].posted_bytes
     }
 
     /// Breaks the link between two members, both directions, within `within_ns`: of what is on its way a part still lands, and both
     /// are told some time later.
     pub fn cut(&self, one: Rank, other: Rank, within_ns: u64) {
-        let mut state = self.state();
+        let (mut state, one, other) = (self.state(), self.node(one), self.node(other));
         state.break_link(one, other, within_ns);
         state.break_link(other, one, within_ns);
     }
 
+    /// Ends member `rank` at once, and nobody is told: its writes on their way still land, what is sent to it does not.
+    pub fn fall_silent(&self, rank: Rank) {
+        let (mut state, node) = (self.state(), self.node(rank));
+        state.nodes[node].silent = true;
+        state.nodes[node].regions = Vec::new();
+        state.nodes[node].opened = true;
+    }
+
     /// Ends member `rank` at once. Of its writes on their way a part still lands; the others are told within `within_ns` each.
     pub fn crash(&self, rank: Rank, within_ns: u64) {
-        let mut state = self.state();
-        for other in (0..state.nodes.len()).map(Rank::new).filter(|&other| other != rank) {
-            state.break_link(rank, other, within_ns);
-            let (now, index) = (state.now_ns, state.link(other, rank));
+        let (mut state, node) = (self.state(), self.node(rank));
+        for other in (self.first..self.first + self.members).filter(|&other| other != node) {
+            state.break_link(node, other, within_ns);
+            let (now, index) = (state.now_ns, state.link(other, node));
             state.links[index].cut_at_ns = Some(now);
         }
-        state.nodes[rank.index()].regions = Vec::new();
+        state.nodes[node].regions = Vec::new();
+        state.nodes[node].opened = true;
     }
 }
 
@@ -149,11 +189,22 @@ pub struct Changed {
     pub at_ns: u64,
 }
 
+/// The members of one epoch: numbers from `first` on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mesh {
+    first: usize,
+    members: usize,
+    first_link: usize,
+}
+
 #[derive(Debug, Default)]
 struct Node {
+    mesh: Mesh,
     /// Empty before it has opened and after it has gone.
     regions: Vec<Region>,
     opened: bool,
+    /// It went without a word, and its links do not tell.
+    silent: bool,
     events: VecDeque<Event>,
     news: bool,
     posts: u64,
@@ -167,21 +218,37 @@ pub(super) struct State {
     count: u64,
     call_ns_max: u64,
     audit: bool,
+    /// Memory outlives the endpoint that it was opened with.
+    mapped: bool,
     changed: Option<Changed>,
     random: Random,
     due: BinaryHeap<Reverse<Due>>,
     nodes: Vec<Node>,
     links: Vec<Link>,
+    /// Sender and receiver of each link.
+    ends: Vec<(usize, usize)>,
 }
 
 impl State {
-    fn link(&self, from: Rank, to: Rank) -> usize {
-        assert!(from != to && from.index().max(to.index()) < self.nodes.len(), "no link from {from} to {to}");
-        from.index() * self.nodes.len() + to.index()
+    fn link(&self, from: usize, to: usize) -> usize {
+        let mesh = self.nodes[from].mesh;
+        let other = to.wrapping_sub(mesh.first);
+        assert!(from != to && other < mesh.members, "no link from {from} to {to}");
+        mesh.first_link + (from - mesh.first) * mesh.members + other
     }
 
     fn ends(&self, link: usize) -> (usize, usize) {
-        (link / self.nodes.len(), link % self.nodes.len())
+        self.ends[link]
+    }
+
+    fn rank(&self, node: usize) -> Rank {
+        Rank::new(node - self.nodes[node].mesh.first)
+    }
+
+    /// All others of its epoch.
+    fn peers(&self, node: usize) -> impl Iterator<Item = usize> + use<> {
+        let mesh = self.nodes[node].mesh;
+        (mesh.first..mesh.first + mesh.members).filter(move |&peer| peer != node)
     }
 
     fn schedule(&mut self, at_ns: u64, what: What) {
@@ -194,34 +261,60 @@ impl State {
         self.count
     }
 
-    /// Member `rank` is there, with its memory. Once all are, what was posted before goes on its way.
-    pub(super) fn open(&mut self, rank: Rank, regions: &[Region]) {
-        let node = &mut self.nodes[rank.index()];
-        assert!(!node.opened, "member {rank} opened twice");
-        node.regions = regions.to_vec();
-        node.opened = true;
-        if self.nodes.iter().all(|node| node.opened) {
-            for index in 0..self.nodes.len() {
-                self.flush(Rank::new(index));
-            }
+    /// A member is there, with its memory: what was posted to it before goes on its way.
+    pub(super) fn open(&mut self, node: usize, regions: &[Region]) {
+        let opening = &mut self.nodes[node];
+        assert!(!opening.opened, "a member opened twice");
+        opening.regions = regions.to_vec();
+        opening.opened = true;
+        for peer in self.peers(node) {
+            let index = self.link(peer, node);
+            self.launch(index);
         }
     }
 
-    /// Member `rank` closed its endpoint: what it sent still lands, what was sent to it does not, and its peers learn that it has gone.
-    pub(super) fn close(&mut self, rank: Rank) {
-        self.flush(rank);
-        for other in (0..self.nodes.len()).map(Rank::new).filter(|&other| other != rank) {
-            let (out, back) = (self.link(rank, other), self.link(other, rank));
+    /// A member closed its endpoint: what it sent still lands, what was sent to it does not, and its peers learn that it has gone.
+    pub(super) fn close(&mut self, node: usize) {
+        if self.nodes[node].silent {
+            return;
+        }
+        self.flush(node);
+        self.read_all(node);
+        for other in self.peers(node) {
+            let (out, back) = (self.link(node, other), self.link(other, node));
             let last_ns = self.links[out].last_landing_ns().max(self.now_ns);
             self.links[out].cut_at_ns.get_or_insert(last_ns + 1);
-            self.links[back].cut_at_ns = Some(self.now_ns);
+            if !self.mapped {
+                self.links[back].cut_at_ns = Some(self.now_ns);
+            }
             let at_ns = last_ns + 1 + self.links[out].spec.latency_ns;
-            self.schedule(at_ns, What::Report { from: rank, to: other });
+            self.schedule(at_ns, What::Report { from: node, to: other });
         }
-        self.nodes[rank.index()].regions = Vec::new();
+        if !self.mapped {
+            self.nodes[node].regions = Vec::new();
+        }
     }
 
-    fn break_link(&mut self, from: Rank, to: Rank, within_ns: u64) {
+    /// What this member has posted is read now, if it was not before: its memory is its own again.
+    fn read_all(&mut self, node: usize) {
+        for Reverse(due) in std::mem::take(&mut self.due).into_vec() {
+            let Due { at_ns, count, what } = due;
+            let what = match what {
+                What::Copy { link, piece } if self.ends(link).0 == node => {
+                    What::Store { link, to: piece.to, bytes: self.read(link, &piece) }
+                }
+                What::Read { link, piece, landing_ns, landing_count } if self.ends(link).0 == node => {
+                    let what = What::Store { link, to: piece.to, bytes: self.read(link, &piece) };
+                    self.due.push(Reverse(Due { at_ns: landing_ns, count: landing_count, what }));
+                    continue;
+                }
+                what => what,
+            };
+            self.due.push(Reverse(Due { at_ns, count, what }));
+        }
+    }
+
+    fn break_link(&mut self, from: usize, to: usize, within_ns: u64) {
         let index = self.link(from, to);
         let cut_ns = self.now_ns + self.random.between(0, within_ns / 2);
         let report_ns = cut_ns + self.random.between(0, within_ns / 2);
@@ -237,10 +330,10 @@ impl State {
         }
     }
 
-    pub(super) fn post(&mut self, from: Rank, to: Rank, write: Write) -> Result<(), QueueFull> {
+    pub(super) fn post(&mut self, from: usize, to: usize, write: Write) -> Result<(), QueueFull> {
         let index = self.link(from, to);
         self.check(from, to, &write);
-        let node = &mut self.nodes[from.index()];
+        let node = &mut self.nodes[from];
         let link = &mut self.links[index];
         if !link.has_room(&mut self.random) {
             // A queue that is truly full tells when a write lands; one that only claims to be is worth another look at any time.
@@ -266,8 +359,8 @@ impl State {
     }
 
     /// Panics if the write lies outside the regions: a bug of the caller.
-    fn check(&self, from: Rank, to: Rank, write: &Write) {
-        let (mine, theirs) = (&self.nodes[from.index()].regions, &self.nodes[to.index()].regions);
+    fn check(&self, from: usize, to: usize, write: &Write) {
+        let (mine, theirs) = (&self.nodes[from].regions, &self.nodes[to].regions);
         let inside = |regions: &[Region], place: Place, len: u64| {
             let region = regions.get(usize::from(place.region.0)).expect("the write names a region that was opened");
             region.check(place.offset, len);
@@ -289,16 +382,16 @@ impl State {
         }
     }
 
-    pub(super) fn flush(&mut self, from: Rank) {
-        for to in (0..self.nodes.len()).filter(|&to| to != from.index()) {
-            let index = self.link(from, Rank::new(to));
+    pub(super) fn flush(&mut self, from: usize) {
+        for to in self.peers(from) {
+            let index = self.link(from, to);
             self.launch(index);
         }
     }
 
-    /// Sends everything that was posted to one peer on its way, if all members are there.
+    /// Sends everything that was posted to one peer on its way, if that peer is there.
     fn launch(&mut self, index: usize) {
-        if self.links[index].posted.is_empty() || !self.nodes.iter().all(|node| node.opened) {
+        if self.links[index].posted.is_empty() || !self.nodes[self.ends(index).1].opened {
             return;
         }
         while let Some((write, posted)) = self.links[index].posted.pop_front() {
@@ -389,9 +482,10 @@ impl State {
 
     fn read(&mut self, link: usize, piece: &Piece) -> Vec<u8> {
         let bytes = piece.read();
-        if self.changed.is_none() && piece.has_changed(&bytes) {
+        // What nobody will see may change.
+        if self.changed.is_none() && self.target(link, piece.to).is_some() && piece.has_changed(&bytes) {
             let (from, to) = self.ends(link);
-            let (from, to) = (Rank::new(from), Rank::new(to));
+            let (from, to) = (self.rank(from), self.rank(to));
             self.changed = Some(Changed { from, to, at: piece.to, len: piece.len, at_ns: self.now_ns });
         }
         bytes
@@ -400,7 +494,7 @@ impl State {
     /// The receiver's region, unless one of the two has gone or the link is cut.
     fn target(&self, link: usize, to: Place) -> Option<Region> {
         let (_, receiver) = self.ends(link);
-        if self.links[link].is_cut(self.now_ns) || self.links[link].reported {
+        if self.links[link].is_cut(self.now_ns) || (self.links[link].reported && !self.mapped) {
             return None;
         }
         self.nodes[receiver].regions.get(usize::from(to.region.0)).cloned()
@@ -414,33 +508,37 @@ impl State {
         self.nodes[sender].news |= std::mem::take(&mut self.links[link].refused);
     }
 
-    fn report(&mut self, from: Rank, to: Rank) {
-        let index = self.link(from, to);
+    fn report(&mut self, from: usize, to: usize) {
+        let (index, rank) = (self.link(from, to), self.rank(from));
         if !std::mem::replace(&mut self.links[index].reported, true) {
-            let node = &mut self.nodes[to.index()];
-            node.events.push_back(Event::Down(from));
+            let node = &mut self.nodes[to];
+            node.events.push_back(Event::Down(rank));
             node.news = true;
         }
     }
 
+    pub(super) fn is_mapped(&self) -> bool {
+        self.mapped
+    }
+
     /// Lets time pass until there is news for `rank` or `until_ns` has come.
-    pub(super) fn wait(&mut self, rank: Rank, until_ns: u64) {
-        while !self.nodes[rank.index()].news && self.now_ns < until_ns {
+    pub(super) fn wait(&mut self, node: usize, until_ns: u64) {
+        while !self.nodes[node].news && self.now_ns < until_ns {
             let next_ns = self.due.peek().map_or(until_ns, |Reverse(due)| due.at_ns.min(until_ns));
             self.advance_to(next_ns);
         }
     }
 
-    pub(super) fn forget_news(&mut self, rank: Rank) {
-        self.nodes[rank.index()].news = false;
+    pub(super) fn forget_news(&mut self, node: usize) {
+        self.nodes[node].news = false;
     }
 
     pub(super) fn now_ns(&self) -> u64 {
         self.now_ns
     }
 
-    pub(super) fn take_event(&mut self, rank: Rank) -> Option<Event> {
-        self.nodes[rank.index()].events.pop_front()
+    pub(super) fn take_event(&mut self, node: usize) -> Option<Event> {
+        self.nodes[node].events.pop_front()
     }
 }
 

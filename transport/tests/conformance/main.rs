@@ -10,3 +10,4 @@ mod suite;
 mod shm;
 mod sim;
 mod tcp;
+mod verbs;

@@ -1,0 +1,77 @@
+//! A thousand views leave nothing behind: no descriptor, thread, mapping or memory.
+
+mod village;
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::{JoinHandle, spawn};
+
+use squall_group::{CONTACT_SENDS, Ended, Newcomer, View};
+use squall_transport::Rank;
+use squall_transport::shm::ShmFabric;
+use village::{Log, Member, PATIENT_NS, Village, config};
+
+/// Newcomers that come and go one after the other: two views each.
+const NEWCOMERS: u64 = 500;
+/// Looks at what this process holds, at the beginning and at the end.
+const LOOKS: u64 = 20;
+/// Kilobytes that the allocator may keep for itself.
+const SLACK_KB: usize = 4096;
+
+/// Descriptors, threads, mappings, resident kilobytes.
+fn held() -> [usize; 4] {
+    let count = |path: &str| fs::read_dir(path).expect("this is Linux").count();
+    let maps = fs::read_to_string("/proc/self/maps").expect("this is Linux").lines().count();
+    let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| rest.split_whitespace().next());
+    [count("/proc/self/fd"), count("/proc/self/task"), maps, resident.and_then(|kb| kb.parse().ok()).expect("a number")]
+}
+
+#[test]
+fn a_thousand_views_under_load_leave_nothing_behind() {
+    let (village, config, over) = (Village::default(), config(2, PATIENT_NS), Arc::new(AtomicBool::new(false)));
+    let (ask, asked) = channel::<Newcomer>();
+    let mut asked = Some(asked);
+    let threads: Vec<JoinHandle<Log>> = (0..2)
+        .map(|rank| {
+            let (village, config, over, asked) = (village.clone(), config.clone(), Arc::clone(&over), asked.take());
+            spawn(move || {
+                let view = View::first(Rank::new(rank), 2, &[Rank(0), Rank(1)], &[0; 32]);
+                let member = Member::enter(&config, view, ShmFabric::new(), &village);
+                let mut wants = None;
+                let member = member.live(u64::MAX, |member| {
+                    member.log.deliveries.clear();
+                    member.log.views.clear();
+                    wants = wants.take().or_else(|| asked.as_ref().and_then(|asked| asked.try_recv().ok()));
+                    // A view that is over takes nobody: it is asked for in the next one.
+                    wants = wants.filter(|newcomer| member.group.request(*newcomer).is_err());
+                    over.load(Ordering::Relaxed)
+                });
+                member.ok().expect("nobody is lost").close(|_| true)
+            })
+        })
+        .collect();
+    let (mut early, mut late) = ([0; 4], [usize::MAX; 4]);
+    for number in 0..NEWCOMERS {
+        let newcomer = Newcomer { node: 1000 + number, contact: [0, 0, CONTACT_SENDS] };
+        let waits = village.wait(&newcomer);
+        ask.send(newcomer).expect("it listens");
+        let member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
+        let mut member = member.live(12, |member| member.log.deliveries.len() > 20).ok().expect("nobody is lost");
+        member.group.leave();
+        let (_, ended) = *member.live(0, |_| false).err().expect("it leaves");
+        assert_eq!(ended, Ended::Closed);
+        let held = held();
+        if number < LOOKS {
+            early.iter_mut().zip(held).for_each(|(most, now)| *most = now.max(*most));
+        } else if number >= NEWCOMERS - LOOKS {
+            late.iter_mut().zip(held).for_each(|(least, now)| *least = now.min(*least));
+        }
+    }
+    over.store(true, Ordering::Relaxed);
+    threads.into_iter().for_each(|thread| drop(thread.join().expect("no member panics")));
+    println!("descriptors, threads, mappings, resident kB: at most {early:?} early, at least {late:?} late");
+    assert!(late.iter().zip(early).zip([0, 0, 0, SLACK_KB]).all(|((late, early), slack)| *late <= early + slack), "{early:?} {late:?}");
+}

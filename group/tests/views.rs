@@ -1,0 +1,143 @@
+//! Groups of threads over shared memory and TCP whose members die, fall silent, leave and join.
+
+mod village;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::mpsc::channel;
+use std::thread::{JoinHandle, spawn};
+
+use squall_group::{CONTACT_SENDS, Ended, Newcomer, Stop, View};
+use squall_transport::shm::ShmFabric;
+use squall_transport::tcp::TcpFabric;
+use squall_transport::{Fabric, NodeId, Rank};
+use village::{Log, Member, PATIENT_NS, Village, config};
+
+const MESSAGES: u64 = 200;
+
+/// The first view of `members`, as `rank` sees it.
+fn first(rank: usize, members: usize) -> View {
+    View::first(Rank::new(rank), members, &(0..members).map(Rank::new).collect::<Vec<_>>(), &[0; 32])
+}
+
+/// Messages of `node` in the order of delivery.
+fn numbers(log: &Log, node: u64) -> Vec<u64> {
+    log.deliveries.iter().filter(|delivery| delivery.0 == node).map(|delivery| delivery.1).collect()
+}
+
+fn all_of(log: &Log, nodes: &[u64]) -> bool {
+    nodes.iter().all(|&node| numbers(log, node).len() as u64 == MESSAGES)
+}
+
+#[track_caller]
+fn alike(logs: &[Log], nodes: &[u64]) {
+    for log in logs {
+        assert_eq!(log.deliveries, logs[0].deliveries, "one order for all that stay");
+        assert_eq!(log.cut, log.sent_again, "what was cut off was sent again");
+        for &node in nodes {
+            assert!(numbers(log, node).into_iter().eq(0..MESSAGES), "every message of {node} once and in its order");
+        }
+    }
+}
+
+fn a_member_dies<F: Fabric + Send + 'static>(fabric: impl Fn() -> F) {
+    let (village, config) = (Village::default(), config(4, PATIENT_NS));
+    let threads: Vec<JoinHandle<Option<Log>>> = (0..4)
+        .map(|rank| {
+            let (village, config, fabric) = (village.clone(), config.clone(), fabric());
+            spawn(move || {
+                let member = Member::enter(&config, first(rank, 4), fabric, &village);
+                if rank == 1 {
+                    // It dies in the middle of everything: its links break.
+                    let _dead = member.live(MESSAGES, |member| member.log.deliveries.len() > 100).ok().expect("it dies first");
+                    return None;
+                }
+                let done = |log: &Log| all_of(log, &[0, 2, 3]) && log.views.len() == 2;
+                let member = member.live(MESSAGES, |member| member.sent == MESSAGES).ok().expect("the group goes on");
+                Some(member.close(done))
+            })
+        })
+        .collect();
+    let logs: Vec<Log> = threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect();
+    alike(&logs, &[0, 2, 3]);
+    // What of the dead member's messages was delivered has no gap.
+    assert!(numbers(&logs[0], 1).into_iter().zip(0..).all(|(number, place)| number == place));
+    assert_eq!(logs[0].views[1].nodes, [NodeId(0), NodeId(2), NodeId(3)]);
+}
+
+#[test]
+fn a_member_dies_over_shared_memory_and_the_others_go_on() {
+    a_member_dies(ShmFabric::new);
+}
+
+#[test]
+fn a_member_dies_over_tcp_and_the_others_go_on() {
+    a_member_dies(|| TcpFabric::new(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+}
+
+#[test]
+fn a_newcomer_joins_under_load_and_another_leaves() {
+    let (village, config) = (Village::default(), config(3, PATIENT_NS));
+    let newcomer = Newcomer { node: 77, contact: [0, 0, CONTACT_SENDS] };
+    let waits = village.wait(&newcomer);
+    let mut threads: Vec<JoinHandle<Log>> = (0..3)
+        .map(|rank| {
+            let (village, config) = (village.clone(), config.clone());
+            spawn(move || {
+                let mut member = Member::enter(&config, first(rank, 3), ShmFabric::new(), &village);
+                if rank == 2 {
+                    member.group.request(newcomer).expect("there is room");
+                }
+                let member = member.live(MESSAGES, |member| member.sent == MESSAGES && all_of(&member.log, &[0, 1, 2]));
+                let mut member = member.ok().expect("the group goes on");
+                if rank == 0 {
+                    let mut member = member.live(0, |member| member.log.views.len() == 2).ok().expect("the newcomer comes");
+                    member.group.leave();
+                    let (log, ended) = *member.live(0, |_| false).err().expect("it leaves");
+                    assert_eq!(ended, Ended::Closed);
+                    return log;
+                }
+                while member.log.views.len() < 3 {
+                    member = member.turn().ok().expect("the group goes on");
+                }
+                member.close(|log| all_of(log, &[77]))
+            })
+        })
+        .collect();
+    threads.push(spawn(move || {
+        let view = waits.recv().expect("it is told");
+        let member = Member::enter(&config, view, ShmFabric::new(), &village);
+        let member = member.live(MESSAGES, |member| member.sent == MESSAGES && member.log.views.len() == 2);
+        member.ok().expect("the group goes on").close(|log| all_of(log, &[77]))
+    }));
+    let mut logs: Vec<Log> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let (last, left) = (logs.pop().unwrap(), logs.remove(0));
+    alike(&logs, &[0, 1, 2, 77]);
+    assert!(logs[0].deliveries.starts_with(&left.deliveries), "who left delivered what the others did, up to its end");
+    assert_eq!(last.deliveries, logs[0].deliveries[logs[0].before[1]..], "a newcomer's first delivery is the first of its view");
+}
+
+#[test]
+fn a_member_that_did_not_run_for_a_while_finds_itself_excluded() {
+    let (village, config) = (Village::default(), config(3, 1_000_000_000));
+    let (resume, stopped) = channel();
+    let others: Vec<JoinHandle<Log>> = [0, 2]
+        .into_iter()
+        .map(|rank| {
+            let (village, config, resume) = (village.clone(), config.clone(), resume.clone());
+            spawn(move || {
+                let member = Member::enter(&config, first(rank, 3), ShmFabric::new(), &village);
+                let member = member.live(MESSAGES, |member| member.log.views.len() == 2).ok().expect("the group goes on");
+                resume.send(()).expect("it is waited for");
+                let member = member.live(MESSAGES, |member| member.sent == MESSAGES).ok().expect("the group goes on");
+                member.close(|log| all_of(log, &[0, 2]))
+            })
+        })
+        .collect();
+    let member = Member::enter(&config, first(1, 3), ShmFabric::new(), &village);
+    let member = member.live(MESSAGES, |member| member.log.deliveries.len() > 50).ok().expect("the group goes on");
+    stopped.recv().expect("the others go on without it");
+    let (_, ended) = *member.live(0, |_| false).err().expect("it is out");
+    assert!(matches!(ended, Ended::Stopped(Stop::Excluded { .. } | Stop::NoQuorum { .. })), "{ended}");
+    let logs: Vec<Log> = others.into_iter().map(|thread| thread.join().unwrap()).collect();
+    alike(&logs, &[0, 2]);
+}

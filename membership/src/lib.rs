@@ -1,0 +1,123 @@
+//! Who is in the group: views that all members agree on, and where the messages of each view end.
+//!
+//! A view is a list of members; it holds for one epoch, which has one table. This crate notices that a member is lost, wants to leave or wants
+//! to join, and brings all that stay to the same decision: the next list of members, and of each sender the index at which its messages
+//! of this view end (the *ragged trim*). What is below the trim everyone delivers in this view; what is above, nobody does.
+//!
+//! ```text
+//!             silence, broken link,                 all that are          more than half
+//!             leave, join                           trusted are wedged    have accepted it       all that stay did
+//!   Steady ------------------------> Wedging ----> Wedged ----------------------------> Decided ----------> Installed --> (settled)
+//!      \                             freeze()      leader proposes, cuts;              deliver to          epoch closed
+//!       \                                          all accept and echo                 the trim, install()
+//!        +--> Split (two members) --> witness          |
+//!        +--> Stopped(NoQuorum | Excluded) <-----------+      from any of these
+//! ```
+//!
+//! [`Protocol`] is the protocol: rows in, my row out; no table, no time. [`Membership`] puts it on a table and adds time. Neither knows smc, rdmc or the
+//! order: `group` tells what was received and does what [`Phase`] asks for.
+//!
+//! What it does not do: move messages, open or close links, transfer state, or remember anything beyond one view.
+//!
+//! # The columns
+//!
+//! Row r is written by member r, for all members alike, and read by all that do not suspect r. All words but the heartbeat travel as one *row*: whole,
+//! in order, though some may be skipped (`begin`, `end`). So each sentence below is about rows as they were at one moment of their writer.
+//!
+//! | column | the row's owner says | read for | invariant |
+//! | --- | --- | --- | --- |
+//! | `heartbeat` | I live; raised when nothing else was pushed for `heartbeat_ns` | silence | grows |
+//! | `begin`, `end` | this batch of words begins, has ended | whole rows | `begin = end` and nothing torn, or look again |
+//! | `suspected[n]`, a bit each | these I do not read any more | spreading, waiting of leaders, `Excluded` | bits are set, never cleared; less than half (see Q) |
+//! | `leaving` | I want to leave | the leader's list | set once |
+//! | `wedged`, `received[senders]` | I have stopped; so much of each sender I have | the trim | written once, together; `received` never changes afterwards |
+//! | `requests` | these asked me to join | the leader's list | grows |
+//! | `leader` | from this leader is what I have accepted (0: nothing, else rank + 1) | take-over, deciding | never falls |
+//! | `acknowledged`, `changes` | so many changes I have accepted, and these; in the leader's own row that is what it proposes | next view | under one leader the list only grows, and not after the trim |
+//! | `trimmed`, `trim[senders]` | I have accepted this cut, and the list is complete | deciding, take-over | under one leader written once; never below what anybody has delivered |
+//! | `installed` | I have acted; this view may go | settling | set once, after the decision |
+//!
+//! The counts of Derecho are all here: *proposed* is `acknowledged` in the leader's row; *committed* is no column, since each member counts the rows itself
+//! and nobody acts on hearsay; `trim_leader` is `leader` of a row that is `trimmed`. List and trim lie in one record, so that a row cannot tell of the one
+//! without the other.
+//!
+//! # The rules
+//!
+//! - **S, suspicion.** A member suspects whom its link has lost, whose words it cannot read, who was silent for `suspect_after_ns` of the member's own
+//!   *running* time, and whom a member suspects that it does not suspect itself. A process that was stopped counts a gap for a quarter of the
+//!   time-out at the most, so it hears the others before it judges them. Suspicion is never withdrawn, and nothing of a suspect is read again.
+//! - **Q, quorum.** Before a member tells whom it suspects it counts: if half or more of the view are suspects it stops (`NoQuorum`), and tells nobody.
+//!   So one member that has lost its links does not take others with it. Who reads that it is suspected itself stops (`Excluded`).
+//! - **W, wedge.** Who suspects anyone, or has accepted or made a proposal, stops sending, receiving and delivering, and says what it had received.
+//! - **F, follow.** A member follows the lowest rank that it does not suspect, accepts what that one proposes, and nothing of anyone else.
+//! - **L, lead.** A member that follows itself leads, once every member that it trusts says that it suspects all lower ranks.
+//!   If any of them has accepted anything, the leader makes the newest of that its own proposal *as it is*: list, order and trim, adding nothing.
+//!   Otherwise it lists all losses, then leaves, then joins, and adds to the list what comes, until the cut.
+//! - **T, trim.** The leader cuts once every member that it trusts has wedged: the least that they have received, a sender at a time.
+//! - **D, decide.** A cut stands once more than half of the view have accepted it from the same leader, as far as the member can see.
+//!   Only then does it deliver up to the cut and install.
+//! - **K, keep.** Who has installed keeps its part in this view until all that it trusts have installed too. Losing members that have is no suspicion.
+//!
+//! # Why it holds
+//!
+//! Ranks of leaders are the ballots of Paxos, and a suspicion is a promise: who suspects rank k accepts nothing of k any more, and says so in the same
+//! row that holds what it had accepted of k. A leader of rank c hears that promise from all that it trusts, more than half of the view (Q, L). Had an
+//! earlier cut been accepted by more than half, one of these has it, and it is the newest there is, or a copy of it. So it is proposed again, unchanged.
+//!
+//! That a cut keeps whatever anyone delivered needs no vote: what was delivered by stability every member had received and said so, before it wedged (W).
+//!
+//! | property | by |
+//! | --- | --- |
+//! | 1, 2, 4 one chain of views | D with Q: two majorities of a view share a member, which accepts in order (F, L) |
+//! | 3 self-inclusion, 5 derivation | a next view comes from the decided list only; a member not in it does not install |
+//! | 6 adoption, own view first | L: taken over as it is, nothing added; who was lost meanwhile is a dead row of the next view, which removes it |
+//! | 14, 15 uniformity, virtual synchrony | D and T: one cut for all, which keeps what anyone delivered |
+//! | 16 equal trims, not above any survivor | T, and S: whoever is not counted is suspected by all that accept, so it cannot decide |
+//! | 17 wedge before trim, majority before action | W, T, D |
+//! | 18 one leader at a time | S (never withdrawn), F, L |
+//! | 19 suspicion monotone, spreads, cuts | S |
+//! | 20 cut notice | D: the trim tells each sender where its messages end |
+//! | 25, 28 progress | S ends all waiting: whoever is waited for is alive, or suspected |
+//! | 29 a minority stops | Q |
+//!
+//! Properties of messages (7 to 13, 21, 22), of state (23) and of what is sent again (8, 20) are the part of `group`.
+//!
+//! # A dead leader's view
+//!
+//! View 0 1 2 3 4: 4 dies, 0 proposes *remove 4*, 2 accepts it, 0 dies. 1 leads once 2 and 3 suspect 0, sees what 2 accepted, proposes just that: the next
+//! view is 0 1 2 3. In it 0 never answers; 1, 2 and 3 suspect it from the start ([`Membership::new`]'s `lost`) and remove it. It takes two views; in
+//! exchange nobody needs to know whether 0 had already acted.
+//!
+//! # Two members
+//!
+//! Neither of two is a majority. If one suspects the other it is `Split`: it may go on only if a witness (the rendezvous, or a node that was configured)
+//! says [`Witness::Sides`]. The witness sides with one member of a view at most, ever, and must remember that as long as the view may live. Without a
+//! witness, or if it cannot be asked, the member stops. A decision that both accepted stands in either's row, so whoever goes on adopts it.
+//!
+//! # Sources
+//!
+//! Derecho (TOCS 2019), section 4 and appendix B. Different here: the list and the cut are one record under one ballot, members decide by counting rows rather than by a
+//! leader's flag, the majority rule has no switch, and a leader takes over what *any* trusted member has accepted, not only what a majority has: it cannot tell
+//! the difference.
+
+#![forbid(unsafe_code)]
+
+mod limits;
+mod membership;
+mod mutation;
+mod protocol;
+mod publication;
+mod pulse;
+mod ranks;
+mod row;
+mod trim;
+
+pub use limits::{CHANGES_MAX, MEMBERS_MAX, REQUESTS_MAX, SUSPECT_AFTER_NS_MIN};
+pub use membership::Membership;
+#[doc(hidden)]
+pub use mutation::Mutation;
+pub use protocol::{Decision, Phase, Protocol, RequestError, Stop, Witness};
+pub use pulse::{Timeouts, TimeoutsError};
+pub use ranks::Ranks;
+pub use row::{Accepted, Change, Columns, Newcomer, Row, What};
+pub use trim::{members_after, quorum, ragged_trim};

@@ -1,0 +1,28 @@
+//! Deliberate faults, so that a checker can show that it would notice them.
+
+/// Which rule the protocol breaks.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mutation {
+    /// None: the real thing.
+    #[default]
+    None,
+    /// The trim counts the rows of suspects too.
+    TrimCountsSuspects,
+    /// A new leader does not look for what an earlier one had accepted.
+    IgnoresAccepted,
+    /// A member acts on a trim as soon as it has it.
+    ActsAlone,
+    /// Suspecting half or more stops nobody, and one member is enough to agree.
+    MinorityActs,
+    /// A new leader adds its own changes to those of the one before.
+    BlendsChanges,
+    /// What a suspect says is read again.
+    ForgetsSuspicion,
+    /// A new leader does not wait until the others suspect those before it.
+    LeadsEarly,
+    /// A member delivers everything that it has, wherever the trim lies.
+    DeliversPastTrim,
+    /// A member goes on receiving after it has told what it had received.
+    WedgesLate,
+}

@@ -1,0 +1,282 @@
+//! Membership on tables: words land one by one, late, and time decides who is silent.
+
+use std::sync::atomic::Ordering;
+
+use proptest::prelude::*;
+use squall_membership::{Columns, Decision, Membership, Newcomer, Phase, Ranks, RequestError, Stop, Timeouts, Witness};
+use squall_sst::{LayoutBuilder, Table};
+use squall_transport::{NodeId, Outbox, Rank, Region, RegionOptions, Write};
+
+const MS: u64 = 1_000_000;
+const SUSPECT_AFTER_NS: u64 = 8 * MS;
+
+struct Member {
+    membership: Membership,
+    table: Table,
+    region: Region,
+    outbox: Outbox,
+    received: Vec<u64>,
+    runs: bool,
+}
+
+/// Members whose words land when told to.
+struct Cluster {
+    members: Vec<Member>,
+    now_ns: u64,
+}
+
+impl Cluster {
+    fn new(count: usize) -> Cluster {
+        let (layout, columns) = LayoutBuilder::compose(count, |layout| Columns::compose(layout, 2));
+        let nodes: Vec<NodeId> = (0..count as u64).map(|rank| NodeId(50 + rank)).collect();
+        let member = |rank: usize| {
+            let region = Region::allocate(layout.bytes() as usize, &RegionOptions::default()).unwrap();
+            let timeouts = Timeouts::after_ns(SUSPECT_AFTER_NS);
+            let membership = Membership::new(columns.clone(), Rank::new(rank), nodes.clone(), timeouts, Vec::new(), Ranks::EMPTY);
+            let table = Table::new(region.clone(), &layout, Rank::new(rank));
+            let received = vec![10 + rank as u64, 20 - rank as u64];
+            Member { membership, table, region, outbox: Outbox::new(count), received, runs: true }
+        };
+        Cluster { members: (0..count).map(member).collect(), now_ns: 0 }
+    }
+
+    /// One word of `from` lands at `to`. Whether there was one.
+    fn land(&mut self, from: usize, to: usize) -> bool {
+        let Some(write) = self.members[from].outbox.pop(Rank::new(to)) else { return false };
+        let Write::Word { at, value } = write else { panic!("membership sends words") };
+        // Release: as any landing word.
+        self.members[to].region.word(at.offset).store(value, Ordering::Release);
+        true
+    }
+
+    fn land_all(&mut self) {
+        let count = self.members.len();
+        for from in 0..count {
+            for to in (0..count).filter(|&to| to != from) {
+                while self.land(from, to) {}
+            }
+        }
+    }
+
+    fn step(&mut self, rank: usize) {
+        let Member { membership, table, outbox, received, runs, .. } = &mut self.members[rank];
+        if !*runs {
+            return;
+        }
+        membership.step(self.now_ns, table, outbox);
+        match membership.phase() {
+            Phase::Wedging => membership.freeze(received.clone()),
+            Phase::Decided => membership.install(),
+            _ => return,
+        }
+        membership.step(self.now_ns, table, outbox);
+    }
+
+    /// Everyone steps and hears, for so long.
+    fn run_ms(&mut self, ms: u64) {
+        for _ in 0..2 * ms {
+            self.now_ns += MS / 2;
+            (0..self.members.len()).for_each(|rank| self.step(rank));
+            self.land_all();
+        }
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        self.members.iter().map(|member| member.membership.phase()).collect()
+    }
+
+    #[track_caller]
+    fn decision(&self, ranks: &[usize]) -> Decision {
+        let first = self.members[ranks[0]].membership.decision().cloned().expect("it decided");
+        for &rank in ranks {
+            let member = &self.members[rank];
+            assert_eq!(member.membership.decision(), Some(&first));
+            assert!(member.membership.is_settled() && !member.membership.is_behind(), "{rank} still waits");
+        }
+        first
+    }
+}
+
+fn nodes(ranks: &[u64]) -> Vec<NodeId> {
+    ranks.iter().map(|rank| NodeId(50 + rank)).collect()
+}
+
+#[test]
+fn nothing_happens_while_everybody_lives_and_nobody_speaks() {
+    let mut cluster = Cluster::new(5);
+    cluster.run_ms(100);
+    assert_eq!(cluster.phases(), [Phase::Steady; 5]);
+}
+
+#[test]
+fn a_member_that_dies_is_removed_and_the_trim_is_the_least_of_the_others() {
+    let mut cluster = Cluster::new(3);
+    cluster.run_ms(20);
+    cluster.members[0].runs = false;
+    cluster.run_ms(20);
+    let decision = cluster.decision(&[1, 2]);
+    assert_eq!((decision.leader, decision.trim, decision.members), (Rank(1), vec![11, 18], nodes(&[1, 2])));
+}
+
+#[test]
+fn a_broken_link_is_noticed_at_once_and_costs_one_of_the_two_their_place() {
+    let mut cluster = Cluster::new(3);
+    cluster.run_ms(1);
+    cluster.members[1].membership.link_down(Rank(2));
+    cluster.members[2].membership.link_down(Rank(1));
+    cluster.run_ms(4);
+    assert_eq!(cluster.decision(&[0, 1]).members, nodes(&[0, 1]));
+    assert_eq!(cluster.phases()[2], Phase::Stopped(Stop::Excluded { by: Rank(0) }));
+}
+
+#[test]
+fn a_process_that_was_stopped_finds_itself_excluded_and_suspects_nobody() {
+    let mut cluster = Cluster::new(3);
+    cluster.run_ms(5);
+    cluster.members[2].runs = false;
+    cluster.run_ms(1000);
+    assert_eq!(cluster.decision(&[0, 1]).members, nodes(&[0, 1]));
+    cluster.members[2].runs = true;
+    cluster.step(2);
+    assert_eq!(cluster.phases()[2], Phase::Stopped(Stop::Excluded { by: Rank(0) }));
+    assert!(cluster.members[2].membership.protocol().suspects().is_empty());
+}
+
+#[test]
+fn everybody_stopped_for_an_hour_goes_on_as_before() {
+    let mut cluster = Cluster::new(4);
+    cluster.run_ms(3);
+    cluster.now_ns += 3600 * 1000 * MS;
+    cluster.run_ms(20);
+    assert_eq!(cluster.phases(), [Phase::Steady; 4]);
+}
+
+#[test]
+fn a_minority_stops_and_says_how_many_are_missing() {
+    let mut cluster = Cluster::new(4);
+    cluster.run_ms(1);
+    cluster.members[0].runs = false;
+    cluster.members[3].runs = false;
+    cluster.run_ms(30);
+    let stop = Phase::Stopped(Stop::NoQuorum { left: 2, members: 4, needed: 3 });
+    assert_eq!(cluster.phases()[1..3], [stop, stop]);
+}
+
+#[test]
+fn of_two_members_the_one_that_the_witness_sides_with_goes_on() {
+    for (answer, goes_on) in [(Witness::Sides, true), (Witness::Refuses, false)] {
+        let mut cluster = Cluster::new(2);
+        cluster.run_ms(1);
+        cluster.members[0].runs = false;
+        cluster.run_ms(20);
+        assert_eq!(cluster.phases()[1], Phase::Split);
+        cluster.members[1].membership.hear_witness(answer);
+        cluster.run_ms(2);
+        if goes_on {
+            assert_eq!(cluster.decision(&[1]).members, nodes(&[1]));
+        } else {
+            assert_eq!(cluster.phases()[1], Phase::Stopped(Stop::NoQuorum { left: 1, members: 2, needed: 2 }));
+        }
+    }
+}
+
+#[test]
+fn losses_leaves_and_joins_are_one_change() {
+    let mut cluster = Cluster::new(5);
+    cluster.run_ms(2);
+    let newcomer = |node| Newcomer { node, contact: [1, 2, 3] };
+    cluster.members[4].membership.request(newcomer(7)).unwrap();
+    cluster.members[3].membership.request(newcomer(7)).unwrap();
+    cluster.members[3].membership.request(newcomer(8)).unwrap();
+    assert_eq!(cluster.members[3].membership.request(newcomer(50)), Err(RequestError::Member(NodeId(50))));
+    cluster.members[2].membership.leave();
+    cluster.members[1].runs = false;
+    cluster.members[0].membership.link_down(Rank(1));
+    cluster.run_ms(3);
+    let decision = cluster.decision(&[0, 2, 3, 4]);
+    let mut members = decision.members.clone();
+    members.sort_unstable();
+    let expected = [nodes(&[0, 3, 4]), vec![NodeId(7), NodeId(8)]].concat();
+    assert_eq!((decision.members[..3].to_vec(), members.len()), (expected[..3].to_vec(), 5));
+    assert_eq!(cluster.members[0].membership.request(newcomer(9)), Err(RequestError::Over));
+}
+
+#[test]
+fn one_member_alone_decides_alone() {
+    let mut cluster = Cluster::new(1);
+    cluster.members[0].membership.request(Newcomer { node: 3, contact: [0; 3] }).unwrap();
+    cluster.run_ms(1);
+    assert_eq!(cluster.decision(&[0]).members, [NodeId(50), NodeId(3)]);
+}
+
+#[test]
+fn a_peer_whose_words_make_no_sense_is_suspected() {
+    let mut cluster = Cluster::new(3);
+    cluster.run_ms(1);
+    let (layout, columns) = LayoutBuilder::compose(3, |layout| Columns::compose(layout, 2));
+    assert!(layout.bytes() > 0);
+    // Whoever raises `end` and `begin` over words that no member writes.
+    let end = columns.heartbeat.at(Rank(2)) + 8 * (layout_words(&columns) - 1);
+    for to in [0, 1] {
+        let region = &cluster.members[to].region;
+        (columns.heartbeat.at(Rank(2)) + 8..end).step_by(8).for_each(|at| region.word(at).store(u64::MAX, Ordering::Release));
+        region.word(end).store(u64::MAX, Ordering::Release);
+    }
+    cluster.run_ms(4);
+    assert_eq!(cluster.decision(&[0, 1]).members, nodes(&[0, 1]));
+}
+
+/// Words that the columns take in a row, by the distance between two of a table that holds nothing else.
+fn layout_words(columns: &Columns) -> u64 {
+    let (_, after) = LayoutBuilder::compose(3, |layout| {
+        let columns = Columns::compose(layout, 2);
+        (columns.heartbeat, layout.word("after"))
+    });
+    assert_eq!(after.0, columns.heartbeat);
+    (after.1.at(Rank(0)) - after.0.at(Rank(0))) / 8
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn whatever_lands_when_all_that_decide_decide_the_same(
+        count in 2usize..6, actions in proptest::collection::vec((0u8..20, 0usize..6, 0usize..6), 50..600)
+    ) {
+        let mut cluster = Cluster::new(count);
+        for (action, one, other) in actions {
+            let (one, other) = (one % count, other % count);
+            match action {
+                0 if one != other => cluster.members[one].membership.link_down(Rank::new(other)),
+                1 => cluster.members[one].runs = false,
+                2 => cluster.members[one].membership.leave(),
+                3 => {
+                    let _ = cluster.members[one].membership.request(Newcomer { node: 7, contact: [0; 3] });
+                }
+                4..9 => {
+                    cluster.now_ns += MS / 4;
+                    cluster.step(one);
+                }
+                _ if one != other => {
+                    (0..=action).for_each(|_| { cluster.land(one, other); });
+                }
+                _ => cluster.step(one),
+            }
+        }
+        let decided: Vec<&Decision> = cluster.members.iter().filter_map(|member| member.membership.decision()).collect();
+        for decision in &decided {
+            prop_assert_eq!((&decision.trim, &decision.members), (&decided[0].trim, &decided[0].members));
+        }
+        // Who has decided has wedged, and the trim keeps nothing that it lacks.
+        for member in cluster.members.iter().filter(|member| member.membership.decision().is_some()) {
+            let trim = &member.membership.decision().expect("it decided").trim;
+            prop_assert!(member.received.iter().zip(trim).all(|(received, trim)| received >= trim));
+        }
+        // From here on words land: whoever is waited for answers or falls silent, and nobody waits for ever.
+        cluster.run_ms(60);
+        for member in cluster.members.iter().filter(|member| member.runs) {
+            let phase = member.membership.phase();
+            let rests = matches!(phase, Phase::Steady | Phase::Split | Phase::Stopped(_)) || member.membership.is_settled();
+            prop_assert!(rests, "{:?}", phase);
+        }
+    }
+}

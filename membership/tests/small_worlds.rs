@@ -1,0 +1,114 @@
+//! Small worlds, exhaustively: every order in which rows can arrive, messages be received, members die, be suspected wrongly, leave and be joined.
+//!
+//! The data plane is counts: a sender's one message is received or not, and delivered once every member has it. What a member says goes to every
+//! other by a queue of its own; a member that dies leaves in them what it said, and who suspects it first never reads that.
+
+mod world;
+
+use squall_membership::Mutation;
+use world::{Limits, World, explore, walk};
+
+/// No fault breaks anything, and a world that rests is one in which all that could go on have gone on.
+#[track_caller]
+fn holds(senders: usize, limits: Limits) {
+    let found = explore(&World::new(3, senders, limits, Mutation::None));
+    assert_eq!(found.broken, None, "after {} states", found.states);
+    assert!(found.rests > 0 && found.states > 100, "{} states, {} at rest", found.states, found.rests);
+    println!("{} states, {} at rest: {limits:?}", found.states, found.rests);
+}
+
+/// The fault is caught, within so many states.
+#[track_caller]
+fn caught(mutation: Mutation, states_max: usize, limits: Limits) {
+    let found = explore(&World::new(3, 1, limits, mutation));
+    let what = found.broken.unwrap_or_else(|| panic!("{mutation:?} was not caught in {} states", found.states));
+    assert!(found.states <= states_max, "{mutation:?} was caught after {} states only", found.states);
+    println!("{mutation:?} after {} states: {what}", found.states);
+}
+
+const CRASH: Limits = Limits { crashes: 1, false_suspicions: 0, leaves: 0, joins: 0 };
+const SUSPICION: Limits = Limits { crashes: 0, false_suspicions: 1, leaves: 0, joins: 0 };
+
+#[test]
+fn a_member_dies_at_any_step() {
+    holds(3, CRASH);
+}
+
+#[test]
+fn a_member_is_wrongly_suspected_at_any_step() {
+    holds(3, SUSPICION);
+}
+
+#[test]
+fn a_member_dies_and_another_is_wrongly_suspected() {
+    holds(1, Limits { false_suspicions: 1, ..CRASH });
+}
+
+#[test]
+fn two_members_are_wrongly_suspected_by_whomever() {
+    holds(1, Limits { false_suspicions: 2, ..SUSPICION });
+}
+
+#[test]
+fn a_member_leaves_while_another_dies() {
+    holds(1, Limits { leaves: 1, ..CRASH });
+}
+
+#[test]
+fn a_newcomer_joins_while_a_member_dies() {
+    holds(1, Limits { joins: 1, ..CRASH });
+}
+
+#[test]
+fn a_newcomer_joins_while_a_member_is_wrongly_suspected() {
+    holds(1, Limits { joins: 1, ..SUSPICION });
+}
+
+#[test]
+fn larger_worlds_hold_on_many_walks_through_several_faults() {
+    for seed in 0..6000 {
+        let limits = Limits { crashes: (seed % 3) as u8, false_suspicions: (seed / 3 % 3) as u8, leaves: (seed / 9 % 2) as u8, joins: 1 };
+        let members = 4 + (seed % 4) as usize;
+        assert_eq!(walk(World::new(members, 2, limits, Mutation::None), seed), None, "seed {seed}: {members} members, {limits:?}");
+    }
+}
+
+#[test]
+fn a_trim_that_counts_a_suspects_row_is_caught() {
+    caught(Mutation::TrimCountsSuspects, 500, CRASH);
+}
+
+#[test]
+fn a_leader_that_ignores_the_old_leaders_trim_is_caught() {
+    caught(Mutation::IgnoresAccepted, 20000, Limits { joins: 1, ..CRASH });
+}
+
+#[test]
+fn acting_on_a_trim_before_a_majority_echoed_is_caught() {
+    caught(Mutation::ActsAlone, 100, Limits { false_suspicions: 1, ..CRASH });
+}
+
+#[test]
+fn a_minority_that_installs_a_view_is_caught() {
+    caught(Mutation::MinorityActs, 100, Limits { false_suspicions: 2, ..SUSPICION });
+}
+
+#[test]
+fn two_leaders_changes_blended_are_caught() {
+    caught(Mutation::BlendsChanges, 20000, Limits { joins: 1, ..CRASH });
+}
+
+#[test]
+fn a_suspicion_forgotten_is_caught() {
+    caught(Mutation::ForgetsSuspicion, 2000, Limits { joins: 1, ..SUSPICION });
+}
+
+#[test]
+fn a_leader_that_does_not_wait_for_the_others_is_caught() {
+    caught(Mutation::LeadsEarly, 100, Limits { false_suspicions: 1, joins: 1, ..CRASH });
+}
+
+#[test]
+fn receiving_after_the_wedge_is_caught() {
+    caught(Mutation::WedgesLate, 500, CRASH);
+}

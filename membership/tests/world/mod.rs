@@ -1,0 +1,348 @@
+//! A world of a few members, and all the ways it can go.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use squall_membership::{Decision, Mutation, Newcomer, Phase, Protocol, Ranks, Row, Stop};
+use squall_transport::sim::Random;
+use squall_transport::{NodeId, Rank};
+
+/// What may go wrong or be asked for, at most so often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Limits {
+    pub(crate) crashes: u8,
+    pub(crate) false_suspicions: u8,
+    pub(crate) leaves: u8,
+    pub(crate) joins: u8,
+}
+
+/// One member: its protocol and the count that stands for messages.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Member {
+    protocol: Protocol,
+    alive: bool,
+    /// By sender: messages that are here, and messages delivered. The first ranks send.
+    received: Vec<u64>,
+    delivered: Vec<u64>,
+    /// What it told last.
+    told: Row,
+    /// Whom it has ever suspected.
+    suspected: Ranks,
+    last_leader: Rank,
+}
+
+/// Everything, at one moment.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    members: Vec<Member>,
+    /// At `from * members + to`: said, not yet heard.
+    queues: Vec<VecDeque<Row>>,
+    left: Limits,
+    mutation: Mutation,
+    broken: Option<String>,
+}
+
+/// What may happen next.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    /// `to` hears the next thing that `from` said, or all of it at once.
+    Hear {
+        from: usize,
+        to: usize,
+        all: bool,
+    },
+    Receive {
+        by: usize,
+        sender: usize,
+    },
+    Deliver {
+        by: usize,
+        sender: usize,
+    },
+    Crash(usize),
+    Suspect {
+        by: usize,
+        whom: usize,
+    },
+    Leave(usize),
+    Join(usize),
+}
+
+/// What an exploration came to.
+pub(crate) struct Found {
+    pub(crate) states: usize,
+    pub(crate) rests: usize,
+    pub(crate) broken: Option<String>,
+}
+
+const MESSAGES: u64 = 1;
+
+/// Goes every way from `start`, until something is broken.
+pub(crate) fn explore(start: &World) -> Found {
+    let (mut seen, mut found) = (HashSet::new(), Found { states: 0, rests: 0, broken: None });
+    let mut stack = vec![start.clone()];
+    while let Some(world) = stack.pop() {
+        let mut hasher = DefaultHasher::new();
+        world.hash(&mut hasher);
+        if !seen.insert(hasher.finish()) {
+            continue;
+        }
+        found.states += 1;
+        let (actions, rests) = world.actions();
+        if rests {
+            found.rests += 1;
+            found.broken = found.broken.or_else(|| world.rested());
+        }
+        for action in actions {
+            let mut next = world.clone();
+            next.act(action);
+            found.broken = found.broken.or_else(|| next.broken.take().map(|what| format!("{what}, at {action:?}")));
+            stack.push(next);
+        }
+        if found.broken.is_some() {
+            break;
+        }
+    }
+    found
+}
+
+/// Goes one way from `world` until it rests and chance says so, or something is broken.
+pub(crate) fn walk(mut world: World, seed: u64) -> Option<String> {
+    let mut random = Random::new(seed);
+    loop {
+        let (actions, rests) = world.actions();
+        if rests && (actions.is_empty() || random.chance(100)) {
+            return world.rested();
+        }
+        // Faults are rarer than words, so that they meet the protocol at each of its stages.
+        let rare = |action: &Action| !matches!(action, Action::Hear { .. } | Action::Receive { .. } | Action::Deliver { .. });
+        let action = random.pick(&actions);
+        if rare(&action) && !rests && random.chance(700) {
+            continue;
+        }
+        world.act(action);
+        if let Some(what) = world.broken {
+            return Some(format!("{what}, at {action:?}"));
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn new(members: usize, senders: usize, left: Limits, mutation: Mutation) -> World {
+        let nodes: Vec<NodeId> = (0..members as u64).map(|rank| NodeId(100 + rank)).collect();
+        let member = |rank: usize| {
+            let mut protocol = Protocol::new(Rank::new(rank), nodes.clone(), senders, Ranks::EMPTY);
+            protocol.set_mutation(mutation);
+            let received = (0..senders).map(|sender| if sender == rank { MESSAGES } else { 0 }).collect();
+            let (told, suspected, last_leader) = (Row::default(), Ranks::EMPTY, Rank(0));
+            Member { protocol, alive: true, received, delivered: vec![0; senders], told, suspected, last_leader }
+        };
+        let queues = vec![VecDeque::new(); members * members];
+        World { members: (0..members).map(member).collect(), queues, left, mutation, broken: None }
+    }
+
+    /// What may happen next, and whether all that must happen has happened.
+    fn actions(&self) -> (Vec<Action>, bool) {
+        let mut actions = Vec::new();
+        let count = self.members.len();
+        for from in 0..count {
+            for to in (0..count).filter(|&to| to != from) {
+                let waiting = self.queues[from * count + to].len();
+                if self.members[to].goes_on() && waiting > 0 && self.members[to].protocol.hears(Rank::new(from)) {
+                    actions.push(Action::Hear { from, to, all: false });
+                    if waiting > 1 {
+                        actions.push(Action::Hear { from, to, all: true });
+                    }
+                }
+            }
+        }
+        let doubts = |by: usize, whom: usize| {
+            let protocol = &self.members[by].protocol;
+            self.members[by].goes_on() && protocol.waits_for(Rank::new(whom)) && !protocol.suspects().has(Rank::new(whom))
+        };
+        let pairs = || (0..count).flat_map(|by| (0..count).map(move |whom| (by, whom)));
+        // Whoever is dead or has stopped falls silent, and is suspected in the end.
+        let silent = |whom: usize| !self.members[whom].goes_on();
+        actions.extend(pairs().filter(|&(by, whom)| doubts(by, whom) && silent(whom)).map(|(by, whom)| Action::Suspect { by, whom }));
+        let rests = actions.is_empty();
+        for rank in 0..count {
+            let member = &self.members[rank];
+            if !member.goes_on() {
+                continue;
+            }
+            let open = member.protocol.row().received.is_none();
+            for sender in 0..member.received.len() {
+                if (open || self.mutation == Mutation::WedgesLate) && member.received[sender] < MESSAGES {
+                    actions.push(Action::Receive { by: rank, sender });
+                }
+                let stable = || self.members.iter().all(|other| other.received[sender] == MESSAGES);
+                if open && member.delivered[sender] < MESSAGES && stable() {
+                    actions.push(Action::Deliver { by: rank, sender });
+                }
+            }
+            if self.left.crashes > 0 {
+                actions.push(Action::Crash(rank));
+            }
+            if self.left.leaves > 0 && open {
+                actions.push(Action::Leave(rank));
+            }
+            if self.left.joins > 0 && member.protocol.decision().is_none() {
+                actions.push(Action::Join(rank));
+            }
+        }
+        if self.left.false_suspicions > 0 {
+            let wrongly = pairs().filter(|&(by, whom)| doubts(by, whom) && !silent(whom));
+            actions.extend(wrongly.map(|(by, whom)| Action::Suspect { by, whom }));
+        }
+        (actions, rests)
+    }
+
+    fn act(&mut self, action: Action) {
+        let count = self.members.len();
+        match action {
+            Action::Hear { from, to, all } => {
+                let queue = &mut self.queues[from * count + to];
+                let row = if all { queue.drain(..).next_back() } else { queue.pop_front() };
+                self.members[to].protocol.see(Rank::new(from), row.expect("something was said"));
+                self.run(to);
+            }
+            Action::Receive { by, sender } => self.members[by].received[sender] = MESSAGES,
+            Action::Deliver { by, sender } => self.members[by].delivered[sender] = MESSAGES,
+            Action::Crash(rank) => {
+                self.left.crashes -= 1;
+                self.members[rank].alive = false;
+            }
+            Action::Suspect { by, whom } => {
+                self.left.false_suspicions -= u8::from(self.members[whom].goes_on());
+                self.members[by].protocol.suspect(Rank::new(whom));
+                self.run(by);
+            }
+            Action::Leave(rank) => {
+                self.left.leaves -= 1;
+                self.members[rank].protocol.leave();
+                self.run(rank);
+            }
+            Action::Join(rank) => {
+                self.left.joins -= 1;
+                self.members[rank].protocol.request(Newcomer { node: 7, contact: [0; 3] }).expect("there is room");
+                self.run(rank);
+            }
+        }
+    }
+
+    /// The member does what it can, and tells the others what is new.
+    fn run(&mut self, rank: usize) {
+        let count = self.members.len();
+        loop {
+            let member = &mut self.members[rank];
+            let mut moved = member.protocol.advance();
+            match member.protocol.phase() {
+                Phase::Wedging => {
+                    member.protocol.freeze(member.received.clone());
+                    moved = true;
+                }
+                Phase::Decided => {
+                    self.check_decision(rank);
+                    self.members[rank].protocol.install();
+                    moved = true;
+                }
+                _ => {}
+            }
+            self.check_member(rank);
+            let member = &mut self.members[rank];
+            if *member.protocol.row() != member.told && member.goes_on() {
+                member.told = member.protocol.row().clone();
+                let told = member.told.clone();
+                (0..count).filter(|&to| to != rank).for_each(|to| self.queues[rank * count + to].push_back(told.clone()));
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn breaks(&mut self, what: impl FnOnce() -> String) {
+        self.broken.get_or_insert_with(what);
+    }
+
+    /// What must hold of one member at any time.
+    fn check_member(&mut self, rank: usize) {
+        let member = &mut self.members[rank];
+        let suspects = member.protocol.suspects();
+        let (forgot, back) = (!suspects.has_all(&member.suspected), member.protocol.leader() < member.last_leader);
+        member.suspected = suspects;
+        member.last_leader = member.protocol.leader();
+        if forgot {
+            self.breaks(|| format!("property 19: {rank} forgot a suspicion"));
+        }
+        if back {
+            self.breaks(|| format!("property 18: {rank} follows a lower rank than before"));
+        }
+        let accepted = &self.members[rank].protocol.row().accepted;
+        if accepted.leader != Some(Rank::new(rank)) || !self.members[rank].goes_on() {
+            return;
+        }
+        // One that leads has all who follow it behind it.
+        let before = Ranks::below(Rank::new(rank));
+        let follows = |other: usize| suspects.has(Rank::new(other)) || self.members[other].protocol.suspects().has_all(&before);
+        if !(0..self.members.len()).all(follows) {
+            self.breaks(|| format!("property 18: {rank} leads while others may still follow one before it"));
+        }
+    }
+
+    /// What must hold when a member is about to act on its decision.
+    fn check_decision(&mut self, rank: usize) {
+        let decision = self.members[rank].protocol.decision().cloned().expect("it is decided");
+        let beyond = |counts: &[u64]| counts.iter().zip(&decision.trim).any(|(count, trim)| count > trim);
+        let needed = self.members.len() / 2 + 1;
+        let echo = |member: &&Member| {
+            let accepted = &member.protocol.row().accepted;
+            accepted.leader >= Some(decision.leader) && accepted.trim.as_ref() == Some(&decision.trim)
+        };
+        if self.members.iter().filter(echo).count() < needed {
+            self.breaks(|| format!("property 17: {rank} acts on a trim that no majority has echoed"));
+        }
+        if self.members.iter().any(|member| beyond(&member.delivered)) {
+            self.breaks(|| "property 16: the trim cuts off what was delivered".into());
+        }
+        if self.members[rank].received.iter().zip(&decision.trim).any(|(received, trim)| received < trim) {
+            self.breaks(|| format!("property 16: the trim keeps what {rank} has not received"));
+        }
+        if self.members[rank].protocol.row().received.as_ref() != Some(&self.members[rank].received) {
+            self.breaks(|| format!("property 17: {rank} received after it had wedged"));
+        }
+        if self.members[rank].protocol.suspects().count() * 2 >= self.members.len() {
+            self.breaks(|| format!("property 4: {rank} suspects half or more and goes on"));
+        }
+        if decision.changes.iter().any(|change| change.by != decision.changes[0].by) {
+            self.breaks(|| "property 6: changes of two leaders are blended".into());
+        }
+        let same = |other: &Decision| (&other.trim, &other.members) == (&decision.trim, &decision.members);
+        if !self.members.iter().filter_map(|member| member.protocol.decision()).all(same) {
+            self.breaks(|| "property 4, 16: two members decided differently".into());
+        }
+        self.members[rank].delivered = decision.trim;
+    }
+
+    /// What must hold once nothing more must happen.
+    fn rested(&self) -> Option<String> {
+        let settled =
+            |member: &Member| matches!(member.protocol.phase(), Phase::Steady | Phase::Stopped(_)) || member.protocol.is_settled();
+        if let Some(rank) = (0..self.members.len()).find(|&rank| self.members[rank].alive && !settled(&self.members[rank])) {
+            return Some(format!("property 25: {rank} waits for ever in {:?}", self.members[rank].protocol.phase()));
+        }
+        let steady = |member: &Member| member.protocol.phase() == Phase::Steady;
+        let installed = |member: &Member| member.protocol.phase() == Phase::Installed;
+        let live = || self.members.iter().filter(|member| member.alive);
+        if live().any(installed) && live().any(steady) {
+            return Some("property 25: some went on and some stayed behind".into());
+        }
+        None
+    }
+}
+
+impl Member {
+    fn goes_on(&self) -> bool {
+        self.alive && !matches!(self.protocol.phase(), Phase::Stopped(Stop::Excluded { .. } | Stop::NoQuorum { .. }))
+    }
+}

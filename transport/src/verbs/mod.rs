@@ -1,0 +1,203 @@
+//! Provider `verbs`: reliable-connected queue pairs over InfiniBand, RoCE and iWARP, real or in software.
+//!
+//! ```text
+//!   post    a work request into the peer's chain: Words and short Spans by value, other Spans by reference
+//!   flush   one doorbell a peer for the whole chain; if the peer sleeps, its last request carries an immediate
+//!   poll    one look at the completion queue: credits, wake-ups, farewells, failures
+//!   park    invite the peers to wake me, wait until that has landed, look once more, sleep on the completion channel
+//! ```
+//!
+//! RC keeps one queue pair's writes in order (T1) and memory is never registered for relaxed ordering, so a Word lands after the Spans before it.
+//! A request is signalled now and then; its completion returns the credit of all before it. The completion queue is as large as all send and
+//! receive queues together, so it cannot overrun.
+//!
+//! `libibverbs` is opened when it is first needed ([`availability`]): one binary serves machines with and without RDMA. What its header has inline is
+//! called through the context's table of functions.
+//!
+//! iWARP has no immediates and no connections but by `librdmacm`: there a message of one word wakes, and `manager` connects. Its standard promises order for
+//! messages alone; writes land in order as far as adapters place what TCP hands them, in order (soft-iWARP does). Its completions say that TCP took the bytes:
+//! a process that ends is noticed at once, a host that vanishes only when TCP, or the group's heartbeat, gives up.
+//!
+//! What it does not do: dmabuf (regions are memfds of this host, not memory of a GPU), relaxed ordering, reconnecting.
+
+pub mod abi;
+mod card;
+mod chain;
+mod choose;
+mod completion;
+mod counters;
+mod credits;
+mod device;
+mod endpoint;
+mod failure;
+mod library;
+mod limits;
+mod link;
+mod manager;
+mod memory;
+mod open;
+mod options;
+mod queue_pair;
+mod sleep;
+mod sysfs;
+mod wake;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use choose::Choice;
+pub use counters::Counters;
+pub use endpoint::VerbsEndpoint;
+pub use failure::Failure;
+pub use options::{Detection, VerbsOptions};
+pub use sysfs::{DeviceInfo, Gid, LinkKind, PortInfo};
+
+use choose::choose;
+use device::{Device, unavailable};
+use manager::Anchor;
+use memory::MemoryRegion;
+use sysfs::Tree;
+
+use crate::endpoint::{Fabric, OpenError};
+use crate::exchange::Exchange;
+use crate::region::{Region, RegionError, RegionOptions};
+
+/// The RDMA devices that can be used, or in one line why there are none.
+pub fn availability() -> Result<Vec<DeviceInfo>, String> {
+    let names = device::names()?;
+    let devices: Vec<_> = Tree::system().devices().into_iter().filter(|device| names.contains(&device.name)).collect();
+    if devices.is_empty() {
+        return Err("no RDMA device on this machine; scripts/soft-roce makes one in software".into());
+    }
+    Ok(devices)
+}
+
+/// A device that was chosen and opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    device: Arc<Device>,
+    choice: Choice,
+    /// The address that connections are made from, where the connection manager makes them.
+    address: Option<IpAddr>,
+}
+
+/// Makes endpoints over RDMA.
+///
+/// Memory that is registered for one epoch stays registered for the next one that opens with it: a pool outlives its epochs and is large.
+#[derive(Debug)]
+pub struct VerbsFabric {
+    options: VerbsOptions,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    opened: Option<Arc<Opened>>,
+    /// The device's count of changes when it was chosen.
+    changes: u64,
+    registered: Vec<Arc<MemoryRegion>>,
+}
+
+impl VerbsFabric {
+    /// Chooses and opens nothing yet.
+    pub fn new(options: VerbsOptions) -> VerbsFabric {
+        VerbsFabric { options, state: Mutex::default() }
+    }
+
+    /// What would be used: device, port and GID.
+    ///
+    /// # Errors
+    /// [`OpenError::Unavailable`].
+    pub fn chosen(&self) -> Result<Choice, OpenError> {
+        self.choose().map(|(choice, _)| choice)
+    }
+
+    fn choose(&self) -> Result<(Choice, Option<u32>), OpenError> {
+        let devices = availability().map_err(unavailable)?;
+        let tree = Tree::system();
+        let near = tree.node_of(&self.cores());
+        let choice = choose(&devices, &self.options, &tree, near).map_err(unavailable)?;
+        let node = devices.iter().find(|device| device.name == choice.device).and_then(|device| device.numa_node);
+        Ok((choice, node))
+    }
+
+    /// The core that was named, else those that this thread may use.
+    fn cores(&self) -> Vec<usize> {
+        if let Some(core) = self.options.core {
+            return vec![core];
+        }
+        let set = rustix::thread::sched_getaffinity(None);
+        set.map_or_else(|_| Vec::new(), |set| (0..rustix::thread::CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect())
+    }
+
+    /// What the last epoch used, unless that is gone or its ports or addresses have changed since.
+    fn opened(&self, state: &mut State) -> Result<Arc<Opened>, OpenError> {
+        let known = state.opened.take().filter(|opened| {
+            opened.device.take_events();
+            !opened.device.is_lost()
+        });
+        let changes = known.as_ref().map_or(0, |opened| opened.device.changes());
+        if let Some(opened) = known.as_ref().filter(|_| changes == state.changes) {
+            return Ok(Arc::clone(state.opened.insert(Arc::clone(opened))));
+        }
+        let (choice, _) = self.choose()?;
+        let (device, address) = match (choice.link, known.filter(|opened| opened.device.name == choice.device)) {
+            (LinkKind::Iwarp, _) => {
+                let anchor = Anchor::cast(&choice.device, self.options.address)?;
+                let address = anchor.address;
+                (Device::anchored(anchor, &choice.device)?, Some(address))
+            }
+            (_, Some(opened)) => (Arc::clone(&opened.device), None),
+            (_, None) => (Device::open(&choice.device)?, None),
+        };
+        // What changed since `known` was asked shows the next time.
+        state.changes = changes;
+        Ok(Arc::clone(state.opened.insert(Arc::new(Opened { device, choice, address }))))
+    }
+
+    /// Registers `regions`, those that were registered for the last epoch not again.
+    fn register(&self, state: &mut State, device: &Arc<Device>, regions: &[Region]) -> Result<Vec<Arc<MemoryRegion>>, OpenError> {
+        let known = std::mem::take(&mut state.registered);
+        let register = |region: &Region| match known.iter().find(|memory| memory.is_of(device, region)) {
+            Some(memory) => Ok(Arc::clone(memory)),
+            None => MemoryRegion::register(device, region, self.options.on_demand_paging).map(Arc::new),
+        };
+        state.registered = regions.iter().map(register).collect::<Result<_, _>>()?;
+        Ok(state.registered.clone())
+    }
+}
+
+impl Default for VerbsFabric {
+    fn default() -> VerbsFabric {
+        VerbsFabric::new(VerbsOptions::default())
+    }
+}
+
+impl Fabric for VerbsFabric {
+    type Endpoint = VerbsEndpoint;
+
+    fn name(&self) -> &'static str {
+        "verbs"
+    }
+
+    /// Memory near to the device, unless the options name a node.
+    fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {
+        let mut options = options.clone();
+        if options.numa_node.is_none() {
+            // Without a device, opening says why.
+            options.numa_node = self.choose().ok().and_then(|(_, node)| node);
+        }
+        Region::allocate(bytes, &options)
+    }
+
+    fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<VerbsEndpoint, OpenError> {
+        let (opened, memory) = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let opened = self.opened(&mut state)?;
+            let memory = self.register(&mut state, &opened.device, regions)?;
+            (opened, memory)
+        };
+        let parts = open::open(&opened, &self.options, exchange, memory)?;
+        VerbsEndpoint::new(exchange.rank(), &opened, &self.options, parts)
+    }
+}

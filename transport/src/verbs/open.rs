@@ -1,0 +1,336 @@
+//! How the links of one epoch come to be.
+//!
+//! ```text
+//!   choose, register, queue pairs to INIT with receives posted
+//!   --- gather: cards (who I am, where my memory is) ---
+//!   every queue pair to ready-to-receive, then to ready-to-send
+//!   --- barrier: everybody can receive ---
+//!   a first write of a whole packet to everybody, and its completion
+//!   --- barrier: everybody was heard ---
+//! ```
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Opened;
+use super::abi::{self, CStruct};
+use super::card::{Card, RemoteMemory, Wire, mtu_bytes, path};
+use super::completion::CompletionQueue;
+use super::credits::{Holds, entries, sends};
+use super::device::{Device, outcome_text, system, unavailable};
+use super::failure::Failure;
+use super::limits::{IWARP_INLINE_BYTES, LINK_UP_MAX, MAILBOX_BYTES, MEMBERS_MAX, RECEIVES, REGIONS_MAX, SCRATCH_BYTES, WORD_BYTES};
+use super::link::{Link, RequestId, Signal, Target, receives};
+use super::manager::{Connection, Meeting};
+use super::memory::MemoryRegion;
+use super::options::VerbsOptions;
+use super::queue_pair::{Init, Limits, Path, QueuePair, ReadyToSend, prepare};
+use super::sleep;
+use super::sysfs::LinkKind;
+use crate::endpoint::OpenError;
+use crate::exchange::Exchange;
+use crate::rank::Rank;
+use crate::region::{Region, RegionOptions};
+
+/// What an endpoint is made of.
+pub(super) struct Parts {
+    pub(super) links: Vec<Option<Link>>,
+    pub(super) completions: Arc<CompletionQueue>,
+    pub(super) memory: Vec<Arc<MemoryRegion>>,
+    pub(super) control: Arc<MemoryRegion>,
+    /// Bytes of a Span that travels inside its request.
+    pub(super) inline_bytes: u32,
+}
+
+/// Links to all other members, by rank.
+pub(super) fn open(
+    opened: &Opened,
+    options: &VerbsOptions,
+    exchange: &mut dyn Exchange,
+    memory: Vec<Arc<MemoryRegion>>,
+) -> Result<Parts, OpenError> {
+    let (me, members) = (exchange.rank(), exchange.members());
+    assert!(memory.len() <= REGIONS_MAX && members <= MEMBERS_MAX, "at most {REGIONS_MAX} regions and {MEMBERS_MAX} members");
+    if let Some(fault) = options.detection.fault() {
+        return Err(unavailable(fault));
+    }
+    let (device, choice) = (&opened.device, &opened.choice);
+    let port = device.port(choice.port)?;
+    if port.state != abi::PORT_ACTIVE {
+        return Err(unavailable(format!("{choice}: the port is not active (state {}); is its interface up?", port.state)));
+    }
+    let message_max = u64::from(port.max_msg_sz.clamp(1 << 12, 1 << 30));
+    let span_max = memory.iter().map(|memory| (memory.region().bytes() as u64).div_ceil(message_max)).max().unwrap_or(1);
+    let limits = limits(opened, options, members - 1, span_max)?;
+    let completions = Arc::new(CompletionQueue::new(device, entries(members - 1, limits.sends, RECEIVES))?);
+    let control_bytes = (MAILBOX_BYTES * members as u64).next_multiple_of(SCRATCH_BYTES);
+    let control =
+        Region::allocate((control_bytes + SCRATCH_BYTES) as usize, &RegionOptions { populate: true, ..RegionOptions::default() })?;
+    let control = Arc::new(MemoryRegion::register(device, &control, false)?);
+
+    let gid = device.gid(choice.port, choice.gid.index)?;
+    if gid == [0; 16] {
+        return Err(unavailable(format!("{choice}: that GID is empty now; did its interface lose its address?")));
+    }
+    let mut card = Card::new(Wire::of(choice.link, choice.gid.v2), gid, port.lid, mtu(&port, options)?, remote(&control));
+    let card_mtu = card.mtu;
+    card.regions = memory.iter().map(|memory| remote(memory)).collect();
+    let making = Making { opened, options, completions: &completions, control: &control, limits };
+    let (cards, connected) = match opened.address {
+        None => making.by_numbers(card, exchange)?,
+        Some(address) => making.by_manager(address, card, exchange)?,
+    };
+    let signal = if opened.address.is_some() { Signal::Message } else { Signal::Immediate };
+    let link = |(index, pair): (usize, Option<QueuePair<ReadyToSend>>)| {
+        let theirs = &cards[index];
+        let mut mailbox = theirs.control;
+        mailbox.address += MAILBOX_BYTES * me.index() as u64;
+        let mtu_bytes = (signal == Signal::Immediate).then(|| mtu_bytes(card_mtu.min(theirs.mtu)));
+        let target = Target { peer: Rank::new(index), regions: theirs.regions.clone(), mailbox, mtu_bytes };
+        pair.map(|pair| Link::new(pair, target, &control, limits.sends, message_max, signal))
+    };
+    let mut links: Vec<_> = connected.pairs.into_iter().enumerate().map(link).collect();
+    exchange.all_gather("verbs connected", &[])?;
+    let packet = mtu_bytes(cards.iter().map(|card| card.mtu).min().unwrap_or(1));
+    let greeting = Greeting { opened, completions: &completions, control: &control, cards: &cards, packet };
+    // On iWARP who asked for a connection must be the first to send over it.
+    greeting.send(&mut links, |peer| signal == Signal::Immediate || peer > me)?;
+    exchange.all_gather("verbs greeted", &[])?;
+    greeting.send(&mut links, |peer| signal == Signal::Message && peer < me)?;
+    exchange.all_gather("verbs up", &[])?;
+    let inline_bytes = connected.inline_bytes.min(inline_wanted(opened, options));
+    Ok(Parts { links, completions, memory, control, inline_bytes })
+}
+
+/// Queue pairs that are ready to send, by rank.
+struct Connected {
+    pairs: Vec<Option<QueuePair<ReadyToSend>>>,
+    inline_bytes: u32,
+}
+
+/// What connections are made of.
+struct Making<'a> {
+    opened: &'a Opened,
+    options: &'a VerbsOptions,
+    completions: &'a Arc<CompletionQueue>,
+    control: &'a MemoryRegion,
+    limits: Limits,
+}
+
+impl Making<'_> {
+    /// Cards carry the numbers of queue pairs, which are then brought up on both sides.
+    fn by_numbers(&self, mut card: Card, exchange: &mut dyn Exchange) -> Result<(Vec<Card>, Connected), OpenError> {
+        let (me, choice) = (exchange.rank(), &self.opened.choice);
+        let (mut pairs, mut inline_bytes) = (Vec::new(), u32::MAX);
+        for peer in (0..exchange.members()).map(Rank::new) {
+            let pair = (peer != me).then(|| self.queue_pair(peer)).transpose()?;
+            card.queue_pairs.push(pair.as_ref().map_or(0, |(pair, _)| pair.number()));
+            inline_bytes = pair.as_ref().map_or(inline_bytes, |(_, bytes)| inline_bytes.min(*bytes));
+            pairs.push(pair.map(|(pair, _)| pair));
+        }
+        let cards = card.exchange(exchange)?;
+        let bring_up = |(index, pair): (usize, Option<QueuePair<Init>>)| {
+            let peer = Rank::new(index);
+            let path = path(exchange, peer, &card, &cards[index], (choice.port, choice.gid.index), self.options);
+            pair.map(|pair| connect(self.opened, self.options, pair, peer, &path)).transpose()
+        };
+        let pairs = pairs.into_iter().enumerate().map(bring_up).collect::<Result<_, _>>()?;
+        Ok((cards, Connected { pairs, inline_bytes }))
+    }
+
+    /// A new queue pair for `peer` with its receives posted, and the bytes it takes inline.
+    fn queue_pair(&self, peer: Rank) -> Result<(QueuePair<Init>, u32), OpenError> {
+        let (device, port) = (&self.opened.device, self.opened.choice.port);
+        let with = |inline_bytes| QueuePair::<Init>::new(device, self.completions, &Limits { inline_bytes, ..self.limits }, port);
+        let (pair, inline_bytes) = with(self.limits.inline_bytes).or_else(|_| with(WORD_BYTES))?;
+        enough_inline(device, inline_bytes)?;
+        // For the peer's wake-up and farewell, before anything can come.
+        for receive in &receives(self.control, peer) {
+            // SAFETY: a word of the control region, which lives longer than the queue pair: here as the earlier local, later in the endpoint.
+            unsafe { pair.post_receive(receive) }.map_err(|error| system("posting a receive", error))?;
+        }
+        Ok((pair, inline_bytes))
+    }
+
+    /// Cards carry addresses, to which the connection manager connects.
+    fn by_manager(&self, address: IpAddr, mut card: Card, exchange: &mut dyn Exchange) -> Result<(Vec<Card>, Connected), OpenError> {
+        let (me, members) = (exchange.rank(), exchange.members());
+        let mut meeting = Meeting::listen(address, me, members, *exchange.token())?;
+        card.listens_at = Some(meeting.address());
+        card.queue_pairs = vec![0; members];
+        let cards = card.exchange(exchange)?;
+        let addresses: Vec<_> = cards.iter().map(|card| card.listens_at).collect();
+        let (device, mut inline_bytes) = (&self.opened.device, u32::MAX);
+        let mut prepare = |peer, connection: &Connection| {
+            let receives = receives(self.control, peer);
+            // SAFETY: as in `queue_pair`.
+            let bytes = unsafe { prepare(connection, device, self.completions, &self.limits, &receives) }?;
+            inline_bytes = inline_bytes.min(bytes);
+            enough_inline(device, bytes)
+        };
+        meeting.resolve(&addresses, &mut prepare)?;
+        exchange.all_gather("verbs ready to connect", &[])?;
+        let (connections, held) = meeting.connect(&mut prepare)?;
+        let held = Arc::new(held);
+        let take = |connection: Option<Connection>| {
+            connection.map(|connection| QueuePair::established(connection, &held, device, self.completions)).transpose()
+        };
+        let pairs = connections.into_iter().map(take).collect::<Result<_, _>>()?;
+        Ok((cards, Connected { pairs, inline_bytes }))
+    }
+}
+
+/// How peers name `memory`.
+fn remote(memory: &MemoryRegion) -> RemoteMemory {
+    RemoteMemory { address: memory.region().address() as u64, bytes: memory.region().bytes() as u64, key: memory.remote_key() }
+}
+
+/// As much as was asked for and the device holds, of queue pairs and of completions: see `credits`. The longest Span moves in `span_max` requests.
+fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) -> Result<Limits, OpenError> {
+    let attributes = opened.device.attributes()?;
+    let holds = Holds { requests: attributes.max_qp_wr.max(0) as u32, entries: attributes.max_cqe.max(0) as u32 };
+    let span_max = u32::try_from(span_max).unwrap_or(u32::MAX);
+    let sends = sends(options.queue_writes, span_max, peers, holds).map_err(|least| {
+        unavailable(format!(
+            "{}: {peers} peers need queues of at least {least} requests, but it holds {} a queue pair and {} completions; use a smaller group",
+            opened.device.name, holds.requests, holds.entries
+        ))
+    })?;
+    Ok(Limits { sends, receives: RECEIVES, inline_bytes: inline_wanted(opened, options).max(WORD_BYTES) })
+}
+
+/// Bytes that Spans are to carry inline.
+fn inline_wanted(opened: &Opened, options: &VerbsOptions) -> u32 {
+    match opened.choice.link {
+        LinkKind::Iwarp => options.inline_bytes.max(IWARP_INLINE_BYTES),
+        LinkKind::InfiniBand | LinkKind::Roce => options.inline_bytes,
+    }
+}
+
+/// The largest path MTU that the port and the user allow, as the C enumeration counts.
+fn mtu(port: &abi::PortAttributes, options: &VerbsOptions) -> Result<u8, OpenError> {
+    let active = u8::try_from(port.active_mtu).ok().filter(|mtu| (1..=5).contains(mtu)).unwrap_or(1);
+    match options.mtu_bytes {
+        None => Ok(active),
+        Some(bytes) => (1..=active).find(|&mtu| mtu_bytes(mtu) == bytes).ok_or_else(|| {
+            let most = mtu_bytes(active);
+            unavailable(format!(
+                "a path MTU of {bytes} bytes: the port takes powers of two from 256 to {most} (its interface's MTU bounds that)"
+            ))
+        }),
+    }
+}
+
+fn enough_inline(device: &Device, bytes: u32) -> Result<(), OpenError> {
+    match bytes < WORD_BYTES {
+        true => Err(unavailable(format!("{} takes no inline data, by which words carry their value", device.name))),
+        false => Ok(()),
+    }
+}
+
+fn connect(
+    opened: &Opened,
+    options: &VerbsOptions,
+    pair: QueuePair<Init>,
+    peer: Rank,
+    path: &Path,
+) -> Result<QueuePair<ReadyToSend>, OpenError> {
+    let failed = |state: &str, error: io::Error| {
+        let what = format!("a queue pair to {state} ({}; {}): {error}: {}", opened.choice, describe(path), cause(opened, path, &error));
+        OpenError::Peer { fabric: "verbs", peer, what }
+    };
+    let pair = pair.ready_to_receive(path).map_err(|error| failed("ready-to-receive", error))?;
+    pair.ready_to_send(path, &options.detection).map_err(|error| failed("ready-to-send", error))
+}
+
+fn describe(path: &Path) -> String {
+    let to = match path.gid {
+        Some(gid) => format!("peer's GID {}", super::sysfs::Gid { index: 0, raw: gid, v2: true, interface: None }.address()),
+        None => format!("peer's LID {}", path.lid),
+    };
+    format!("{to}, queue pair {}, path MTU {}", path.peer_number, mtu_bytes(path.mtu))
+}
+
+/// The usual cause of a failed transition.
+fn cause(opened: &Opened, path: &Path, error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::ETIMEDOUT | libc::EHOSTUNREACH) => "nobody answers for the peer's address: wrong GID index, or no way there (ping it)",
+        Some(libc::ENETUNREACH) => "the peer's GID is on a subnet that this interface has no route to",
+        Some(libc::ENODEV) => "the device is gone",
+        Some(libc::EINVAL) if opened.choice.link == LinkKind::InfiniBand && path.lid == 0 => {
+            "the peer's LID is 0: no subnet manager has configured its port"
+        }
+        Some(libc::EINVAL) => "a GID index that is empty or of another RoCE version, or a path MTU above the port's",
+        _ => "see the kernel's log",
+    }
+}
+
+/// The first writes over new links: a whole packet to each peer, so that what is wrong with the way is found now and by name.
+struct Greeting<'a> {
+    opened: &'a Opened,
+    completions: &'a CompletionQueue,
+    control: &'a MemoryRegion,
+    cards: &'a [Card],
+    packet: u32,
+}
+
+impl Greeting<'_> {
+    /// Greets the peers that `whom` picks and waits for their completions.
+    fn send(&self, links: &mut [Option<Link>], whom: impl Fn(Rank) -> bool) -> Result<(), OpenError> {
+        let scratch_of = |memory: &RemoteMemory| memory.address + memory.bytes - SCRATCH_BYTES;
+        let source = scratch_of(&remote(self.control));
+        let mut waiting = 0;
+        for (index, link) in links.iter_mut().enumerate().filter(|(index, _)| whom(Rank::new(*index))) {
+            let Some(link) = link else {
+                continue;
+            };
+            let mut to = self.cards[index].control;
+            to.address = scratch_of(&to);
+            link.greet(source, self.control.local_key(), self.packet, &to)
+                .map_err(|failure| self.silent(Rank::new(index), &failure.to_string()))?;
+            waiting += 1;
+        }
+        let deadline = Instant::now() + LINK_UP_MAX;
+        while waiting > 0 {
+            self.completions.request_notify().map_err(|error| system("asking for notifications", error))?;
+            let answered = self.take(links)?;
+            waiting -= answered.min(waiting);
+            if answered == 0 {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    let late = links.iter().position(|link| link.as_ref().is_some_and(Link::is_awaiting)).unwrap_or(0);
+                    return Err(self.silent(Rank::new(late), "no completion came; is the device stuck?"));
+                }
+                sleep::wait(&[self.completions.fd()], left);
+                self.completions.take_notifications();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes completions; how many peers have answered by them.
+    fn take(&self, links: &mut [Option<Link>]) -> Result<usize, OpenError> {
+        let (mut taken, mut answered) = ([abi::WorkCompletion::zeroed(); 8], 0);
+        let count = self.completions.poll(&mut taken);
+        for completion in &taken[..count] {
+            let id = RequestId::decode(completion.wr_id);
+            if completion.status != abi::SUCCESS {
+                let failure = Failure::Completion { status: completion.status, vendor: completion.vendor_err };
+                let status = outcome_text(self.opened.device.verbs, completion.status);
+                return Err(self.silent(id.peer, &format!("{failure} ({status})")));
+            }
+            if let (false, Some(Some(link))) = (id.receive, links.get_mut(id.peer.index())) {
+                link.completed(id.sequence);
+                answered += usize::from(!link.is_awaiting());
+            }
+        }
+        Ok(answered)
+    }
+
+    fn silent(&self, peer: Rank, why: &str) -> OpenError {
+        let what = format!("the first write of {} bytes to it from {}: {why}", self.packet, self.opened.choice);
+        OpenError::Peer { fabric: "verbs", peer, what }
+    }
+}
