@@ -49,7 +49,9 @@ pub use server::RendezvousServer;
 pub use session::Session;
 pub use token::{connection_token, same_token};
 
-use crate::rank::Rank;
+use std::time::Duration;
+
+use crate::rank::{NodeId, Rank};
 
 /// How the members of one epoch swap small facts before (and beside) the data path.
 ///
@@ -72,6 +74,32 @@ pub trait Exchange {
     /// Fails, rather than waits, once a member that has not given has left; an exchange that
     /// failed once keeps failing.
     fn all_gather(&mut self, what: &str, mine: &[u8]) -> Result<Vec<Vec<u8>>, ExchangeError>;
+
+    /// How long a member waits for another before it goes on without it; `None`: a member that does not come is an error at all others.
+    ///
+    /// Where there is patience, a gather takes the part of a member that is gone or late for empty, and fabrics open without it: see
+    /// [`is_absent`](Exchange::is_absent).
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether this member does without the one of this rank: in every gather from now on its part is empty. Never taken back. Members need
+    /// not agree on who is absent.
+    fn is_absent(&self, rank: Rank) -> bool {
+        let _ = rank;
+        false
+    }
+
+    /// Does without the member of this rank from now on, because no link to it can be had. Only where there is [`patience`](Exchange::patience).
+    fn give_up(&mut self, rank: Rank) {
+        let _ = rank;
+    }
+
+    /// The lasting name of the member of this rank, if it is known: what is kept from epoch to epoch is kept under it.
+    fn node(&self, rank: Rank) -> Option<NodeId> {
+        let _ = rank;
+        None
+    }
 }
 
 /// Makes sure that all members have the same `bytes` for `what`: a protocol version, the hash of
@@ -83,7 +111,7 @@ pub trait Exchange {
 pub fn agree(exchange: &mut (impl Exchange + ?Sized), what: &str, bytes: &[u8]) -> Result<(), ExchangeError> {
     let parts = exchange.all_gather(what, bytes)?;
     let mut camps: Vec<(&[u8], Vec<Rank>)> = Vec::new();
-    for (index, part) in parts.iter().enumerate() {
+    for (index, part) in parts.iter().enumerate().filter(|&(index, _)| !exchange.is_absent(Rank::new(index))) {
         match camps.iter_mut().find(|(bytes, _)| *bytes == part) {
             Some((_, ranks)) => ranks.push(Rank::new(index)),
             None => camps.push((part, vec![Rank::new(index)])),
