@@ -17,14 +17,14 @@
 //!
 //! [`LocalExchange`] is the same among threads of one process. What is said here is encrypted; the data path is not.
 
-mod call;
+pub(crate) mod call;
 mod connection;
 mod error;
 mod event;
-mod frame;
-mod gather;
+pub(crate) mod frame;
+pub(crate) mod gather;
 mod key;
-mod link;
+pub(crate) mod link;
 mod local;
 mod message;
 mod options;
@@ -34,8 +34,8 @@ mod server;
 mod session;
 #[cfg(test)]
 mod tests;
-mod token;
-mod wire;
+pub(crate) mod token;
+pub(crate) mod wire;
 
 pub use call::{ConnectError, ConnectOptions};
 pub use error::{Camp, ExchangeError, GatherFault, SendError};

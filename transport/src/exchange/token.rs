@@ -26,7 +26,7 @@ pub fn same_token(left: &[u8; 32], right: &[u8; 32]) -> bool {
 }
 
 /// HMAC-SHA-256 (RFC 2104) of `data` under a 32-byte key.
-pub(super) fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
+pub(crate) fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
     let mut hash = DefaultResolver.resolve_hash(&HashChoice::SHA256).expect("snow is built with SHA-256");
     let mut out = [0; 32];
     hash.hmac(key, data, &mut out);
@@ -37,7 +37,7 @@ pub(super) fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
 ///
 /// # Panics
 /// If the operating system has no random source: nothing can be authenticated then.
-pub(super) fn random_bytes() -> [u8; 32] {
+pub(crate) fn random_bytes() -> [u8; 32] {
     let mut source = DefaultResolver.resolve_rng().expect("snow is built with a random source");
     let mut out = [0; 32];
     source.try_fill_bytes(&mut out).expect("the operating system gives random bytes");
