@@ -47,7 +47,7 @@ pub use options::{BindError, FRAME_BYTES_MAX, MEMBERS_MAX, ServerOptions};
 pub use refusal::Refusal;
 pub use server::RendezvousServer;
 pub use session::Session;
-pub use token::{connection_token, same_token};
+pub use token::{connection_token, derived_token, random_node, same_token};
 
 use std::time::Duration;
 
