@@ -20,6 +20,8 @@ pub mod endpoint;
 #[cfg(not(loom))]
 pub mod exchange;
 #[cfg(not(loom))]
+mod holes;
+#[cfg(not(loom))]
 pub mod outbox;
 pub mod park;
 pub mod rank;
