@@ -21,6 +21,8 @@ pub mod endpoint;
 #[cfg(not(loom))]
 pub mod exchange;
 #[cfg(not(loom))]
+mod holes;
+#[cfg(not(loom))]
 pub mod mesh;
 #[cfg(not(loom))]
 pub mod outbox;

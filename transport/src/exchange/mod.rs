@@ -28,6 +28,7 @@ pub(crate) mod link;
 mod local;
 mod message;
 mod options;
+mod patient;
 mod refusal;
 mod seats;
 mod server;
