@@ -262,16 +262,17 @@ impl<F: Fabric> Member<F> {
 
     #[cold]
     fn turn_busy(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, MemberError> {
+        // In a turn of its own, so that whoever traces sees the old view's end.
+        if self.group().next_view().is_some() {
+            self.go_over(upcalls)?;
+            return Ok(true);
+        }
         self.press();
         let gives = self.give()?.then(|| Instant::now() + GIVING_SLEEP);
         let asks = self.second_opinion().then(|| self.second.deadline());
         let until = [until, gives, asks].into_iter().flatten().min();
         let progress = self.group_mut().turn_until(upcalls, pace, until)?;
         self.call_newcomers();
-        if self.group().next_view().is_some() {
-            self.go_over(upcalls)?;
-            return Ok(true);
-        }
         Ok(progress)
     }
 
