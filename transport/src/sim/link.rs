@@ -68,6 +68,8 @@ pub(super) struct Link {
     pub(super) refused: bool,
     /// Nothing that would land later than this lands any more.
     pub(super) cut_at_ns: Option<u64>,
+    /// Its sender was opened without its receiver: what is posted goes nowhere.
+    pub(super) shut: bool,
     /// Its receiver was told that it is broken.
     pub(super) reported: bool,
     free_at_ns: u64,
@@ -77,7 +79,17 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(spec: LinkSpec) -> Link {
         let posted = VecDeque::with_capacity(spec.queue_max);
-        Link { spec, posted, in_flight: 0, refused: false, cut_at_ns: None, reported: false, free_at_ns: 0, last_landing_ns: 0 }
+        Link {
+            spec,
+            posted,
+            in_flight: 0,
+            refused: false,
+            cut_at_ns: None,
+            shut: false,
+            reported: false,
+            free_at_ns: 0,
+            last_landing_ns: 0,
+        }
     }
 
     /// Whether one more write fits.
