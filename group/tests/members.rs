@@ -13,6 +13,7 @@ use squall_transport::Fabric;
 use squall_transport::exchange::LocalExchange;
 use squall_transport::shm::ShmFabric;
 use squall_transport::tcp::TcpFabric;
+use squall_transport::verbs::VerbsFabric;
 
 /// The first members of a group, each in its thread; what they do, and what it leads to.
 fn found<F: Fabric + Send + 'static, T: Send + 'static>(
@@ -87,6 +88,17 @@ fn a_newcomer_gets_the_state_over_shared_memory_while_a_member_dies() {
 #[test]
 fn a_newcomer_gets_the_state_over_tcp_while_a_member_dies() {
     a_newcomer_gets_the_state_while_a_member_dies(TcpFabric::default);
+}
+
+/// Skipped where there is no device, unless `SQUALL_REQUIRE_VERBS` is 1.
+#[test]
+fn a_newcomer_gets_the_state_over_verbs_while_a_member_dies() {
+    if let Err(error) = VerbsFabric::default().chosen() {
+        assert!(std::env::var_os("SQUALL_REQUIRE_VERBS").is_none_or(|value| value != "1"), "{error}");
+        println!("skipped: {error}");
+        return;
+    }
+    a_newcomer_gets_the_state_while_a_member_dies(VerbsFabric::default);
 }
 
 #[test]
