@@ -125,10 +125,10 @@ impl<E: Endpoint> Group<E> {
     /// If there is no next view yet.
     pub fn install<F: Fabric<Endpoint = E>>(self, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
         let view = self.next_view().cloned().expect("the next view is decided");
-        let severed = fabric.severs() || self.membership().is_none_or(|membership| membership.protocol().suspects().is_empty());
+        let severed = fabric.severs() || self.membership().is_none_or(|membership| membership.protocol().all_have_installed());
         let Group { endpoint, outgoing, pool_region, .. } = self;
-        // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may still write that was removed is given
-        // up: its memory stays with that member alone.
+        // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may still write, because it was
+        // lost before it had said its last word here, is given up: its memory stays with that member alone.
         drop(endpoint);
         let (config, pool, again) = outgoing.dismantle(severed);
         let config = Config { senders: view.senders.clone(), ..config };

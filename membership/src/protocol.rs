@@ -275,6 +275,11 @@ impl Protocol {
         self.row.installed && !self.trusted().any(|peer| self.waits_for(peer))
     }
 
+    /// Whether every other member has said that it has acted on the decision: whatever it posted in this view has landed here, since that came before.
+    pub fn all_have_installed(&self) -> bool {
+        (0..self.nodes.len()).all(|rank| rank == self.me.index() || self.rows[rank].installed)
+    }
+
     /// Whether `peer` may have to say something that matters here.
     pub fn waits_for(&self, peer: Rank) -> bool {
         peer != self.me && self.hears(peer) && !(self.row.installed && self.rows[peer.index()].installed)
