@@ -59,6 +59,10 @@ pub enum Property {
     DeliveryProgress = 26,
     /// With nobody sending, writes stop.
     Quiescence = 27,
+    /// A newcomer that asks becomes a member.
+    JoinProgress = 28,
+    /// Whoever reaches no majority of its view stops in time.
+    MinorityStops = 29,
     /// Whoever wants to send gets to send, from within an upcall too.
     SendProgress = 30,
 }
