@@ -210,6 +210,11 @@ impl<E: Endpoint> Group<E> {
         self.outgoing.state = State::Closed;
     }
 
+    /// Whether messages are still sent, received and delivered in this view.
+    pub(crate) fn messages_flow(&self) -> bool {
+        self.epoch.as_ref().is_none_or(|epoch| !epoch.wedged)
+    }
+
     /// Freezes what was received, and says it.
     fn wedge(&mut self) {
         self.stop_messages();
@@ -222,7 +227,9 @@ impl<E: Endpoint> Group<E> {
 
     /// Delivers what is left of the view, and tells the application what is cut off.
     fn end_view(&mut self, decision: &Decision, next: Option<View>, upcalls: &mut impl Upcalls) {
-        while let Some(run) = self.order.next_to(&decision.trim) {
+        while !self.behind
+            && let Some(run) = self.order.next_to(&decision.trim)
+        {
             self.hand_out(run, upcalls);
         }
         if matches!(self.order, crate::order::Order::RoundRobin(_)) {

@@ -1,6 +1,7 @@
 //! The one composition of all protocols, and its loop.
 
 use std::collections::VecDeque;
+use std::io::Read;
 use std::time::Instant;
 
 use squall_orderer::{RoundRobin, Run, Unordered};
@@ -48,6 +49,23 @@ pub trait Upcalls {
         let _ = next;
     }
 
+    /// This member is in `view`, with the state that belongs to its beginning: the next delivery is one of this view. Told by
+    /// [`Member`](crate::Member) alone.
+    fn view_installed(&mut self, view: &View) {
+        let _ = view;
+    }
+
+    /// The application's state after the last delivery, for a newcomer. It is read in pieces while deliveries go on, and must not change by them. An
+    /// application without state gives nothing.
+    fn snapshot(&mut self) -> Box<dyn Read + Send> {
+        Box::new(std::io::empty())
+    }
+
+    /// A piece of the state that this newcomer starts from.
+    fn restore(&mut self, piece: StatePiece<'_>) {
+        let _ = piece;
+    }
+
     /// My message `index` of the view that is about to end is delivered nowhere. Messages that are cut off are sent again in the next view, before all
     /// others and in their order: see [`Upcalls::sent_again`].
     fn cut(&mut self, index: u64) {
@@ -58,6 +76,18 @@ pub trait Upcalls {
     fn sent_again(&mut self, index: u64) {
         let _ = index;
     }
+}
+
+/// What a newcomer is given of the application's state: a beginning, bytes in their order, an end. If the member that gives it is lost there is another beginning, and what was given
+/// before counts no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatePiece<'a> {
+    /// Forget all state: it comes from the start.
+    Begin,
+    /// The next bytes of what [`Upcalls::snapshot`] gave elsewhere.
+    Bytes(&'a [u8]),
+    /// That was all: deliveries follow.
+    End,
 }
 
 /// One member of a group.
@@ -80,6 +110,8 @@ pub struct Group<E: Endpoint> {
     post_bytes_max: u64,
     pub(crate) stats: Stats,
     ended: Option<Ended>,
+    /// Nothing is delivered: the state that comes before the first delivery is not here yet.
+    pub(crate) behind: bool,
     notices: Vec<String>,
 }
 
@@ -194,6 +226,7 @@ impl<E: Endpoint> Group<E> {
             post_bytes_max,
             stats: Stats::default(),
             ended: None,
+            behind: false,
             endpoint,
             table,
             columns,
@@ -207,6 +240,30 @@ impl<E: Endpoint> Group<E> {
     /// The members, and who of them sends.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Receives and acknowledges, but delivers and sends nothing until [`Group::restored`]: what a newcomer does in its first view while the application's state of
+    /// before that view is on its way. If the view ends before, nothing of it is delivered here.
+    ///
+    /// # Panics
+    /// If anything was delivered already.
+    pub fn await_state(&mut self) {
+        assert_eq!(self.stats.delivered, 0, "the state comes before the first delivery");
+        self.behind = true;
+        self.outgoing.state = State::Closed;
+    }
+
+    /// The state is here: delivers from the first message of the view on.
+    pub fn restored(&mut self) {
+        self.behind = false;
+        if self.outgoing.state == State::Closed && self.messages_flow() {
+            self.outgoing.state = State::Open;
+        }
+    }
+
+    /// Whether the state is awaited.
+    pub fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// What could not be had as asked when the group was joined, one sentence each.
@@ -401,13 +458,14 @@ impl<E: Endpoint> Group<E> {
     /// Hands out what may be delivered.
     #[inline]
     fn deliver(&mut self, upcalls: &mut impl Upcalls) -> bool {
-        let mut left = DELIVERIES_A_TURN_MAX;
+        let most = if self.behind { 0 } else { DELIVERIES_A_TURN_MAX };
+        let mut left = most;
         self.order.refresh(&self.table);
         while let Some(run) = self.order.next(left) {
             left -= run.count;
             self.hand_out(run, upcalls);
         }
-        let any = left < DELIVERIES_A_TURN_MAX;
+        let any = left < most;
         if any {
             self.stats.delivery_batches += 1;
             for stream in &mut self.streams {

@@ -73,7 +73,7 @@ mod view;
 pub use config::{Config, ConfigError, Mode};
 pub use driver::{Driver, DriverError, Handle};
 pub use error::{Ended, JoinError, JoinRefused, SendError};
-pub use group::{Delivery, Group, Upcalls};
+pub use group::{Delivery, Group, StatePiece, Upcalls};
 pub use outgoing::{Outgoing, Slot};
 pub use pace::Pace;
 pub use squall_membership::{Newcomer, Phase, Stop, Timeouts, Witness};

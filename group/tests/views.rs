@@ -117,6 +117,41 @@ fn a_newcomer_joins_under_load_and_another_leaves() {
 }
 
 #[test]
+fn a_newcomer_that_awaits_state_delivers_nothing_until_it_has_it() {
+    let (village, config) = (Village::default(), config(2, PATIENT_NS));
+    let newcomer = Newcomer { node: 77, contact: [0, 0, CONTACT_SENDS] };
+    let waits = village.wait(&newcomer);
+    let threads: Vec<JoinHandle<Log>> = (0..2)
+        .map(|rank| {
+            let (village, config) = (village.clone(), config.clone());
+            spawn(move || {
+                let mut member = Member::enter(&config, first(rank, 2), ShmFabric::new(), &village);
+                if rank == 1 {
+                    member.group.request(newcomer).expect("there is room");
+                }
+                let member = member.live(0, |member| member.log.views.len() == 2).ok().expect("the newcomer comes");
+                // More than fits into the window: it ends only if the newcomer delivers.
+                let member = member.live(MESSAGES, |member| member.sent == MESSAGES).ok().expect("the group goes on");
+                member.close(|log| all_of(log, &[0, 1, 77]))
+            })
+        })
+        .collect();
+    let view = waits.recv().expect("it is told");
+    let mut member = Member::enter(&config, view, ShmFabric::new(), &village);
+    member.group.await_state();
+    while member.group.received(0) < 20 || member.group.received(1) < 20 {
+        assert!(!member.send(), "who is behind sends nothing");
+        member = member.turn().ok().expect("the group goes on");
+    }
+    assert_eq!(member.log.deliveries, [], "nothing is delivered before the state is here");
+    member.group.restored();
+    let member = member.live(MESSAGES, |member| member.sent == MESSAGES).ok().expect("the group goes on");
+    let mut logs = vec![member.close(|log| all_of(log, &[0, 1, 77]))];
+    logs.extend(threads.into_iter().map(|thread| thread.join().unwrap()));
+    alike(&logs, &[0, 1, 77]);
+}
+
+#[test]
 fn a_member_that_did_not_run_for_a_while_finds_itself_excluded() {
     let (village, config) = (Village::default(), config(3, 1_000_000_000));
     let (resume, stopped) = channel();
