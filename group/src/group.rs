@@ -253,12 +253,17 @@ impl<E: Endpoint> Group<E> {
         self.outgoing.state = State::Closed;
     }
 
-    /// The state is here: delivers from the first message of the view on.
-    pub fn restored(&mut self) {
+    /// The state is here: delivers from the first message of the view on. `false` if the view has ended meanwhile, and nothing of it was delivered here: then
+    /// the state still awaited is that of the next view's beginning.
+    pub fn restored(&mut self) -> bool {
+        if self.membership().is_some_and(|membership| membership.protocol().row().installed) {
+            return false;
+        }
         self.behind = false;
         if self.outgoing.state == State::Closed && self.messages_flow() {
             self.outgoing.state = State::Open;
         }
+        true
     }
 
     /// Whether the state is awaited.
