@@ -23,6 +23,7 @@
 mod chain;
 pub mod checker;
 mod churn;
+mod leaders;
 mod member;
 mod mutant;
 mod recorder;
@@ -30,6 +31,7 @@ mod run;
 mod sabotage;
 mod scenario;
 mod simulation;
+mod states;
 pub mod trace;
 mod view;
 

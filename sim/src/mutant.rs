@@ -43,11 +43,17 @@ pub enum Mutant {
     PastTheTrim,
     /// A fabric claims that nothing lands once an endpoint is dropped, and late writes of removed members land in buffers that are used again.
     LateWrite,
+    /// After the messages that were cut off a member sends one again that was delivered.
+    SentTwice,
+    /// Whoever gives a newcomer the state leaves the last delivery out.
+    JoinerMissesOne,
+    /// A new leader does not wait until the others suspect those before it.
+    LeadsEarly,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 16] = [
+    pub const ALL: [Mutant; 19] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -64,6 +70,9 @@ impl Mutant {
         Mutant::SuspicionForgotten,
         Mutant::PastTheTrim,
         Mutant::LateWrite,
+        Mutant::SentTwice,
+        Mutant::JoinerMissesOne,
+        Mutant::LeadsEarly,
     ];
 
     /// The rule of membership that is broken, if it is one of those.
@@ -76,13 +85,14 @@ impl Mutant {
             Mutant::ChangesBlended => Some(Mutation::BlendsChanges),
             Mutant::SuspicionForgotten => Some(Mutation::ForgetsSuspicion),
             Mutant::PastTheTrim => Some(Mutation::DeliversPastTrim),
+            Mutant::LeadsEarly => Some(Mutation::LeadsEarly),
             _ => None,
         }
     }
 
     /// Whether it shows only where members come and go.
     pub fn needs_churn(self) -> bool {
-        self.membership().is_some() || self == Mutant::LateWrite
+        self.membership().is_some() || matches!(self, Mutant::LateWrite | Mutant::SentTwice | Mutant::JoinerMissesOne)
     }
 
     /// The name that users give it.
@@ -104,6 +114,9 @@ impl Mutant {
             Mutant::SuspicionForgotten => "suspicion-forgotten",
             Mutant::PastTheTrim => "past-the-trim",
             Mutant::LateWrite => "late-write",
+            Mutant::SentTwice => "sent-twice",
+            Mutant::JoinerMissesOne => "joiner-misses-one",
+            Mutant::LeadsEarly => "leads-early",
         }
     }
 
@@ -117,7 +130,8 @@ impl Mutant {
             // And here a relay that lags behind, in one of the runs with large messages.
             Mutant::EarlyBufferReuse => 400,
             Mutant::SuspectsCounted | Mutant::PastTheTrim | Mutant::MinorityInstalls => 100,
-            Mutant::SuspicionForgotten | Mutant::ChangesBlended => 200,
+            Mutant::SuspicionForgotten | Mutant::ChangesBlended | Mutant::LeadsEarly => 300,
+            Mutant::SentTwice | Mutant::JoinerMissesOne => 100,
             // Two faults have to meet within one change of views.
             Mutant::TrimIgnored | Mutant::ActsAlone => 2000,
             // And here a block has to be on its way to a buffer for so long that it is used again.

@@ -106,6 +106,21 @@ fn a_late_write_into_memory_that_is_used_again_is_caught() {
 }
 
 #[test]
+fn a_message_sent_again_that_was_delivered_is_caught_as_such() {
+    assert_eq!(caught(Mutant::SentTwice).keys().collect::<Vec<_>>(), [&Property::NoDuplication]);
+}
+
+#[test]
+fn a_newcomer_that_misses_one_message_is_caught_as_such() {
+    assert_eq!(caught(Mutant::JoinerMissesOne).keys().collect::<Vec<_>>(), [&Property::StateTransfer]);
+}
+
+#[test]
+fn a_leader_that_does_not_wait_for_its_turn_is_caught_as_such() {
+    assert_eq!(caught(Mutant::LeadsEarly).keys().collect::<Vec<_>>(), [&Property::Leaders]);
+}
+
+#[test]
 fn the_runs_reach_what_they_are_meant_to_reach() {
     for aim in Aim::ALL {
         let mut reached = BTreeMap::new();
@@ -123,6 +138,9 @@ fn the_runs_reach_what_they_are_meant_to_reach() {
                 ("a minority that stops", any(&stops("are needed"))),
                 ("somebody who leaves", any(&stops("left the group"))),
                 ("a newcomer", any(&|event| matches!(event, Event::Install { process, .. } if process.0 > 1000))),
+                ("a newcomer that gets the state", any(&|event| matches!(event, Event::Restore { .. }))),
+                ("a view that ends before a newcomer has its state", is_behind_in_two_views(&outcome.trace.events)),
+                ("a giver that dies", scenario.ambush_giver && any(&|event| matches!(event, Event::Behind { .. }))),
                 ("several changes at once", any(&several)),
                 ("a leader that takes over", any(&led)),
                 ("a partition", scenario.faults.iter().any(|(_, fault)| matches!(fault, squall_sim::Fault::Partition(_)))),
@@ -134,4 +152,12 @@ fn the_runs_reach_what_they_are_meant_to_reach() {
         println!("{aim}: {reached:?}");
         assert!(reached.values().all(|&runs| runs > 10), "{aim}: {reached:?}");
     }
+}
+
+fn is_behind_in_two_views(events: &[Event]) -> bool {
+    let mut behind: Vec<_> = events.iter().filter(|event| matches!(event, Event::Behind { .. })).map(Event::process).collect();
+    let waits = behind.len();
+    behind.sort_unstable();
+    behind.dedup();
+    behind.len() < waits
 }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use squall_group::{Delivery, Mode, Outgoing, Upcalls, View};
+use squall_group::{Delivery, Group, Mode, Outgoing, Upcalls, View};
 use squall_transport::sim::{Random, mix};
-use squall_transport::{NodeId, Rank};
+use squall_transport::{Endpoint, NodeId, Rank};
 
 use super::scenario::Churn;
+use crate::mutant::Mutant;
 use crate::recorder::Recorder;
-use crate::trace::hash_bytes;
+use crate::trace::{hash_bytes, state_after};
 
 /// The shortest message: long enough that no two are alike.
 const BYTES_MIN: u64 = 16;
@@ -36,10 +37,21 @@ pub(super) struct App {
     pub(super) outstanding: u64,
     /// Delivered in this view.
     pub(super) delivered: u64,
+    /// What was made of all deliveries; none: it is still to come from another process.
+    pub(super) state: Option<u64>,
+    /// What it was before the last delivery.
+    before: u64,
+    /// What it was when the view began, as others are told.
+    pub(super) at_start: Option<u64>,
+    mutant: Option<Mutant>,
+    /// The last message of mine that was delivered.
+    last: Vec<u8>,
+    /// What is sent once too often.
+    twice: Option<Vec<u8>>,
 }
 
 impl App {
-    pub(super) fn new(view: &View, messages: u64, churn: &Churn, random: Random, now_ns: u64) -> App {
+    pub(super) fn new(view: &View, messages: u64, churn: &Churn, mutant: Option<Mutant>, random: Random, now_ns: u64) -> App {
         App {
             node: view.node(),
             recorder: Recorder::new(view, churn.config.mode),
@@ -57,6 +69,12 @@ impl App {
             again: VecDeque::new(),
             outstanding: 0,
             delivered: 0,
+            state: (view.id == 0).then_some(0),
+            before: 0,
+            at_start: (view.id == 0).then_some(0),
+            mutant,
+            last: Vec::new(),
+            twice: None,
         }
     }
 
@@ -66,15 +84,28 @@ impl App {
         self.recorder.installed(view);
         self.sent.clear();
         self.delivered = 0;
+        self.at_start = self.state.map(|state| if self.mutant == Some(Mutant::JoinerMissesOne) { self.before } else { state });
+        if self.mutant == Some(Mutant::SentTwice) && !self.again.is_empty() && !self.last.is_empty() {
+            self.twice = Some(self.last.clone());
+        }
         if !self.ordered {
             // There is no cut: what was not delivered in the view in which it was sent never is.
             self.outstanding = 0;
         }
     }
 
+    /// Without a state nothing may be delivered.
+    pub(super) fn await_state<E: Endpoint>(&mut self, group: &mut Group<E>) {
+        if self.state.is_none() {
+            group.await_state();
+            self.recorder.behind();
+        }
+    }
+
     /// Sends what is ready. Whether anything was sent.
     pub(super) fn send_ready(&mut self, now_ns: u64, outgoing: &mut Outgoing) -> bool {
         let before = self.count;
+        self.send_twice(outgoing);
         while self.sends && self.left > 0 && self.ready_at_ns <= now_ns && self.send(outgoing) {
             self.left -= 1;
             self.ready_at_ns += self.random.between(0, 2 * self.every_ns);
@@ -102,6 +133,16 @@ impl App {
         true
     }
 
+    /// After what was cut off, one more that was not: a fault on purpose.
+    fn send_twice(&mut self, outgoing: &mut Outgoing) {
+        if let Some(bytes) = self.twice.take_if(|_| self.again.is_empty())
+            && let Ok(index) = outgoing.send(&bytes)
+        {
+            self.note(index, hash_bytes(&bytes));
+            self.outstanding += 1;
+        }
+    }
+
     fn note(&mut self, index: u64, hash: u64) {
         self.recorder.sent(index, hash);
         self.sent.insert(index, hash);
@@ -111,6 +152,13 @@ impl App {
 impl Upcalls for App {
     fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing) {
         self.recorder.delivered(&delivery);
+        if let Some(state) = &mut self.state {
+            self.before = *state;
+            *state = state_after(*state, hash_bytes(delivery.payload));
+        }
+        if self.mutant == Some(Mutant::SentTwice) && delivery.sender == self.me {
+            self.last = delivery.payload.to_vec();
+        }
         self.delivered += 1;
         self.outstanding -= u64::from(delivery.sender == self.me);
         if self.sends && self.left > 0 && self.random.chance(100) && self.send(outgoing) {

@@ -7,6 +7,7 @@ mod process;
 mod run;
 mod scenario;
 mod sides;
+mod state;
 mod strike;
 mod watch;
 

@@ -9,6 +9,7 @@ use squall_transport::{Exchange, Fabric, NodeId, OpenError, Rank, Region, Region
 
 use super::app::App;
 use super::scenario::Churn;
+use crate::checker::PANICKED;
 use crate::mutant::Mutant;
 use crate::trace::Event;
 
@@ -76,10 +77,11 @@ impl Process {
         mutant: Option<Mutant>,
         random: Random,
     ) -> Process {
-        let app = App::new(group.view(), messages, churn, random, network.now_ns());
+        let mut app = App::new(group.view(), messages, churn, mutant, random, network.now_ns());
         if let Some(mutation) = mutant.and_then(Mutant::membership) {
             group.set_mutation(mutation);
         }
+        app.await_state(&mut group);
         Process { group: Some(group), network, app, mutant, leaving: false, next_step_ns: 0, stalled_until_ns: 0 }
     }
 
@@ -105,6 +107,32 @@ impl Process {
         let Some(group) = &self.group else { return false };
         let rank = group.view().nodes.iter().position(|&member| member == node).map(Rank::new);
         rank.zip(group.membership()).is_some_and(|(rank, membership)| membership.protocol().suspects().has(rank))
+    }
+
+    /// Whether it waits for the state with which its view begins.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.group.as_ref().is_some_and(Group::is_behind)
+    }
+
+    /// The state with which its view began, if it has it.
+    pub(crate) fn state_at_start(&self) -> Option<u64> {
+        self.app.at_start
+    }
+
+    /// Here is the state with which its view began. If that is over already, it is of no use.
+    pub(crate) fn restore(&mut self, state: u64) {
+        if let Some(group) = &mut self.group
+            && group.restored()
+        {
+            (self.app.state, self.app.at_start) = (Some(state), Some(state));
+            self.app.recorder.restored(state);
+        }
+    }
+
+    /// Gives the group up.
+    pub(crate) fn stop(&mut self, reason: String) {
+        self.group = None;
+        self.app.recorder.stopped(reason);
     }
 
     /// Writes that it has posted in its view.
@@ -167,7 +195,7 @@ impl Process {
             Err(panic) => {
                 let message = panic.downcast_ref::<String>().cloned();
                 let message = message.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-                format!("panicked: {}", message.unwrap_or_default())
+                format!("{PANICKED}{}", message.unwrap_or_default())
             }
         };
         let group = self.group.take();
@@ -185,6 +213,7 @@ impl Process {
             group.set_mutation(mutation);
         }
         self.app.enter(view);
+        self.app.await_state(&mut group);
         if self.leaving {
             self.app.recorder.leaves();
         }
@@ -246,7 +275,7 @@ impl Process {
         let steady = group.membership().is_none_or(|membership| membership.phase() == Phase::Steady);
         let same = |other: &&Process| other.group.as_ref().is_some_and(|group| group.view().nodes == view.nodes);
         let level = |other: &&Process| other.app.delivered == app.delivered;
-        let done = app.outstanding == 0 && app.again.is_empty() && (app.left == 0 || !app.sends);
+        let done = !group.is_behind() && app.outstanding == 0 && app.again.is_empty() && (app.left == 0 || !app.sends);
         steady && done && live.len() == view.members && live.iter().all(|other| same(other) && level(other))
     }
 
@@ -257,7 +286,8 @@ impl Process {
             let phase = group.membership().map(|membership| membership.phase());
             format!("view {} of {:?} {phase:?}", group.view().id, group.view().nodes.iter().map(|node| node.0).collect::<Vec<_>>())
         });
-        format!("{} {group:?} left {} outstanding {} again {}", app.node, app.left, app.outstanding, app.again.len())
+        let behind = if self.is_behind() { " behind" } else { "" };
+        format!("{}{behind} {group:?} left {} outstanding {} again {}", app.node, app.left, app.outstanding, app.again.len())
     }
 }
 

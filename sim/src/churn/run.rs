@@ -11,6 +11,7 @@ use super::join::Asking;
 use super::process::{ChurnFabric, Process, Stepped};
 use super::scenario::{Aim, Churn};
 use super::sides::Sides;
+use super::state::Transfer;
 use super::watch::Watch;
 use crate::checker::{Property, Violation, check};
 use crate::mutant::Mutant;
@@ -57,6 +58,9 @@ pub(super) struct Run<'a> {
     witness: BTreeMap<(u64, Vec<NodeId>), NodeId>,
     pub(super) processes: Vec<Process>,
     pub(super) asking: Vec<Asking>,
+    pub(super) transfers: Vec<Transfer>,
+    /// The next one that gives its state dies while it does.
+    pub(super) ambush_givers: bool,
     /// The next one last.
     pub(super) faults: Vec<(u64, Fault)>,
     pub(super) sides: Option<Sides>,
@@ -95,6 +99,8 @@ impl<'a> Run<'a> {
             witness: BTreeMap::new(),
             processes: Vec::new(),
             asking: Vec::new(),
+            transfers: Vec::new(),
+            ambush_givers: churn.ambush_giver,
             faults: churn.faults.iter().rev().copied().collect(),
             sides: None,
             random,
@@ -146,7 +152,11 @@ impl<'a> Run<'a> {
         let mut process = Process::new(group, network, messages, self.churn, self.mutant, self.random.split());
         process.next_step_ns = self.clock.now_ns() + self.random.below(1000);
         self.trace.events.extend(process.take_events());
+        let behind = process.is_behind();
         self.processes.push(process);
+        if behind {
+            self.fetch(self.processes.len() - 1);
+        }
     }
 
     /// Lets everything happen until there is nothing left to do, or no hope, or the run is to end.
@@ -179,6 +189,7 @@ impl<'a> Run<'a> {
             .chain(self.clock.next_event_ns())
             .chain(self.faults.last().map(|(at_ns, _)| *at_ns))
             .chain(self.asking.iter().map(|asking| asking.ask_at_ns))
+            .chain(self.transfers.iter().map(|transfer| transfer.next_ns))
             .chain(self.doomed.map(|(_, at_ns)| at_ns))
             .chain(self.sides.as_ref().map(|sides| sides.until_ns));
         // Where nothing is left but what is held for ever, time passes all the same.
@@ -187,6 +198,7 @@ impl<'a> Run<'a> {
         self.clock.advance_to(next_ns);
         self.strike();
         self.ask();
+        self.transfer();
         for index in 0..self.processes.len() {
             self.tend(index);
         }
@@ -266,6 +278,9 @@ impl<'a> Run<'a> {
         process.install(&view, network);
         process.next_step_ns = self.clock.now_ns() + self.random.below(self.churn.step_ns);
         self.trace.events.extend(process.take_events());
+        if process.is_behind() {
+            self.fetch(index);
+        }
         self.bring(&view);
     }
 

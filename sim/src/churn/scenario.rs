@@ -73,6 +73,10 @@ pub struct Churn {
     pub faults: Vec<(u64, Fault)>,
     /// The first that leads a change dies so long, in nanoseconds, after it has proposed the list, or the trim; then the next one does.
     pub ambushes: Vec<Ambush>,
+    /// The first that gives a newcomer its state dies while it does.
+    pub ambush_giver: bool,
+    /// A newcomer's state is on its way for so long, in nanoseconds, at the most.
+    pub state_ns: u64,
     /// How many that were stopped or died come back, under a new name.
     pub returns: u64,
     /// Messages that each process sends.
@@ -115,6 +119,7 @@ impl Churn {
         });
         let mapped = random.chance(if slow.is_some() { 800 } else { 400 });
         let returns = random.pick(&[0, 0, 1, 3]);
+        let (ambush_giver, state_ns) = (random.chance(150), random.pick(&[10_000, 200_000, 2_000_000]));
         let ends_ns = (aim == Aim::Safety).then(|| random.between(SUSPECT_AFTER_NS / 2, busy_ns + 3 * SUSPECT_AFTER_NS));
         Churn {
             seed,
@@ -127,6 +132,8 @@ impl Churn {
             mapped,
             faults,
             ambushes,
+            ambush_giver,
+            state_ns,
             returns,
             messages,
             busy_ns,
@@ -137,7 +144,7 @@ impl Churn {
 
     /// Members that the group may lose by more than the faults, at the most.
     pub(crate) fn victims(&self) -> usize {
-        self.ambushes.len() + if self.slow.is_some() { 2 } else { 0 }
+        self.ambushes.len() + usize::from(self.ambush_giver) + if self.slow.is_some() { 2 } else { 0 }
     }
 }
 

@@ -115,6 +115,14 @@ impl Run<'_> {
         Newcomer { node: self.names, contact: [0, 0, if sends { CONTACT_SENDS } else { 0 }] }
     }
 
+    /// Whoever gives its state dies in the middle, once.
+    pub(super) fn ambush_giver(&mut self, giver: NodeId, at_ns: u64) {
+        let index = self.processes.iter().position(|process| process.node() == giver && process.is_alive());
+        if self.doomed.is_none() && std::mem::take(&mut self.ambush_givers) {
+            self.doomed = index.map(|index| (index, at_ns));
+        }
+    }
+
     /// Whoever was stopped or died may come back, under a new name.
     pub(super) fn come_back(&mut self, index: usize) {
         if self.returns_left == 0 || self.processes[index].is_leaving() || !self.random.chance(600) {
