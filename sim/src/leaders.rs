@@ -65,14 +65,14 @@ impl Leaders {
         }
     }
 
-    /// Nobody acts before more than half have accepted. In a view of two a witness may do.
+    /// Nobody acts before more than half have accepted from one leader; a later leader then repeats it. In a view of two a witness may do.
     fn act(&mut self, process: NodeId, view: u64, leader: Rank) -> Result<(), Broken> {
         let end = self.views.entry(view).or_default();
-        let count = end.accepted.iter().filter(|(_, from)| *from == leader).count();
-        if count * 2 > end.members.len() || end.members.len() == 2 {
+        let (members, leaders) = (end.members.len(), (0..=leader.index()).map(Rank::new));
+        let count = leaders.map(|leader| end.accepted.iter().filter(|(_, from)| *from == leader).count()).max().unwrap_or(0);
+        if count * 2 > members || members == 2 {
             return Ok(());
         }
-        let members = end.members.len();
         Err((Property::Wedge, format!("{process} ends view {view} when {count} of {members} members have accepted where it ends")))
     }
 }
