@@ -5,17 +5,19 @@
 //!     cargo run --release --example counter -p squall-group -- --members 4 --kill
 //!
 //! The parent starts itself once for each member and serves the rendezvous where they meet. With `--kill` it kills one member while all
-//! count; the others are told which one is gone and end, within a bound.
+//! count; the others go on in a view without it, and still end with one value.
 
+use std::collections::HashSet;
 use std::env;
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use squall_group::{Config, Delivery, Ended, Group, Outgoing, Pace, Upcalls};
-use squall_transport::exchange::{ClusterKey, ConnectOptions, Exchange, RendezvousServer, ServerEvent, ServerOptions, Session};
-use squall_transport::shm::{ShmEndpoint, ShmFabric};
+use squall_group::{Config, Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, Timeouts, Upcalls, View};
+use squall_transport::exchange::{ClusterKey, ConnectOptions, RendezvousServer, ServerEvent, ServerOptions, Session};
+use squall_transport::mesh::{Mesh, MeshOptions};
+use squall_transport::shm::ShmFabric;
 use squall_transport::{NodeId, Rank};
 
 const HELP: &str = "A replicated counter over shared memory, one process a member.
@@ -24,13 +26,15 @@ usage: counter [--members N] [--increments N] [--kill]
 
   --members N      processes of the group (default 3)
   --increments N   additions that each member makes (default 1000)
-  --kill           kill the last member while all count: the others must be told
+  --kill           kill the last member while all count: the others go on without it
   --help           this text";
 
 /// How long the parent waits for its members.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How soon the others must know that a member was killed.
-const KILL_KNOWN_MAX: Duration = Duration::from_secs(10);
+/// A member that is silent for so long is taken for dead; a killed one is noticed at once, by its links.
+const SUSPECT_AFTER_NS: u64 = 2_000_000_000;
+/// A message that says that its sender has added all that it will; additions have 8 bytes.
+const DONE: &[u8] = b"done";
 /// What the parent hands to its children: where to meet, and the key; an environment only its own user can read.
 const ADDRESS: &str = "SQUALL_COUNTER_ADDRESS";
 const KEY: &str = "SQUALL_COUNTER_KEY";
@@ -60,8 +64,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
             other => return Err(format!("unknown flag `{other}`; see --help")),
         }
     }
-    if !(1..=64).contains(&options.members) || options.kill && options.members < 2 {
-        return Err("--members must be 1 to 64, and at least 2 with --kill".into());
+    if !(1..=64).contains(&options.members) || options.kill && options.members < 3 {
+        return Err("--members must be 1 to 64, and at least 3 with --kill: the rest must be a majority".into());
     }
     Ok(Some(options))
 }
@@ -95,63 +99,83 @@ struct Counter {
     additions: u64,
     /// Of every addition in the order of delivery.
     order_hash: u64,
+    /// The members of the present view, by rank, and those who have added all.
+    nodes: Vec<NodeId>,
+    done: HashSet<NodeId>,
+}
+
+impl Counter {
+    fn is_complete(&self) -> bool {
+        self.nodes.iter().all(|node| self.done.contains(node))
+    }
 }
 
 impl Upcalls for Counter {
     fn deliver(&mut self, delivery: Delivery<'_>, _outgoing: &mut Outgoing) {
-        let Ok(amount) = delivery.payload.try_into().map(u64::from_le_bytes) else { return };
-        self.value += amount;
-        self.additions += 1;
-        for word in [delivery.seq, u64::from(delivery.sender.0), amount] {
-            self.order_hash = (self.order_hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
+        let node = self.nodes[delivery.sender.index()];
+        match delivery.payload.try_into().map(u64::from_le_bytes) {
+            Ok(amount) => {
+                self.value += amount;
+                self.additions += 1;
+                for word in [delivery.seq, node.0, amount] {
+                    self.order_hash = (self.order_hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
+                }
+            }
+            Err(_) => {
+                self.done.insert(node);
+            }
         }
+    }
+
+    fn view_installed(&mut self, view: &View) {
+        self.nodes.clone_from(&view.nodes);
     }
 }
 
 /// One member's process.
 fn member(options: Options) -> Result<(), Failure> {
     let rank = Rank(env::var(RANK)?.parse()?);
-    let options_connect = ConnectOptions { node: NodeId(u64::from(std::process::id())), rank: Some(rank), timeout: PATIENCE };
-    let mut session = Session::connect(env::var(ADDRESS)?.parse()?, &ClusterKey::from_hex(&env::var(KEY)?)?, &options_connect)?;
-    let config = Config { ring_bytes: 1 << 16, small_max: 1 << 10, ..Config::new((0..options.members).map(Rank::new).collect()) };
-    let group = Group::join(&config, &ShmFabric::new(), &mut session)?;
+    let (node, key) = (NodeId(u64::from(std::process::id())), ClusterKey::from_hex(&env::var(KEY)?)?);
+    let options_connect = ConnectOptions { node, rank: Some(rank), timeout: PATIENCE };
+    let mut session = Session::connect(env::var(ADDRESS)?.parse()?, &key, &options_connect)?;
+    let mesh = Mesh::open((Ipv4Addr::LOCALHOST, 0).into(), &key, node, MeshOptions::default())?;
+    let membership = Some(Timeouts::after_ns(SUSPECT_AFTER_NS));
+    let senders = (0..options.members).map(Rank::new).collect();
+    let config = Config { ring_bytes: 1 << 16, small_max: 1 << 10, membership, ..Config::new(senders) };
+    let member = Member::found(MemberOptions::new(config), ShmFabric::new(), mesh, &mut session)?;
 
-    let mut counter = Counter::default();
-    let report = match count(group, &mut counter, &mut session, options)? {
-        None => {
-            println!("member {rank}: value {}, order {:016x}", counter.value, counter.order_hash);
-            format!("done {} {:016x}", counter.value, counter.order_hash)
-        }
-        Some(Ended::MemberDown(gone)) => {
-            println!("member {rank}: {}", Ended::MemberDown(gone));
-            format!("down {gone}")
-        }
-        Some(other) => return Err(other.into()),
-    };
-    session.send(report.as_bytes())?;
+    let mut counter = Counter { nodes: member.view().nodes.clone(), ..Counter::default() };
+    count(member, &mut counter, &mut session, options, u64::from(rank.0) + 1)?;
+    println!("member {rank}: value {}, order {:016x}, {} members at the end", counter.value, counter.order_hash, counter.nodes.len());
+    session.send(format!("done {} {:016x}", counter.value, counter.order_hash).as_bytes())?;
     session.finish(Instant::now() + PATIENCE)?;
     Ok(())
 }
 
-/// Adds, until all members' additions are applied; or why the group ended before.
-fn count(mut group: Group<ShmEndpoint>, counter: &mut Counter, session: &mut Session, options: Options) -> Result<Option<Ended>, Failure> {
+/// Adds `amount` again and again until it has done its part and all others that are still there theirs, then leaves.
+fn count(
+    mut member: Member<ShmFabric>,
+    counter: &mut Counter,
+    session: &mut Session,
+    options: Options,
+    amount: u64,
+) -> Result<(), Failure> {
     let mut pace = Pace::for_members(options.members);
-    let amount = u64::from(session.rank().0) + 1;
-    // With --kill nobody reaches its goal.
-    let goal = if options.kill { u64::MAX } else { options.increments };
-    let total = goal.saturating_mul(options.members as u64);
-    let (mut sent, mut turns, mut told) = (0, 0u64, false);
-    while counter.additions < total {
-        while sent < goal {
-            match group.send(&amount.to_le_bytes()) {
+    let (mut sent, mut said_done, mut turns, mut told) = (0, false, 0u64, false);
+    while !counter.is_complete() {
+        // With --kill all go on until one is gone.
+        let waits = options.kill && member.view().members == options.members;
+        while sent < options.increments || waits {
+            match member.send(&amount.to_le_bytes()) {
                 Ok(_) => sent += 1,
                 Err(error) if error.is_full() => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        if let Err(ended) = group.turn(counter, &mut pace) {
-            return Ok(Some(ended));
+        if sent >= options.increments && !waits && !said_done {
+            said_done = member.send(DONE).is_ok();
         }
+        member.turn(counter, &mut pace)?;
         if !told && counter.additions > 0 {
             session.send(b"counting")?;
             told = true;
@@ -162,7 +186,18 @@ fn count(mut group: Group<ShmEndpoint>, counter: &mut Counter, session: &mut Ses
             session.recv(Instant::now())?;
         }
     }
-    Ok(group.close(counter, &mut pace).err())
+    member.leave();
+    let nodes = counter.nodes.clone();
+    loop {
+        match member.turn(counter, &mut pace) {
+            Ok(_) => {}
+            Err(MemberError::Ended(Ended::Closed)) => {
+                counter.nodes = nodes;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// The members' processes; those that still run are killed when it is dropped.
@@ -199,9 +234,8 @@ fn parent(options: Options) -> Result<(), Failure> {
     let (mut counting, mut killed, mut reports) = (0, None, Vec::new());
     let started = Instant::now();
     while reports.len() < options.members - victim.iter().count() {
-        let (since, patience) = killed.map_or((started, PATIENCE), |killed| (killed, KILL_KNOWN_MAX));
-        if since.elapsed() > patience {
-            return Err(format!("{} members said nothing for {patience:?}", options.members - reports.len()).into());
+        if killed.unwrap_or(started).elapsed() > PATIENCE {
+            return Err(format!("{} members said nothing for {PATIENCE:?}", options.members - reports.len()).into());
         }
         for event in server.poll(Duration::from_millis(100))? {
             match event {
@@ -221,19 +255,15 @@ fn parent(options: Options) -> Result<(), Failure> {
         }
     }
     if let Some(killed) = killed {
-        println!("all others knew after {} ms", killed.elapsed().as_millis());
+        println!("all others had ended with one value after {} ms", killed.elapsed().as_millis());
     }
-    judge(&options, victim, &reports)
+    judge(&options, &reports)
 }
 
 /// Whether the members reported what they should.
-fn judge(options: &Options, victim: Option<usize>, reports: &[String]) -> Result<(), Failure> {
-    let ok = match victim {
-        Some(victim) => reports.iter().all(|report| *report == format!("down {victim}")),
-        None => {
-            let sum = (1..=options.members as u64).sum::<u64>() * options.increments;
-            reports.iter().all(|report| *report == reports[0] && report.starts_with(&format!("done {sum} ")))
-        }
-    };
-    if ok { Ok(()) } else { Err(format!("the members disagree: {reports:?}").into()) }
+fn judge(options: &Options, reports: &[String]) -> Result<(), Failure> {
+    let sum = (1..=options.members as u64).sum::<u64>() * options.increments;
+    let fine = options.kill || reports[0].starts_with(&format!("done {sum} "));
+    let alike = reports.iter().all(|report| *report == reports[0]);
+    if fine && alike { Ok(()) } else { Err(format!("the members disagree: {reports:?}").into()) }
 }

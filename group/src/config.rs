@@ -253,6 +253,22 @@ impl Config {
         })
     }
 
+    /// What a newcomer must have in common with the group, over the fabric of this name; who sends and how many they are it is told.
+    pub(crate) fn agreement(&self, fabric: &str) -> String {
+        format!(
+            "{fabric} {} ring {} small {} large {} x {} for {} senders blocks {:?} window {} schedule {}",
+            self.mode,
+            self.ring_bytes,
+            self.small_max,
+            self.large_max,
+            self.transfers_max,
+            self.senders_max,
+            self.block_bytes,
+            self.window_messages,
+            self.schedule
+        )
+    }
+
     /// What members compare before they write into each other's memory.
     pub(crate) fn description(&self, layout: &Layout) -> String {
         let senders: Vec<u16> = self.senders.iter().map(|sender| sender.0).collect();

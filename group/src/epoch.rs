@@ -30,6 +30,9 @@ pub(crate) struct Epoch {
     ending: Option<View>,
     next: Option<View>,
     left: bool,
+    /// When this member wedged, and when it had delivered all.
+    wedged_at: Option<Instant>,
+    trimmed_at: Option<Instant>,
     senders_max: usize,
     has_large: bool,
 }
@@ -68,6 +71,8 @@ impl Epoch {
             ending: None,
             next: None,
             left: false,
+            wedged_at: None,
+            trimmed_at: None,
             senders_max,
             has_large: config.has_large(),
         })
@@ -78,6 +83,17 @@ impl<E: Endpoint> Group<E> {
     /// The view that follows, once this one is over at every member that stays: go on by [`Group::install`].
     pub fn next_view(&self) -> Option<&View> {
         self.epoch.as_ref().and_then(|epoch| epoch.next.as_ref())
+    }
+
+    /// Whether this view is about to end.
+    #[inline]
+    pub fn is_changing(&self) -> bool {
+        self.epoch.as_ref().is_some_and(|epoch| epoch.wedged)
+    }
+
+    /// When this member stopped in this view, and when it had delivered all of it.
+    pub fn change_times(&self) -> (Option<Instant>, Option<Instant>) {
+        self.epoch.as_ref().map_or((None, None), |epoch| (epoch.wedged_at, epoch.trimmed_at))
     }
 
     /// The state of membership in this epoch, for traces; `None` if the members never change.
@@ -210,14 +226,12 @@ impl<E: Endpoint> Group<E> {
         self.outgoing.state = State::Closed;
     }
 
-    /// Whether messages are still sent, received and delivered in this view.
-    pub(crate) fn messages_flow(&self) -> bool {
-        self.epoch.as_ref().is_none_or(|epoch| !epoch.wedged)
-    }
-
     /// Freezes what was received, and says it.
     fn wedge(&mut self) {
         self.stop_messages();
+        if let Some(epoch) = &mut self.epoch {
+            epoch.wedged_at = Some(Instant::now());
+        }
         let rdmc = &self.outgoing.rdmc;
         let received = self.streams.iter_mut().map(|stream| stream.frontier(rdmc)).collect();
         if let Some(epoch) = &mut self.epoch {
@@ -235,9 +249,12 @@ impl<E: Endpoint> Group<E> {
         if matches!(self.order, crate::order::Order::RoundRobin(_)) {
             self.cut_own(upcalls);
         }
-        upcalls.view_ended(next.as_ref());
+        if !self.behind {
+            upcalls.view_ended(next.as_ref());
+        }
         if let Some(epoch) = &mut self.epoch {
             epoch.left = next.is_none();
+            epoch.trimmed_at = Some(Instant::now());
             epoch.ending = next;
         }
     }

@@ -260,7 +260,7 @@ impl<E: Endpoint> Group<E> {
             return false;
         }
         self.behind = false;
-        if self.outgoing.state == State::Closed && self.messages_flow() {
+        if self.outgoing.state == State::Closed && !self.is_changing() {
             self.outgoing.state = State::Open;
         }
         true
@@ -307,6 +307,13 @@ impl<E: Endpoint> Group<E> {
             Order::RoundRobin(order) => order.delivered_seq(),
             Order::Unordered(order) => order.deliveries(),
         }
+    }
+
+    /// Whether all that this member has sent was delivered here, and so will be everywhere.
+    pub fn has_delivered_own(&self) -> bool {
+        let taken = |own: usize| self.streams[own].inbound.taken();
+        let sent = self.own.zip(self.outgoing.smc.as_ref()).is_none_or(|(own, smc)| taken(own) >= smc.next_index());
+        sent && self.outgoing.again.is_empty()
     }
 
     /// Ends another thread's wait in [`Group::turn`].

@@ -63,23 +63,27 @@ mod driver;
 mod epoch;
 mod error;
 mod group;
+mod member;
 mod order;
 mod outgoing;
 mod pace;
 mod stats;
 mod stream;
 mod view;
+mod witness;
 
 pub use config::{Config, ConfigError, Mode};
 pub use driver::{Driver, DriverError, Handle};
 pub use error::{Ended, JoinError, JoinRefused, SendError};
 pub use group::{Delivery, Group, StatePiece, Upcalls};
+pub use member::{Member, MemberError, MemberOptions, ViewChange};
 pub use outgoing::{Outgoing, Slot};
 pub use pace::Pace;
 pub use squall_membership::{Newcomer, Phase, Stop, Timeouts, Witness};
 pub use squall_rdmc::schedule::ScheduleKind;
 pub use stats::Stats;
 pub use view::{CONTACT_SENDS, View};
+pub use witness::{WitnessError, WitnessService};
 
 /// Keeps the example in the README true.
 #[cfg(doctest)]

@@ -1,6 +1,7 @@
 //! Who is in the group.
 
 use squall_membership::{Decision, Newcomer, Ranks, What};
+use squall_transport::exchange::derived_token;
 use squall_transport::{NodeId, Rank};
 
 /// Bit of the last word of a newcomer's contact: it wants to send.
@@ -37,6 +38,19 @@ impl View {
         self.senders.iter().position(|&sender| sender == self.me)
     }
 
+    /// The row of `node`, if it is a member.
+    pub fn rank_of(&self, node: NodeId) -> Option<Rank> {
+        self.nodes.iter().position(|&member| member == node).map(Rank::new)
+    }
+
+    /// The secret that exactly the members of this view share, of that of the view before.
+    pub(crate) fn token_after(&self, before: &[u8; 32]) -> [u8; 32] {
+        let mut said = b"view".to_vec();
+        said.extend_from_slice(&self.id.to_le_bytes());
+        said.extend(self.nodes.iter().flat_map(|node| node.0.to_le_bytes()));
+        derived_token(before, &said)
+    }
+
     /// My name.
     pub fn node(&self) -> NodeId {
         self.nodes[self.me.index()]
@@ -44,8 +58,7 @@ impl View {
 
     /// The same view as `node` sees it, if it is a member: what a newcomer is told.
     pub fn seen_by(&self, node: NodeId) -> Option<View> {
-        let me = Rank::new(self.nodes.iter().position(|&member| member == node)?);
-        Some(View { me, ..self.clone() })
+        Some(View { me: self.rank_of(node)?, ..self.clone() })
     }
 
     /// The view that follows, as decided, for this member; `None` if it is not in it. `suspects` are ranks of this view.

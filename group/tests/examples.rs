@@ -34,11 +34,18 @@ fn all_members_of_the_counter_end_with_one_value_and_one_order() {
 }
 
 #[test]
-fn a_killed_member_of_the_counter_ends_the_others_with_its_rank() {
+fn the_counter_survives_a_member_that_is_killed() {
     let printed = stdout(&run("counter", &["--members", "4", "--kill"]));
     let lines = member_lines(&printed);
     assert_eq!(lines.len(), 3, "{printed}");
-    assert!(lines.iter().all(|line| line.starts_with("member 3 is gone")), "{printed}");
+    assert!(lines.iter().all(|line| line == &lines[0] && line.ends_with(" 3 members at the end")), "{printed}");
+}
+
+#[test]
+fn the_map_serves_while_members_are_killed_and_join() {
+    let printed = stdout(&run("kv", &["--members", "3", "--rounds", "3"]));
+    assert_eq!(printed.lines().filter(|line| line.starts_with("killed ")).count(), 3, "{printed}");
+    assert!(printed.contains("all 3 members end with one map"), "{printed}");
 }
 
 #[test]
@@ -52,7 +59,7 @@ fn small_and_large_messages_mix_in_one_order() {
 
 #[test]
 fn help_is_help_and_a_wrong_flag_is_named() {
-    for example in ["counter", "mixed"] {
+    for example in ["counter", "mixed", "kv"] {
         assert!(stdout(&run(example, &["--help"])).contains(&format!("usage: {example} [")));
         for wrong in [&["--colour"][..], &["--members"], &["--members", "few"], &["--members", "0"]] {
             let output = run(example, wrong);

@@ -10,6 +10,7 @@
 //! - [`write`](mod@write): the one verb's operand, [`Span`](write::Write::Span) (by reference) and [`Word`](write::Write::Word) (by value).
 //! - [`endpoint`]: what a provider is, with rules T1 to T7.
 //! - [`exchange`]: how members meet, prove themselves and swap addresses.
+//! - [`mesh`]: standing connections between processes, over which they meet again when the group changes.
 //! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`verbs`] (RDMA), [`sim`] (virtual time).
 //!
 //! What it does not do: order messages, know senders, or retry anything; data on the wire is not encrypted.
@@ -19,6 +20,10 @@ pub mod atomic;
 pub mod endpoint;
 #[cfg(not(loom))]
 pub mod exchange;
+#[cfg(not(loom))]
+mod holes;
+#[cfg(not(loom))]
+pub mod mesh;
 #[cfg(not(loom))]
 pub mod outbox;
 pub mod park;

@@ -5,6 +5,7 @@ mod launcher;
 mod node;
 mod sim;
 mod size;
+mod witness;
 
 pub use size::{ByteSize, SizeError};
 
@@ -77,6 +78,9 @@ enum Command {
     /// Be one host of a run that spans hosts
     #[command(after_help = node::EXAMPLES)]
     Node(Box<node::NodeArgs>),
+    /// Tell which of two members of a group goes on when they have lost each other
+    #[command(after_help = witness::EXAMPLES)]
+    Witness(witness::WitnessArgs),
     /// One node of a run, started by a run
     #[command(hide = true)]
     Worker,
@@ -196,6 +200,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare_runs(&args),
         Command::Doctor(args) => doctor::print(args.json).map(|()| EXIT_DONE),
         Command::Sim(args) => sim::simulate(&args),
+        Command::Witness(args) => witness::serve(&args),
         Command::Worker => return crate::node::main(),
     };
     match status {

@@ -105,7 +105,7 @@ pub(super) fn join(args: NodeArgs) -> anyhow::Result<u8> {
     if let Some(rank) = rank.filter(|&rank| rank >= nodes) {
         return Err(usage(format!("rank {rank} does not exist: with {nodes} hosts ranks are 0 to {}", nodes - 1)).into());
     }
-    let key = key(args.key_file.as_deref())?;
+    let key = cluster_key(args.key_file.as_deref())?;
     let addresses = resolve(&rendezvous)?;
     let wait = Duration::from_secs(args.wait);
     let listening = match rank {
@@ -139,7 +139,8 @@ fn check_nodes(nodes: Option<u32>) -> Result<u32, UsageError> {
     }
 }
 
-fn key(file: Option<&Path>) -> anyhow::Result<ClusterKey> {
+/// The cluster's key: out of the file, or of the environment.
+pub(super) fn cluster_key(file: Option<&Path>) -> anyhow::Result<ClusterKey> {
     if let Some(path) = file {
         return Ok(ClusterKey::from_file(path)?);
     }

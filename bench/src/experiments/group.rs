@@ -52,6 +52,7 @@ impl<'a> Members<'a> {
             schedule: setting.schedule.unwrap_or(Schedule::Pipeline),
             verify: stage.verify(),
             spin: axes.spin,
+            membership: axes.membership,
             own_core,
         };
         let works = (0..setting.nodes).map(|_| Work::Group(job.clone())).collect();

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use squall_group::{Delivery, Group, Outgoing, Pace, Stats, Upcalls};
+use squall_group::{Config, Delivery, Group, Outgoing, Pace, Stats, Timeouts, Upcalls};
 use squall_transport::{Endpoint, Rank};
 
 use crate::node::control::Control;
@@ -44,6 +44,9 @@ pub struct GroupJob {
     pub spin: bool,
     /// Whether each node has a core for itself.
     pub own_core: bool,
+    /// The group detects failures.
+    #[serde(default)]
+    pub membership: bool,
 }
 
 /// What every node is told.
@@ -146,6 +149,8 @@ impl Counted {
 /// If the group cannot be joined or ends, or the parent is gone.
 pub fn node(job: &Job, group_job: &GroupJob, control: &mut Control) -> anyhow::Result<()> {
     let config = group_job.shape.config(group_job.senders, group_job.ordering, group_job.block_bytes, group_job.schedule);
+    let membership = group_job.membership.then(|| Timeouts::after_ns(policy::SUSPECT_AFTER_NS));
+    let config = Config { membership, ..config };
     let mut session = meet(job)?;
     with_fabric!(group_job.fabric, job, fabric => {
         let group = Group::join(&config, &fabric, &mut session)?;

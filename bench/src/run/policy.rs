@@ -27,6 +27,8 @@ pub const SEND_BURST_BYTES: u64 = 64 << 10;
 /// The same in messages, for the smallest.
 pub const SEND_BURST_MESSAGES: u64 = 256;
 
+/// Silence of a node that counts as its end where failures are detected: longer than a node of an oversubscribed host waits for its core.
+pub const SUSPECT_AFTER_NS: u64 = 10_000_000_000;
 /// How long an idle node spins before it sleeps if it has a core for itself: longer than a block of 1 MB takes to come (80 us), so that a steady
 /// flow of blocks never pays for a wake-up each.
 const SPIN_ALONE: Duration = Duration::from_micros(200);

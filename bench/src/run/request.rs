@@ -71,6 +71,10 @@ pub struct Axes {
     /// Never sleep when idle: for cores that nobody else needs
     #[arg(long, help_heading = "How to measure")]
     pub spin: bool,
+    /// Let groups detect failures, as those do whose members may change; compare with a run without to see what it costs
+    #[arg(long, help_heading = "How to measure")]
+    #[serde(default)]
+    pub membership: bool,
     /// Seconds after which a trial that has not ended fails its point [default: 20 times what it should take, at least 30]
     #[arg(long, value_name = "S", help_heading = "How to measure", value_parser = seconds)]
     pub deadline: Option<f64>,

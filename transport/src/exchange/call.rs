@@ -175,6 +175,6 @@ impl Call {
 }
 
 /// Whether trying again is of no use.
-fn is_final(error: &io::Error) -> bool {
+pub(crate) fn is_final(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::AddrNotAvailable | ErrorKind::InvalidInput | ErrorKind::Unsupported)
 }

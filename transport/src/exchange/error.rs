@@ -52,6 +52,12 @@ pub enum ExchangeError {
         /// What was wrong.
         reason: String,
     },
+    /// This process' own mesh is of no more use.
+    #[error("the mesh of this process is broken ({reason}): open a new one")]
+    MeshBroken {
+        /// What broke it.
+        reason: String,
+    },
     /// A message is larger than one frame.
     #[error("a control message of {bytes} bytes is larger than frame_bytes_max ({bytes_max})")]
     TooLarge {

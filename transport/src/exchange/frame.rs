@@ -10,11 +10,11 @@ pub const PROTOCOL_VERSION: u8 = 1;
 const LENGTH_BYTES: usize = 4;
 
 /// What headers and lengths may add to the payload of one frame.
-pub(super) const HEADER_BYTES_MAX: usize = 256;
+pub(crate) const HEADER_BYTES_MAX: usize = 256;
 
 /// Why bytes are not frames of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FrameError {
+pub(crate) enum FrameError {
     #[error("a frame of {bytes} bytes, more than the {bytes_max} that are allowed here")]
     Oversize { bytes: usize, bytes_max: usize },
     #[error("an empty frame")]
@@ -26,7 +26,7 @@ pub(super) enum FrameError {
 }
 
 /// The bytes of one frame: `header` as postcard, then the payload's pieces one after the other.
-pub(super) fn encode(version: u8, header: &impl Serialize, payload: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn encode(version: u8, header: &impl Serialize, payload: &[&[u8]]) -> Vec<u8> {
     let payload_bytes: usize = payload.iter().map(|piece| piece.len()).sum();
     let mut frame = Vec::with_capacity(LENGTH_BYTES + 1 + HEADER_BYTES_MAX + payload_bytes);
     frame.extend_from_slice(&[0; LENGTH_BYTES]);
@@ -44,7 +44,7 @@ pub(super) fn encode(version: u8, header: &impl Serialize, payload: &[&[u8]]) ->
 ///
 /// A length that is too large is an error as soon as it is seen, before room is made for the frame.
 #[derive(Debug)]
-pub(super) struct FrameDecoder {
+pub(crate) struct FrameDecoder {
     version: u8,
     frame_bytes_max: usize,
     bytes: Vec<u8>,
@@ -53,16 +53,16 @@ pub(super) struct FrameDecoder {
 }
 
 impl FrameDecoder {
-    pub(super) fn new(version: u8, frame_bytes_max: usize) -> Self {
+    pub(crate) fn new(version: u8, frame_bytes_max: usize) -> Self {
         Self { version, frame_bytes_max, bytes: Vec::new(), start: 0 }
     }
 
     /// Frames up to this length are taken from now on.
-    pub(super) fn set_frame_bytes_max(&mut self, frame_bytes_max: usize) {
+    pub(crate) fn set_frame_bytes_max(&mut self, frame_bytes_max: usize) {
         self.frame_bytes_max = frame_bytes_max;
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -73,7 +73,7 @@ impl FrameDecoder {
     /// The next whole frame's header and payload; `None` if more bytes are needed.
     ///
     /// After an error the stream is of no more use.
-    pub(super) fn next<H: DeserializeOwned>(&mut self) -> Result<Option<(H, Vec<u8>)>, FrameError> {
+    pub(crate) fn next<H: DeserializeOwned>(&mut self) -> Result<Option<(H, Vec<u8>)>, FrameError> {
         let bytes = &self.bytes[self.start..];
         let Some((length, rest)) = bytes.split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);

@@ -5,7 +5,7 @@ use crate::rank::Rank;
 use super::error::GatherFault;
 
 /// The longest name of a gather.
-pub(super) const WHAT_BYTES_MAX: usize = 128;
+pub(crate) const WHAT_BYTES_MAX: usize = 128;
 
 /// The gather that is open now. There is never more than one: a member starts the next only when
 /// it has the result of this one, and so everybody has given to this one. Once one has failed

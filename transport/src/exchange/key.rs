@@ -120,6 +120,11 @@ impl ClusterKey {
     pub(super) fn handshake_secret(&self) -> [u8; 32] {
         keyed_hash(&self.0, b"squall rendezvous handshake")
     }
+
+    /// The secret of the handshake of a [`Mesh`](crate::mesh::Mesh).
+    pub(crate) fn mesh_secret(&self) -> [u8; 32] {
+        keyed_hash(&self.0, b"squall mesh handshake")
+    }
 }
 
 impl fmt::Debug for ClusterKey {

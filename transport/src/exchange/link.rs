@@ -22,7 +22,7 @@ const SEALED_BYTES_MAX: usize = u16::MAX as usize;
 const KEY_REFUSED: [u8; LENGTH_BYTES] = [0; LENGTH_BYTES];
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LinkError {
+pub(crate) enum LinkError {
     #[error("its cluster key is not ours")]
     WrongKey,
     #[error("its bytes are not a Noise handshake")]
@@ -34,7 +34,7 @@ pub(super) enum LinkError {
 }
 
 /// Turns bytes from a socket into frames, and frames into bytes for a socket.
-pub(super) struct Link {
+pub(crate) struct Link {
     noise: Noise,
     version: u8,
     /// From the socket; no whole Noise message yet.
@@ -57,7 +57,7 @@ enum Noise {
 
 impl Link {
     /// The side that connects. Its first message is ready to be sent.
-    pub(super) fn initiator(psk: &[u8; 32], version: u8, frame_bytes_max: usize) -> Self {
+    pub(crate) fn initiator(psk: &[u8; 32], version: u8, frame_bytes_max: usize) -> Self {
         let mut handshake = handshake(psk, true);
         let first = say(&mut handshake);
         let mut link = Self::new(Noise::Began(Box::new(handshake)), version, frame_bytes_max);
@@ -66,7 +66,7 @@ impl Link {
     }
 
     /// The side that was connected to.
-    pub(super) fn responder(psk: &[u8; 32], version: u8, frame_bytes_max: usize) -> Self {
+    pub(crate) fn responder(psk: &[u8; 32], version: u8, frame_bytes_max: usize) -> Self {
         Self::new(Noise::Expecting(Box::new(handshake(psk, false))), version, frame_bytes_max)
     }
 
@@ -83,16 +83,16 @@ impl Link {
     }
 
     /// Whether both sides have shown that they hold the key.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.noise, Noise::Open(_))
     }
 
-    pub(super) fn set_frame_bytes_max(&mut self, frame_bytes_max: usize) {
+    pub(crate) fn set_frame_bytes_max(&mut self, frame_bytes_max: usize) {
         self.frames.set_frame_bytes_max(frame_bytes_max);
     }
 
     /// Takes bytes that the socket gave. Frames in front of an error can still be taken.
-    pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
+    pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
         self.sealed.extend_from_slice(bytes);
         let sealed = std::mem::take(&mut self.sealed);
         let mut rest = &sealed[..];
@@ -113,12 +113,12 @@ impl Link {
     ///
     /// # Panics
     /// Before the link is open.
-    pub(super) fn send(&mut self, header: &impl Serialize, payload: &[&[u8]]) {
+    pub(crate) fn send(&mut self, header: &impl Serialize, payload: &[&[u8]]) {
         let Noise::Open(transport) = &mut self.noise else {
             panic!("a frame is sent once the handshake is over");
         };
         let frame = encode(self.version, header, payload);
-        let mut sealed = vec![0; SEALED_BYTES_MAX];
+        let mut sealed = vec![0; SEALED_BYTES_MAX.min(frame.len() + TAG_BYTES)];
         let mut out = std::mem::take(&mut self.out);
         for plain in frame.chunks(SEALED_BYTES_MAX - TAG_BYTES) {
             let length = transport.write_message(plain, &mut sealed).expect("the buffer has room");
@@ -129,17 +129,17 @@ impl Link {
     }
 
     /// The next whole frame's header and payload; `None` if more bytes are needed.
-    pub(super) fn next<H: DeserializeOwned>(&mut self) -> Result<Option<(H, Vec<u8>)>, LinkError> {
+    pub(crate) fn next<H: DeserializeOwned>(&mut self) -> Result<Option<(H, Vec<u8>)>, LinkError> {
         Ok(self.frames.next()?)
     }
 
     /// Bytes that the socket should take.
-    pub(super) fn unsent(&self) -> &[u8] {
+    pub(crate) fn unsent(&self) -> &[u8] {
         &self.out[self.sent..]
     }
 
     /// The socket took this many of [`unsent`](Self::unsent).
-    pub(super) fn mark_sent(&mut self, bytes: usize) {
+    pub(crate) fn mark_sent(&mut self, bytes: usize) {
         const COMPACT_BYTES: usize = 1 << 20;
         self.sent += bytes;
         if self.sent == self.out.len() {

@@ -17,25 +17,26 @@
 //!
 //! [`LocalExchange`] is the same among threads of one process. What is said here is encrypted; the data path is not.
 
-mod call;
+pub(crate) mod call;
 mod connection;
 mod error;
 mod event;
-mod frame;
-mod gather;
+pub(crate) mod frame;
+pub(crate) mod gather;
 mod key;
-mod link;
+pub(crate) mod link;
 mod local;
 mod message;
 mod options;
+mod patient;
 mod refusal;
 mod seats;
 mod server;
 mod session;
 #[cfg(test)]
 mod tests;
-mod token;
-mod wire;
+pub(crate) mod token;
+pub(crate) mod wire;
 
 pub use call::{ConnectError, ConnectOptions};
 pub use error::{Camp, ExchangeError, GatherFault, SendError};
@@ -47,7 +48,7 @@ pub use options::{BindError, FRAME_BYTES_MAX, MEMBERS_MAX, ServerOptions};
 pub use refusal::Refusal;
 pub use server::RendezvousServer;
 pub use session::Session;
-pub use token::{connection_token, same_token};
+pub use token::{connection_token, derived_token, random_node, same_token};
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use snow::params::HashChoice;
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 
-use crate::rank::Rank;
+use crate::rank::{NodeId, Rank};
 
 /// What the dialling side of a data connection shows first: HMAC-SHA-256 under the epoch's token
 /// of who dials, whom, and for what. One direction's proof is useless in the other direction, for
@@ -19,6 +19,11 @@ pub fn connection_token(token: &[u8; 32], from: Rank, to: Rank, purpose: &str) -
     keyed_hash(token, &said)
 }
 
+/// A secret of those who hold `token`, and know `said`: HMAC-SHA-256.
+pub fn derived_token(token: &[u8; 32], said: &[u8]) -> [u8; 32] {
+    keyed_hash(token, &[b"squall derived ", said].concat())
+}
+
 /// Whether two tokens are equal, in a time that does not tell where they differ.
 pub fn same_token(left: &[u8; 32], right: &[u8; 32]) -> bool {
     let differing = left.iter().zip(right).fold(0u8, |bits, (a, b)| black_box(bits | (a ^ b)));
@@ -26,7 +31,7 @@ pub fn same_token(left: &[u8; 32], right: &[u8; 32]) -> bool {
 }
 
 /// HMAC-SHA-256 (RFC 2104) of `data` under a 32-byte key.
-pub(super) fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
+pub(crate) fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
     let mut hash = DefaultResolver.resolve_hash(&HashChoice::SHA256).expect("snow is built with SHA-256");
     let mut out = [0; 32];
     hash.hmac(key, data, &mut out);
@@ -37,7 +42,13 @@ pub(super) fn keyed_hash(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
 ///
 /// # Panics
 /// If the operating system has no random source: nothing can be authenticated then.
-pub(super) fn random_bytes() -> [u8; 32] {
+/// A name for this incarnation of this process, which no other has.
+pub fn random_node() -> NodeId {
+    let [a, b, c, d, e, f, g, h, ..] = random_bytes();
+    NodeId(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+}
+
+pub(crate) fn random_bytes() -> [u8; 32] {
     let mut source = DefaultResolver.resolve_rng().expect("snow is built with a random source");
     let mut out = [0; 32];
     source.try_fill_bytes(&mut out).expect("the operating system gives random bytes");

@@ -21,35 +21,36 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
 
 /// A non-blocking socket and what was read from and is to be written to it.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
-    pub(super) link: Link,
+    pub(crate) link: Link,
     ended: Option<String>,
+    heard_all: bool,
     said_all: bool,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, link: Link) -> io::Result<Self> {
+    pub(crate) fn new(stream: TcpStream, link: Link) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         sockopt::set_socket_keepalive(&stream, true)?;
         sockopt::set_tcp_keepidle(&stream, KEEPALIVE_AFTER)?;
         sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_EVERY)?;
         sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES)?;
-        Ok(Self { stream, link, ended: None, said_all: false })
+        Ok(Self { stream, link, ended: None, heard_all: false, said_all: false })
     }
 
     /// Why nothing more will come from the other side, once that is known.
-    pub(super) fn ended(&self) -> Option<&str> {
+    pub(crate) fn ended(&self) -> Option<&str> {
         self.ended.as_deref()
     }
 
-    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.stream.local_addr()
     }
 
     /// What to wait for.
-    pub(super) fn interest(&self) -> PollFlags {
+    pub(crate) fn interest(&self) -> PollFlags {
         let mut interest = PollFlags::empty();
         interest.set(PollFlags::IN, self.ended.is_none());
         interest.set(PollFlags::OUT, !self.link.unsent().is_empty());
@@ -57,7 +58,7 @@ impl Wire {
     }
 
     /// Waits until the socket is ready for what is wanted of it (true), or the deadline (false).
-    pub(super) fn wait(&self, deadline: Instant) -> io::Result<bool> {
+    pub(crate) fn wait(&self, deadline: Instant) -> io::Result<bool> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = left.try_into().ok();
@@ -71,18 +72,25 @@ impl Wire {
     }
 
     /// Reads what is there, up to a turn's worth, into the link.
-    pub(super) fn fill(&mut self) -> Result<(), LinkError> {
+    pub(crate) fn fill(&mut self) -> Result<(), LinkError> {
+        if self.ended.is_none() { self.fill_rest().map(|_| ()) } else { Ok(()) }
+    }
+
+    /// As [`fill`](Self::fill), also once writing has failed: what came before that is still there. The number of bytes that were read.
+    pub(crate) fn fill_rest(&mut self) -> Result<usize, LinkError> {
         self.read(|link, bytes| link.receive(bytes))
     }
 
     /// Reads what is there and drops it.
-    pub(super) fn discard(&mut self) {
-        // The closure never fails.
-        let _ = self.read(|_, _| Ok(()));
+    pub(crate) fn discard(&mut self) {
+        if self.ended.is_none() {
+            // The closure never fails.
+            let _ = self.read(|_, _| Ok(()));
+        }
     }
 
     /// Writes what the socket takes.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         while !self.link.unsent().is_empty() {
             match self.stream.write(self.link.unsent()) {
                 Ok(bytes) => self.link.mark_sent(bytes),
@@ -99,7 +107,7 @@ impl Wire {
 
     /// Tells the other side that nothing more will come, once all is written. Reading goes on: closing a socket with
     /// unread bytes would destroy what the other side has yet to read.
-    pub(super) fn say_all(&mut self) {
+    pub(crate) fn say_all(&mut self) {
         self.flush();
         if self.link.unsent().is_empty() && !self.said_all {
             self.said_all = true;
@@ -108,22 +116,27 @@ impl Wire {
         }
     }
 
-    fn read(&mut self, mut take: impl FnMut(&mut Link, &[u8]) -> Result<(), LinkError>) -> Result<(), LinkError> {
+    fn read(&mut self, mut take: impl FnMut(&mut Link, &[u8]) -> Result<(), LinkError>) -> Result<usize, LinkError> {
         let mut buffer = [0; READ_BYTES];
         let mut read_bytes = 0;
-        while self.ended.is_none() && read_bytes < TURN_BYTES_MAX {
+        while !self.heard_all && read_bytes < TURN_BYTES_MAX {
             match self.stream.read(&mut buffer) {
-                Ok(0) => self.ended = Some("connection closed".to_owned()),
+                Ok(0) => self.end("connection closed".to_owned()),
                 Ok(bytes) => {
                     read_bytes += bytes;
                     take(&mut self.link, &buffer[..bytes])?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => self.ended = Some(error.to_string()),
+                Err(error) => self.end(error.to_string()),
             }
         }
-        Ok(())
+        Ok(read_bytes)
+    }
+
+    fn end(&mut self, reason: String) {
+        self.heard_all = true;
+        self.ended.get_or_insert(reason);
     }
 }
 
@@ -134,7 +147,7 @@ impl AsFd for Wire {
 }
 
 /// `duration` after `start`, or in a time that nobody lives to see.
-pub(super) fn after(start: Instant, duration: Duration) -> Instant {
+pub(crate) fn after(start: Instant, duration: Duration) -> Instant {
     const AGE: Duration = Duration::from_secs(1 << 32);
     start + duration.min(AGE)
 }

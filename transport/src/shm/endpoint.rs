@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bell::Bell;
 use super::fence;
-use super::link::Link;
+use super::link::Met;
 use super::watch::{Gone, Watch};
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
 use crate::park;
@@ -40,23 +40,31 @@ pub struct ShmEndpoint {
     me: Rank,
     regions: Vec<Region>,
     bell: Bell,
-    /// By rank; none at my own.
+    /// By rank; none at my own and at holes.
     peers: Vec<Option<Peer>>,
     /// Peers posted to since the last flush.
     touched: Vec<Rank>,
     gone: Arc<Gone>,
     /// From this length on a copy goes past the cache.
     stream_bytes_min: usize,
-    /// Whether whoever goes to sleep fences for all: see [`fence`].
+    /// Whether I fence for all when I go to sleep: see [`fence`].
+    fences_for_all: bool,
+    /// Whether all linked with me do, so that I need no fence of mine after writing.
     remote_fences: bool,
+    /// By rank: why there was no link from the start.
+    holes: Vec<Option<String>>,
+    /// Holes that no poll has reported.
+    unreported: Vec<Rank>,
     /// Set by a [`Waker`] until a park has seen it.
     called: Arc<AtomicBool>,
     _watch: Watch,
 }
 
 impl ShmEndpoint {
-    pub(super) fn new(me: Rank, regions: Vec<Region>, bell: Bell, links: Vec<Link>, remote_fences: bool) -> Result<ShmEndpoint, OpenError> {
-        let members = links.len() + 1;
+    pub(super) fn new(me: Rank, regions: Vec<Region>, bell: Bell, met: Met, fences_for_all: bool) -> Result<ShmEndpoint, OpenError> {
+        let Met { links, holes, fenceable: remote_fences } = met;
+        let members = holes.len();
+        let unreported: Vec<Rank> = (0..members).filter(|&index| holes[index].is_some()).map(Rank::new).collect();
         let mut peers: Vec<Option<Peer>> = (0..members).map(|_| None).collect();
         let mut sockets = Vec::with_capacity(links.len());
         for link in links {
@@ -68,6 +76,9 @@ impl ShmEndpoint {
             what: "starting the thread that watches for the end of peers".into(),
             source,
         })?;
+        if !unreported.is_empty() {
+            gone.news.store(true, Ordering::Relaxed);
+        }
         let group_bytes = members * regions.iter().map(Region::bytes).sum::<usize>();
         let stream_bytes_min = if group_bytes <= last_level_cache_bytes() / 2 { usize::MAX } else { STREAM_BYTES_MIN };
         Ok(ShmEndpoint {
@@ -78,7 +89,10 @@ impl ShmEndpoint {
             peers,
             touched: Vec::with_capacity(members),
             gone,
+            fences_for_all,
             remote_fences,
+            holes,
+            unreported,
             called: Arc::default(),
             _watch: watch,
         })
@@ -86,6 +100,9 @@ impl ShmEndpoint {
 
     #[cold]
     fn next_gone(&mut self) -> Option<Event> {
+        if let Some(hole) = self.unreported.pop() {
+            return Some(Event::Down(hole));
+        }
         // Acquire: pairs with the release of the watching thread; the flags of the peers are seen with it.
         if self.gone.news.swap(false, Ordering::Acquire) {
             for (index, peer) in self.peers.iter_mut().enumerate() {
@@ -115,10 +132,10 @@ impl Endpoint for ShmEndpoint {
 
     #[inline]
     fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
-        let peer = self.peers[to.index()].as_mut().expect("a post goes to another member");
-        if peer.down {
+        let Some(peer) = self.peers[to.index()].as_mut().filter(|peer| !peer.down) else {
+            assert!(to != self.me, "a post goes to another member");
             return Ok(());
-        }
+        };
         match write {
             Write::Span { from, to, len } => {
                 let source = &self.regions[usize::from(from.region.0)];
@@ -160,8 +177,12 @@ impl Endpoint for ShmEndpoint {
         self.next_gone()
     }
 
+    fn down_reason(&self, rank: Rank) -> Option<String> {
+        self.holes.get(rank.index())?.clone()
+    }
+
     fn arm(&mut self) {
-        self.bell.announce(self.remote_fences);
+        self.bell.announce(self.fences_for_all);
     }
 
     fn disarm(&mut self) {
@@ -170,7 +191,7 @@ impl Endpoint for ShmEndpoint {
 
     fn park(&mut self, timeout: Duration) {
         // The waker sets this before it asks whether we sleep; `arm` said so before we look: one of us sees the other.
-        if self.called.swap(false, Ordering::Relaxed) {
+        if self.called.swap(false, Ordering::Relaxed) || !self.unreported.is_empty() {
             return self.bell.retract();
         }
         self.bell.sleep(timeout);

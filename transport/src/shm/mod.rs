@@ -50,7 +50,8 @@ impl Fabric for ShmFabric {
 
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<ShmEndpoint, OpenError> {
         let bell = bell::Bell::new()?;
-        let (links, remote_fences) = link::connect(exchange, regions, &bell, fence::register())?;
-        ShmEndpoint::new(exchange.rank(), regions.to_vec(), bell, links, remote_fences)
+        let fenceable = fence::register();
+        let met = link::connect(exchange, regions, &bell, fenceable)?;
+        ShmEndpoint::new(exchange.rank(), regions.to_vec(), bell, met, fenceable)
     }
 }

@@ -11,7 +11,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
 use super::limits::{EVENTS_MAX, STAGING_BYTES};
 use super::link::{Link, Taken};
-use super::meet::meet;
+use super::meet::{Met, meet};
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
 use crate::exchange::Exchange;
 use crate::rank::Rank;
@@ -33,14 +33,15 @@ pub struct TcpEndpoint {
     ready: Vec<(u64, epoll::EventFlags)>,
     staging: Box<[u8; STAGING_BYTES]>,
     down: VecDeque<Rank>,
+    /// By rank: why there was no link from the start.
+    holes: Vec<Option<String>>,
     /// Something landed, or a link broke, since the last `arm`.
     stirred: bool,
 }
 
 impl TcpEndpoint {
     pub(super) fn open(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<TcpEndpoint, OpenError> {
-        let links = meet(bind, exchange, regions)?;
-        let members = links.len();
+        let Met { links, holes } = meet(bind, exchange, regions)?;
         let system = |errno: rustix::io::Errno| OpenError::System { fabric: "tcp", what: "setting up epoll".into(), source: errno.into() };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
         let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(system)?;
@@ -50,6 +51,8 @@ impl TcpEndpoint {
                 epoll::add(&epoll, link.socket(), epoll::EventData::new_u64(index as u64), interest(false)).map_err(system)?;
             }
         }
+        let mut down = VecDeque::with_capacity(links.len());
+        down.extend((0..links.len()).filter(|&index| holes[index].is_some()).map(Rank::new));
         Ok(TcpEndpoint {
             rank: exchange.rank(),
             links,
@@ -58,7 +61,8 @@ impl TcpEndpoint {
             alarm: Arc::new(alarm),
             ready: Vec::with_capacity(EVENTS_MAX),
             staging: Box::new([0; STAGING_BYTES]),
-            down: VecDeque::with_capacity(members),
+            down,
+            holes,
             stirred: false,
         })
     }
@@ -184,6 +188,10 @@ impl Endpoint for TcpEndpoint {
         self.down.pop_front().map(Event::Down)
     }
 
+    fn down_reason(&self, rank: Rank) -> Option<String> {
+        self.holes.get(rank.index())?.clone()
+    }
+
     fn backlog(&self) -> bool {
         self.links.iter().flatten().any(Link::has_queued)
     }
@@ -246,7 +254,7 @@ mod tests {
         let region = Region::allocate(4096, &RegionOptions::default()).unwrap();
         std::thread::scope(|scope| {
             let other = region.clone();
-            let peer = scope.spawn(move || meet(BIND, &mut theirs, &[other]).unwrap().swap_remove(0).unwrap());
+            let peer = scope.spawn(move || meet(BIND, &mut theirs, &[other]).unwrap().links.swap_remove(0).unwrap());
             let endpoint = TcpEndpoint::open(BIND, &mut mine, std::slice::from_ref(&region)).unwrap();
             (endpoint, region, peer.join().unwrap())
         })

@@ -5,7 +5,9 @@
 //!   magic, its rank, token(dialler -> listener)  -->
 //!                            <--  token(listener -> dialler)
 //! ```
-//! A connection that does not show the token in time is dropped and does no harm to the others.
+//! A connection that does not show the token in time is dropped and does no harm to the others. No step waits for one peer alone, so that one that is
+//! stopped holds up nobody's link with another. Where the exchange has patience, peers without a socket at the end are holes; a member that gave
+//! another up has closed its end, or never opens it, which the other finds as a link that broke.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -18,6 +20,7 @@ use super::limits::{LINK_UP_MS_MAX, UNPROVEN_MAX};
 use super::link::Link;
 use crate::endpoint::OpenError;
 use crate::exchange::{Exchange, connection_token, same_token};
+use crate::holes::Holes;
 use crate::rank::Rank;
 use crate::region::Region;
 
@@ -30,26 +33,31 @@ const PURPOSE: &str = "tcp data";
 /// What a member tells the others before the sockets are made.
 type Announcement = (SocketAddr, Vec<u64>);
 
-/// Links to all other members, by rank; none to myself.
-pub(super) fn meet(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<Vec<Option<Link>>, OpenError> {
+/// What came of meeting, by rank.
+pub(super) struct Met {
+    /// None to myself and to holes.
+    pub(super) links: Vec<Option<Link>>,
+    /// Why there is no link.
+    pub(super) holes: Vec<Option<String>>,
+}
+
+/// Links to all other members that can be had.
+pub(super) fn meet(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<Met, OpenError> {
     let listener = listen(bind)?;
     let address = listener.local_addr().map_err(failed("reading the listener's address"))?;
-    let announced = announce(exchange, address, regions)?;
-    let meeting = Meeting {
-        me: exchange.rank(),
-        members: exchange.members(),
-        token: *exchange.token(),
-        deadline: Instant::now() + Duration::from_millis(LINK_UP_MS_MAX),
-    };
-    let mut sockets = meeting.dial_higher(bind, &announced)?;
-    meeting.accept_lower(&listener, &mut sockets)?;
-    meeting.check_answers(&mut sockets)?;
+    let mut holes = Holes::of(exchange);
+    let announced = announce(exchange, &mut holes, address, regions)?;
+    let addresses: Vec<_> = announced.iter().map(|(address, _)| *address).collect();
+    let sockets = Meeting::new(&listener, exchange, &mut holes).link(bind, &addresses)?;
     for socket in sockets.iter().flatten() {
-        socket.set_nodelay(true).and_then(|()| socket.set_nonblocking(true)).map_err(failed("setting up a data socket"))?;
+        socket.set_nodelay(true).map_err(failed("setting up a data socket"))?;
     }
-    exchange.all_gather("tcp linked", &[])?;
+    if exchange.patience().is_none() {
+        exchange.all_gather("tcp linked", &[])?;
+    }
     let links = sockets.into_iter().zip(announced);
-    Ok(links.map(|(socket, (_, region_bytes))| socket.map(|socket| Link::new(socket, region_bytes))).collect())
+    let links = links.map(|(socket, (_, region_bytes))| socket.map(|socket| Link::new(socket, region_bytes))).collect();
+    Ok(Met { links, holes: holes.into_reasons() })
 }
 
 fn failed(what: &'static str) -> impl Fn(std::io::Error) -> OpenError {
@@ -74,27 +82,58 @@ fn listen(bind: IpAddr) -> Result<TcpListener, OpenError> {
     open().map_err(what)
 }
 
-fn announce(exchange: &mut dyn Exchange, address: SocketAddr, regions: &[Region]) -> Result<Vec<Announcement>, OpenError> {
+/// Where all members listen and what their regions are; of a hole it means nothing.
+fn announce(
+    exchange: &mut dyn Exchange,
+    holes: &mut Holes,
+    address: SocketAddr,
+    regions: &[Region],
+) -> Result<Vec<Announcement>, OpenError> {
     let mine: Announcement = (address, regions.iter().map(|region| region.bytes() as u64).collect());
-    let mine = postcard::to_stdvec(&mine).expect("an address and sizes always encode");
-    let parts = exchange.all_gather("tcp address and regions", &mine)?;
-    let read = |(index, part): (usize, Vec<u8>)| {
-        let peer = |what: String| OpenError::Peer { fabric: "tcp", peer: Rank::new(index), what };
-        let theirs: Announcement =
-            postcard::from_bytes(&part).map_err(|error| peer(format!("its announcement is unreadable ({error})")))?;
-        if theirs.1.len() != regions.len() {
-            return Err(peer(format!("it opens with {} regions where I have {}; same program?", theirs.1.len(), regions.len())));
+    let encoded = postcard::to_stdvec(&mine).expect("an address and sizes always encode");
+    let parts = exchange.all_gather("tcp address and regions", &encoded)?;
+    holes.look(exchange);
+    let mut announced = vec![mine; holes.members()];
+    for peer in holes.peers().collect::<Vec<_>>() {
+        match read_announcement(&parts[peer.index()], regions.len()) {
+            Ok(theirs) => announced[peer.index()] = theirs,
+            Err(what) => holes.dig(exchange, peer, OpenError::Peer { fabric: "tcp", peer, what })?,
         }
-        Ok(theirs)
-    };
-    parts.into_iter().enumerate().map(read).collect()
+    }
+    Ok(announced)
 }
 
-struct Meeting {
-    me: Rank,
-    members: usize,
+fn read_announcement(part: &[u8], regions: usize) -> Result<Announcement, String> {
+    let theirs: Announcement = postcard::from_bytes(part).map_err(|error| format!("its announcement is unreadable ({error})"))?;
+    match theirs.1.len() == regions {
+        true => Ok(theirs),
+        false => Err(format!("it opens with {} regions where I have {regions}; same program?", theirs.1.len())),
+    }
+}
+
+/// All connections while they are made.
+struct Meeting<'a> {
+    listener: &'a TcpListener,
+    exchange: &'a mut dyn Exchange,
+    holes: &'a mut Holes,
     token: [u8; 32],
+    me: Rank,
     deadline: Instant,
+    dialled: Vec<Dialled>,
+    unproven: Vec<Unproven>,
+    /// By rank: sockets whose other end has proved itself.
+    sockets: Vec<Option<TcpStream>>,
+}
+
+/// A connection that I made and that was not answered.
+struct Dialled {
+    peer: Rank,
+    address: SocketAddr,
+    socket: TcpStream,
+    /// It is connected, and I said who I am.
+    greeted: bool,
+    said: [u8; TOKEN_BYTES],
+    count: usize,
 }
 
 /// A connection that somebody made and that has not shown its token.
@@ -104,74 +143,147 @@ struct Unproven {
     count: usize,
 }
 
-impl Meeting {
-    fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+impl<'a> Meeting<'a> {
+    fn new(listener: &'a TcpListener, exchange: &'a mut dyn Exchange, holes: &'a mut Holes) -> Meeting<'a> {
+        let (token, me) = (*exchange.token(), exchange.rank());
+        let deadline = holes.deadline(Duration::from_millis(LINK_UP_MS_MAX));
+        let sockets = (0..holes.members()).map(|_| None).collect();
+        Meeting { listener, exchange, holes, token, me, deadline, dialled: Vec::new(), unproven: Vec::new(), sockets }
+    }
+
+    /// Dials every higher rank, lets every lower one connect; the sockets by rank once nobody is missing.
+    fn link(mut self, bind: IpAddr, addresses: &[SocketAddr]) -> Result<Vec<Option<TcpStream>>, OpenError> {
+        for peer in self.holes.peers().filter(|&peer| peer > self.me).collect::<Vec<_>>() {
+            self.dial(bind, peer, addresses[peer.index()])?;
+        }
+        while let Some(missing) = self.missing() {
+            if Instant::now() >= self.deadline {
+                self.fail(missing, self.late(missing))?;
+                continue;
+            }
+            self.wait()?;
+            let gone = self.holes.gone(self.exchange);
+            self.accept()?;
+            for stranger in std::mem::take(&mut self.unproven) {
+                let kept = self.hear(stranger);
+                self.unproven.extend(kept);
+            }
+            if self.unproven.len() == UNPROVEN_MAX {
+                self.unproven.remove(0);
+            }
+            for dialled in std::mem::take(&mut self.dialled) {
+                self.press(dialled)?;
+            }
+            for peer in gone.into_iter().filter(|peer| self.sockets[peer.index()].is_none()).collect::<Vec<_>>() {
+                self.fail(peer, OpenError::Peer { fabric: "tcp", peer, what: "it left while sockets were made".into() })?;
+            }
+        }
+        Ok(self.sockets)
+    }
+
+    /// The first peer without a socket that is no hole.
+    fn missing(&self) -> Option<Rank> {
+        self.holes.peers().find(|peer| self.sockets[peer.index()].is_none())
+    }
+
+    fn fail(&mut self, peer: Rank, error: OpenError) -> Result<(), OpenError> {
+        self.holes.dig(self.exchange, peer, error)
+    }
+
+    /// What a peer that is late has not done.
+    fn late(&self, peer: Rank) -> OpenError {
+        match self.dialled.iter().find(|dialled| dialled.peer == peer) {
+            None => {
+                let what = "did not connect in time; is a firewall in between, or did it fail?".to_owned();
+                OpenError::Peer { fabric: "tcp", peer, what }
+            }
+            Some(dialled) if !dialled.greeted => dialled.unreachable(ErrorKind::TimedOut.into()),
+            Some(dialled) => dialled.unanswered(&ErrorKind::TimedOut.into()),
+        }
     }
 
     fn proof(&self, from: Rank, to: Rank) -> [u8; TOKEN_BYTES] {
         connection_token(&self.token, from, to, PURPOSE)
     }
 
-    /// Connects to every higher rank and says who I am; answers are read later, so that nobody waits for a chain of others.
-    fn dial_higher(&self, bind: IpAddr, announced: &[Announcement]) -> Result<Vec<Option<TcpStream>>, OpenError> {
-        let mut sockets: Vec<Option<TcpStream>> = (0..self.members).map(|_| None).collect();
-        for index in self.me.index() + 1..self.members {
-            let (peer, address) = (Rank::new(index), announced[index].0);
-            let dial = || {
-                let socket = stream_socket(bind)?;
-                socket.bind(&SocketAddr::new(bind, 0).into())?;
-                socket.connect_timeout(&address.into(), self.left().max(Duration::from_millis(1)))?;
-                let mut socket: TcpStream = socket.into();
-                let mut hello = [0; HELLO_BYTES];
-                hello[..8].copy_from_slice(&MAGIC);
-                hello[8..10].copy_from_slice(&self.me.0.to_le_bytes());
-                hello[10..].copy_from_slice(&self.proof(self.me, peer));
-                socket.write_all(&hello)?;
-                Ok(socket)
-            };
-            let what = |source| OpenError::System { fabric: "tcp", what: format!("connecting to rank {peer} at {address}"), source };
-            sockets[index] = Some(dial().map_err(what)?);
+    /// Begins to connect.
+    fn dial(&mut self, bind: IpAddr, peer: Rank, address: SocketAddr) -> Result<(), OpenError> {
+        let open = || {
+            let socket = stream_socket(bind)?;
+            socket.bind(&SocketAddr::new(bind, 0).into())?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        let socket: Socket = open().map_err(failed("making a data socket"))?;
+        let connecting = socket.connect(&address.into());
+        let dialled = Dialled { peer, address, socket: socket.into(), greeted: false, said: [0; TOKEN_BYTES], count: 0 };
+        match connecting {
+            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+                self.fail(peer, dialled.unreachable(error))
+            }
+            _ => {
+                self.dialled.push(dialled);
+                Ok(())
+            }
         }
-        Ok(sockets)
     }
 
-    /// Accepts until every lower rank has proved itself.
-    fn accept_lower(&self, listener: &TcpListener, sockets: &mut [Option<TcpStream>]) -> Result<(), OpenError> {
-        let mut unproven: Vec<Unproven> = Vec::new();
-        while let Some(missing) = sockets[..self.me.index()].iter().position(Option::is_none) {
-            if self.left().is_zero() {
-                let what = format!("did not connect within {LINK_UP_MS_MAX} ms; is a firewall in between, or did it fail?");
-                return Err(OpenError::Peer { fabric: "tcp", peer: Rank::new(missing), what });
+    /// Brings a connection that I made as far as it goes.
+    fn press(&mut self, mut dialled: Dialled) -> Result<(), OpenError> {
+        let peer = dialled.peer;
+        if self.holes.is_hole(peer) {
+            return Ok(());
+        }
+        if !dialled.greeted {
+            let mut hello = [0; HELLO_BYTES];
+            hello[..8].copy_from_slice(&MAGIC);
+            hello[8..10].copy_from_slice(&self.me.0.to_le_bytes());
+            hello[10..].copy_from_slice(&self.proof(self.me, peer));
+            match dialled.greet(&hello) {
+                Ok(()) => {}
+                Err(error) => return self.fail(peer, dialled.unreachable(error)),
             }
-            self.wait(listener, &unproven)?;
-            while unproven.len() < UNPROVEN_MAX {
-                match listener.accept() {
-                    Ok((socket, _)) => {
-                        if socket.set_nonblocking(true).is_ok() {
-                            unproven.push(Unproven { socket, said: [0; HELLO_BYTES], count: 0 });
-                        }
+        }
+        match dialled.listen() {
+            Ok(false) => self.dialled.push(dialled),
+            Ok(true) if same_token(&dialled.said, &self.proof(peer, self.me)) => self.sockets[peer.index()] = Some(dialled.socket),
+            Ok(true) => {
+                let what = "it does not know this epoch's token: something else listens at its address".into();
+                return self.fail(peer, OpenError::Peer { fabric: "tcp", peer, what });
+            }
+            Err(error) => return self.fail(peer, dialled.unanswered(&error)),
+        }
+        Ok(())
+    }
+
+    /// Takes connections in while there is room for those that have not proved themselves.
+    fn accept(&mut self) -> Result<(), OpenError> {
+        while self.unproven.len() < UNPROVEN_MAX {
+            match self.listener.accept() {
+                Ok((socket, _)) => {
+                    if socket.set_nonblocking(true).is_ok() {
+                        self.unproven.push(Unproven { socket, said: [0; HELLO_BYTES], count: 0 });
                     }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    // A connection that died before it was accepted is the stranger's trouble.
-                    Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-                    Err(error) => return Err(failed("accepting a data connection")(error)),
                 }
-            }
-            unproven = unproven.into_iter().filter_map(|stranger| self.hear(stranger, sockets)).collect();
-            if unproven.len() == UNPROVEN_MAX {
-                unproven.remove(0);
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // A connection that died before it was accepted is the stranger's trouble.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                Err(error) => return Err(failed("accepting a data connection")(error)),
             }
         }
         Ok(())
     }
 
-    /// Sleeps until someone connects or says something, or time is up.
-    fn wait(&self, listener: &TcpListener, unproven: &[Unproven]) -> Result<(), OpenError> {
-        let mut waiting = vec![PollFd::new(listener, PollFlags::IN)];
-        waiting.extend(unproven.iter().map(|stranger| PollFd::new(&stranger.socket, PollFlags::IN)));
-        let left = self.left();
-        let timeout = rustix::event::Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+    /// Sleeps until someone connects or says something, or it is time to look.
+    fn wait(&self) -> Result<(), OpenError> {
+        let mut waiting = vec![PollFd::new(self.listener, PollFlags::IN)];
+        waiting.extend(self.unproven.iter().map(|stranger| PollFd::new(&stranger.socket, PollFlags::IN)));
+        waiting.extend(self.dialled.iter().map(|dialled| {
+            let awaited = if dialled.greeted { PollFlags::IN } else { PollFlags::OUT };
+            PollFd::new(&dialled.socket, awaited)
+        }));
+        let nap = self.holes.nap(self.deadline);
+        let timeout = rustix::event::Timespec { tv_sec: nap.as_secs() as i64, tv_nsec: i64::from(nap.subsec_nanos()) };
         match poll(&mut waiting, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(errno) => Err(failed("waiting for data connections")(errno.into())),
@@ -179,7 +291,7 @@ impl Meeting {
     }
 
     /// Reads what a stranger says; keeps it while it may still prove itself.
-    fn hear(&self, mut stranger: Unproven, sockets: &mut [Option<TcpStream>]) -> Option<Unproven> {
+    fn hear(&mut self, mut stranger: Unproven) -> Option<Unproven> {
         match stranger.socket.read(&mut stranger.said[stranger.count..]) {
             Ok(0) => return None,
             Ok(count) => stranger.count += count,
@@ -193,78 +305,116 @@ impl Meeting {
         let (rank, proof) = rest.split_first_chunk::<2>()?;
         let peer = Rank(u16::from_le_bytes(*rank));
         let proven = *magic == MAGIC && peer < self.me && same_token(proof.try_into().ok()?, &self.proof(peer, self.me));
-        let place = &mut sockets[..self.me.index()];
-        if proven && place[peer.index()].is_none() && stranger.socket.write_all(&self.proof(self.me, peer)).is_ok() {
-            place[peer.index()] = Some(stranger.socket);
+        if !proven || self.holes.is_hole(peer) || self.sockets[peer.index()].is_some() {
+            return None;
         }
+        stranger.socket.write_all(&self.proof(self.me, peer)).ok()?;
+        self.sockets[peer.index()] = Some(stranger.socket);
         None
     }
+}
 
-    /// Reads and checks the answer of every higher rank.
-    fn check_answers(&self, sockets: &mut [Option<TcpStream>]) -> Result<(), OpenError> {
-        for (index, socket) in sockets.iter_mut().enumerate().skip(self.me.index() + 1) {
-            let (peer, socket) = (Rank::new(index), socket.as_mut().expect("dialled above"));
-            let mut answer = [0; TOKEN_BYTES];
-            let mut read = || {
-                socket.set_read_timeout(Some(self.left().max(Duration::from_millis(1))))?;
-                socket.read_exact(&mut answer)
-            };
-            let refused = |what: String| OpenError::Peer { fabric: "tcp", peer, what };
-            read().map_err(|error| refused(format!("it did not answer ({error}); did it fail, or does something else listen there?")))?;
-            if !same_token(&answer, &self.proof(peer, self.me)) {
-                return Err(refused("it does not know this epoch's token: something else listens at its address".into()));
-            }
+impl Dialled {
+    /// Says `hello` if the connection stands; `Ok` too while it does not yet.
+    fn greet(&mut self, hello: &[u8; HELLO_BYTES]) -> std::io::Result<()> {
+        if let Some(error) = self.socket.take_error()? {
+            return Err(error);
         }
+        if let Err(error) = self.socket.peer_addr() {
+            return if error.kind() == ErrorKind::NotConnected { Ok(()) } else { Err(error) };
+        }
+        self.socket.write_all(hello)?;
+        self.greeted = true;
         Ok(())
+    }
+
+    /// Reads what has come of the answer; whether it is complete.
+    fn listen(&mut self) -> std::io::Result<bool> {
+        if !self.greeted {
+            return Ok(false);
+        }
+        match self.socket.read(&mut self.said[self.count..]) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                self.count += count;
+                Ok(self.count == TOKEN_BYTES)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn unreachable(&self, source: std::io::Error) -> OpenError {
+        OpenError::System { fabric: "tcp", what: format!("connecting to rank {} at {}", self.peer, self.address), source }
+    }
+
+    fn unanswered(&self, error: &std::io::Error) -> OpenError {
+        let what = format!("it did not answer ({error}); did it fail, or does something else listen there?");
+        OpenError::Peer { fabric: "tcp", peer: self.peer, what }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn meeting(me: u16, members: usize, token: u8, allowed_ms: u64) -> Meeting {
-        Meeting { me: Rank(me), members, token: [token; 32], deadline: Instant::now() + Duration::from_millis(allowed_ms) }
-    }
-
-    fn announced(listeners: &[&TcpListener]) -> Vec<Announcement> {
-        listeners.iter().map(|listener| (listener.local_addr().unwrap(), vec![])).collect()
-    }
+    use crate::exchange::LocalExchange;
 
     const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    type Linked = Result<Vec<Option<TcpStream>>, OpenError>;
+
+    fn link(listener: &TcpListener, mut exchange: LocalExchange, addresses: &[SocketAddr], allowed_ms: u64) -> Linked {
+        let mut holes = Holes::of(&exchange);
+        let mut meeting = Meeting::new(listener, &mut exchange, &mut holes);
+        meeting.deadline = Instant::now() + Duration::from_millis(allowed_ms);
+        meeting.link(LOOPBACK, addresses)
+    }
+
+    fn pair() -> [LocalExchange; 2] {
+        LocalExchange::mesh(2).try_into().expect("two members")
+    }
 
     #[test]
     fn a_stranger_is_dropped_and_does_no_harm() {
         let (mine, other) = (listen(LOOPBACK).unwrap(), listen(LOOPBACK).unwrap());
-        let address = mine.local_addr().unwrap();
-        let silent = TcpStream::connect(address).unwrap();
-        let mut babbler = TcpStream::connect(address).unwrap();
+        let addresses = [other.local_addr().unwrap(), mine.local_addr().unwrap()];
+        let silent = TcpStream::connect(addresses[1]).unwrap();
+        let mut babbler = TcpStream::connect(addresses[1]).unwrap();
         babbler.write_all(&[0xAB; 4000]).unwrap();
-        let wrong_token = meeting(0, 2, 9, 10_000).dial_higher(LOOPBACK, &announced(&[&other, &mine])).unwrap();
-        let mut right = meeting(0, 2, 7, 10_000).dial_higher(LOOPBACK, &announced(&[&other, &mine])).unwrap();
-        let mut sockets = vec![None, None];
-        meeting(1, 2, 7, 10_000).accept_lower(&mine, &mut sockets).unwrap();
-        meeting(0, 2, 7, 10_000).check_answers(&mut right).unwrap();
-        assert_eq!(sockets[0].as_ref().unwrap().peer_addr().unwrap(), right[1].as_ref().unwrap().local_addr().unwrap());
+        let ([of_other_epoch, _], [lower, higher]) = (pair(), pair());
+        std::thread::scope(|scope| {
+            let impostor = scope.spawn(|| link(&other, of_other_epoch, &addresses, 20_000));
+            // Nobody answers it before the right ones meet.
+            let lower = scope.spawn(|| link(&other, lower, &addresses, 20_000));
+            let higher = link(&mine, higher, &addresses, 20_000).unwrap();
+            let lower = lower.join().unwrap().unwrap();
+            assert_eq!(higher[0].as_ref().unwrap().peer_addr().unwrap(), lower[1].as_ref().unwrap().local_addr().unwrap());
+            drop(mine);
+            assert!(impostor.join().unwrap().is_err());
+        });
         drop((silent, babbler));
-        let mut wrong_token = wrong_token;
-        assert!(meeting(0, 2, 9, 10_000).check_answers(&mut wrong_token).is_err());
     }
 
     #[test]
     fn who_never_connects_is_named() {
         let mine = listen(LOOPBACK).unwrap();
-        let error = meeting(1, 2, 7, 1).accept_lower(&mine, &mut [None, None]).unwrap_err();
+        let [_lower, higher] = pair();
+        let address = mine.local_addr().unwrap();
+        let error = link(&mine, higher, &[address; 2], 1).unwrap_err();
         assert!(error.to_string().starts_with("tcp: peer 0: did not connect"), "{error}");
     }
 
     #[test]
     fn an_impostor_at_the_address_is_refused() {
-        let impostor = TcpListener::bind((LOOPBACK, 0)).unwrap();
-        let mut dialled = meeting(0, 2, 7, 10_000).dial_higher(LOOPBACK, &announced(&[&impostor, &impostor])).unwrap();
-        let (mut accepted, _) = impostor.accept().unwrap();
-        accepted.write_all(&[0; TOKEN_BYTES]).unwrap();
-        let error = meeting(0, 2, 7, 10_000).check_answers(&mut dialled).unwrap_err();
-        assert!(error.to_string().contains("does not know this epoch's token"), "{error}");
+        let (mine, impostor) = (listen(LOOPBACK).unwrap(), TcpListener::bind((LOOPBACK, 0)).unwrap());
+        let [lower, _higher] = pair();
+        let address = impostor.local_addr().unwrap();
+        std::thread::scope(|scope| {
+            let lower = scope.spawn(|| link(&mine, lower, &[address; 2], 10_000));
+            let (mut accepted, _) = impostor.accept().unwrap();
+            accepted.write_all(&[0; TOKEN_BYTES]).unwrap();
+            let error = lower.join().unwrap().unwrap_err();
+            assert!(error.to_string().contains("does not know this epoch's token"), "{error}");
+        });
     }
 }

@@ -3,3 +3,4 @@
 use squall_transport::shm::ShmFabric;
 
 conformance!(ShmFabric::new());
+conformance!(@holes ShmFabric::new(), true);

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod epoch;
+mod holes;
 mod misuse;
 mod order;
 mod parking;
@@ -11,6 +12,11 @@ mod stream;
 
 pub(crate) use cluster::{Cluster, regions};
 pub(crate) use epoch::{a_dropped_member_is_down_at_every_other_and_nobody_else_is, nothing_lands_from_or_at_a_member_that_is_down};
+pub(crate) use holes::{
+    a_member_that_ends_before_it_is_linked_is_down_from_the_start, a_member_that_never_comes_is_down_from_the_start,
+    a_member_that_one_gave_up_is_not_linked_with_it_alone, a_member_that_stops_before_it_is_linked_is_down_from_the_start,
+    without_patience_a_member_that_leaves_is_an_error,
+};
 pub(crate) use misuse::a_wrong_post_is_a_bug_of_the_caller;
 pub(crate) use order::{a_word_carries_its_value, a_word_never_tears, words_in_an_aligned_span_do_not_tear, words_land_in_posting_order};
 pub(crate) use parking::{
@@ -55,6 +61,23 @@ macro_rules! conformance {
         ]);
         $crate::conformance!(@threads $fabric, $there, 4, [whole_group_parks_and_finishes]);
     };
+    (@holes $fabric:expr, $there:expr) => {
+        $crate::conformance!(@opening $fabric, $there, [
+            a_member_that_never_comes_is_down_from_the_start
+            a_member_that_ends_before_it_is_linked_is_down_from_the_start
+            a_member_that_stops_before_it_is_linked_is_down_from_the_start
+            a_member_that_one_gave_up_is_not_linked_with_it_alone
+            without_patience_a_member_that_leaves_is_an_error
+        ]);
+    };
+    (@opening $fabric:expr, $there:expr, [$($check:ident)*]) => {$(
+        #[test]
+        fn $check() {
+            if $there {
+                $crate::suite::$check(&$fabric);
+            }
+        }
+    )*};
     (@cluster $fabric:expr, $there:expr, $members:expr, [$($check:ident)*]) => {$(
         #[test]
         fn $check() {

@@ -1,0 +1,55 @@
+//! `squall witness`: the third opinion of groups of two.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use squall_group::WitnessService;
+use squall_transport::exchange::random_node;
+use squall_transport::mesh::{Mesh, MeshOptions};
+
+use super::{EXIT_DONE, EXIT_INTERRUPTED, node, say};
+use crate::run::interrupt::Interrupt;
+
+pub(super) const EXAMPLES: &str = "\
+When one of two members loses the other, neither is a majority. With a witness the one that asks first goes on, and the
+other stops. It sides with one member of a view at most, ever; what it has said is in --file, so it may be started again.
+
+Examples:
+  squall witness --listen 192.0.2.9:7410 --key-file ~/squall.key --file /var/lib/squall/witness
+
+Exit status: 0 after Ctrl-C or SIGTERM; 1 if it cannot listen or write, with the reason on standard error.";
+
+/// Between two looks at whether the user has had enough.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Args)]
+pub(super) struct WitnessArgs {
+    /// Address to listen at, which the members are configured with
+    #[arg(long, value_name = "IP:PORT")]
+    listen: SocketAddr,
+    /// File with the cluster key, the same on all hosts, readable by its owner alone [or the key itself in SQUALL_KEY]
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Where it remembers; without, it must not be started again while groups that asked it live
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// Serves until it is told to end.
+pub(super) fn serve(args: &WitnessArgs) -> anyhow::Result<u8> {
+    let interrupt = Interrupt::catch(EXIT_INTERRUPTED).context("cannot catch Ctrl-C")?;
+    let key = node::cluster_key(args.key_file.as_deref())?;
+    let mesh = Mesh::open(args.listen, &key, random_node(), MeshOptions::default())?;
+    say(&format!("witness at {}", mesh.address()))?;
+    let mut service = WitnessService::new(mesh, args.file.as_deref())?;
+    while !interrupt.is_set() {
+        let answered = service.serve_until(Instant::now() + LOOK_EVERY)?;
+        if answered > 0 {
+            say(&format!("{answered} asked"))?;
+        }
+    }
+    Ok(EXIT_DONE)
+}
