@@ -106,6 +106,8 @@ pub enum Parting {
     Excluded,
     /// It cannot reach enough of the others to know.
     Alone,
+    /// Nobody is left who has the application's state.
+    StateLost,
     /// It did not get in.
     NotIn,
     /// Something else ended it.

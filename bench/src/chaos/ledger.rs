@@ -19,19 +19,12 @@ use crate::node::machine;
 pub(super) enum Entry {
     /// Something that the simulator's checker knows.
     Event(Event),
-    /// It began to give its state to a newcomer.
-    Gave {
-        /// The view that begins with it.
-        view: u64,
-        /// Of all its bytes.
-        hash: u64,
-    },
-    /// It has taken in all of the state that it was given.
+    /// It was given a state.
     Took {
         /// The view that begins with it.
         view: u64,
-        /// Of all its bytes.
-        hash: u64,
+        /// Whether all its bytes are those that were given.
+        whole: bool,
     },
 }
 
@@ -106,7 +99,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.trace");
         let mut ledger = Ledger::new(File::create(&path).unwrap());
-        let entries = [Entry::Event(Event::Crash { process: NodeId(u64::MAX) }), Entry::Took { view: 3, hash: 1 }];
+        let entries = [Entry::Event(Event::Crash { process: NodeId(u64::MAX) }), Entry::Took { view: 3, whole: true }];
         entries.iter().for_each(|entry| ledger.note(entry));
         assert_eq!(read(&path).unwrap(), [], "nothing was written out yet");
         ledger.write_out();
@@ -124,7 +117,7 @@ mod tests {
         let full = File::options().write(true).open("/dev/full").expect("Linux has it");
         let mut ledger = Ledger::new(full);
         for _ in 0..3 {
-            ledger.note(&Entry::Took { view: 1, hash: 2 });
+            ledger.note(&Entry::Took { view: 1, whole: true });
             ledger.write_out();
         }
         assert_eq!(ledger.trouble().expect("it is full").kind(), io::ErrorKind::StorageFull);

@@ -39,6 +39,8 @@ use crate::run::interrupt::Interrupt;
 use evidence::{Findings, examine};
 use village::Village;
 
+/// One round in so many may break up because the system did not let live members run for too long; with more of them something else is wrong.
+pub const BREAKUPS_EVERY: u64 = 20;
 /// Rounds that a group lives: long enough for a chain of views, short enough to be checked again after each.
 pub const ROUNDS_A_GROUP: u64 = 10;
 
@@ -120,6 +122,8 @@ pub struct Tally {
     pub skipped: BTreeSet<String>,
     /// Rounds that broke a property.
     pub failures: Vec<Failure>,
+    /// Rounds in which members that nothing was done to took each other for dead until too few were left. All that was asked of safety held.
+    pub breakups: Vec<Failure>,
     /// Whether the user ended it.
     pub interrupted: bool,
     /// How long it took.
@@ -181,13 +185,15 @@ fn run_group(
             Ok(()) | Err(Halt::Violated) => {}
             Err(halt) => return stopped_early(halt, tally, &folder),
         }
-        let findings = examine(&village.lives)?;
+        let findings = examine(&village.lives, village.at_rest)?;
         tally.rounds += 1;
         for strike in &strikes {
             *tally.faults.entry(strike.fault.kind()).or_default() += 1;
         }
         if halt.is_err() || !village.wrong.is_empty() || !findings.hold() {
-            tally.failures.push(keep(seed, round, strikes, &village, &findings, &folder)?);
+            let gave_up = village.wrong.is_empty() && findings.hold();
+            let list = if gave_up { &mut tally.breakups } else { &mut tally.failures };
+            list.push(keep(seed, round, strikes, &village, &findings, &folder)?);
             found = Some(findings);
             break;
         }
@@ -204,7 +210,7 @@ fn run_group(
     tally.returns += village.returns;
     tally.refusals += village.refusals;
     tally.skipped.append(&mut village.skipped);
-    let failed = tally.failures.last().is_some_and(|failure| failure.seed == seed);
+    let failed = tally.failures.iter().chain(&tally.breakups).any(|failure| failure.seed == seed);
     drop(village);
     if !failed && !options.keep {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
@@ -235,7 +241,8 @@ fn stopped_early(halt: Halt, tally: &mut Tally, folder: &Path) -> anyhow::Result
 
 /// Writes down what is broken beside the traces.
 fn keep(seed: u64, round: u64, strikes: Vec<Strike>, village: &Village<'_>, findings: &Findings, folder: &Path) -> anyhow::Result<Failure> {
-    let broken: Vec<String> = village.wrong.iter().cloned().chain(findings.lines()).collect();
+    let told = village.wrong.iter().chain(&village.gave_up).cloned();
+    let broken: Vec<String> = told.chain(findings.lines()).collect();
     let text: String = broken.iter().map(|line| format!("{line}\n")).collect();
     let path = folder.join("broken.txt");
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

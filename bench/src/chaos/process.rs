@@ -198,6 +198,7 @@ fn parting(error: &MemberError) -> Parting {
         MemberError::Ended(Ended::Closed) => Parting::Left,
         MemberError::Ended(Ended::Stopped(Stop::Excluded { .. })) => Parting::Excluded,
         MemberError::Ended(Ended::Stopped(Stop::NoQuorum { .. })) => Parting::Alone,
+        MemberError::StateLost { .. } => Parting::StateLost,
         _ => Parting::Ended,
     }
 }

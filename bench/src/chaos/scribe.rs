@@ -51,11 +51,6 @@ impl Scribe {
         self.ledger.note(&Entry::Event(event));
     }
 
-    /// Anything else worth writing down.
-    pub(super) fn note(&mut self, entry: &Entry) {
-        self.ledger.note(entry);
-    }
-
     /// The member has entered this view.
     fn entered(&mut self, view: &View) {
         (self.suspects, self.wedged, self.trimmed, self.own_index) = (Vec::new(), false, false, 0);
@@ -75,10 +70,10 @@ impl Scribe {
         self.ledger.write_out();
     }
 
-    /// The member was given a state whose bytes have this hash.
-    pub(super) fn took(&mut self, hash: u64) {
+    /// The member was given a state.
+    pub(super) fn took(&mut self, whole: bool) {
         if let Some(view) = self.view.as_ref().map(|view| view.id) {
-            self.note(&Entry::Took { view, hash });
+            self.ledger.note(&Entry::Took { view, whole });
         }
     }
 

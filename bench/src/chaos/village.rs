@@ -88,6 +88,10 @@ pub(super) struct Village<'a> {
     traps: Vec<Trap>,
     /// What went wrong that no trace tells of.
     pub(super) wrong: Vec<String>,
+    /// Why members gave up that nothing was done to: the system did not let live ones run, or talk, for too long.
+    pub(super) gave_up: Vec<String>,
+    /// Everything has come to rest.
+    pub(super) at_rest: bool,
     /// What could not be done here, and why.
     pub(super) skipped: BTreeSet<String>,
     /// Members that the others went on without, and that came back.
@@ -104,7 +108,7 @@ impl<'a> Village<'a> {
             bytes_min: options.bytes.0,
             bytes_max: options.bytes.1,
             rate: options.rate,
-            state_bytes: random.pick(&[0, 64 << 10, 1 << 20, 8 << 20]),
+            state_bytes: random.pick(&[0, 64 << 10, 1 << 20, 4 << 20]),
             suspect_after_ns: options.suspect_after.as_nanos() as u64,
             members_max: options.nodes + MEMBERS_EXTRA,
             seed,
@@ -126,6 +130,8 @@ impl<'a> Village<'a> {
             dues: Vec::new(),
             traps: Vec::new(),
             wrong: Vec::new(),
+            gave_up: Vec::new(),
+            at_rest: false,
             skipped: BTreeSet::new(),
             returns: 0,
             refusals: 0,
@@ -144,7 +150,7 @@ impl<'a> Village<'a> {
         let life = self.lives.len();
         let node = NodeId(1 + life as u64);
         let trace = self.folder.join(format!("{node}.trace"));
-        self.lives.push(Life { node, trace: trace.clone(), fate: Fate::Rests });
+        self.lives.push(Life { node, trace: trace.clone(), fate: Fate::Lives });
         (life, Start { node, contacts, trace })
     }
 
@@ -199,6 +205,7 @@ impl<'a> Village<'a> {
 
     /// Starts processes until there are as many as asked for, and waits until all are members with all their state, under load.
     pub(super) fn fill_up(&mut self) -> Result<(), Halt> {
+        self.at_rest = false;
         self.set_loud(true)?;
         self.processes.values_mut().for_each(|process| (process.tries, process.struck) = (0, false));
         for _ in self.size()..self.options.nodes {
@@ -331,9 +338,10 @@ impl<'a> Village<'a> {
                 self.listen(again)?;
             }
             if self.rests() {
+                self.at_rest = true;
                 return Ok(());
             }
-            if !self.wrong.is_empty() {
+            if self.is_over() {
                 return Err(Halt::Violated);
             }
             if Instant::now() >= end {
@@ -366,6 +374,11 @@ impl<'a> Village<'a> {
         rests
     }
 
+    /// Whether this group has no future.
+    fn is_over(&self) -> bool {
+        !self.wrong.is_empty() || !self.gave_up.is_empty()
+    }
+
     /// For people.
     fn describe(&self, number: u32, process: &Process) -> String {
         let node = self.lives[process.life].node;
@@ -383,7 +396,7 @@ impl<'a> Village<'a> {
     fn wait_until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<(), Halt> {
         let end = Instant::now() + self.options.patience;
         while !holds(self) {
-            if !self.wrong.is_empty() {
+            if self.is_over() {
                 return Err(Halt::Violated);
             }
             if Instant::now() >= end {
@@ -498,8 +511,12 @@ impl<'a> Village<'a> {
                     return Ok(());
                 }
             }
-            Parting::Left | Parting::Alone | Parting::Ended => {
-                self.wrong.push(format!("process {number} stopped, although fewer than half were lost: {reason}"));
+            Parting::Alone | Parting::StateLost => {
+                self.gave_up.push(format!("process {number} gave up, although fewer than half were lost: {reason}"));
+                return Ok(());
+            }
+            Parting::Left | Parting::Ended => {
+                self.wrong.push(format!("process {number} stopped: {reason}"));
                 return Ok(());
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{ByteSize, EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, say};
-use crate::chaos::{BYTES_MIN, Kind, Options, Round, Strike, Tally, run};
+use crate::chaos::{BREAKUPS_EVERY, BYTES_MIN, Kind, Options, Round, Strike, Tally, run};
 use crate::results::{Moment, units};
 use crate::run::axes::{self, FabricKind};
 use crate::run::interrupt::Interrupt;
@@ -26,6 +26,9 @@ connection that is shut down, processes that join, leave, or die while state is 
 all processes are checked: one chain of views, one order, nothing lost, twice or in one place only, equal states.
 
 A seed stands for the faults, not for the moments at which they meet the protocol: a line that replays a failure may have to be run several times.
+
+A group breaks up when the machine lets live members wait for so long that they take each other for dead. That is told, and a failure if it happens in more
+than one round in twenty.
 
 Exit status: 0 if every property held, 3 if one was broken (its traces are kept), 130 if ended by Ctrl-C.";
 
@@ -53,7 +56,7 @@ pub(super) struct ChaosArgs {
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     rate: u64,
     /// Silence that counts as death
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
     suspect_after: Duration,
     /// How long everything may take to come to rest
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
@@ -123,7 +126,7 @@ pub(super) fn strike(args: ChaosArgs) -> anyhow::Result<u8> {
     let bar = progress(args.rounds);
     let tally = run(&options, &interrupt, |round| show(&bar, round))?;
     drop(bar);
-    for failure in &tally.failures {
+    for failure in tally.failures.iter().chain(&tally.breakups) {
         let strikes = list(&failure.strikes);
         say(&format!(
             "round {} of the group with seed {} ({strikes}): traces in {}",
@@ -141,6 +144,7 @@ pub(super) fn strike(args: ChaosArgs) -> anyhow::Result<u8> {
     let _ = fs::remove_dir(&options.folder);
     Ok(match tally {
         Tally { failures, .. } if !failures.is_empty() => EXIT_POINTS_FAILED,
+        Tally { breakups, rounds, .. } if breakups.len() as u64 > 1 + rounds / BREAKUPS_EVERY => EXIT_POINTS_FAILED,
         Tally { interrupted: true, .. } => EXIT_INTERRUPTED,
         _ => EXIT_DONE,
     })
@@ -210,6 +214,12 @@ fn summary(tally: &Tally) -> String {
         ),
     ];
     lines.extend(tally.skipped.iter().map(|skipped| format!("skipped: {skipped}")));
+    if !tally.breakups.is_empty() {
+        lines.push(format!(
+            "{} broke up: live members took each other for dead; the machine was too slow for --suspect-after",
+            units::counted(tally.breakups.len(), "group")
+        ));
+    }
     lines.push(format!("{} failed", units::counted(tally.failures.len(), "round")));
     lines.join("\n")
 }
