@@ -157,14 +157,20 @@ impl<E: Endpoint> Group<E> {
     /// If there is no next view yet.
     pub fn install<F: Fabric<Endpoint = E>>(self, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
         let view = self.next_view().cloned().expect("the next view is decided");
-        let severed = fabric.severs() || self.membership().is_none_or(|membership| membership.protocol().suspects().is_empty());
+        let leaves = self.membership().is_some_and(|membership| membership.protocol().row().leaving);
+        let severed = fabric.severs() || self.membership().is_none_or(|membership| membership.protocol().all_have_installed());
         let Group { endpoint, outgoing, pool_region, .. } = self;
-        // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may still write that was removed is given
-        // up: its memory stays with that member alone.
+        // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may still write, because it was
+        // lost before it had said its last word here, is given up: its memory stays with that member alone.
         drop(endpoint);
         let (config, pool, again) = outgoing.dismantle(severed);
         let config = Config { senders: view.senders.clone(), ..config };
-        Group::open(config, view, Kept { pool: pool.map(|pool| (pool, pool_region)), again }, fabric, exchange)
+        let mut group = Group::open(config, view, Kept { pool: pool.map(|pool| (pool, pool_region)), again }, fabric, exchange)?;
+        if leaves {
+            // The view ended before the others had heard of it.
+            group.leave();
+        }
+        Ok(group)
     }
 
     fn open<F: Fabric<Endpoint = E>>(

@@ -35,10 +35,9 @@
 //! | `leader` | from this leader is what I have accepted (0: nothing, else rank + 1) | take-over, deciding | never falls |
 //! | `acknowledged`, `changes` | so many changes I have accepted, and these; in the leader's own row that is what it proposes | next view | under one leader the list only grows, and not after the trim |
 //! | `trimmed`, `trim[senders]` | I have accepted this cut, and the list is complete | deciding, take-over | under one leader written once; never below what anybody has delivered |
-//! | `installed` | I have acted; this view may go | settling | set once, after the decision |
+//! | `installed` | I have acted; this view may go | settling, deciding | set once, after the decision |
 //!
-//! The counts of Derecho are all here: *proposed* is `acknowledged` in the leader's row; *committed* is no column, since each member counts the rows itself
-//! and nobody acts on hearsay; `trim_leader` is `leader` of a row that is `trimmed`. List and trim lie in one record, so that a row cannot tell of the one
+//! The counts of Derecho are all here: *proposed* is `acknowledged` in the leader's row; *committed* is no column, since each member counts the rows itself; `trim_leader` is `leader` of a row that is `trimmed`. List and trim lie in one record, so that a row cannot tell of the one
 //! without the other.
 //!
 //! # The rules
@@ -54,7 +53,8 @@
 //!   If any of them has accepted anything, the leader makes the newest of that its own proposal *as it is*: list, order and trim, adding nothing.
 //!   Otherwise it lists all losses, then leaves, then joins, and adds to the list what comes, until the cut.
 //! - **T, trim.** The leader cuts once every member that it trusts has wedged: the least that they have received, a sender at a time.
-//! - **D, decide.** A cut stands once more than half of the view have accepted it from the same leader, as far as the member can see.
+//! - **D, decide.** A cut stands once more than half of the view have accepted it from the same leader, as far as the member can see, or once a member that it
+//!   trusts has acted on it: those that have may have lost each other, so that no leader is left whom all of them follow.
 //!   Only then does it deliver up to the cut and install.
 //! - **K, keep.** Who has installed keeps its part in this view until all that it trusts have installed too. Losing members that have is no suspicion.
 //!

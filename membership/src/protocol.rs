@@ -275,6 +275,11 @@ impl Protocol {
         self.row.installed && !self.trusted().any(|peer| self.waits_for(peer))
     }
 
+    /// Whether every other member has said that it has acted on the decision: whatever it posted in this view has landed here, since that came before.
+    pub fn all_have_installed(&self) -> bool {
+        (0..self.nodes.len()).all(|rank| rank == self.me.index() || self.rows[rank].installed)
+    }
+
     /// Whether `peer` may have to say something that matters here.
     pub fn waits_for(&self, peer: Rank) -> bool {
         peer != self.me && self.hears(peer) && !(self.row.installed && self.rows[peer.index()].installed)
@@ -433,21 +438,33 @@ impl Protocol {
         self.row.accepted.trim = Some(ragged_trim(frozen, self.senders));
     }
 
-    /// Once enough of us have accepted the same trim from the same leader, it stands.
+    /// Once enough of us have accepted the same trim from the same leader, it stands; and what another has acted on stood before.
     fn decide(&mut self) {
-        let accepted = &self.row.accepted;
-        let (Some(leader), Some(trim), None) = (accepted.leader, &accepted.trim, &self.decision) else { return };
-        let same = |rank: &Rank| self.row_of(*rank).accepted.leader == Some(leader) && self.row_of(*rank).accepted.trim.is_some();
-        let count = self.trusted().filter(same).count();
-        let enough = count >= self.needed() || self.mutation == Mutation::ActsAlone || self.mutation == Mutation::MinorityActs;
-        if enough && self.row.received.is_some() {
-            let members = members_after(&self.nodes, &accepted.changes);
-            let mut trim = trim.clone();
-            if let (Mutation::DeliversPastTrim, Some(received)) = (self.mutation, &self.row.received) {
-                trim.clone_from(received);
-            }
-            self.decision = Some(Decision { leader, changes: accepted.changes.clone(), trim, members });
+        if self.decision.is_some() || self.row.received.is_none() {
+            return;
         }
+        let acted = self.trusted().map(|rank| self.row_of(rank)).find(|row| row.installed).map(|row| row.accepted.clone());
+        if let Some(accepted) = &acted
+            && accepted.age() > self.row.accepted.age()
+        {
+            self.row.accepted.clone_from(accepted);
+        }
+        let stands = acted.or_else(|| self.enough_accepted().then(|| self.row.accepted.clone()));
+        let Some(Accepted { leader: Some(leader), changes, trim: Some(trim) }) = stands else { return };
+        let members = members_after(&self.nodes, &changes);
+        let trim = match (self.mutation, &self.row.received) {
+            (Mutation::DeliversPastTrim, Some(received)) => received.clone(),
+            _ => trim,
+        };
+        self.decision = Some(Decision { leader, changes, trim, members });
+    }
+
+    /// Whether enough of us have accepted the trim that I have, from the leader that I have it from.
+    fn enough_accepted(&self) -> bool {
+        let Accepted { leader: Some(leader), trim: Some(_), .. } = &self.row.accepted else { return false };
+        let same = |rank: &Rank| self.row_of(*rank).accepted.leader == Some(*leader) && self.row_of(*rank).accepted.trim.is_some();
+        let alone = self.mutation == Mutation::ActsAlone || self.mutation == Mutation::MinorityActs;
+        alone || self.trusted().filter(same).count() >= self.needed()
     }
 }
 

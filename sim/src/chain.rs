@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use squall_transport::{NodeId, Rank};
 
 use crate::checker::{Broken, Property};
+use crate::states::States;
 use crate::trace::Event;
 
 /// What is known of all views and of who went from which to which.
@@ -31,6 +32,10 @@ struct Link {
     installed: BTreeSet<NodeId>,
     /// First index of each sender that nobody has delivered.
     beyond: BTreeMap<Rank, u64>,
+    /// Where there is no order: first index of each sender that a process has not delivered.
+    upto: HashMap<(NodeId, Rank), u64>,
+    /// Members that waited for their state until the view was over: they delivered nothing in it.
+    behind: BTreeSet<NodeId>,
 }
 
 #[derive(Default)]
@@ -53,10 +58,17 @@ struct Process {
 
 impl Chain {
     /// What `event` breaks, where it stands.
-    pub(crate) fn look(&mut self, event: &Event) -> Result<(), Broken> {
+    pub(crate) fn look(&mut self, event: &Event, states: &States) -> Result<(), Broken> {
         let process = self.processes.entry(event.process()).or_default();
         match event {
-            Event::Install { process, view, members, senders, ordered } => self.install(*process, *view, members, senders, *ordered),
+            Event::Install { process: node, view, members, senders, ordered } => {
+                if states.is_behind(*node)
+                    && let Some(link) = process.view.and_then(|view| self.views.get_mut(&view))
+                {
+                    link.behind.insert(*node);
+                }
+                self.install(*node, *view, members, senders, *ordered)
+            }
             Event::Send { view, index, hash, .. } => {
                 if process.wedged {
                     return Err(wedged(event, "sends"));
@@ -126,13 +138,16 @@ impl Chain {
                 process.finished = true;
                 Ok(())
             }
-            Event::Receive { .. } | Event::Null { .. } => Ok(()),
+            Event::Receive { .. } | Event::Null { .. } | Event::Accept { .. } | Event::Behind { .. } | Event::Restore { .. } => Ok(()),
         }
     }
 
     fn deliver(&mut self, node: NodeId, view: u64, sender: Rank, index: u64) -> Result<(), Broken> {
         let Some(link) = self.views.get_mut(&view) else { return Ok(()) };
         *link.delivered.entry(node).or_default() += 1;
+        if !link.ordered {
+            link.upto.insert((node, sender), index + 1);
+        }
         let beyond = link.beyond.entry(sender).or_default();
         *beyond = (*beyond).max(index + 1);
         let position = link.senders.iter().position(|&other| other == sender);
@@ -218,6 +233,9 @@ impl Chain {
         let Some(trim) = &link.trim else {
             return Err((Property::Wedge, format!("{node} installs view {view} without a cut of {before}")));
         };
+        if !link.ordered && !link.behind.contains(&node) {
+            return link.has_all_before(node, trim).map_err(|what| (Property::Uniformity, what));
+        }
         let Some(position) = position.filter(|_| link.ordered) else { return Ok(()) };
         let lost: Vec<(u64, u64)> = sent.range(trim[position]..).map(|(index, hash)| (*index, *hash)).collect();
         if !lost.iter().map(|(index, _)| index).eq(&cut) {
@@ -235,7 +253,7 @@ impl Chain {
         for (&view, link) in &self.views {
             let Some(next) = self.views.get(&(view + 1)).filter(|_| link.ordered) else { continue };
             let most = link.delivered.values().copied().max().unwrap_or(0);
-            for node in link.installed.intersection(&next.installed) {
+            for node in link.installed.intersection(&next.installed).filter(|node| !link.behind.contains(node)) {
                 let mine = link.delivered.get(node).copied().unwrap_or(0);
                 if mine != most {
                     broken.push((Property::Uniformity, format!("{node} delivered {mine} messages of view {view}, another {most}")));
@@ -270,6 +288,17 @@ impl Chain {
     pub(crate) fn is_whole(&self, view: u64) -> bool {
         let stays = |member: &NodeId| self.processes.get(member).is_some_and(|process| process.finished && process.view == Some(view));
         self.views.get(&view).is_some_and(|link| link.trim.is_none() && link.members.iter().all(stays))
+    }
+}
+
+impl Link {
+    /// Without an order whoever goes on has delivered at least what lies before the view's end.
+    fn has_all_before(&self, node: NodeId, trim: &[u64]) -> Result<(), String> {
+        let upto = |sender: &Rank| self.upto.get(&(node, *sender)).copied().unwrap_or(0);
+        match self.senders.iter().zip(trim).find(|(sender, end)| upto(sender) < **end) {
+            Some((sender, end)) => Err(format!("{node} delivered {} of the {end} messages of rank {sender}, and goes on", upto(sender))),
+            None => Ok(()),
+        }
     }
 }
 

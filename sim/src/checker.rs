@@ -6,6 +6,8 @@ use std::fmt;
 use squall_transport::NodeId;
 
 use crate::chain::Chain;
+use crate::leaders::Leaders;
+use crate::states::States;
 use crate::trace::{Event, Interleaving, Trace};
 use crate::view::View;
 
@@ -43,8 +45,10 @@ pub enum Property {
     Uniformity = 14,
     /// All cut a view at the same place, not below what was delivered, and deliver nothing beyond.
     TrimAgreement = 16,
-    /// Whoever cuts has wedged before, and who has wedged does nothing in between.
+    /// Whoever cuts has wedged before, and who has wedged does nothing in between; nobody cuts before a majority has accepted where.
     Wedge = 17,
+    /// Nobody follows a lower rank than before, and nobody leads whom not all have turned to that it trusts.
+    Leaders = 18,
     /// Suspicion is not taken back.
     Suspicion = 19,
     /// A sender learns what was cut off, once, and sends it again first, in its order.
@@ -53,12 +57,18 @@ pub enum Property {
     Nulls = 21,
     /// Bytes that may still be read are not written.
     BufferSafety = 22,
+    /// A newcomer is given the state with which its view begins, and delivers nothing before it has it.
+    StateTransfer = 23,
     /// Nobody stays in a view of which a member is gone, and nobody leaves one that is whole.
     ViewProgress = 25,
     /// Everything sent is delivered by all that stay.
     DeliveryProgress = 26,
     /// With nobody sending, writes stop.
     Quiescence = 27,
+    /// A newcomer that asks becomes a member.
+    JoinProgress = 28,
+    /// Whoever reaches no majority of its view stops in time.
+    MinorityStops = 29,
     /// Whoever wants to send gets to send, from within an upcall too.
     SendProgress = 30,
 }
@@ -116,6 +126,9 @@ impl Verdict {
 /// A run that goes wrong goes wrong in thousands of events: the first of them tell the story.
 pub const VIOLATIONS_MAX: usize = 20;
 
+/// How the reason of a process begins that stopped because of a bug.
+pub const PANICKED: &str = "panicked: ";
+
 /// Checks every property that the events of `trace` can tell about.
 ///
 /// A trace without [`Event::Finish`] is one that was cut off: what should have happened by its end is not asked of it. Stability (13) is asked
@@ -130,10 +143,7 @@ pub fn check(trace: &Trace) -> Verdict {
     for (index, event) in trace.events.iter().enumerate() {
         checker.event = index;
         checker.look(event);
-        let result = checker.chain.look(event);
-        if changing {
-            checker.note(result);
-        }
+        checker.look_at_change(event);
     }
     checker.event = trace.events.len();
     checker.conclude();
@@ -146,6 +156,8 @@ struct Checker {
     /// Members may change: what follows from the loss of one is for the chain of views to say.
     changing: bool,
     chain: Chain,
+    leaders: Leaders,
+    states: States,
     event: usize,
     /// Somebody has crashed; in a trace without a common order, somebody crashes somewhere in it.
     crashed: bool,
@@ -228,6 +240,9 @@ impl Checker {
             Event::Suspect { process, view, .. }
             | Event::Leave { process, view }
             | Event::Wedge { process, view }
+            | Event::Accept { process, view, .. }
+            | Event::Behind { process, view }
+            | Event::Restore { process, view, .. }
             | Event::Cut { process, view, .. } => {
                 let result = self.current(*process, *view, "changes members").map(|_| ());
                 self.note(result);
@@ -238,7 +253,9 @@ impl Checker {
             }
             Event::Stop { process, reason } => {
                 self.processes.entry(*process).or_default().gone = true;
-                if !self.crashed && !self.changing {
+                if reason.starts_with(PANICKED) {
+                    self.broken(Property::ViewProgress, format!("{process} {reason}"));
+                } else if !self.crashed && !self.changing {
                     self.broken(Property::ViewProgress, format!("{process} stops although nobody has crashed: {reason}"));
                 }
             }
@@ -252,6 +269,16 @@ impl Checker {
                 }
             }
         }
+    }
+
+    /// Where members may change: how views follow each other.
+    fn look_at_change(&mut self, event: &Event) {
+        if !self.changing {
+            return;
+        }
+        let (states, leaders) = (self.states.look(event), if self.global { self.leaders.look(event) } else { Ok(()) });
+        let chain = self.chain.look(event, &self.states);
+        [states, leaders, chain].into_iter().for_each(|result| self.note(result));
     }
 
     fn install(&mut self, process: NodeId, view: u64) {
@@ -273,7 +300,7 @@ impl Checker {
         for (id, view) in &self.views {
             broken.extend(view.conclude(if self.changing { self.chain.is_whole(*id) } else { whole }));
         }
-        self.verdict.views = self.chain.views();
+        self.verdict.views = if self.changing { self.chain.views() } else { self.views.len() as u64 };
         if self.changing {
             broken.extend(self.chain.conclude());
         }

@@ -11,7 +11,8 @@
 //!
 //! - [`run`](run()) takes a range of seeds and reports; [`simulate`] runs one.
 //! - [`trace`]: events as lines of text. [`checker`]: which properties a trace breaks.
-//! - [`churn`](churn()) runs a group whose members crash, stall, are suspected wrongly, are cut off, leave and join, as a [`Churn`] says.
+//! - [`churn`](churn()) runs a group whose members crash, stall, are suspected wrongly, are cut off, leave, join and come back, as a [`Churn`] says: for
+//!   [safety](Aim::Safety) or for [liveness](Aim::Liveness).
 //! - [`Recorder`] writes a member's events down, of a simulated group or a real one.
 //! - [`Mutant`]: faults built in on purpose, so that one can see the checker bite.
 //!
@@ -22,20 +23,21 @@
 mod chain;
 pub mod checker;
 mod churn;
+mod leaders;
 mod member;
 mod mutant;
-mod process;
 mod recorder;
 mod run;
 mod sabotage;
 mod scenario;
 mod simulation;
+mod states;
 pub mod trace;
 mod view;
 
-pub use churn::{Ambush, Churn, Fault, churn};
+pub use churn::{Aim, Ambush, Churn, Fault, Partition, PartitionEnd, churn};
 pub use mutant::Mutant;
 pub use recorder::Recorder;
-pub use run::{Failure, Options, Report, replay_line, run};
+pub use run::{Catch, Failure, Options, Report, catch, run};
 pub use scenario::{Burst, Plan, Scenario};
 pub use simulation::{Outcome, simulate};

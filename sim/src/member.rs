@@ -7,6 +7,7 @@ use squall_group::{Delivery, Group, Outgoing, SendError, Upcalls};
 use squall_transport::Rank;
 use squall_transport::sim::{Random, SimNetwork, mix};
 
+use crate::checker::PANICKED;
 use crate::mutant::Mutant;
 use crate::recorder::Recorder;
 use crate::sabotage::SimulatedEndpoint;
@@ -139,7 +140,7 @@ impl Member {
             Err(panic) => {
                 let message = panic.downcast_ref::<String>().cloned();
                 let message = message.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-                format!("panicked: {}", message.unwrap_or_default())
+                format!("{PANICKED}{}", message.unwrap_or_default())
             }
         };
         // A group that panicked may panic again when it is dropped.

@@ -43,11 +43,17 @@ pub enum Mutant {
     PastTheTrim,
     /// A fabric claims that nothing lands once an endpoint is dropped, and late writes of removed members land in buffers that are used again.
     LateWrite,
+    /// After the messages that were cut off a member sends one again that was delivered.
+    SentTwice,
+    /// Whoever gives a newcomer the state leaves the last delivery out.
+    JoinerMissesOne,
+    /// A new leader does not wait until the others suspect those before it.
+    LeadsEarly,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 16] = [
+    pub const ALL: [Mutant; 19] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -64,6 +70,9 @@ impl Mutant {
         Mutant::SuspicionForgotten,
         Mutant::PastTheTrim,
         Mutant::LateWrite,
+        Mutant::SentTwice,
+        Mutant::JoinerMissesOne,
+        Mutant::LeadsEarly,
     ];
 
     /// The rule of membership that is broken, if it is one of those.
@@ -76,52 +85,56 @@ impl Mutant {
             Mutant::ChangesBlended => Some(Mutation::BlendsChanges),
             Mutant::SuspicionForgotten => Some(Mutation::ForgetsSuspicion),
             Mutant::PastTheTrim => Some(Mutation::DeliversPastTrim),
+            Mutant::LeadsEarly => Some(Mutation::LeadsEarly),
             _ => None,
         }
     }
 
     /// Whether it shows only where members come and go.
     pub fn needs_churn(self) -> bool {
-        self.membership().is_some() || self == Mutant::LateWrite
+        self.membership().is_some() || matches!(self, Mutant::LateWrite | Mutant::SentTwice | Mutant::JoinerMissesOne)
     }
 
     /// The name that users give it.
     pub fn name(self) -> &'static str {
-        match self {
-            Mutant::CounterFirst => "counter-first",
-            Mutant::CounterByReference => "counter-by-reference",
-            Mutant::UnorderedLink => "unordered-link",
-            Mutant::EarlyReuse => "early-reuse",
-            Mutant::EarlyBufferReuse => "early-buffer-reuse",
-            Mutant::EarlyDelivery => "early-delivery",
-            Mutant::SwappedDeliveries => "swapped-deliveries",
-            Mutant::SkippedNull => "skipped-null",
-            Mutant::SuspectsCounted => "suspects-counted",
-            Mutant::TrimIgnored => "trim-ignored",
-            Mutant::ActsAlone => "acts-alone",
-            Mutant::MinorityInstalls => "minority-installs",
-            Mutant::ChangesBlended => "changes-blended",
-            Mutant::SuspicionForgotten => "suspicion-forgotten",
-            Mutant::PastTheTrim => "past-the-trim",
-            Mutant::LateWrite => "late-write",
-        }
+        self.entry().0
+    }
+
+    /// What is wrong, in a line.
+    pub fn fault(self) -> &'static str {
+        self.entry().1
     }
 
     /// Within so many seeds, whichever they are, the checker must have caught it.
     pub fn seeds_max(self) -> u64 {
+        self.entry().2
+    }
+
+    fn entry(self) -> (&'static str, &'static str, u64) {
         match self {
-            Mutant::CounterFirst | Mutant::UnorderedLink | Mutant::EarlyDelivery | Mutant::SwappedDeliveries => 20,
-            Mutant::CounterByReference | Mutant::SkippedNull => 30,
+            Mutant::CounterFirst => ("counter-first", "a counter is posted before its data", 20),
+            Mutant::CounterByReference => ("counter-by-reference", "a counter is pushed by reference", 30),
+            Mutant::UnorderedLink => ("unordered-link", "a link does not keep the order of posts", 20),
             // The reuse has to meet somebody who still reads: tight rings and a straggler.
-            Mutant::EarlyReuse => 80,
+            Mutant::EarlyReuse => ("early-reuse", "ring bytes are used again one message early", 80),
             // And here a relay that lags behind, in one of the runs with large messages.
-            Mutant::EarlyBufferReuse => 400,
-            Mutant::SuspectsCounted | Mutant::PastTheTrim | Mutant::MinorityInstalls => 100,
-            Mutant::SuspicionForgotten | Mutant::ChangesBlended => 200,
+            Mutant::EarlyBufferReuse => ("early-buffer-reuse", "buffers are used again one large message early", 400),
+            Mutant::EarlyDelivery => ("early-delivery", "messages are delivered before all have them", 20),
+            Mutant::SwappedDeliveries => ("swapped-deliveries", "two deliveries change places", 20),
+            Mutant::SkippedNull => ("skipped-null", "a null is skipped", 30),
+            Mutant::SuspectsCounted => ("suspects-counted", "a trim counts the rows of suspects", 50),
             // Two faults have to meet within one change of views.
-            Mutant::TrimIgnored | Mutant::ActsAlone => 2000,
-            // And here a block has to be on its way to a buffer for so long that it is used again.
-            Mutant::LateWrite => 2000,
+            Mutant::TrimIgnored => ("trim-ignored", "a new leader ignores the old one's trim", 600),
+            Mutant::ActsAlone => ("acts-alone", "a trim is acted on before a majority echoed it", 50),
+            Mutant::MinorityInstalls => ("minority-installs", "a minority installs a view", 50),
+            Mutant::ChangesBlended => ("changes-blended", "two leaders' changes are blended", 300),
+            Mutant::SuspicionForgotten => ("suspicion-forgotten", "a suspicion is forgotten", 400),
+            Mutant::PastTheTrim => ("past-the-trim", "what lies beyond the trim is delivered", 50),
+            // A block has to be on its way to a buffer for so long that it is used again.
+            Mutant::LateWrite => ("late-write", "a removed node's late write lands in memory that is used again", 1500),
+            Mutant::SentTwice => ("sent-twice", "what was delivered is sent again behind what was cut off", 100),
+            Mutant::JoinerMissesOne => ("joiner-misses-one", "a newcomer's state lacks one message", 50),
+            Mutant::LeadsEarly => ("leads-early", "a leader does not wait until others suspect those before it", 100),
         }
     }
 }

@@ -17,6 +17,7 @@ pub struct Recorder {
     /// What the trace was told of the view's end.
     suspects: Ranks,
     wedged: bool,
+    accepted: Option<(Rank, bool)>,
     trimmed: bool,
     cut: Vec<Event>,
     senders: Vec<Rank>,
@@ -43,6 +44,7 @@ impl Recorder {
             ordered: mode == Mode::Ordered,
             suspects: Ranks::EMPTY,
             wedged: false,
+            accepted: None,
             trimmed: false,
             cut: Vec::new(),
             received: Vec::new(),
@@ -62,13 +64,23 @@ impl Recorder {
         let (process, ordered, senders) = (self.process, self.ordered, view.senders.clone());
         (self.view, self.rank, self.senders, self.own_index) = (view.id, view.me, senders.clone(), 0);
         self.received = vec![0; senders.len()];
-        (self.suspects, self.wedged, self.trimmed) = (Ranks::EMPTY, false, false);
+        (self.suspects, self.wedged, self.accepted, self.trimmed) = (Ranks::EMPTY, false, None, false);
         self.events.push(Event::Install { process, view: view.id, members: view.nodes.clone(), senders, ordered });
     }
 
     /// The member was told that its message `index` was cut off.
     pub fn cut(&mut self, index: u64) {
         self.cut.push(Event::Cut { process: self.process, view: self.view, index });
+    }
+
+    /// The member waits for the state with which its view begins.
+    pub fn behind(&mut self) {
+        self.events.push(Event::Behind { process: self.process, view: self.view });
+    }
+
+    /// The member was given that state.
+    pub fn restored(&mut self, state: u64) {
+        self.events.push(Event::Restore { process: self.process, view: self.view, state });
     }
 
     /// The member wants to leave.
@@ -126,6 +138,13 @@ impl Recorder {
             self.events.push(Event::Suspect { process, view, whom });
         }
         self.suspects = protocol.suspects();
+        let accepted = &protocol.row().accepted;
+        let accepted = accepted.leader.map(|leader| (leader, accepted.trim.is_some()));
+        if accepted != std::mem::replace(&mut self.accepted, accepted)
+            && let Some((leader, trimmed)) = accepted
+        {
+            self.events.push(Event::Accept { process, view, leader, trimmed });
+        }
         if protocol.row().received.is_some() && !std::mem::replace(&mut self.wedged, true) {
             self.events.push(Event::Wedge { process, view });
         }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::checker::Violation;
-use crate::churn::{Churn, churn};
+use crate::churn::{Aim, Churn, churn};
 use crate::mutant::Mutant;
 use crate::scenario::Scenario;
 use crate::simulation::{Outcome, simulate};
@@ -18,9 +18,11 @@ use crate::simulation::{Outcome, simulate};
 pub struct Options {
     /// Which seeds.
     pub seeds: Range<u64>,
-    /// With which fault.
+    /// Groups whose members come and go, with this aim; else groups whose members stay.
+    pub churn: Option<Aim>,
+    /// With which fault. One that shows only where members come and go brings that with it.
     pub mutant: Option<Mutant>,
-    /// With how many members; as the seed says if not given.
+    /// With how many members, where they stay; as the seed says if not given.
     pub members: Option<usize>,
     /// Stop after so many seeds that fail.
     pub failures_max: usize,
@@ -31,7 +33,33 @@ pub struct Options {
 impl Options {
     /// Those seeds, nothing special.
     pub fn new(seeds: Range<u64>) -> Options {
-        Options { seeds, mutant: None, members: None, failures_max: 10, trace: None }
+        Options { seeds, churn: None, mutant: None, members: None, failures_max: 10, trace: None }
+    }
+
+    /// Those seeds of groups whose members come and go.
+    pub fn churn(seeds: Range<u64>, aim: Aim) -> Options {
+        Options { churn: Some(aim), ..Options::new(seeds) }
+    }
+
+    /// With what aim members come and go, if they do.
+    fn aim(&self) -> Option<Aim> {
+        self.churn.or(self.mutant.filter(|mutant| mutant.needs_churn()).map(|_| Aim::Liveness))
+    }
+
+    /// Runs one seed.
+    fn run(&self, seed: u64) -> Outcome {
+        match self.aim() {
+            Some(aim) => churn(&Churn::new(seed, aim), self.mutant),
+            None => simulate(&Scenario::new(seed, self.members), self.mutant),
+        }
+    }
+
+    /// The command line that runs one seed again, exactly.
+    pub fn replay_line(&self, seed: u64) -> String {
+        let churn = self.aim().map(|aim| format!(" --churn {aim}")).unwrap_or_default();
+        let members = self.members.map(|members| format!(" --nodes {members}")).unwrap_or_default();
+        let mutant = self.mutant.map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
+        format!("squall sim{churn} --seed {seed}{members}{mutant}")
     }
 }
 
@@ -88,37 +116,33 @@ impl Report {
     }
 }
 
-/// Runs every seed and shows `each` what it came to, as it goes.
+/// Runs every seed and shows `each` what it came to, as it goes, until that breaks it off.
 ///
 /// # Errors
 /// The trace cannot be written where it was asked for.
-pub fn run(options: &Options, mut each: impl FnMut(u64, &Outcome)) -> io::Result<Report> {
+pub fn run(options: &Options, mut each: impl FnMut(u64, &Outcome) -> ControlFlow<()>) -> io::Result<Report> {
     let (start, mut report) = (Instant::now(), Report::default());
     for seed in options.seeds.clone() {
-        let outcome = match options.mutant {
-            // Where nobody comes or goes there is nothing that these could break.
-            Some(mutant) if mutant.needs_churn() => churn(&Churn::new(seed), Some(mutant)),
-            mutant => simulate(&Scenario::new(seed, options.members), mutant),
-        };
+        let outcome = options.run(seed);
         report.seeds += 1;
         report.sends += outcome.verdict.sends;
         report.deliveries += outcome.verdict.deliveries;
         report.nulls += outcome.verdict.nulls;
         report.steps += outcome.steps;
         report.virtual_ns += outcome.virtual_ns;
-        each(seed, &outcome);
+        let flow = each(seed, &outcome);
         if let Some(path) = &options.trace
             && report.failures.is_empty()
-            && (!outcome.verdict.holds() || seed + 1 == options.seeds.end)
+            && (!outcome.verdict.holds() || flow.is_break() || seed + 1 == options.seeds.end)
         {
             write_trace(&outcome, path)?;
         }
         if !outcome.verdict.holds() {
-            let replay = replay_line(seed, options.members, options.mutant);
+            let replay = options.replay_line(seed);
             report.failures.push(Failure { seed, replay, violations: outcome.verdict.violations });
-            if report.failures.len() >= options.failures_max {
-                break;
-            }
+        }
+        if flow.is_break() || report.failures.len() >= options.failures_max {
+            break;
         }
     }
     report.elapsed = start.elapsed();
@@ -131,9 +155,19 @@ fn write_trace(outcome: &Outcome, path: &Path) -> io::Result<()> {
     file.flush()
 }
 
-/// The command line that runs one seed again, exactly.
-pub fn replay_line(seed: u64, members: Option<usize>, mutant: Option<Mutant>) -> String {
-    let members = members.map(|members| format!(" --nodes {members}")).unwrap_or_default();
-    let mutant = mutant.map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
-    format!("squall sim --seed {seed}{members}{mutant}")
+/// How a mutant was caught.
+#[derive(Clone, Debug)]
+pub struct Catch {
+    /// Seeds that it took.
+    pub seeds: u64,
+    /// The last of them, and what it broke.
+    pub failure: Failure,
+}
+
+/// Runs the mutant from seed `from` on until the checker bites, for as many seeds as it may take.
+pub fn catch(mutant: Mutant, from: u64) -> Option<Catch> {
+    let options = Options { mutant: Some(mutant), failures_max: 1, ..Options::new(from..from + mutant.seeds_max()) };
+    let report = run(&options, |_, _| ControlFlow::Continue(())).expect("no trace is written");
+    let failure = report.failures.into_iter().next()?;
+    Some(Catch { seeds: report.seeds, failure })
 }

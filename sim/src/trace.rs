@@ -98,6 +98,17 @@ pub enum Event {
         /// In which view.
         view: u64,
     },
+    /// The process has accepted more of what a leader proposes.
+    Accept {
+        /// Which process.
+        process: NodeId,
+        /// In which view.
+        view: u64,
+        /// Whose proposal; its own if it leads.
+        leader: Rank,
+        /// Whether it says where the view ends.
+        trimmed: bool,
+    },
     /// The process acts on the end of the view.
     Trim {
         /// Which process.
@@ -119,6 +130,22 @@ pub enum Event {
         view: u64,
         /// Position among its messages.
         index: u64,
+    },
+    /// The process is new in the view, or still is, and waits for the state with which the view begins: it delivers nothing.
+    Behind {
+        /// Which process.
+        process: NodeId,
+        /// In which view.
+        view: u64,
+    },
+    /// The process was given the state with which the view begins.
+    Restore {
+        /// Which process.
+        process: NodeId,
+        /// Which view.
+        view: u64,
+        /// The state: see [`state_after`].
+        state: u64,
     },
     /// The process died.
     Crash {
@@ -146,7 +173,11 @@ pub enum Event {
 impl Event {
     /// Whether it happens only where members may change.
     pub fn is_change(&self) -> bool {
-        matches!(self, Event::Suspect { .. } | Event::Leave { .. } | Event::Wedge { .. } | Event::Trim { .. } | Event::Cut { .. })
+        use Event::{Accept, Behind, Cut, Leave, Restore, Suspect, Trim, Wedge};
+        matches!(
+            self,
+            Suspect { .. } | Leave { .. } | Wedge { .. } | Accept { .. } | Trim { .. } | Cut { .. } | Behind { .. } | Restore { .. }
+        )
     }
 
     /// Who did it.
@@ -160,8 +191,11 @@ impl Event {
             | Event::Suspect { process, .. }
             | Event::Leave { process, .. }
             | Event::Wedge { process, .. }
+            | Event::Accept { process, .. }
             | Event::Trim { process, .. }
             | Event::Cut { process, .. }
+            | Event::Behind { process, .. }
+            | Event::Restore { process, .. }
             | Event::Crash { process }
             | Event::Stop { process, .. }
             | Event::Finish { process, .. } => *process,
@@ -270,6 +304,11 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
     mix(hash ^ u64::from_le_bytes(last))
+}
+
+/// The state of an application that remembers everything: what it was, and then this delivery. At the beginning it is 0.
+pub fn state_after(state: u64, hash: u64) -> u64 {
+    mix(state.rotate_left(1) ^ hash)
 }
 
 #[cfg(test)]

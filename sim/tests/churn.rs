@@ -1,45 +1,55 @@
 //! Groups whose members come and go, by seed: every property holds, every mutant of membership is caught, every run repeats itself.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use squall_sim::checker::Property;
 use squall_sim::trace::Event;
-use squall_sim::{Churn, Mutant, churn};
+use squall_sim::{Aim, Churn, Mutant, Options, catch, churn, run};
 
 #[track_caller]
-fn all_hold(seeds: impl IntoIterator<Item = u64>) {
-    let failure = |seed: u64| {
-        let outcome = churn(&Churn::new(seed), None);
-        let violation = outcome.verdict.violations.into_iter().next()?;
-        Some(format!("cargo run -p squall-sim --example churn -- {seed}   # {violation}"))
-    };
-    let failures: Vec<String> = seeds.into_iter().filter_map(failure).take(5).collect();
+fn all_hold(aim: Aim, seeds: Range<u64>) {
+    let report = run(&Options::churn(seeds, aim), |_, _| ControlFlow::Continue(())).expect("no trace is written");
+    let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
 }
 
 #[test]
-fn every_property_holds_in_the_first_seeds() {
-    all_hold(0..500);
+fn nothing_wrong_happens_whatever_faults_there_are_and_wherever_the_run_is_cut_off() {
+    all_hold(Aim::Safety, 0..2000);
 }
 
 #[test]
-fn every_property_holds_in_more_seeds() {
-    all_hold(500..1000);
+fn nothing_wrong_happens_in_more_seeds() {
+    all_hold(Aim::Safety, 2000..4000);
 }
 
-/// 52 and 74: a newcomer that never came kept others from leaving their view. 1375: a member that had acted on the decision died, and those that had not
-/// yet waited for it to lead.
+#[test]
+fn what_has_to_happen_happens_in_time_once_faults_stop() {
+    all_hold(Aim::Liveness, 0..1200);
+}
+
+#[test]
+fn what_has_to_happen_happens_in_time_in_more_seeds() {
+    all_hold(Aim::Liveness, 1200..2400);
+}
+
 #[test]
 fn seeds_that_once_failed_hold() {
-    all_hold([52, 74, 1375]);
+    for line in include_str!("../seeds.txt").lines() {
+        let mut words = line.split_whitespace();
+        if let Some(aim) = words.next().and_then(|word| word.parse().ok()) {
+            let seed = words.next().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| panic!("no seed in {line:?}"));
+            all_hold(aim, seed..seed + 1);
+        }
+    }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in 0..20 {
-        let hash = || churn(&Churn::new(seed), None).trace.hash();
-        assert_eq!(hash(), hash(), "seed {seed}");
+    for (seed, aim) in (0..20).flat_map(|seed| Aim::ALL.map(|aim| (seed, aim))) {
+        let hash = || churn(&Churn::new(seed, aim), None).trace.hash();
+        assert_eq!(hash(), hash(), "seed {seed}, {aim}");
     }
 }
 
@@ -48,10 +58,9 @@ fn the_same_seed_gives_the_same_trace() {
 fn caught(mutant: Mutant) -> BTreeMap<Property, usize> {
     let mut broken = BTreeMap::new();
     for first in [0, 100_000, 7_000_000] {
-        let seeds: Range<u64> = first..first + mutant.seeds_max();
-        let found = seeds.into_iter().find_map(|seed| churn(&Churn::new(seed), Some(mutant)).verdict.violations.into_iter().next());
-        let violation = found.unwrap_or_else(|| panic!("{mutant} was not caught from seed {first} on"));
-        *broken.entry(violation.property).or_default() += 1;
+        let failure = catch(mutant, first).unwrap_or_else(|| panic!("{mutant} was not caught from seed {first} on")).failure;
+        assert_eq!(failure.replay, format!("squall sim --churn liveness --seed {} --mutant {mutant}", failure.seed));
+        *broken.entry(failure.violations[0].property).or_default() += 1;
     }
     broken
 }
@@ -97,18 +106,58 @@ fn a_late_write_into_memory_that_is_used_again_is_caught() {
 }
 
 #[test]
+fn a_message_sent_again_that_was_delivered_is_caught_as_such() {
+    assert_eq!(caught(Mutant::SentTwice).keys().collect::<Vec<_>>(), [&Property::NoDuplication]);
+}
+
+#[test]
+fn a_newcomer_that_misses_one_message_is_caught_as_such() {
+    assert_eq!(caught(Mutant::JoinerMissesOne).keys().collect::<Vec<_>>(), [&Property::StateTransfer]);
+}
+
+#[test]
+fn a_leader_that_does_not_wait_for_its_turn_is_caught_as_such() {
+    assert_eq!(caught(Mutant::LeadsEarly).keys().collect::<Vec<_>>(), [&Property::Leaders]);
+}
+
+#[test]
 fn the_runs_reach_what_they_are_meant_to_reach() {
-    let (mut chains, mut cuts, mut stops, mut joins, mut leaves, mut takeovers) = (0, 0, 0, 0, 0, 0);
-    for seed in 0..300 {
-        let outcome = churn(&Churn::new(seed), None);
-        let any = |wanted: &dyn Fn(&Event) -> bool| usize::from(outcome.trace.events.iter().any(wanted));
-        chains += usize::from(outcome.verdict.views > 2);
-        cuts += any(&|event| matches!(event, Event::Cut { .. }));
-        stops += any(&|event| matches!(event, Event::Stop { .. }));
-        leaves += any(&|event| matches!(event, Event::Leave { .. }));
-        joins += any(&|event| matches!(event, Event::Install { process, .. } if process.0 > 1000));
-        takeovers += any(&|event| matches!(event, Event::Trim { leader, proposed_by, .. } if proposed_by.iter().any(|by| by != leader)));
+    for aim in Aim::ALL {
+        let mut reached = BTreeMap::new();
+        for seed in 0..400 {
+            let scenario = Churn::new(seed, aim);
+            let outcome = churn(&scenario, None);
+            let any = |wanted: &dyn Fn(&Event) -> bool| outcome.trace.events.iter().any(wanted);
+            let several = |event: &Event| matches!(event, Event::Trim { proposed_by, .. } if proposed_by.len() > 2);
+            let led = |event: &Event| matches!(event, Event::Trim { leader, proposed_by, .. } if proposed_by.iter().any(|by| by != leader));
+            let stops = |why: &'static str| move |event: &Event| matches!(event, Event::Stop { reason, .. } if reason.contains(why));
+            let seen = [
+                ("a chain of views", outcome.verdict.views > 2),
+                ("messages that were cut off", any(&|event| matches!(event, Event::Cut { .. }))),
+                ("somebody excluded", any(&stops("suspects this one"))),
+                ("a minority that stops", any(&stops("are needed"))),
+                ("somebody who leaves", any(&stops("left the group"))),
+                ("a newcomer", any(&|event| matches!(event, Event::Install { process, .. } if process.0 > 1000))),
+                ("a newcomer that gets the state", any(&|event| matches!(event, Event::Restore { .. }))),
+                ("a view that ends before a newcomer has its state", is_behind_in_two_views(&outcome.trace.events)),
+                ("a giver that dies", scenario.ambush_giver && any(&|event| matches!(event, Event::Behind { .. }))),
+                ("several changes at once", any(&several)),
+                ("a leader that takes over", any(&led)),
+                ("a partition", scenario.faults.iter().any(|(_, fault)| matches!(fault, squall_sim::Fault::Partition(_)))),
+                ("no order", scenario.config.mode == squall_group::Mode::Unordered && outcome.verdict.views > 1),
+                ("everybody gone", outcome.trace.events.iter().all(|event| !matches!(event, Event::Finish { .. }))),
+            ];
+            seen.into_iter().for_each(|(what, seen)| *reached.entry(what).or_insert(0) += usize::from(seen));
+        }
+        println!("{aim}: {reached:?}");
+        assert!(reached.values().all(|&runs| runs > 10), "{aim}: {reached:?}");
     }
-    let reached = [chains, cuts, stops, joins, leaves, takeovers];
-    assert!(reached.iter().all(|&runs| runs > 10), "{reached:?}");
+}
+
+fn is_behind_in_two_views(events: &[Event]) -> bool {
+    let mut behind: Vec<_> = events.iter().filter(|event| matches!(event, Event::Behind { .. })).map(Event::process).collect();
+    let waits = behind.len();
+    behind.sort_unstable();
+    behind.dedup();
+    behind.len() < waits
 }

@@ -1,15 +1,15 @@
 //! Simulated clusters by seed: every property holds in thousands of runs, every mutant is caught, every run repeats itself.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use squall_sim::checker::{Property, check};
 use squall_sim::trace::{Event, Trace};
-use squall_sim::{Mutant, Options, Scenario, replay_line, run, simulate};
+use squall_sim::{Mutant, Options, Scenario, catch, run, simulate};
 
 #[track_caller]
 fn all_hold(seeds: Range<u64>) {
-    let report = run(&Options::new(seeds), |_, _| {}).expect("no trace is written");
+    let report = run(&Options::new(seeds), |_, _| ControlFlow::Continue(())).expect("no trace is written");
     let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
     assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
 }
@@ -26,10 +26,10 @@ fn every_property_holds_in_the_second_thousand_runs() {
 
 #[test]
 fn seeds_that_once_failed_hold() {
-    let listed = include_str!("../seeds.txt").lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
-    for line in listed {
-        let seed = line.split_whitespace().next().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| panic!("no seed in {line:?}"));
-        all_hold(seed..seed + 1);
+    for line in include_str!("../seeds.txt").lines() {
+        if let Some(seed) = line.split_whitespace().next().and_then(|seed| seed.parse().ok()) {
+            all_hold(seed..seed + 1);
+        }
     }
 }
 
@@ -47,10 +47,7 @@ fn the_same_seed_gives_the_same_trace() {
 fn caught(mutant: Mutant) -> BTreeMap<Property, usize> {
     let mut broken = BTreeMap::new();
     for first in [0, 100_000, 7_000_000] {
-        let seeds = first..first + mutant.seeds_max();
-        let report =
-            run(&Options { mutant: Some(mutant), failures_max: 1, ..Options::new(seeds) }, |_, _| {}).expect("no trace is written");
-        let failure = report.failures.first().unwrap_or_else(|| panic!("{mutant} was not caught from seed {first} on"));
+        let failure = catch(mutant, first).unwrap_or_else(|| panic!("{mutant} was not caught from seed {first} on")).failure;
         assert_eq!(failure.replay, format!("squall sim --seed {} --mutant {mutant}", failure.seed));
         *broken.entry(failure.violations[0].property).or_default() += 1;
     }
@@ -142,8 +139,16 @@ fn a_number_of_members_that_was_asked_for_is_kept() {
         let report = run(&Options { members: Some(members), ..Options::new(0..20) }, |_, outcome| {
             let installs = outcome.trace.events.iter().filter(|event| matches!(event, Event::Install { .. })).count();
             assert_eq!(installs, members);
+            ControlFlow::Continue(())
         });
         assert!(report.expect("no trace is written").failures.is_empty());
     }
-    assert_eq!(replay_line(5, Some(16), None), "squall sim --seed 5 --nodes 16");
+    let options = Options { members: Some(16), ..Options::new(0..20) };
+    assert_eq!(options.replay_line(5), "squall sim --seed 5 --nodes 16");
+}
+
+#[test]
+fn a_run_that_is_broken_off_says_how_far_it_came() {
+    let report = run(&Options::new(0..1000), |seed, _| if seed == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+    assert_eq!(report.expect("no trace is written").seeds, 4);
 }

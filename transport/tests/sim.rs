@@ -226,6 +226,41 @@ fn nothing_lands_after_a_broken_link_was_reported_and_other_links_stay() {
 }
 
 #[test]
+fn a_held_link_tells_nothing_until_it_lets_everything_through() {
+    let (network, mut members) = members(11, 2, LinkSpec::default());
+    network.hold(Rank(0), Rank(1), 1_000_000);
+    for value in 1..=3 {
+        members[0].endpoint.post(Rank(1), word(0, value)).unwrap();
+    }
+    members[1].endpoint.post(Rank(0), word(0, 9)).unwrap();
+    members.iter_mut().for_each(|member| member.endpoint.flush());
+    network.cut(Rank(1), Rank(0), 0);
+    network.advance_to(999_999);
+    assert_eq!((members[1].word(0), members[1].endpoint.poll()), (0, None), "neither bytes nor news come through");
+    assert_eq!(members[0].endpoint.poll(), Some(Event::Down(Rank(1))), "the other direction is not held");
+    network.advance_to(2_000_000);
+    assert_eq!(members[1].endpoint.poll(), Some(Event::Down(Rank(0))));
+}
+
+#[test]
+fn what_waits_behind_a_hold_lands_in_its_order() {
+    let (network, mut members) = members(12, 2, LinkSpec { queue_max: 4, ..wild() });
+    network.hold(Rank(0), Rank(1), 1_000_000);
+    let posted = (1..=9).take_while(|&value| members[0].endpoint.post(Rank(1), word(8 * value, value)).is_ok()).count();
+    assert_eq!(posted, 4, "what is held fills the queue");
+    members[0].endpoint.flush();
+    let mut landed = 0;
+    for step in 0..400 {
+        network.advance_to(900_000 + step * 1000);
+        let now = (1..=4).take_while(|&value| members[1].word(8 * value) == value).count();
+        assert!((1..=4).filter(|&value| members[1].word(8 * value) == value).count() == now && now >= landed);
+        assert!(network.now_ns() >= 1_000_000 || now == 0);
+        landed = now;
+    }
+    assert_eq!(landed, 4);
+}
+
+#[test]
 fn a_member_that_closes_is_heard_to_its_last_word() {
     for seed in 0..100 {
         let (network, mut members) = members(seed, 2, wild());

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod chaos;
 mod doctor;
 mod launcher;
 mod node;
@@ -42,7 +43,7 @@ Exit status:
   0    everything ran and verified
   1    something else went wrong; standard error says what
   2    the command line is wrong
-  3    a point failed: a node crashed, hung, or delivered something else than was sent; sim: a seed failed
+  3    a point failed: a node crashed, hung, or delivered something else than was sent; sim, chaos: a property was broken
   4    compare --fail-below: something is slower than that
   5    a point was skipped for want of memory or of a fabric; none failed
   130  ended by Ctrl-C or SIGTERM; what was measured is kept";
@@ -75,6 +76,9 @@ enum Command {
     /// Run the group on simulated networks, seed by seed, and check what it did
     #[command(after_help = SIM_EXAMPLES)]
     Sim(sim::SimArgs),
+    /// Strike groups of processes with faults, round by round, and check what they did
+    #[command(after_help = chaos::EXAMPLES)]
+    Chaos(chaos::ChaosArgs),
     /// Be one host of a run that spans hosts
     #[command(after_help = node::EXAMPLES)]
     Node(Box<node::NodeArgs>),
@@ -200,6 +204,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare_runs(&args),
         Command::Doctor(args) => doctor::print(args.json).map(|()| EXIT_DONE),
         Command::Sim(args) => sim::simulate(&args),
+        Command::Chaos(args) => chaos::strike(args),
         Command::Witness(args) => witness::serve(&args),
         Command::Worker => return crate::node::main(),
     };

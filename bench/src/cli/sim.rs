@@ -1,7 +1,7 @@
 //! `squall sim`: the group on simulated networks, by seed.
 
 use std::io::{self, Write};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 
 use squall_sim::{Mutant, Options, run};
@@ -59,6 +59,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 pub(super) fn simulate(args: &SimArgs) -> anyhow::Result<u8> {
     let options = Options {
         seeds: args.seed.map_or(args.seeds.clone(), |seed| seed..seed.saturating_add(1)),
+        churn: None,
         mutant: args.mutant,
         members: args.nodes.map(|nodes| nodes as usize),
         failures_max: args.failures as usize,
@@ -69,6 +70,7 @@ pub(super) fn simulate(args: &SimArgs) -> anyhow::Result<u8> {
             // Nobody reads it: the table below says it again.
             let _ = writeln!(io::stderr(), "seed {seed}: {first}");
         }
+        ControlFlow::Continue(())
     })?;
     let (rate, hours) = (units::number(report.seeds_per_s()), units::number(report.virtual_s_per_hour() / 3600.0));
     say(&format!(

@@ -4,7 +4,7 @@
 
 use std::io::{self, Stdin, Stdout};
 use std::sync::mpsc::{self, Receiver, RecvError, TryRecvError};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use serde::de::DeserializeOwned;
@@ -37,7 +37,7 @@ pub enum Reply {
 #[derive(Debug)]
 pub struct Control {
     orders: Receiver<Vec<u8>>,
-    waker: Arc<OnceLock<Waker>>,
+    waker: Arc<Mutex<Option<Waker>>>,
     stdout: Stdout,
 }
 
@@ -48,7 +48,7 @@ impl Control {
     /// If no thread can be made.
     pub fn listen() -> io::Result<Control> {
         let (sender, orders) = mpsc::channel();
-        let waker: Arc<OnceLock<Waker>> = Arc::default();
+        let waker: Arc<Mutex<Option<Waker>>> = Arc::default();
         let listener_waker = Arc::clone(&waker);
         let listen = move || {
             let mut stdin: Stdin = io::stdin();
@@ -65,7 +65,7 @@ impl Control {
                     }
                     Err(_) => break,
                 }
-                if let Some(waker) = listener_waker.get() {
+                if let Some(waker) = &*listener_waker.lock().unwrap_or_else(PoisonError::into_inner) {
                     waker.wake();
                 }
             }
@@ -75,10 +75,9 @@ impl Control {
         Ok(Control { orders, waker, stdout: io::stdout() })
     }
 
-    /// Has `waker` called when an order comes in.
+    /// Has `waker`, and no earlier one, called when an order comes in.
     pub fn wake_with(&self, waker: Waker) {
-        // Set once a process: a node opens one endpoint.
-        let _ = self.waker.set(waker);
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
     }
 
     /// The next order; waits for it.

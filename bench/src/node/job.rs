@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::chaos::job::ChaosJob;
 use crate::experiments::{copies::CopyJob, member::GroupJob, perftest::PerftestJob, stream::StreamJob, wire::WireJob, write::WriteJob};
 use crate::run::request::Rdma;
 
@@ -57,4 +58,6 @@ pub enum Work {
     Stream(StreamJob),
     /// The same between two hosts.
     Wire(WireJob),
+    /// A member of a group whose members come and go.
+    Chaos(ChaosJob),
 }

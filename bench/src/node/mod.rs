@@ -69,5 +69,6 @@ fn work(control: &mut Control) -> anyhow::Result<()> {
         Work::Perftest(perftest) => experiments::perftest::node(&job, perftest, control),
         Work::Wire(wire) => experiments::wire::node(&job, wire, control),
         Work::Stream(stream) => experiments::stream::node(stream, control),
+        Work::Chaos(chaos) => crate::chaos::process::node(&job, chaos, control),
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod axes;
 pub mod cache_line;
+pub mod company;
 pub mod crew;
 pub mod fabrics;
 pub mod fault;
@@ -16,7 +17,7 @@ pub mod machine;
 pub mod plan;
 pub mod policy;
 pub mod progress;
-mod rendezvous;
+pub(crate) mod rendezvous;
 pub mod request;
 pub mod setting;
 mod stderr_tail;

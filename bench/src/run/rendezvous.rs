@@ -14,7 +14,7 @@ use crate::node::job::Meeting;
 const TURN: Duration = Duration::from_millis(20);
 
 /// A rendezvous with a key of its own, served by a thread until dropped.
-pub(super) struct Rendezvous {
+pub(crate) struct Rendezvous {
     meeting: Meeting,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -22,7 +22,7 @@ pub(super) struct Rendezvous {
 
 impl Rendezvous {
     /// For `nodes` nodes that reach this host at `address`.
-    pub(super) fn open(nodes: usize, address: IpAddr) -> Result<Rendezvous, String> {
+    pub(crate) fn open(nodes: usize, address: IpAddr) -> Result<Rendezvous, String> {
         let key = ClusterKey::random();
         let options = ServerOptions::new(nodes);
         let address = SocketAddr::new(address, 0);
@@ -38,7 +38,7 @@ impl Rendezvous {
         Ok(Rendezvous { meeting, over, thread: Some(thread) })
     }
 
-    pub(super) fn meeting(&self) -> Meeting {
+    pub(crate) fn meeting(&self) -> Meeting {
         self.meeting.clone()
     }
 }

@@ -72,6 +72,8 @@ pub(super) struct Link {
     pub(super) shut: bool,
     /// Its receiver was told that it is broken.
     pub(super) reported: bool,
+    /// Nothing leaves before this moment.
+    pub(super) held_until_ns: u64,
     free_at_ns: u64,
     last_landing_ns: u64,
 }
@@ -87,6 +89,7 @@ impl Link {
             cut_at_ns: None,
             shut: false,
             reported: false,
+            held_until_ns: 0,
             free_at_ns: 0,
             last_landing_ns: 0,
         }
@@ -109,7 +112,7 @@ impl Link {
 
     /// Puts a write of `bytes` bytes on its way at `now`.
     pub(super) fn launch(&mut self, bytes: u64, now: u64, random: &mut Random) -> Flight {
-        let start = self.free_at_ns.max(now);
+        let start = self.free_at_ns.max(now).max(self.held_until_ns);
         self.free_at_ns = start + self.spec.occupancy_ns(bytes);
         let jitter = random.between(0, self.spec.jitter_ns);
         let (mut earliest_ns, mut landing_ns) = (start + self.spec.latency_ns, self.free_at_ns + self.spec.latency_ns + jitter);
@@ -140,5 +143,15 @@ mod tests {
             before = flight;
         }
         assert_eq!((link.in_flight, link.last_landing_ns()), (101, before.landing_ns));
+    }
+
+    #[test]
+    fn what_is_held_leaves_later_and_in_its_order() {
+        let (mut link, mut random) = (Link::new(LinkSpec::default()), Random::new(7));
+        let before = link.launch(8, 0, &mut random);
+        link.held_until_ns = 1_000_000;
+        let held = link.launch(8, 10, &mut random);
+        let after = link.launch(8, 1_000_001, &mut random);
+        assert!(before.landing_ns < 10_000 && held.earliest_ns >= 1_000_000 && after.landing_ns >= held.landing_ns);
     }
 }

@@ -30,6 +30,9 @@ pub struct SimNetwork {
 }
 
 impl SimNetwork {
+    /// A moment that never comes.
+    pub const FOREVER_NS: u64 = u64::MAX / 4;
+
     /// A network of `members`, all links alike.
     pub fn new(seed: u64, members: usize, link: LinkSpec) -> SimNetwork {
         let state = State {
@@ -151,6 +154,14 @@ impl SimNetwork {
         let (mut state, one, other) = (self.state(), self.node(one), self.node(other));
         state.break_link(one, other, within_ns);
         state.break_link(other, one, within_ns);
+    }
+
+    /// Holds what `from` sends to `to` until `until_ns`, and nobody is told: what is posted meanwhile waits and then lands in its order, and so does the news that
+    /// the link is broken. What is on its way already still lands. [`SimNetwork::FOREVER_NS`]: nothing comes through any more.
+    pub fn hold(&self, from: Rank, to: Rank, until_ns: u64) {
+        let mut state = self.state();
+        let index = state.link(self.node(from), self.node(to));
+        state.links[index].held_until_ns = until_ns;
     }
 
     /// Ends member `rank` at once, and nobody is told: its writes on their way still land, what is sent to it does not.
@@ -299,7 +310,7 @@ impl State {
             if !self.mapped {
                 self.links[back].cut_at_ns = Some(self.now_ns);
             }
-            let at_ns = last_ns + 1 + self.links[out].spec.latency_ns;
+            let at_ns = (last_ns + 1).max(self.links[out].held_until_ns) + self.links[out].spec.latency_ns;
             self.schedule(at_ns, What::Report { from: node, to: other });
         }
         if !self.mapped {
@@ -329,7 +340,7 @@ impl State {
     fn break_link(&mut self, from: usize, to: usize, within_ns: u64) {
         let index = self.link(from, to);
         let cut_ns = self.now_ns + self.random.between(0, within_ns / 2);
-        let report_ns = cut_ns + self.random.between(0, within_ns / 2);
+        let report_ns = (cut_ns + self.random.between(0, within_ns / 2)).max(self.links[index].held_until_ns);
         self.links[index].cut_at_ns.get_or_insert(cut_ns);
         self.schedule(report_ns, What::Report { from, to });
     }

@@ -1,20 +1,17 @@
 //! One process of a group whose members come and go.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use squall_group::{Delivery, Group, Newcomer, Outgoing, Phase, Upcalls, View, Witness};
+use squall_group::{Group, Newcomer, Phase, View, Witness};
 use squall_transport::region::RegionError;
-use squall_transport::sim::{Random, SimEndpoint, SimFabric, SimNetwork, SoloExchange, mix};
+use squall_transport::sim::{Random, SimEndpoint, SimFabric, SimNetwork, SoloExchange};
 use squall_transport::{Exchange, Fabric, NodeId, OpenError, Rank, Region, RegionOptions};
 
-use crate::churn::Churn;
+use super::app::App;
+use super::scenario::Churn;
+use crate::checker::PANICKED;
 use crate::mutant::Mutant;
-use crate::recorder::Recorder;
-use crate::trace::{Event, hash_bytes};
-
-/// The shortest message: long enough that no two are alike.
-const BYTES_MIN: u64 = 16;
+use crate::trace::Event;
 
 /// The simulated fabric, or one that lies about what it severs.
 pub(crate) struct ChurnFabric {
@@ -55,7 +52,7 @@ pub(crate) struct Process {
     network: SimNetwork,
     app: App,
     mutant: Option<Mutant>,
-    /// Asked for while the view could not take them.
+    leaving: bool,
     pub(crate) next_step_ns: u64,
     pub(crate) stalled_until_ns: u64,
 }
@@ -71,30 +68,6 @@ pub(crate) enum Stepped {
     Over,
 }
 
-/// The application: sends messages when it likes, and from within upcalls.
-struct App {
-    node: NodeId,
-    recorder: Recorder,
-    random: Random,
-    me: Rank,
-    sends: bool,
-    bytes: (u64, u64),
-    /// When the next message becomes ready, and how many are left.
-    left: u64,
-    every_ns: u64,
-    ready_at_ns: u64,
-    count: u64,
-    /// Of this view: hash by index.
-    sent: BTreeMap<u64, u64>,
-    /// Cut off, to be sent again.
-    cut: Vec<u64>,
-    again: VecDeque<u64>,
-    /// Mine that I have not delivered.
-    outstanding: u64,
-    /// Delivered in this view.
-    delivered: u64,
-}
-
 impl Process {
     pub(crate) fn new(
         mut group: Group<SimEndpoint>,
@@ -104,32 +77,67 @@ impl Process {
         mutant: Option<Mutant>,
         random: Random,
     ) -> Process {
-        let (view, small, large) = (group.view(), churn.config.small_max, churn.config.large_max);
-        let app = App {
-            node: view.node(),
-            recorder: Recorder::new(view, churn.config.mode),
-            random,
-            me: view.me,
-            sends: view.my_sender().is_some(),
-            bytes: (small, large),
-            left: messages,
-            every_ns: churn.busy_ns / (messages + 1),
-            ready_at_ns: network.now_ns(),
-            count: 0,
-            sent: BTreeMap::new(),
-            cut: Vec::new(),
-            again: VecDeque::new(),
-            outstanding: 0,
-            delivered: 0,
-        };
+        let mut app = App::new(group.view(), messages, churn, mutant, random, network.now_ns());
         if let Some(mutation) = mutant.and_then(Mutant::membership) {
             group.set_mutation(mutation);
         }
-        Process { group: Some(group), network, app, mutant, next_step_ns: 0, stalled_until_ns: 0 }
+        app.await_state(&mut group);
+        Process { group: Some(group), network, app, mutant, leaving: false, next_step_ns: 0, stalled_until_ns: 0 }
     }
 
     pub(crate) fn is_alive(&self) -> bool {
         self.group.is_some()
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.app.node
+    }
+
+    /// The view that it is in.
+    pub(crate) fn view(&self) -> Option<&View> {
+        self.group.as_ref().map(Group::view)
+    }
+
+    /// Whether it suspects the process of this name.
+    pub(crate) fn suspects(&self, node: NodeId) -> bool {
+        let Some(group) = &self.group else { return false };
+        let rank = group.view().nodes.iter().position(|&member| member == node).map(Rank::new);
+        rank.zip(group.membership()).is_some_and(|(rank, membership)| membership.protocol().suspects().has(rank))
+    }
+
+    /// Whether it waits for the state with which its view begins.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.group.as_ref().is_some_and(Group::is_behind)
+    }
+
+    /// The state with which its view began, if it has it.
+    pub(crate) fn state_at_start(&self) -> Option<u64> {
+        self.app.at_start
+    }
+
+    /// Here is the state with which its view began. If that is over already, it is of no use.
+    pub(crate) fn restore(&mut self, state: u64) {
+        if let Some(group) = &mut self.group
+            && group.restored()
+        {
+            (self.app.state, self.app.at_start) = (Some(state), Some(state));
+            self.app.recorder.restored(state);
+        }
+    }
+
+    /// Gives the group up.
+    pub(crate) fn stop(&mut self, reason: String) {
+        self.group = None;
+        self.app.recorder.stopped(reason);
+    }
+
+    /// Writes that it has posted in its view.
+    pub(crate) fn posts(&self) -> u64 {
+        self.network.posts(self.app.me)
     }
 
     pub(crate) fn take_events(&mut self) -> impl Iterator<Item = Event> {
@@ -187,7 +195,7 @@ impl Process {
             Err(panic) => {
                 let message = panic.downcast_ref::<String>().cloned();
                 let message = message.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-                format!("panicked: {}", message.unwrap_or_default())
+                format!("{PANICKED}{}", message.unwrap_or_default())
             }
         };
         let group = self.group.take();
@@ -205,6 +213,10 @@ impl Process {
             group.set_mutation(mutation);
         }
         self.app.enter(view);
+        self.app.await_state(&mut group);
+        if self.leaving {
+            self.app.recorder.leaves();
+        }
         (self.group, self.network) = (Some(group), network);
     }
 
@@ -217,6 +229,7 @@ impl Process {
 
     pub(crate) fn leave(&mut self) {
         if let Some(group) = &mut self.group {
+            self.leaving = true;
             group.leave();
             self.app.recorder.leaves();
         }
@@ -249,9 +262,9 @@ impl Process {
     }
 
     /// The run is over.
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self, idle_posts: u64) {
         if self.group.is_some() {
-            self.app.recorder.finished(self.app.left, 0);
+            self.app.recorder.finished(self.app.left, idle_posts);
         }
     }
 
@@ -262,7 +275,7 @@ impl Process {
         let steady = group.membership().is_none_or(|membership| membership.phase() == Phase::Steady);
         let same = |other: &&Process| other.group.as_ref().is_some_and(|group| group.view().nodes == view.nodes);
         let level = |other: &&Process| other.app.delivered == app.delivered;
-        let done = app.outstanding == 0 && app.again.is_empty() && (app.left == 0 || !app.sends);
+        let done = !group.is_behind() && app.outstanding == 0 && app.again.is_empty() && (app.left == 0 || !app.sends);
         steady && done && live.len() == view.members && live.iter().all(|other| same(other) && level(other))
     }
 
@@ -273,7 +286,8 @@ impl Process {
             let phase = group.membership().map(|membership| membership.phase());
             format!("view {} of {:?} {phase:?}", group.view().id, group.view().nodes.iter().map(|node| node.0).collect::<Vec<_>>())
         });
-        format!("{} {group:?} left {} outstanding {} again {}", app.node, app.left, app.outstanding, app.again.len())
+        let behind = if self.is_behind() { " behind" } else { "" };
+        format!("{}{behind} {group:?} left {} outstanding {} again {}", app.node, app.left, app.outstanding, app.again.len())
     }
 }
 
@@ -281,76 +295,4 @@ impl Process {
 fn other(view: &View, bits: u64) -> Option<Rank> {
     let others: Vec<Rank> = (0..view.members).map(Rank::new).filter(|&rank| rank != view.me).collect();
     (!others.is_empty()).then(|| others[(bits % others.len() as u64) as usize])
-}
-
-impl App {
-    fn enter(&mut self, view: &View) {
-        self.me = view.me;
-        self.sends = view.my_sender().is_some();
-        self.recorder.installed(view);
-        self.sent.clear();
-        self.delivered = 0;
-    }
-
-    /// Sends what is ready. Whether anything was sent.
-    fn send_ready(&mut self, now_ns: u64, outgoing: &mut Outgoing) -> bool {
-        let before = self.count;
-        while self.sends && self.left > 0 && self.ready_at_ns <= now_ns && self.send(outgoing) {
-            self.left -= 1;
-            self.ready_at_ns += self.random.between(0, 2 * self.every_ns);
-        }
-        self.count > before
-    }
-
-    fn send(&mut self, outgoing: &mut Outgoing) -> bool {
-        let (small, large) = self.bytes;
-        let len = if large > small && self.random.chance(250) {
-            self.random.between(small + 1, large)
-        } else {
-            self.random.between(BYTES_MIN, small)
-        };
-        let Ok(mut slot) = outgoing.reserve(len) else { return false };
-        let seed = mix(self.node.0 << 32 ^ self.count);
-        for (place, chunk) in slot.bytes_mut().chunks_mut(8).enumerate() {
-            chunk.copy_from_slice(&mix(seed ^ place as u64).to_le_bytes()[..chunk.len()]);
-        }
-        let hash = hash_bytes(slot.bytes_mut());
-        let index = slot.commit();
-        self.count += 1;
-        self.note(index, hash);
-        self.outstanding += 1;
-        true
-    }
-
-    fn note(&mut self, index: u64, hash: u64) {
-        self.recorder.sent(index, hash);
-        self.sent.insert(index, hash);
-    }
-}
-
-impl Upcalls for App {
-    fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing) {
-        self.recorder.delivered(&delivery);
-        self.delivered += 1;
-        self.outstanding -= u64::from(delivery.sender == self.me);
-        if self.sends && self.left > 0 && self.random.chance(100) && self.send(outgoing) {
-            self.left -= 1;
-        }
-    }
-
-    fn cut(&mut self, index: u64) {
-        self.recorder.cut(index);
-        self.cut.extend(self.sent.get(&index));
-    }
-
-    fn view_ended(&mut self, _next: Option<&View>) {
-        let older = std::mem::take(&mut self.again);
-        self.again = self.cut.drain(..).chain(older).collect();
-    }
-
-    fn sent_again(&mut self, index: u64) {
-        if let Some(hash) = self.again.pop_front() {
-            self.note(index, hash);
-        }
-    }
 }
