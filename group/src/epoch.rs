@@ -118,13 +118,17 @@ impl<E: Endpoint> Group<E> {
         self.epoch.as_ref().map(|epoch| epoch.membership.next_ns())
     }
 
-    /// Asks for a newcomer to become a member.
+    /// Asks for a newcomer to become a member. Asking again changes nothing.
     ///
     /// # Errors
     /// [`JoinRefused`].
     pub fn request(&mut self, newcomer: Newcomer) -> Result<(), JoinRefused> {
         let Some(epoch) = &mut self.epoch else { return Err(JoinRefused::Fixed) };
-        let waiting = [epoch.membership.protocol().requests(), &[newcomer]].concat();
+        let waiting = epoch.membership.protocol().requests();
+        if waiting.iter().any(|waits| waits.node == newcomer.node) {
+            return Ok(());
+        }
+        let waiting = [waiting, &[newcomer]].concat();
         if epoch.has_large && self.view.senders_with(&waiting) > epoch.senders_max {
             return Err(JoinRefused::Senders { senders_max: epoch.senders_max });
         }

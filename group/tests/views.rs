@@ -117,6 +117,18 @@ fn a_newcomer_joins_under_load_and_another_leaves() {
 }
 
 #[test]
+fn a_newcomer_that_is_asked_for_twice_needs_buffers_once() {
+    let config = squall_group::Config { senders_max: 2, ..config(1, PATIENT_NS) };
+    let mut member = Member::enter(&config, first(0, 1), ShmFabric::new(), &Village::default());
+    let newcomer = |node| Newcomer { node, contact: [0, 0, CONTACT_SENDS] };
+    for _ in 0..2 {
+        member.group.request(newcomer(7)).expect("there is room for it");
+    }
+    let refused = member.group.request(newcomer(8)).expect_err("there is none for another");
+    assert!(refused.to_string().contains("2 senders only"), "{refused}");
+}
+
+#[test]
 fn a_newcomer_that_awaits_state_delivers_nothing_until_it_has_it() {
     let (village, config) = (Village::default(), config(2, PATIENT_NS));
     let newcomer = Newcomer { node: 77, contact: [0, 0, CONTACT_SENDS] };
