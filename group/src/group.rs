@@ -9,7 +9,7 @@ use squall_rdmc::{Descriptor, Rdmc};
 use squall_smc::{Inbound, Outbound, Taken};
 use squall_sst::{Counter, Table};
 use squall_transport::exchange::{Exchange, agree};
-use squall_transport::region::Pool;
+use squall_transport::region::{Pool, RegionError};
 use squall_transport::{Endpoint, Event, Fabric, Outbox, Rank, Region, Waker, Write};
 
 use crate::config::{Columns, Config, Mode};
@@ -115,11 +115,24 @@ pub struct Group<E: Endpoint> {
     notices: Vec<String>,
 }
 
-/// What outlives an epoch.
+/// What outlives an epoch, or is there before the first one.
 #[derive(Debug, Default)]
-struct Kept {
+pub(crate) struct Kept {
     pool: Option<(Pool, Region)>,
     again: VecDeque<Vec<u8>>,
+}
+
+impl Kept {
+    /// The buffers of a member to be: whoever makes them beforehand keeps nobody waiting when the view opens.
+    pub(crate) fn in_advance(config: &Config, fabric: &impl Fabric) -> Result<Kept, RegionError> {
+        Ok(Kept { pool: Some(new_pool(config, fabric)?), again: VecDeque::new() })
+    }
+}
+
+fn new_pool(config: &Config, fabric: &impl Fabric) -> Result<(Pool, Region), RegionError> {
+    let classes = config.pool_classes();
+    let region = fabric.region(Pool::bytes_for(&classes).max(1) as usize, &config.region)?;
+    Ok((Pool::new(region.clone(), &classes), region))
 }
 
 impl<E: Endpoint> Group<E> {
@@ -143,8 +156,21 @@ impl<E: Endpoint> Group<E> {
         fabric: &F,
         exchange: &mut dyn Exchange,
     ) -> Result<Group<E>, JoinError> {
+        Group::enter_with(config, view, Kept::default(), fabric, exchange)
+    }
+
+    /// As [`Group::enter`], with what is there already.
+    pub(crate) fn enter_with<F: Fabric<Endpoint = E>>(
+        config: &Config,
+        view: View,
+        kept: Kept,
+        fabric: &F,
+        exchange: &mut dyn Exchange,
+    ) -> Result<Group<E>, JoinError> {
+        // Buffers that were made in advance are for `senders_max` senders.
+        let kept = if view.senders.len() <= config.senders_max { kept } else { Kept::default() };
         let config = Config { senders: view.senders.clone(), ..config.clone() };
-        Group::open(config, view, Kept::default(), fabric, exchange)
+        Group::open(config, view, kept, fabric, exchange)
     }
 
     /// Goes over to the view that [`Group::next_view`] says: the old epoch's links are closed, its buffers given back, and a new table is opened. A collective of all
@@ -158,10 +184,12 @@ impl<E: Endpoint> Group<E> {
     pub fn install<F: Fabric<Endpoint = E>>(self, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
         let view = self.next_view().cloned().expect("the next view is decided");
         let leaves = self.membership().is_some_and(|membership| membership.protocol().row().leaving);
-        let severed = fabric.severs() || self.membership().is_none_or(|membership| membership.protocol().all_have_installed());
+        let is_done =
+            |rank| self.membership().is_none_or(|membership| membership.protocol().has_installed(rank)) || self.endpoint.is_gone(rank);
+        let severed = fabric.severs() || (0..self.view.members).map(Rank::new).all(is_done);
         let Group { endpoint, outgoing, pool_region, .. } = self;
         // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may still write, because it was
-        // lost before it had said its last word here, is given up: its memory stays with that member alone.
+        // lost before it had said its last word here and may live, is given up: its memory stays with that member alone.
         drop(endpoint);
         let (config, pool, again) = outgoing.dismantle(severed);
         let config = Config { senders: view.senders.clone(), ..config };
@@ -187,11 +215,7 @@ impl<E: Endpoint> Group<E> {
         let table_region = fabric.region(layout.bytes() as usize, &config.region)?;
         let (pool, pool_region) = match kept.pool {
             Some(pool) => pool,
-            None => {
-                let classes = config.pool_classes();
-                let region = fabric.region(Pool::bytes_for(&classes).max(1) as usize, &config.region)?;
-                (Pool::new(region.clone(), &classes), region)
-            }
+            None => new_pool(&config, fabric)?,
         };
         let notices = table_region.notices().iter().chain(pool_region.notices()).cloned().collect();
         let endpoint = fabric.open(exchange, &[table_region.clone(), pool_region.clone()])?;

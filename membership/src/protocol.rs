@@ -275,9 +275,9 @@ impl Protocol {
         self.row.installed && !self.trusted().any(|peer| self.waits_for(peer))
     }
 
-    /// Whether every other member has said that it has acted on the decision: whatever it posted in this view has landed here, since that came before.
-    pub fn all_have_installed(&self) -> bool {
-        (0..self.nodes.len()).all(|rank| rank == self.me.index() || self.rows[rank].installed)
+    /// Whether `rank` has said that it has acted on the decision: whatever it posted in this view has landed here, since that came before.
+    pub fn has_installed(&self, rank: Rank) -> bool {
+        self.row_of(rank).installed
     }
 
     /// Whether `peer` may have to say something that matters here.

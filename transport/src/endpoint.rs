@@ -154,6 +154,13 @@ pub trait Endpoint {
         None
     }
 
+    /// Whether the process of this member has ended for sure, so that nothing more of it lands here. Only a provider that does not sever
+    /// ([`Fabric::severs`]) needs to find out; `false` is always true enough.
+    fn is_gone(&self, rank: Rank) -> bool {
+        let _ = rank;
+        false
+    }
+
     /// What the device was given to do since the endpoint was opened; nothing where there is no device between. For the end of a measurement, not for its
     /// loop.
     fn requests(&self) -> Requests {

@@ -65,10 +65,6 @@ impl<F: Fabric> Member<F> {
         for node in &view.nodes {
             self.asks.drop_of(*node);
         }
-        if self.leaves {
-            // The view before ended for another reason.
-            self.group_mut().leave();
-        }
         self.begin_state(&view, &roles, upcalls)
     }
 

@@ -11,7 +11,8 @@ use super::change::{meeting, roles};
 use super::message::{Control, Welcome};
 use super::state::Taking;
 use super::{Member, MemberError, MemberOptions};
-use crate::group::Group;
+use crate::error::JoinError;
+use crate::group::{Group, Kept};
 
 /// How long the first members wait for each other's connections.
 pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -39,6 +40,8 @@ impl<F: Fabric> Member<F> {
         sends: bool,
         timeout: Duration,
     ) -> Result<Member<F>, MemberError> {
+        // Before anybody waits for it.
+        let kept = Kept::in_advance(&options.config, &fabric).map_err(JoinError::from)?;
         let ask = Control::Ask { sends, agreement: options.config.agreement(fabric.name()) };
         let welcome = find_a_way_in(&mesh, contacts, &ask, timeout)?;
         let view = welcome.view_of(mesh.node()).ok_or(MemberError::Welcome)?;
@@ -50,7 +53,7 @@ impl<F: Fabric> Member<F> {
             }
         }
         let mut exchange = mesh.meet(meeting(&view, welcome.token, options.patience));
-        let mut group = Group::enter(&options.lenient(), view.clone(), &fabric, &mut exchange)?;
+        let mut group = Group::enter_with(&options.lenient(), view.clone(), kept, &fabric, &mut exchange)?;
         let roles = roles(&mut exchange, &view, true)?;
         drop(exchange);
         if roles.restored.is_empty() {

@@ -98,7 +98,6 @@ pub struct Member<F: Fabric> {
     /// The newcomers of the coming view are being called.
     called: bool,
     change: Option<ViewChange>,
-    leaves: bool,
 }
 
 impl<F: Fabric> Member<F> {
@@ -163,7 +162,6 @@ impl<F: Fabric> Member<F> {
             second: Second::default(),
             called: false,
             change: None,
-            leaves: false,
         }
     }
 
@@ -232,7 +230,6 @@ impl<F: Fabric> Member<F> {
 
     /// Wants to leave: turn on until [`Ended::Closed`](crate::Ended::Closed). What of mine is not delivered by then may be cut off.
     pub fn leave(&mut self) {
-        self.leaves = true;
         self.group_mut().leave();
     }
 
