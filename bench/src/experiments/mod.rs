@@ -15,7 +15,6 @@ pub mod perftest;
 mod raw;
 pub mod stage;
 pub mod stream;
-pub mod view_change;
 pub mod wire;
 pub mod write;
 
@@ -42,14 +41,12 @@ pub enum Experiment {
     Multicast,
     /// From the send to the delivery: closed loop, light load, saturated
     Latency,
-    /// What a leave, a join and a kill cost: times to detection, trim and first delivery, bandwidth over time
-    ViewChange,
 }
 
 impl Experiment {
     /// All, in the order in which `reproduce` runs them.
-    pub const ALL: [Experiment; 6] =
-        [Experiment::Memcpy, Experiment::Write, Experiment::SmcRate, Experiment::Multicast, Experiment::Latency, Experiment::ViewChange];
+    pub const ALL: [Experiment; 5] =
+        [Experiment::Memcpy, Experiment::Write, Experiment::SmcRate, Experiment::Multicast, Experiment::Latency];
 
     /// The axes it sweeps, by their flags' names; giving another is an error.
     pub fn axes(self) -> &'static [&'static str] {
@@ -57,7 +54,6 @@ impl Experiment {
             Experiment::Memcpy => &["size"],
             Experiment::Write => &["fabric", "size", "window"],
             Experiment::SmcRate => &["fabric", "nodes", "size", "senders", "ordering", "window"],
-            Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule"],
             Experiment::Multicast | Experiment::Latency => {
                 &["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule"]
             }
@@ -75,7 +71,6 @@ pub fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault>
         Experiment::Write => raw::measure(point, stage),
         Experiment::SmcRate | Experiment::Multicast => multicast::measure(point, stage),
         Experiment::Latency => latency::measure(point, stage),
-        Experiment::ViewChange => view_change::measure(point, stage),
     }
 }
 

@@ -5,9 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::chaos::job::ChaosJob;
-use crate::experiments::{
-    copies::CopyJob, member::GroupJob, perftest::PerftestJob, stream::StreamJob, view_change::ViewJob, wire::WireJob, write::WriteJob,
-};
+use crate::experiments::{copies::CopyJob, member::GroupJob, perftest::PerftestJob, stream::StreamJob, wire::WireJob, write::WriteJob};
 use crate::run::request::Rdma;
 
 /// The first frame on a node's standard input.
@@ -56,8 +54,6 @@ pub enum Work {
     Copy(CopyJob),
     /// perftest, beside raw writes.
     Perftest(PerftestJob),
-    /// A member of a group whose members come and go.
-    ViewChange(ViewJob),
     /// A plain TCP stream.
     Stream(StreamJob),
     /// The same between two hosts.

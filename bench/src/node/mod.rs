@@ -68,7 +68,6 @@ fn work(control: &mut Control) -> anyhow::Result<()> {
         Work::Copy(copy) => experiments::copies::node(copy, control),
         Work::Perftest(perftest) => experiments::perftest::node(&job, perftest, control),
         Work::Wire(wire) => experiments::wire::node(&job, wire, control),
-        Work::ViewChange(view) => experiments::view_change::node(&job, view, control),
         Work::Stream(stream) => experiments::stream::node(stream, control),
         Work::Chaos(chaos) => crate::chaos::process::node(&job, chaos, control),
     }

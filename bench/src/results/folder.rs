@@ -11,9 +11,8 @@ use super::clock::Moment;
 use super::error::ResultsError;
 use super::histogram::HistogramLog;
 use super::row::{Point, Row, SCHEMA};
-use super::timeline::Timeline;
 use super::writer::RowWriter;
-use super::{ENVIRONMENT_FILE, Environment, HISTOGRAMS_FOLDER, RESULTS_FILE, RUN_FILE, Rendered, TIMELINES_FOLDER, plot_folder};
+use super::{ENVIRONMENT_FILE, Environment, HISTOGRAMS_FOLDER, RESULTS_FILE, RUN_FILE, Rendered, plot_folder};
 
 /// `run.json`: what was asked and what ran.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -141,16 +140,6 @@ impl RunFolder {
         replace(&hlog, &log.interval_log(point).map_err(ResultsError::io(&hlog, "write"))?)?;
         let hgrm = folder.join(format!("{stem}.hgrm"));
         replace(&hgrm, log.percentile_text().as_bytes())
-    }
-
-    /// Keeps the bandwidth over time of one trial.
-    ///
-    /// # Errors
-    /// [`ResultsError::Io`].
-    pub fn write_timeline(&self, point: &Point, trial: u32, timeline: &Timeline) -> Result<(), ResultsError> {
-        let folder = self.path.join(TIMELINES_FOLDER);
-        fs::create_dir_all(&folder).map_err(ResultsError::io(&folder, "create"))?;
-        replace(&folder.join(format!("{}.csv", super::histogram::stem(point, trial))), timeline.csv().as_bytes())
     }
 
     /// Writes `summary.csv`, the plots and `report.html` from what the folder holds now.

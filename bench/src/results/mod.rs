@@ -26,7 +26,6 @@ mod report;
 mod row;
 pub mod statistics;
 mod summary;
-mod timeline;
 pub mod units;
 mod writer;
 
@@ -41,7 +40,6 @@ pub use reader::{Rows, parse_rows, read_rows};
 pub use render::{Rendered, plot_folder};
 pub use row::{COLUMNS, ColumnKind, Point, Row, SCHEMA};
 pub use summary::{Metric, PointSummary, Spread, Summary, Unmeasured};
-pub use timeline::Timeline;
 pub use writer::RowWriter;
 
 /// What was asked and what ran.
@@ -54,8 +52,6 @@ pub const RESULTS_FILE: &str = "results.csv";
 pub const SUMMARY_FILE: &str = "summary.csv";
 /// Latency histograms.
 pub const HISTOGRAMS_FOLDER: &str = "histograms";
-/// Bandwidth over time, a file a trial.
-pub const TIMELINES_FOLDER: &str = "timelines";
 /// Figures.
 pub const PLOTS_FOLDER: &str = "plots";
 /// The page with everything on it.

@@ -8,7 +8,6 @@ use super::setting::{CopyVariant, Setting, Variant};
 use crate::cli::ByteSize;
 use crate::experiments::Experiment;
 use crate::experiments::copies::Method;
-use crate::experiments::view_change::NODES_MIN;
 use crate::experiments::write;
 use crate::results::bounds::Warmth;
 use crate::results::units;
@@ -62,7 +61,6 @@ impl Plan {
                 Experiment::SmcRate => sweep.smc_rate()?,
                 Experiment::Multicast => sweep.multicast()?,
                 Experiment::Latency => sweep.latency()?,
-                Experiment::ViewChange => sweep.view_change()?,
             };
             for setting in settings {
                 points.push(sweep.planned(setting)?);
@@ -260,22 +258,6 @@ impl Sweep<'_> {
         Ok(settings)
     }
 
-    fn view_change(&self) -> Result<Vec<Setting>, UsageError> {
-        let sizes = self.sizes(&[KB, 20 * MB], &[KB]);
-        let nodes = self.nodes(&[5], &[5]);
-        if let ([_], Some(few)) = (&self.request.experiments[..], nodes.iter().find(|&&nodes| nodes < NODES_MIN)) {
-            return Err(UsageError(format!(
-                "view-change kills one of --nodes {few}, and the rest must be a majority: use at least {NODES_MIN} nodes"
-            )));
-        }
-        let nodes: Vec<u32> = nodes.into_iter().filter(|&nodes| nodes >= NODES_MIN).collect();
-        let (small, large): (Vec<u64>, Vec<u64>) = sizes.into_iter().partition(|&bytes| bytes <= policy::SMALL_MAX);
-        let both = [small.clone(), large].concat();
-        let mut settings = self.groups(&small, &nodes, &[Senders::All], &[Ordering::Ordered], Variant::Light)?;
-        settings.extend(self.groups(&both, &nodes, &[Senders::All], &[Ordering::Ordered], Variant::Saturated)?);
-        Ok(settings)
-    }
-
     fn groups(
         &self,
         sizes: &[u64],
@@ -312,7 +294,7 @@ impl Sweep<'_> {
     fn shapes(&self, group: Setting) -> Result<Vec<Setting>, UsageError> {
         let mut settings = Vec::new();
         for window in optional(&self.axes().window) {
-            let saturated = group.variant == Variant::Saturated || self.experiment == Experiment::ViewChange;
+            let saturated = group.variant == Variant::Saturated;
             let usual = policy::usual_window(group.message_bytes, group.nodes, group.senders, saturated);
             let shape = Shape::of(group.message_bytes, window.or(usual));
             let group = Setting { window: Some(shape.window), shape: Some(shape), ..group.clone() };
@@ -340,9 +322,6 @@ impl Sweep<'_> {
         let mut skip = if setting.fabric == Some(FabricKind::Verbs) { self.machine.verbs.unavailable.clone() } else { None };
         if setting.fabric == Some(FabricKind::Shm) && self.machine.hosts.is_some() {
             skip = Some("shared memory does not span hosts; use --fabric tcp or verbs".into());
-        }
-        if self.experiment == Experiment::ViewChange && self.machine.hosts.is_some() {
-            skip = Some("view-change takes its times by the one clock of a host; run it without `squall node`".into());
         }
         if skip.is_none() {
             skip = self.fit(&mut setting, &mut notes);

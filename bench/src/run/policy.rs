@@ -27,8 +27,6 @@ pub const SEND_BURST_BYTES: u64 = 64 << 10;
 /// The same in messages, for the smallest.
 pub const SEND_BURST_MESSAGES: u64 = 256;
 
-/// Nanoseconds between two messages of a member in `view-change` under light load: cores are idle most of the time.
-pub const VIEW_LIGHT_INTERVAL_NS: u64 = 1_000_000;
 /// Silence of a node that counts as its end where failures are detected: longer than a node of an oversubscribed host waits for its core.
 pub const SUSPECT_AFTER_NS: u64 = 10_000_000_000;
 /// How long an idle node spins before it sleeps if it has a core for itself: longer than a block of 1 MB takes to come (80 us), so that a steady
@@ -89,9 +87,6 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
         (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
         // Many short points: a sweep of sizes says more than long trials of few.
         (Experiment::Write | Experiment::Memcpy, false) => 0.25,
-        // Four times of calm, with a fault between each two.
-        (Experiment::ViewChange, false) => 2.4,
-        (Experiment::ViewChange, true) => 0.6,
         (_, true) => 0.05,
     }
 }

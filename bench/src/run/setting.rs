@@ -100,11 +100,7 @@ impl Setting {
 
     /// What tells the rows of one trial apart.
     pub fn parts(&self) -> &'static [Option<&'static str>] {
-        match self.experiment {
-            Experiment::Latency => &[Some(AT_SENDER), Some(AT_LAST)],
-            Experiment::ViewChange => &VIEW_PARTS,
-            _ => &[None],
-        }
+        if self.experiment == Experiment::Latency { &[Some(AT_SENDER), Some(AT_LAST)] } else { &[None] }
     }
 
     /// Relay schedule, or the variant of an experiment that relays nothing, or both.
@@ -139,23 +135,3 @@ impl Setting {
 pub const AT_SENDER: &str = "sender";
 /// To delivery at the last node.
 pub const AT_LAST: &str = "last";
-
-/// Stages of a change of views, and between what each is measured; over the members that are in the new view.
-pub const VIEW_STAGES: [(&str, &str); 3] = [
-    ("stopped", "from the fault to the end of sending in the old view"),
-    ("trimmed", "from the first member that stopped to the last delivery of the old view"),
-    ("delivered", "from the first member that stopped to the first delivery of the new view"),
-];
-
-/// What happens to the group and the stage, in the rows of `view-change`.
-const VIEW_PARTS: [Option<&str>; 9] = [
-    Some("leave-stopped"),
-    Some("leave-trimmed"),
-    Some("leave-delivered"),
-    Some("join-stopped"),
-    Some("join-trimmed"),
-    Some("join-delivered"),
-    Some("kill-stopped"),
-    Some("kill-trimmed"),
-    Some("kill-delivered"),
-];

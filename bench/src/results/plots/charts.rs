@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::TIMELINES_FOLDER;
 use super::super::folder::file_name;
 use super::super::statistics::median;
 use super::super::summary::{Metric, PointSummary, Summary};
 use super::super::units;
 use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
 use super::grouping::{Dimension, distinct, lines, only, subtitle, thin_out, trials};
-use super::{latency, published, view_change};
+use super::{latency, published};
 
 /// Every figure of a run, with the experiment it belongs to, in the order of the experiments in the file.
 pub(super) fn figures(summary: &Summary, histograms: &Path) -> Vec<(String, Figure)> {
@@ -27,7 +26,6 @@ pub(super) fn figures(summary: &Summary, histograms: &Path) -> Vec<(String, Figu
             "multicast" => [multicast(&points), tcp_gap("multicast", &points)].concat(),
             "tcp-gap" => tcp_gap("tcp-gap", &points),
             "latency" => latency::figures(&points, histograms),
-            "view-change" => view_change::figures(&points, &histograms.with_file_name(TIMELINES_FOLDER)),
             "write" => write(&points),
             "smc-rate" => smc_rate(&points),
             "memcpy" => memcpy(&points),

@@ -5,7 +5,6 @@ mod figure;
 mod grouping;
 mod latency;
 mod published;
-mod view_change;
 
 use std::fs;
 use std::path::Path;
