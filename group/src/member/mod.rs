@@ -87,8 +87,10 @@ pub struct Member<F: Fabric> {
     giving: Vec<Giving>,
     taking: Option<Taking>,
     second: Second,
-    /// The newcomers of the coming view are being called.
+    /// The newcomers of the coming view are being called, or were.
     called: bool,
+    /// Those that were called and have not answered.
+    calls: Vec<(NodeId, SocketAddr)>,
     change: Option<ViewChange>,
     leaves: bool,
 }
@@ -154,6 +156,7 @@ impl<F: Fabric> Member<F> {
             taking: None,
             second: Second::default(),
             called: false,
+            calls: Vec::new(),
             change: None,
             leaves: false,
         }
@@ -264,6 +267,7 @@ impl<F: Fabric> Member<F> {
     fn turn_busy(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, MemberError> {
         // In a turn of its own, so that whoever traces sees the old view's end.
         if self.group().next_view().is_some() {
+            self.await_newcomers(upcalls)?;
             self.go_over(upcalls)?;
             return Ok(true);
         }
