@@ -43,6 +43,8 @@ fn what_cannot_be_meant_is_named_with_its_mend() {
         ("sim --seeds 9..7", "no seed at all"),
         ("sim --mutant nobody", "counter-first"),
         ("sim --seed 1 --seeds 5", "cannot be used with"),
+        ("witness", "--listen"),
+        ("witness --listen 127.0.0.1:0", "squall node --new-key"),
         ("worker", "started by squall itself"),
     ];
     for (arguments, expected) in cases {

@@ -49,12 +49,77 @@
 //! - [`Group::reserve`] gives memory that peers will be sent from, to be filled in place; a delivery's payload lies in memory that peers wrote.
 //! - Messages up to [`Config::small_max`] bytes go by SMC, larger ones by RDMC; both are in one order.
 //!
-//! # Views
+//! # Members that come and go
 //!
-//! Without [`Config::membership`] the members never change, and one that dies ends the group at all others with [`Ended::MemberDown`]. With it, members that
-//! are lost, leave ([`Group::leave`]) or join ([`Group::request`]) end the *view*: [`Group::step`] stops taking messages, delivers what the view keeps, tells
-//! of messages of one's own that it does not ([`Upcalls::cut`]), and then [`Group::next_view`] names the view to [`Group::install`]. A member that the group goes on
-//! without, or that cannot be sure of a majority, ends with [`Ended::Stopped`].
+//! Without [`Config::membership`] the members never change, and one that dies ends the group at all others with [`Ended::MemberDown`]. With it, a [`Member`] takes
+//! its process from *view* to view: members that are lost, leave or join end the view; what the view keeps is delivered everywhere, messages of one's
+//! own that it does not keep are told ([`Upcalls::cut`]) and sent again first, and the next view begins. A newcomer asks any member, and gets the application's state
+//! ([`Upcalls::snapshot`], [`Upcalls::restore`]) before its first delivery. A member that the group goes on without, or that cannot be sure of a majority, ends with
+//! [`Ended::Stopped`], and may come back under a new name.
+//!
+//! ```
+//! use std::io::{Cursor, Read};
+//! use std::time::Duration;
+//! use squall_group::{Config, Delivery, Member, MemberOptions, Outgoing, Pace, StatePiece, Timeouts, Upcalls};
+//! use squall_transport::exchange::{ClusterKey, LocalExchange, random_node};
+//! use squall_transport::mesh::{Mesh, MeshOptions};
+//! use squall_transport::{Rank, shm::ShmFabric};
+//!
+//! /// Its state is all bytes that were delivered.
+//! struct Log(Vec<u8>);
+//! impl Upcalls for Log {
+//!     fn deliver(&mut self, delivery: Delivery<'_>, _outgoing: &mut Outgoing) {
+//!         self.0.extend_from_slice(delivery.payload);
+//!     }
+//!     fn snapshot(&mut self) -> Box<dyn Read + Send> {
+//!         Box::new(Cursor::new(self.0.clone()))
+//!     }
+//!     fn restore(&mut self, piece: StatePiece<'_>) {
+//!         match piece {
+//!             StatePiece::Begin => self.0.clear(),
+//!             StatePiece::Bytes(bytes) => self.0.extend_from_slice(bytes),
+//!             StatePiece::End => {}
+//!         }
+//!     }
+//! }
+//!
+//! let key = ClusterKey::random();
+//! let mesh = || Mesh::open("127.0.0.1:0".parse().unwrap(), &key, random_node(), MeshOptions::default()).expect("loopback is there");
+//! let options = || {
+//!     let membership = Some(Timeouts::after_ns(1_000_000_000));
+//!     MemberOptions::new(Config { membership, ..Config::new(vec![Rank::new(0)]) })
+//! };
+//!
+//! // One process founds the group alone (`Session` in the place of `LocalExchange` founds it with several); here it lives in a thread.
+//! let mut alone = LocalExchange::mesh(1).remove(0);
+//! let mut founder = Member::found(options(), ShmFabric::new(), mesh(), &mut alone).expect("nobody else is needed");
+//! let contact = founder.address();
+//! let founding = std::thread::spawn(move || {
+//!     let (mut log, mut pace) = (Log(Vec::new()), Pace::for_members(2));
+//!     founder.send(b"before ").expect("the window is empty");
+//!     while log.0 != b"before after" {
+//!         founder.turn(&mut log, &mut pace).expect("nobody dies");
+//!     }
+//! });
+//!
+//! // Another one joins, by asking it.
+//! let mut newcomer = Member::join(options(), ShmFabric::new(), mesh(), &[contact], true, Duration::from_secs(10)).expect("it is there");
+//! let (mut log, mut pace) = (Log(Vec::new()), Pace::for_members(2));
+//! while newcomer.is_behind() {
+//!     newcomer.turn(&mut log, &mut pace).expect("nobody dies");
+//! }
+//! assert_eq!(log.0, b"before ");
+//! newcomer.send(b"after").expect("the window is empty");
+//! while log.0 != b"before after" {
+//!     newcomer.turn(&mut log, &mut pace).expect("nobody dies");
+//! }
+//! # while !founding.is_finished() {
+//! #     let _ = newcomer.turn(&mut log, &mut pace);
+//! # }
+//! founding.join().expect("it saw the same");
+//! ```
+//!
+//! [`Group::install`], [`Group::request`], [`Group::leave`] and [`Group::await_state`] are what it is made of, for programs with their own way to meet.
 
 #![forbid(unsafe_code)]
 

@@ -1,137 +1,19 @@
 //! Processes (threads here) that found a group, join it with its state, die, fall silent, come back and leave.
 
-use std::io::{Cursor, Read};
+mod colony;
+
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
-use squall_group::{
-    Config, Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, StatePiece, Stop, Timeouts, Upcalls, View, WitnessService,
-};
-use squall_transport::exchange::{ClusterKey, LocalExchange};
-use squall_transport::mesh::{Mesh, MeshOptions};
+use colony::{App, Life, mesh, options};
+use squall_group::{Ended, Member, MemberError, MemberOptions, Stop, WitnessService};
+use squall_transport::Fabric;
+use squall_transport::exchange::LocalExchange;
 use squall_transport::shm::ShmFabric;
 use squall_transport::tcp::TcpFabric;
-use squall_transport::{Fabric, NodeId, Rank, RegionOptions};
-
-/// Longer than any of these tests: losses are noticed by links.
-const PATIENT_NS: u64 = 30_000_000_000;
-/// Bytes of state beside what was delivered: more than one message of the mesh takes.
-const BALLAST: usize = 3 << 20;
-
-fn key() -> ClusterKey {
-    ClusterKey::from_hex(&"07".repeat(32)).expect("64 digits")
-}
-
-fn mesh(node: u64) -> Mesh {
-    Mesh::open("127.0.0.1:0".parse().unwrap(), &key(), NodeId(node), MeshOptions::default()).expect("loopback is there")
-}
-
-fn options(senders: usize) -> MemberOptions {
-    MemberOptions::new(Config {
-        ring_bytes: 4096,
-        small_max: 300,
-        large_max: 20_000,
-        transfers_max: 2,
-        senders_max: 8,
-        window_messages: 32,
-        block_bytes: Some(4096),
-        membership: Some(Timeouts::after_ns(PATIENT_NS)),
-        region: RegionOptions::default(),
-        ..Config::new((0..senders).map(Rank::new).collect())
-    })
-}
-
-/// Its state is what was delivered: who sent it and its number.
-#[derive(Default)]
-struct App {
-    delivered: Vec<(u64, u64)>,
-    /// State in the making.
-    restoring: Vec<u8>,
-    restores: usize,
-    views: Vec<View>,
-    /// Deliveries before each view.
-    before: Vec<usize>,
-}
-
-impl Upcalls for App {
-    fn deliver(&mut self, delivery: Delivery<'_>, _outgoing: &mut Outgoing) {
-        let word = |at: usize| u64::from_le_bytes(delivery.payload[at..at + 8].try_into().unwrap());
-        self.delivered.push((word(0), word(8)));
-    }
-
-    fn view_installed(&mut self, view: &View) {
-        self.views.push(view.clone());
-        self.before.push(self.delivered.len());
-    }
-
-    fn snapshot(&mut self) -> Box<dyn Read + Send> {
-        let mut bytes = vec![7; BALLAST];
-        for (node, number) in &self.delivered {
-            bytes.extend_from_slice(&node.to_le_bytes());
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        Box::new(Cursor::new(bytes))
-    }
-
-    fn restore(&mut self, piece: StatePiece<'_>) {
-        match piece {
-            StatePiece::Begin => self.restoring.clear(),
-            StatePiece::Bytes(bytes) => self.restoring.extend_from_slice(bytes),
-            StatePiece::End => {
-                let (ballast, rest) = self.restoring.split_at(BALLAST);
-                assert!(ballast.iter().all(|&byte| byte == 7));
-                let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
-                self.delivered = rest.chunks_exact(16).map(|pair| (word(&pair[..8]), word(&pair[8..]))).collect();
-                self.restores += 1;
-            }
-        }
-    }
-}
-
-/// One process's life.
-struct Life<F: Fabric> {
-    member: Member<F>,
-    app: App,
-    pace: Pace,
-    sent: u64,
-}
-
-impl<F: Fabric> Life<F> {
-    fn new(member: Member<F>) -> Life<F> {
-        let mut app = App::default();
-        if !member.is_behind() {
-            app.view_installed(member.view());
-        }
-        Life { member, app, pace: Pace::for_members(8), sent: 0 }
-    }
-
-    fn join(fabric: F, node: u64, contacts: &[SocketAddr]) -> Result<Life<F>, MemberError> {
-        Ok(Life::new(Member::join(options(1), fabric, mesh(node), contacts, true, Duration::from_secs(30))?))
-    }
-
-    /// Sends up to `messages` in all, until `done`.
-    fn live(&mut self, messages: u64, mut done: impl FnMut(&Life<F>) -> bool) -> Result<(), MemberError> {
-        while !done(self) {
-            while self.sent < messages {
-                let mut payload = vec![0; if self.sent % 10 == 9 { 9000 } else { 100 }];
-                payload[..8].copy_from_slice(&self.member.node().0.to_le_bytes());
-                payload[8..16].copy_from_slice(&self.sent.to_le_bytes());
-                if self.member.send(&payload).is_err() {
-                    break;
-                }
-                self.sent += 1;
-            }
-            self.member.turn(&mut self.app, &mut self.pace)?;
-        }
-        Ok(())
-    }
-
-    fn has_all(&self, nodes: &[u64], messages: u64) -> bool {
-        nodes.iter().all(|&node| self.app.delivered.iter().filter(|message| message.0 == node).count() as u64 == messages)
-    }
-}
+use squall_transport::verbs::VerbsFabric;
 
 /// The first members of a group, each in its thread; what they do, and what it leads to.
 fn found<F: Fabric + Send + 'static, T: Send + 'static>(
@@ -148,6 +30,10 @@ fn found<F: Fabric + Send + 'static, T: Send + 'static>(
         })
     };
     LocalExchange::mesh(members).into_iter().enumerate().map(start).collect()
+}
+
+fn has_all<F: Fabric>(life: &Life<F>, nodes: &[u64], messages: u64) -> bool {
+    nodes.iter().all(|&node| numbers(&life.app.delivered, node).len() as u64 == messages)
 }
 
 fn numbers(delivered: &[(u64, u64)], node: u64) -> Vec<u64> {
@@ -175,7 +61,7 @@ fn a_newcomer_gets_the_state_while_a_member_dies<F: Fabric + Send + 'static>(fab
                 life.live(MESSAGES, |life| life.member.view().id == 1).expect("nobody is lost yet");
                 return None;
             }
-            life.live(MESSAGES, |life| life.has_all(&[1, 2, 77], MESSAGES) && life.member.view().members == 3).expect("the group goes on");
+            life.live(MESSAGES, |life| has_all(life, &[1, 2, 77], MESSAGES) && life.member.view().members == 3).expect("the group goes on");
             life.member.leave();
             let ended = life.live(0, |_| false).expect_err("it leaves");
             assert!(matches!(ended, MemberError::Ended(Ended::Closed)), "{ended}");
@@ -184,7 +70,7 @@ fn a_newcomer_gets_the_state_while_a_member_dies<F: Fabric + Send + 'static>(fab
     );
     let contact = book.recv().unwrap();
     let mut newcomer = Life::join(fabric(), 77, &[contact]).expect("there is room");
-    newcomer.live(MESSAGES, |life| life.has_all(&[1, 2, 77], MESSAGES) && life.member.view().members == 1).expect("it stays");
+    newcomer.live(MESSAGES, |life| has_all(life, &[1, 2, 77], MESSAGES) && life.member.view().members == 1).expect("it stays");
     for app in threads.into_iter().filter_map(|thread| thread.join().unwrap()) {
         assert_eq!(app.delivered, newcomer.app.delivered, "one order for all, and the newcomer's state is part of it");
     }
@@ -204,6 +90,17 @@ fn a_newcomer_gets_the_state_over_tcp_while_a_member_dies() {
     a_newcomer_gets_the_state_while_a_member_dies(TcpFabric::default);
 }
 
+/// Skipped where there is no device, unless `SQUALL_REQUIRE_VERBS` is 1.
+#[test]
+fn a_newcomer_gets_the_state_over_verbs_while_a_member_dies() {
+    if let Err(error) = VerbsFabric::default().chosen() {
+        assert!(std::env::var_os("SQUALL_REQUIRE_VERBS").is_none_or(|value| value != "1"), "{error}");
+        println!("skipped: {error}");
+        return;
+    }
+    a_newcomer_gets_the_state_while_a_member_dies(VerbsFabric::default);
+}
+
 #[test]
 fn newcomers_come_one_after_the_other_to_a_group_of_one() {
     const MESSAGES: u64 = 100;
@@ -214,7 +111,7 @@ fn newcomers_come_one_after_the_other_to_a_group_of_one() {
         1,
         move |_, mut life| {
             tell.send(life.member.address()).unwrap();
-            life.live(MESSAGES, |life| life.has_all(&[0, 1, 2, 3], MESSAGES)).expect("nobody is lost");
+            life.live(MESSAGES, |life| has_all(life, &[0, 1, 2, 3], MESSAGES)).expect("nobody is lost");
             life.member.leave();
             life.live(0, |_| false).expect_err("it leaves");
             life.app
@@ -224,7 +121,7 @@ fn newcomers_come_one_after_the_other_to_a_group_of_one() {
     for node in 1..4 {
         threads.push(spawn(move || {
             let mut life = Life::join(ShmFabric::new(), node, &[contact]).expect("there is room");
-            life.live(MESSAGES, |life| life.has_all(&[0, 1, 2, 3], MESSAGES)).expect("nobody is lost");
+            life.live(MESSAGES, |life| has_all(life, &[0, 1, 2, 3], MESSAGES)).expect("nobody is lost");
             life.member.leave();
             life.live(0, |_| false).expect_err("it leaves");
             life.app
@@ -289,10 +186,10 @@ fn one_of_two_goes_on_if_the_witness_sides_with_it_and_stops_without_a_witness()
         let options = move || MemberOptions { witness: with_witness.then_some(witness), ..options(2) };
         let threads = found(TcpFabric::default, options, 2, move |rank, mut life| {
             if rank == 0 {
-                life.live(20, |life| life.has_all(&[0], 20)).expect("nobody is lost");
+                life.live(20, |life| has_all(life, &[0], 20)).expect("nobody is lost");
                 return None;
             }
-            Some(life.live(40, |life| life.member.view().members == 1 && life.has_all(&[1], 40)))
+            Some(life.live(40, |life| life.member.view().members == 1 && has_all(life, &[1], 40)))
         });
         let survivor = threads.into_iter().find_map(|thread| thread.join().unwrap()).expect("rank 1 answers");
         match survivor {

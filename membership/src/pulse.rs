@@ -12,6 +12,8 @@ pub struct Timeouts {
     pub suspect_after_ns: u64,
     /// A member that has said nothing else for so long raises its heartbeat, in nanoseconds.
     pub heartbeat_ns: u64,
+    /// A member that has said nothing yet in this epoch may be silent for so long, if that is longer, in nanoseconds: it may still be on its way into the epoch.
+    pub first_word_ns: u64,
 }
 
 /// Time-outs that cannot work.
@@ -29,7 +31,7 @@ pub struct TimeoutsError {
 impl Timeouts {
     /// Suspicion after so much silence, with eight heartbeats in it.
     pub fn after_ns(suspect_after_ns: u64) -> Timeouts {
-        Timeouts { suspect_after_ns, heartbeat_ns: suspect_after_ns / 8 }
+        Timeouts { suspect_after_ns, heartbeat_ns: suspect_after_ns / 8, first_word_ns: 0 }
     }
 
     /// Whether they can work.
@@ -37,7 +39,7 @@ impl Timeouts {
     /// # Errors
     /// They are too short for any clock, or leave no room for a heartbeat that is late.
     pub fn check(&self) -> Result<(), TimeoutsError> {
-        let Timeouts { suspect_after_ns, heartbeat_ns } = *self;
+        let Timeouts { suspect_after_ns, heartbeat_ns, .. } = *self;
         let fine = suspect_after_ns >= SUSPECT_AFTER_NS_MIN && heartbeat_ns > 0 && heartbeat_ns <= suspect_after_ns / 4;
         if fine { Ok(()) } else { Err(TimeoutsError { suspect_after_ns, heartbeat_ns }) }
     }
@@ -94,7 +96,11 @@ impl Pulse {
         if sum != heard.sum {
             *heard = Heard { sum, at_ns: self.running_ns };
         }
-        self.running_ns - heard.at_ns > self.timeouts.suspect_after_ns
+        let silence_max_ns = match heard.sum {
+            0 => self.timeouts.suspect_after_ns.max(self.timeouts.first_word_ns),
+            _ => self.timeouts.suspect_after_ns,
+        };
+        self.running_ns - heard.at_ns > silence_max_ns
     }
 
     /// Raises my heartbeat at `peers` if it is time and I have said nothing else. Whether I did.
@@ -131,17 +137,24 @@ mod tests {
     use squall_transport::{Region, RegionOptions};
 
     fn pulse() -> (Pulse, Table, Column) {
+        let (pulse, [table, ..], sign) = pulse_on_tables();
+        (pulse, table, sign)
+    }
+
+    /// Also the table as its other members see it, in the same memory.
+    fn pulse_on_tables() -> (Pulse, [Table; 3], Column) {
         let (layout, columns) = LayoutBuilder::compose(3, |layout| [layout.word("heartbeat"), layout.word("sign")]);
         let region = Region::allocate(layout.bytes() as usize, &RegionOptions::default()).unwrap();
         let timeouts = Timeouts::after_ns(8_000_000);
-        (Pulse::new(timeouts, columns[0], vec![columns[1]], 3), Table::new(region, &layout, Rank(0)), columns[1])
+        let tables = [0, 1, 2].map(|rank| Table::new(region.clone(), &layout, Rank(rank)));
+        (Pulse::new(timeouts, columns[0], vec![columns[1]], 3), tables, columns[1])
     }
 
     #[test]
     fn time_outs_leave_room_for_late_heartbeats() {
         assert_eq!(Timeouts::after_ns(1_000_000).check(), Ok(()));
         assert!(Timeouts::after_ns(999_999).check().is_err());
-        assert!(Timeouts { suspect_after_ns: 4_000_000, heartbeat_ns: 1_000_001 }.check().is_err());
+        assert!(Timeouts { heartbeat_ns: 1_000_001, ..Timeouts::after_ns(4_000_000) }.check().is_err());
     }
 
     #[test]
@@ -153,6 +166,22 @@ mod tests {
         }
         pulse.pass(8_000_001);
         assert!(pulse.is_silent(Rank(1), &table));
+    }
+
+    #[test]
+    fn a_member_on_its_way_into_the_epoch_may_be_silent_for_longer() {
+        let (mut pulse, [table, peers, _], sign) = pulse_on_tables();
+        pulse.timeouts.first_word_ns = 20_000_000;
+        for now_ms in 0..=20 {
+            pulse.pass(now_ms * 1_000_000);
+            assert!(!pulse.is_silent(Rank(1), &table), "at {now_ms} ms");
+        }
+        peers.set(sign, 1);
+        assert!(!pulse.is_silent(Rank(1), &table), "its first word");
+        for now_ms in 21..=29 {
+            pulse.pass(now_ms * 1_000_000);
+        }
+        assert!(pulse.is_silent(Rank(1), &table), "from then on as always");
     }
 
     #[test]

@@ -22,7 +22,9 @@ impl Holes {
     /// Those that `exchange` does without already.
     pub(crate) fn of(exchange: &dyn Exchange) -> Holes {
         let mut holes = Holes { me: exchange.rank(), patience: exchange.patience(), reasons: vec![None; exchange.members()] };
-        holes.look(exchange);
+        if holes.patience.is_some() {
+            holes.note(|peer| exchange.is_absent(peer));
+        }
         holes
     }
 
@@ -40,9 +42,15 @@ impl Holes {
         linked.map(|(index, _)| Rank::new(index)).filter(|&peer| peer != self.me)
     }
 
-    /// Members that `exchange` does without are holes from now on: after a gather.
-    pub(crate) fn look(&mut self, exchange: &dyn Exchange) {
-        for peer in self.gone(exchange) {
+    /// Members that gave nothing to a gather to which nobody gives empty bytes are holes from now on. One that gave and has left since is not.
+    pub(crate) fn look(&mut self, parts: &[Vec<u8>]) {
+        if self.patience.is_some() {
+            self.note(|peer| parts[peer.index()].is_empty());
+        }
+    }
+
+    fn note(&mut self, is_absent: impl Fn(Rank) -> bool) {
+        for peer in self.peers().filter(|&peer| is_absent(peer)).collect::<Vec<_>>() {
             self.reasons[peer.index()] = Some("it did not come to this epoch, or left while its members met".to_owned());
         }
     }
@@ -65,6 +73,33 @@ impl Holes {
             exchange.give_up(peer);
         }
         Ok(())
+    }
+
+    /// As [`dig`](Holes::dig), where the error names the peer; what I lack myself comes back.
+    pub(crate) fn excuse(&mut self, exchange: &mut dyn Exchange, error: OpenError) -> Result<(), OpenError> {
+        match error {
+            OpenError::Peer { peer, .. } => self.dig(exchange, peer, error),
+            error => Err(error),
+        }
+    }
+
+    /// By rank: 1 for me and whom I have no reason to do without, else 0.
+    pub(crate) fn roll(&self) -> Vec<u8> {
+        self.reasons.iter().map(|reason| u8::from(reason.is_none())).collect()
+    }
+
+    /// Takes in everyone's [`roll`](Holes::roll): a peer that does without me is a hole for me too.
+    pub(crate) fn compare(&mut self, exchange: &mut dyn Exchange, fabric: &'static str, rolls: &[Vec<u8>]) -> Result<(), OpenError> {
+        self.look(rolls);
+        for peer in self.peers().filter(|peer| rolls[peer.index()].get(self.me.index()) != Some(&1)).collect::<Vec<_>>() {
+            self.dig(exchange, peer, OpenError::Peer { fabric, peer, what: "it goes on without me".into() })?;
+        }
+        Ok(())
+    }
+
+    /// As [`deadline`](Holes::deadline) where a gather follows, in which others wait for me as long as they have patience: half of it.
+    pub(crate) fn deadline_before_gather(&self, limit: Duration) -> Instant {
+        Instant::now() + self.patience.map_or(limit, |patience| (patience / 2).min(limit))
     }
 
     /// When whoever has not been linked with by then is given up: after `limit`, or sooner if patience is shorter.

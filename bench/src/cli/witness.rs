@@ -14,8 +14,9 @@ use super::{EXIT_DONE, EXIT_INTERRUPTED, node, say};
 use crate::run::interrupt::Interrupt;
 
 pub(super) const EXAMPLES: &str = "\
-When one of two members loses the other, neither is a majority. With a witness the one that asks first goes on, and the
-other stops. It sides with one member of a view at most, ever; what it has said is in --file, so it may be started again.
+When one of two members loses the other, neither is a majority. With a witness the one that asks
+first goes on, and the other stops. It sides with one member of a view at most, ever; what it has
+said is in --file, so it may be started again.
 
 Examples:
   squall witness --listen 192.0.2.9:7410 --key-file ~/squall.key --file /var/lib/squall/witness
@@ -43,8 +44,9 @@ pub(super) fn serve(args: &WitnessArgs) -> anyhow::Result<u8> {
     let interrupt = Interrupt::catch(EXIT_INTERRUPTED).context("cannot catch Ctrl-C")?;
     let key = node::cluster_key(args.key_file.as_deref())?;
     let mesh = Mesh::open(args.listen, &key, random_node(), MeshOptions::default())?;
-    say(&format!("witness at {}", mesh.address()))?;
+    let address = mesh.address();
     let mut service = WitnessService::new(mesh, args.file.as_deref())?;
+    say(&format!("witness at {address}"))?;
     while !interrupt.is_set() {
         let answered = service.serve_until(Instant::now() + LOOK_EVERY)?;
         if answered > 0 {

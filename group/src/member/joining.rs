@@ -50,7 +50,7 @@ impl<F: Fabric> Member<F> {
             }
         }
         let mut exchange = mesh.meet(meeting(&view, welcome.token, options.patience));
-        let mut group = Group::enter(&options.config, view.clone(), &fabric, &mut exchange)?;
+        let mut group = Group::enter(&options.lenient(), view.clone(), &fabric, &mut exchange)?;
         let roles = roles(&mut exchange, &view, true)?;
         drop(exchange);
         if roles.restored.is_empty() {

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use squall_membership::Timeouts;
 use squall_transport::exchange::Exchange;
 use squall_transport::mesh::{Mesh, MeshEvent};
 use squall_transport::{Fabric, NodeId, Waker};
@@ -56,6 +57,13 @@ impl MemberOptions {
     /// `config`, a second of patience, no witness.
     pub fn new(config: Config) -> MemberOptions {
         MemberOptions { config, patience: Duration::from_secs(1), witness: None }
+    }
+
+    /// Members may leave a meeting with one that does not come at different steps of it, one patience apart each: who is still there beats no heart yet.
+    fn lenient(&self) -> Config {
+        let first_word_ns = u64::try_from(2 * self.patience.as_nanos()).unwrap_or(u64::MAX);
+        let membership = self.config.membership.map(|timeouts| Timeouts { first_word_ns, ..timeouts });
+        Config { membership, ..self.config.clone() }
     }
 }
 
@@ -130,7 +138,7 @@ impl<F: Fabric> Member<F> {
             }
         }
         exchange.all_gather("member mesh", &[])?;
-        let group = Group::enter(&options.config, view, &fabric, exchange)?;
+        let group = Group::enter(&options.lenient(), view, &fabric, exchange)?;
         let token = *exchange.token();
         Ok(Member::new(group, fabric, mesh, options, token, addresses))
     }

@@ -112,7 +112,8 @@ pub trait Exchange {
 pub fn agree(exchange: &mut (impl Exchange + ?Sized), what: &str, bytes: &[u8]) -> Result<(), ExchangeError> {
     let parts = exchange.all_gather(what, bytes)?;
     let mut camps: Vec<(&[u8], Vec<Rank>)> = Vec::new();
-    for (index, part) in parts.iter().enumerate().filter(|&(index, _)| !exchange.is_absent(Rank::new(index))) {
+    let is_given = |(index, part): &(usize, &Vec<u8>)| !part.is_empty() || !exchange.is_absent(Rank::new(*index));
+    for (index, part) in parts.iter().enumerate().filter(is_given) {
         match camps.iter_mut().find(|(bytes, _)| *bytes == part) {
             Some((_, ranks)) => ranks.push(Rank::new(index)),
             None => camps.push((part, vec![Rank::new(index)])),

@@ -79,7 +79,12 @@ impl Connection {
         interest
     }
 
-    /// When something is due.
+    /// When something is due although its socket is not ready: at once if it ended while this side wrote.
+    pub(super) fn timer(&self) -> Option<Instant> {
+        if self.wire.ended().is_some() { Some(Instant::now()) } else { self.deadline() }
+    }
+
+    /// Until when its phase may last.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Greeting { deadline } | Phase::Parked { deadline, .. } | Phase::Leaving { deadline, .. } => Some(deadline),
@@ -111,5 +116,30 @@ impl Connection {
         self.wire.say_all();
         let ended = self.wire.ended().is_some();
         self.phase = if ended { Phase::Gone } else { Phase::Leaving { deadline: Instant::now() + farewell, stranger } };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use crate::exchange::link::Link;
+
+    use super::*;
+
+    #[test]
+    fn one_that_ends_while_this_side_writes_is_due_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let wire = Wire::new(stream, Link::initiator(&[1; 32], 1, 512)).expect("a socket");
+        let mut connection = Connection::new(wire, Phase::Dialling { dial: 1, told: None });
+        assert_eq!(connection.timer(), None);
+        let (accepted, _) = listener.accept().expect("one dials");
+        socket2::SockRef::from(&accepted).set_linger(Some(Duration::ZERO)).expect("a socket");
+        // It is reset.
+        drop(accepted);
+        connection.flush();
+        assert!(connection.wire.ended().is_some() && connection.interest().is_empty(), "no socket will wake the thread");
+        assert!(connection.timer().is_some_and(|at| at <= Instant::now()));
     }
 }

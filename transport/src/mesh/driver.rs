@@ -235,7 +235,7 @@ impl Driver {
 
     /// When something is due although no socket is ready.
     fn timers(&self) -> impl Iterator<Item = Instant> + '_ {
-        let connections = self.connections.iter().filter_map(Connection::deadline);
+        let connections = self.connections.iter().filter_map(Connection::timer);
         connections.chain(self.dials.iter().map(Dial::timer)).chain(self.accept_after)
     }
 

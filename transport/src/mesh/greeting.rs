@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use crate::exchange::link::LinkError;
 
-use super::MeshEvent;
 use super::connection::{Connection, Phase};
 use super::dial::Dial;
 use super::driver::Driver;
@@ -110,7 +109,7 @@ impl Driver {
         if let Some(since) = self.standing(there) {
             self.drop_dial(dial);
             if since < started {
-                self.shared.change(|state| state.notice(MeshEvent::Up { node: there, address: hello.address }));
+                self.shared.change(|state| state.confirm(there));
             }
             return;
         }

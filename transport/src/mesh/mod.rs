@@ -33,6 +33,8 @@ mod message;
 mod options;
 mod parts;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 pub use error::{MeshError, MeshSendError};
 pub use meeting::{Meeting, MeshExchange};

@@ -121,3 +121,67 @@ impl Parts {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BYTES_MAX: usize = 4000;
+    const HERE: MeetingId = [1; 16];
+    const LATER: MeetingId = [2; 16];
+    const NODE: NodeId = NodeId(7);
+
+    fn part(meeting: MeetingId, step: u32, bytes: usize) -> Part {
+        Part { meeting, step, what: "what".to_owned(), bytes: vec![0; bytes] }
+    }
+
+    #[test]
+    fn early_parts_last_until_their_giver_goes_and_those_of_a_running_meeting_longer() {
+        let mut parts = Parts::new(BYTES_MAX);
+        parts.begin(HERE, vec![NODE]);
+        assert!(parts.put(NODE, part(HERE, 0, 1)) && !parts.put(NODE, part(LATER, 0, 1)));
+        parts.lose(NODE);
+        assert!(parts.is_lost(&HERE, NODE));
+        assert!(!parts.put(NODE, part(HERE, 1, 1)), "it was lost");
+        assert_eq!(parts.take(&HERE, NODE, 0), Some(part(HERE, 0, 1)));
+        parts.begin(LATER, vec![NODE]);
+        assert_eq!((parts.take(&LATER, NODE, 0), parts.is_lost(&LATER, NODE)), (None, false));
+    }
+
+    #[test]
+    fn parts_of_a_meeting_that_ended_and_of_those_who_are_no_members_are_dropped() {
+        let mut parts = Parts::new(BYTES_MAX);
+        parts.begin(HERE, vec![NODE]);
+        assert!(!parts.put(NodeId(8), part(HERE, 0, 1)));
+        parts.put(NODE, part(HERE, 0, 1));
+        parts.end(HERE);
+        assert!(!parts.put(NODE, part(HERE, 1, 1)) && !parts.any_running());
+        assert!(parts.given.is_empty());
+    }
+
+    #[test]
+    fn early_parts_give_way_to_those_of_a_running_meeting() {
+        let mut parts = Parts::new(BYTES_MAX);
+        parts.begin(HERE, vec![NODE]);
+        parts.put(NODE, part(LATER, 0, 1500));
+        parts.put(NODE, part(HERE, 0, 1500));
+        parts.put(NODE, part(HERE, 1, 1500));
+        assert_eq!(parts.take(&LATER, NODE, 0), None);
+        assert!(parts.take(&HERE, NODE, 0).is_some() && parts.take(&HERE, NODE, 1).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_bounded(given in prop::collection::vec((0u8..6, 0u32..90, 0usize..2000), 0..300)) {
+            let mut parts = Parts::new(BYTES_MAX);
+            parts.begin(HERE, vec![NODE]);
+            for (meeting, step, bytes) in given {
+                parts.put(NODE, part([meeting; 16], step, bytes));
+                let kept = &parts.given[&NODE];
+                prop_assert!(kept.len() <= PARTS_MAX && kept.iter().map(Part::cost).sum::<usize>() <= BYTES_MAX);
+            }
+        }
+    }
+}

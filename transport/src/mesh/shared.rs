@@ -294,8 +294,13 @@ impl State {
         (std::mem::take(&mut peer.queue), peer.paused)
     }
 
-    /// The connection with the node that said `hello` stands.
+    /// The connection with the node that said `hello` stands. Nobody is told if the caller has parted with that node and the thread has yet to
+    /// obey: it ends with that order.
     pub(super) fn raise(&mut self, hello: &Hello, unsent_bytes: Arc<AtomicUsize>) {
+        let parted = |order: &Order| matches!(order, Order::Disconnect { node, .. } if *node == hello.node);
+        if self.orders.iter().any(parted) {
+            return;
+        }
         let frame_bytes_max = self.options.frame_bytes_max.min(hello.frame_bytes_max as usize);
         let peer = Peer {
             address: hello.address,
@@ -308,6 +313,13 @@ impl State {
         self.peers.insert(hello.node, peer);
         self.notice(MeshEvent::Up { node: hello.node, address: hello.address });
         self.changed.gather |= self.parts.any_running();
+    }
+
+    /// A dial found a connection that stands, unless the caller has just parted with that node.
+    pub(super) fn confirm(&mut self, node: NodeId) {
+        if let Some(address) = self.peers.get(&node).map(|peer| peer.address) {
+            self.notice(MeshEvent::Up { node, address });
+        }
     }
 
     /// The connection with the node ended; nobody is told of one that this side disconnected.

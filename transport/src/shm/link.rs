@@ -63,7 +63,7 @@ pub(super) fn connect(exchange: &mut dyn Exchange, regions: &[Region], bell: &Be
     mine.extend_from_slice(name.as_bytes());
     let mut holes = Holes::of(exchange);
     let given = exchange.all_gather("shm socket names", &mine)?;
-    holes.look(exchange);
+    holes.look(&given);
     let links = Meeting::new(&listener, exchange, &mut holes, regions, bell).link(&given)?;
     let fenceable = fenceable && links.iter().all(|link| given[link.peer.index()].first() == Some(&1));
     Ok(Met { links, holes: holes.into_reasons(), fenceable })

@@ -1,5 +1,7 @@
 //! An exchange for members that share one thread.
 
+use std::time::Duration;
+
 use crate::exchange::{Exchange, ExchangeError};
 use crate::rank::Rank;
 
@@ -11,6 +13,9 @@ use crate::rank::Rank;
 pub struct SoloExchange {
     rank: Rank,
     members: usize,
+    /// By rank.
+    absent: Vec<bool>,
+    patience: Option<Duration>,
 }
 
 impl SoloExchange {
@@ -20,7 +25,14 @@ impl SoloExchange {
     /// If there is no such member.
     pub fn new(rank: Rank, members: usize) -> SoloExchange {
         assert!(rank.index() < members, "rank {rank} of {members} members");
-        SoloExchange { rank, members }
+        SoloExchange { rank, members, absent: vec![false; members], patience: None }
+    }
+
+    /// This member does without those in `absent`; `patience` has run out already.
+    pub fn without(mut self, absent: &[Rank], patience: Duration) -> SoloExchange {
+        self.patience = Some(patience);
+        absent.iter().for_each(|&rank| self.give_up(rank));
+        self
     }
 }
 
@@ -38,6 +50,19 @@ impl Exchange for SoloExchange {
     }
 
     fn all_gather(&mut self, _what: &str, mine: &[u8]) -> Result<Vec<Vec<u8>>, ExchangeError> {
-        Ok(vec![mine.to_vec(); self.members])
+        Ok(self.absent.iter().map(|absent| if *absent { Vec::new() } else { mine.to_vec() }).collect())
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.patience
+    }
+
+    fn is_absent(&self, rank: Rank) -> bool {
+        self.absent[rank.index()]
+    }
+
+    fn give_up(&mut self, rank: Rank) {
+        assert!(rank != self.rank, "a member cannot do without itself");
+        self.absent[rank.index()] = true;
     }
 }

@@ -48,7 +48,8 @@ impl Fabric for SimFabric {
         Region::allocate(bytes, &RegionOptions::default())
     }
 
-    /// Returns at once, so that one thread can open all members in turn. What is posted to a member before it has opened waits for that.
+    /// Returns at once, so that one thread can open all members in turn. What is posted to a member before it has opened waits for that. Holes are those that the
+    /// exchange does without; a member that another opened without is told so.
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<SimEndpoint, OpenError> {
         let (rank, members) = (exchange.rank(), self.network.members());
         if exchange.members() != members {
@@ -56,8 +57,13 @@ impl Fabric for SimFabric {
             return Err(OpenError::Unavailable { fabric: "sim", why });
         }
         let node = self.network.node(rank);
-        self.network.state().open(node, regions);
-        Ok(SimEndpoint { network: self.network.clone(), rank, node, members, woken: Arc::default() })
+        let is_hole = |peer: &Rank| exchange.patience().is_some() && *peer != rank && exchange.is_absent(*peer);
+        let holes: Vec<Rank> = (0..members).map(Rank::new).filter(is_hole).collect();
+        let mut state = self.network.state();
+        state.open(node, regions);
+        holes.iter().for_each(|&hole| state.shut_out(node, self.network.node(hole)));
+        drop(state);
+        Ok(SimEndpoint { network: self.network.clone(), rank, node, members, holes, woken: Arc::default() })
     }
 }
 
@@ -68,6 +74,8 @@ pub struct SimEndpoint {
     rank: Rank,
     node: usize,
     members: usize,
+    /// Members that it was opened without.
+    holes: Vec<Rank>,
     woken: Arc<AtomicBool>,
 }
 
@@ -102,6 +110,10 @@ impl Endpoint for SimEndpoint {
         let mut state = self.network.state();
         state.pass_call_time();
         state.take_event(self.node)
+    }
+
+    fn down_reason(&self, rank: Rank) -> Option<String> {
+        self.holes.contains(&rank).then(|| "it did not come to this epoch".to_owned())
     }
 
     fn arm(&mut self) {

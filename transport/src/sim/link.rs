@@ -68,6 +68,8 @@ pub(super) struct Link {
     pub(super) refused: bool,
     /// Nothing that would land later than this lands any more.
     pub(super) cut_at_ns: Option<u64>,
+    /// Its sender was opened without its receiver: what is posted goes nowhere.
+    pub(super) shut: bool,
     /// Its receiver was told that it is broken.
     pub(super) reported: bool,
     /// Nothing leaves before this moment.
@@ -85,6 +87,7 @@ impl Link {
             in_flight: 0,
             refused: false,
             cut_at_ns: None,
+            shut: false,
             reported: false,
             held_until_ns: 0,
             free_at_ns: 0,

@@ -284,6 +284,18 @@ impl State {
         }
     }
 
+    /// A member opened without another: it is told at once, the other as soon as a write from it could have come.
+    pub(super) fn shut_out(&mut self, node: usize, other: usize) {
+        let (out, back) = (self.link(node, other), self.link(other, node));
+        self.links[out].shut = true;
+        for link in [out, back] {
+            self.links[link].cut_at_ns = Some(self.now_ns);
+        }
+        self.report(other, node);
+        let at_ns = self.now_ns + self.links[out].spec.latency_ns;
+        self.schedule(at_ns, What::Report { from: node, to: other });
+    }
+
     /// A member closed its endpoint: what it sent still lands, what was sent to it does not, and its peers learn that it has gone.
     pub(super) fn close(&mut self, node: usize) {
         if self.nodes[node].silent {
@@ -346,6 +358,9 @@ impl State {
         self.check(from, to, &write);
         let node = &mut self.nodes[from];
         let link = &mut self.links[index];
+        if link.shut {
+            return Ok(());
+        }
         if !link.has_room(&mut self.random) {
             // A queue that is truly full tells when a write lands; one that only claims to be is worth another look at any time.
             link.refused = true;

@@ -92,7 +92,7 @@ fn announce(
     let mine: Announcement = (address, regions.iter().map(|region| region.bytes() as u64).collect());
     let encoded = postcard::to_stdvec(&mine).expect("an address and sizes always encode");
     let parts = exchange.all_gather("tcp address and regions", &encoded)?;
-    holes.look(exchange);
+    holes.look(&parts);
     let mut announced = vec![mine; holes.members()];
     for peer in holes.peers().collect::<Vec<_>>() {
         match read_announcement(&parts[peer.index()], regions.len()) {

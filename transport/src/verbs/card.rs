@@ -9,10 +9,11 @@ use super::queue_pair::Path;
 use super::sysfs::LinkKind;
 use crate::endpoint::OpenError;
 use crate::exchange::{Exchange, connection_token};
+use crate::holes::Holes;
 use crate::rank::Rank;
 
-/// Version of the card and of what control words and immediates mean.
-const VERSION: u8 = 1;
+/// Version of the card, of the rolls behind it, and of what control words and immediates mean.
+const VERSION: u8 = 2;
 
 /// Memory at a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,18 +74,26 @@ impl Card {
         Card { version: VERSION, wire, gid, lid, mtu, regions: Vec::new(), control, listens_at: None, queue_pairs: Vec::new() }
     }
 
-    /// Gives mine and takes everyone's, each checked against mine.
-    pub(super) fn exchange(&self, exchange: &mut dyn Exchange) -> Result<Vec<Card>, OpenError> {
+    /// Gives mine and takes everyone's but for holes, each checked against mine.
+    pub(super) fn exchange(&self, exchange: &mut dyn Exchange, holes: &mut Holes) -> Result<Vec<Option<Card>>, OpenError> {
         let mine = postcard::to_stdvec(self).expect("a card always encodes");
         let parts = exchange.all_gather("verbs addresses", &mine)?;
+        holes.look(&parts);
         let members = parts.len();
-        let read = |(index, part): (usize, Vec<u8>)| {
-            let peer = |what| OpenError::Peer { fabric: "verbs", peer: Rank::new(index), what };
-            let theirs: Card = postcard::from_bytes(&part).map_err(|error| peer(format!("its card is unreadable ({error})")))?;
-            self.accept(&theirs, members).map_err(peer)?;
-            Ok(theirs)
-        };
-        parts.into_iter().enumerate().map(read).collect()
+        let mut cards = vec![None; members];
+        cards[exchange.rank().index()] = Some(self.clone());
+        for peer in holes.peers().collect::<Vec<_>>() {
+            match self.read(&parts[peer.index()], members) {
+                Ok(card) => cards[peer.index()] = Some(card),
+                Err(what) => holes.dig(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what })?,
+            }
+        }
+        Ok(cards)
+    }
+
+    fn read(&self, part: &[u8], members: usize) -> Result<Card, String> {
+        let theirs: Card = postcard::from_bytes(part).map_err(|error| format!("its card is unreadable ({error})"))?;
+        self.accept(&theirs, members).map(|()| theirs)
     }
 
     fn accept(&self, theirs: &Card, members: usize) -> Result<(), String> {
@@ -171,8 +180,12 @@ mod tests {
         let mut mesh = LocalExchange::mesh(2);
         let (mut second, mut first) = (mesh.pop().unwrap(), mesh.pop().unwrap());
         let cards = std::thread::scope(|scope| {
-            let other = scope.spawn(|| b.exchange(&mut second).unwrap());
-            assert_eq!(a.exchange(&mut first).unwrap(), other.join().unwrap());
+            let other = scope.spawn(|| {
+                let mut holes = Holes::of(&second);
+                b.exchange(&mut second, &mut holes).unwrap()
+            });
+            let mut holes = Holes::of(&first);
+            assert_eq!(a.exchange(&mut first, &mut holes).unwrap(), other.join().unwrap());
             [a.clone(), b.clone()]
         });
         let options = VerbsOptions::default();

@@ -34,6 +34,8 @@ pub struct VerbsEndpoint {
     departed: Vec<Link>,
     rank: Rank,
     failures: Vec<Option<Failure>>,
+    /// By rank: why there was no link from the start.
+    holes: Vec<Option<String>>,
     completions: Arc<CompletionQueue>,
     taken: Box<[WorkCompletion; COMPLETIONS_AT_ONCE]>,
     memory: Vec<Arc<MemoryRegion>>,
@@ -65,6 +67,8 @@ impl VerbsEndpoint {
             eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|errno| system("making an eventfd", errno.into()))?;
         let mut links = parts.links;
         let members = links.len();
+        let mut down = VecDeque::with_capacity(members);
+        down.extend((0..members).filter(|&index| parts.holes[index].is_some()).map(Rank::new));
         // The first writes over new links were the provider's.
         links.iter_mut().flatten().for_each(Link::forget_counters);
         Ok(VerbsEndpoint {
@@ -72,6 +76,7 @@ impl VerbsEndpoint {
             departed: Vec::with_capacity(members),
             rank,
             failures: vec![None; members],
+            holes: parts.holes,
             completions: parts.completions,
             taken: Box::new([WorkCompletion::zeroed(); COMPLETIONS_AT_ONCE]),
             memory: parts.memory,
@@ -80,7 +85,7 @@ impl VerbsEndpoint {
             port: opened.choice.port,
             inline_bytes: u64::from(parts.inline_bytes),
             alarm: Arc::new(alarm),
-            down: VecDeque::with_capacity(members),
+            down,
             stirred: false,
             armed: false,
             quiet_at_arm: false,
@@ -94,7 +99,7 @@ impl VerbsEndpoint {
         })
     }
 
-    /// Why the link to `rank` is down, if it is.
+    /// Why the link to `rank` is down, if it ever stood.
     pub fn failure(&self, rank: Rank) -> Option<Failure> {
         self.failures.get(rank.index()).copied().flatten()
     }
@@ -319,7 +324,8 @@ impl Endpoint for VerbsEndpoint {
     }
 
     fn down_reason(&self, rank: Rank) -> Option<String> {
-        self.failure(rank).map(|failure| failure.to_string())
+        let hole = || self.holes.get(rank.index()).cloned().flatten();
+        self.failure(rank).map(|failure| failure.to_string()).or_else(hole)
     }
 
     fn backlog(&self) -> bool {

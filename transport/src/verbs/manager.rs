@@ -29,7 +29,8 @@ use super::library::{self, Cm};
 use super::limits::LINK_UP_MAX;
 use super::sleep;
 use crate::endpoint::OpenError;
-use crate::exchange::{connection_token, same_token};
+use crate::exchange::{Exchange, connection_token, same_token};
+use crate::holes::Holes;
 use crate::rank::Rank;
 
 const MAGIC: [u8; 8] = *b"squlvrb1";
@@ -280,65 +281,101 @@ impl Meeting {
     }
 
     /// Finds the way to every higher rank; `prepare` makes a connection's queue pair and posts its receives.
-    pub(super) fn resolve(&mut self, addresses: &[Option<SocketAddr>], prepare: &mut Prepare<'_>) -> Result<(), OpenError> {
-        for (index, address) in addresses.iter().enumerate().skip(self.me.index() + 1) {
-            let peer = Rank::new(index);
-            let address = address.ok_or_else(|| wrong(peer, "it named no address to connect to".into()))?;
-            self.dial(index, address).map_err(|error| wrong(peer, format!("resolving its address {address}: {error}")))?;
+    pub(super) fn resolve(
+        &mut self,
+        addresses: &[Option<SocketAddr>],
+        prepare: &mut Prepare<'_>,
+        exchange: &mut dyn Exchange,
+        holes: &mut Holes,
+    ) -> Result<(), OpenError> {
+        for peer in holes.peers().filter(|&peer| peer > self.me).collect::<Vec<_>>() {
+            let dialled = match addresses[peer.index()] {
+                None => Err(wrong(peer, "it named no address to connect to".into())),
+                Some(address) => self.dial(peer, address),
+            };
+            if let Err(error) = dialled {
+                self.excuse(error, exchange, holes)?;
+            }
         }
-        self.until(prepare, "no way to it was found", |meeting| meeting.first_without(&meeting.ready, meeting.me.index() + 1))
+        let missing = |meeting: &Meeting, holes: &Holes| holes.peers().find(|&peer| peer > meeting.me && !meeting.ready[peer.index()]);
+        self.until(prepare, "no way to it was found", missing, exchange, holes)
     }
 
     /// Connects to every higher rank and lets every lower one connect, once all members are through [`Meeting::resolve`]. Connections by rank; the channel
     /// must outlive them.
-    pub(super) fn connect(mut self, prepare: &mut Prepare<'_>) -> Result<(Vec<Option<Connection>>, Held), OpenError> {
-        for (index, connection) in self.connections.iter().enumerate() {
-            let (Some(connection), peer) = (connection, Rank::new(index)) else {
+    pub(super) fn connect(
+        mut self,
+        prepare: &mut Prepare<'_>,
+        exchange: &mut dyn Exchange,
+        holes: &mut Holes,
+    ) -> Result<(Vec<Option<Connection>>, Held), OpenError> {
+        for index in 0..self.connections.len() {
+            if holes.is_hole(Rank::new(index)) {
+                self.connections[index] = None;
+            }
+            let (Some(connection), peer) = (&self.connections[index], Rank::new(index)) else {
                 continue;
             };
             let hello = self.hello(peer);
             // SAFETY: a live identifier with a queue pair; parameters and hello are read during the call.
-            outcome(unsafe { (self.channel.cm.connect)(connection.raw.as_ptr(), &mut Connection::parameters(&hello)) })
-                .map_err(|error| wrong(peer, format!("connecting: {error}")))?;
+            let asked = outcome(unsafe { (self.channel.cm.connect)(connection.raw.as_ptr(), &mut Connection::parameters(&hello)) });
+            if let Err(error) = asked {
+                self.excuse(wrong(peer, format!("connecting: {error}")), exchange, holes)?;
+            }
         }
-        self.until(prepare, "no connection", |meeting| meeting.first_without(&meeting.established, 0))?;
+        let missing = |meeting: &Meeting, holes: &Holes| holes.peers().find(|peer| !meeting.established[peer.index()]);
+        self.until(prepare, "no connection", missing, exchange, holes)?;
         Ok((self.connections, Held { _listener: self.listener, _channel: self.channel }))
     }
 
     /// Takes events in until `missing` finds nobody; `what` says what it is that the one it finds has not done.
-    fn until(&mut self, prepare: &mut Prepare<'_>, what: &str, missing: impl Fn(&Meeting) -> Option<Rank>) -> Result<(), OpenError> {
-        let deadline = Instant::now() + LINK_UP_MAX;
-        while let Some(missing) = missing(self) {
+    fn until(
+        &mut self,
+        prepare: &mut Prepare<'_>,
+        what: &str,
+        missing: impl Fn(&Meeting, &Holes) -> Option<Rank>,
+        exchange: &mut dyn Exchange,
+        holes: &mut Holes,
+    ) -> Result<(), OpenError> {
+        let deadline = holes.deadline_before_gather(LINK_UP_MAX);
+        while let Some(missing) = missing(self, holes) {
             let news = self.channel.event().map_err(|error| system("reading news of connections", error))?;
             if let Some(news) = news {
-                self.hear(&news, prepare)?;
+                if let Err(error) = self.hear(&news, prepare, holes) {
+                    self.excuse(error, exchange, holes)?;
+                }
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let what = format!("{what} within {} s; is a firewall in between, or did it fail?", LINK_UP_MAX.as_secs());
-                return Err(wrong(missing, what));
+                let what = format!("{what} in time; is a firewall in between, is it stopped, or did it fail?");
+                self.excuse(wrong(missing, what), exchange, holes)?;
+                continue;
             }
             sleep::wait(&[self.channel.fd()], left);
         }
         Ok(())
     }
 
-    /// The first other member from rank `from` on that is not `done`.
-    fn first_without(&self, done: &[bool], from: usize) -> Option<Rank> {
-        (from..done.len()).find(|&index| index != self.me.index() && !done[index]).map(Rank::new)
+    /// Ends the connection with the peer that the error names, if it may be done without.
+    fn excuse(&mut self, error: OpenError, exchange: &mut dyn Exchange, holes: &mut Holes) -> Result<(), OpenError> {
+        if let OpenError::Peer { peer, .. } = &error {
+            self.connections[peer.index()] = None;
+        }
+        holes.excuse(exchange, error)
     }
 
-    fn dial(&mut self, index: usize, address: SocketAddr) -> io::Result<()> {
-        let connection = self.channel.identifier()?;
+    fn dial(&mut self, peer: Rank, address: SocketAddr) -> Result<(), OpenError> {
+        let connection = self.channel.identifier().map_err(|error| system("making a connection identifier", error))?;
         let (from, to) = (SockAddr::from(SocketAddr::new(self.address, 0)), SockAddr::from(address));
         let timeout = LINK_UP_MAX.as_millis() as c_int;
         // SAFETY: a live identifier; the library reads both addresses during the call.
         outcome(unsafe {
             let (from, to) = (from.as_ptr().cast_mut().cast(), to.as_ptr().cast_mut().cast());
             (self.channel.cm.resolve_addr)(connection.raw.as_ptr(), from, to, timeout)
-        })?;
-        self.connections[index] = Some(connection);
+        })
+        .map_err(|error| wrong(peer, format!("resolving its address {address}: {error}")))?;
+        self.connections[peer.index()] = Some(connection);
         Ok(())
     }
 
@@ -361,9 +398,9 @@ impl Meeting {
         hello[..8] == MAGIC && hello[8..10] == peer.0.to_le_bytes() && same_token(&token, &self.proof(peer, self.me))
     }
 
-    fn hear(&mut self, news: &News, prepare: &mut Prepare<'_>) -> Result<(), OpenError> {
+    fn hear(&mut self, news: &News, prepare: &mut Prepare<'_>, holes: &Holes) -> Result<(), OpenError> {
         if news.kind == abi::CM_CONNECT_REQUEST {
-            return self.admit(news, prepare);
+            return self.admit(news, prepare, holes);
         }
         let known = self.connections.iter().position(|connection| connection.as_ref().is_some_and(|it| it.raw.as_ptr() == news.id));
         let Some(index) = known else {
@@ -396,13 +433,14 @@ impl Meeting {
     }
 
     /// A stranger asks; it is let in if it proves to be a lower rank that is not connected yet.
-    fn admit(&mut self, news: &News, prepare: &mut Prepare<'_>) -> Result<(), OpenError> {
+    fn admit(&mut self, news: &News, prepare: &mut Prepare<'_>, holes: &Holes) -> Result<(), OpenError> {
         let Some(raw) = NonNull::new(news.id) else {
             return Ok(());
         };
         let connection = Connection { cm: self.channel.cm, raw };
         let peer = Rank(u16::from_le_bytes([news.hello[8], news.hello[9]]));
-        if peer >= self.me || !self.is_from(peer, &news.hello) || self.connections[peer.index()].is_some() {
+        let is_awaited = peer < self.me && !holes.is_hole(peer) && self.connections[peer.index()].is_none();
+        if !is_awaited || !self.is_from(peer, &news.hello) {
             // SAFETY: a live identifier that was neither accepted nor rejected.
             unsafe { (self.channel.cm.reject)(news.id, std::ptr::null(), 0) };
             return Ok(());

@@ -8,6 +8,9 @@
 //!   a first write of a whole packet to everybody, and its completion
 //!   --- barrier: everybody was heard ---
 //! ```
+//!
+//! Where the exchange has patience, a peer that fails at any of this is a hole, and so is one that says at a barrier that it does without me. Its queue pair is
+//! destroyed at once, so that a peer which does not know yet finds the link broken by its next probe.
 
 use std::io;
 use std::net::IpAddr;
@@ -31,6 +34,7 @@ use super::sleep;
 use super::sysfs::LinkKind;
 use crate::endpoint::OpenError;
 use crate::exchange::Exchange;
+use crate::holes::Holes;
 use crate::rank::Rank;
 use crate::region::{Region, RegionOptions};
 
@@ -42,6 +46,8 @@ pub(super) struct Parts {
     pub(super) control: Arc<MemoryRegion>,
     /// Bytes of a Span that travels inside its request.
     pub(super) inline_bytes: u32,
+    /// By rank: why there is no link.
+    pub(super) holes: Vec<Option<String>>,
 }
 
 /// Links to all other members, by rank.
@@ -78,31 +84,53 @@ pub(super) fn open(
     let card_mtu = card.mtu;
     card.regions = memory.iter().map(|memory| remote(memory)).collect();
     let making = Making { opened, options, completions: &completions, control: &control, limits };
+    let mut holes = Holes::of(exchange);
     let (cards, connected) = match opened.address {
-        None => making.by_numbers(card, exchange)?,
-        Some(address) => making.by_manager(address, card, exchange)?,
+        None => making.by_numbers(card, exchange, &mut holes)?,
+        Some(address) => making.by_manager(address, card, exchange, &mut holes)?,
     };
     let signal = if opened.address.is_some() { Signal::Message } else { Signal::Immediate };
-    let link = |(index, pair): (usize, Option<QueuePair<ReadyToSend>>)| {
-        let theirs = &cards[index];
+    let link = |(pair, theirs): (Option<QueuePair<ReadyToSend>>, (usize, &Option<Card>))| {
+        let (pair, (index, Some(theirs))) = (pair?, theirs) else {
+            return None;
+        };
         let mut mailbox = theirs.control;
         mailbox.address += MAILBOX_BYTES * me.index() as u64;
         let mtu_bytes = (signal == Signal::Immediate).then(|| mtu_bytes(card_mtu.min(theirs.mtu)));
         let target = Target { peer: Rank::new(index), regions: theirs.regions.clone(), mailbox, mtu_bytes };
-        pair.map(|pair| Link::new(pair, target, &control, limits.sends, message_max, signal))
+        Some(Link::new(pair, target, &control, limits.sends, message_max, signal))
     };
-    let mut links: Vec<_> = connected.pairs.into_iter().enumerate().map(link).collect();
-    exchange.all_gather("verbs connected", &[])?;
-    let packet = mtu_bytes(cards.iter().map(|card| card.mtu).min().unwrap_or(1));
+    let mut links: Vec<_> = connected.pairs.into_iter().zip(cards.iter().enumerate()).map(link).collect();
+    call_the_roll(exchange, &mut holes, "verbs connected", &mut links)?;
+    let packet = mtu_bytes(cards.iter().flatten().map(|card| card.mtu).min().unwrap_or(1));
     let greeting = Greeting { opened, completions: &completions, control: &control, cards: &cards, packet };
     // On iWARP who asked for a connection must be the first to send over it.
-    greeting.send(&mut links, |peer| signal == Signal::Immediate || peer > me)?;
-    exchange.all_gather("verbs greeted", &[])?;
-    greeting.send(&mut links, |peer| signal == Signal::Message && peer < me)?;
-    exchange.all_gather("verbs up", &[])?;
+    greeting.send(exchange, &mut holes, &mut links, |peer| signal == Signal::Immediate || peer > me)?;
+    call_the_roll(exchange, &mut holes, "verbs greeted", &mut links)?;
+    greeting.send(exchange, &mut holes, &mut links, |peer| signal == Signal::Message && peer < me)?;
+    call_the_roll(exchange, &mut holes, "verbs up", &mut links)?;
     let inline_bytes = connected.inline_bytes.min(inline_wanted(opened, options));
-    Ok(Parts { links, completions, memory, control, inline_bytes })
+    Ok(Parts { links, completions, memory, control, inline_bytes, holes: holes.into_reasons() })
 }
+
+/// A barrier, at which members say whom they do without; links to holes are dropped.
+fn call_the_roll(exchange: &mut dyn Exchange, holes: &mut Holes, what: &str, links: &mut [Option<Link>]) -> Result<(), OpenError> {
+    let rolls = exchange.all_gather(what, &holes.roll())?;
+    holes.compare(exchange, "verbs", &rolls)?;
+    drop_holes(holes, links);
+    Ok(())
+}
+
+fn drop_holes(holes: &Holes, links: &mut [Option<Link>]) {
+    for (index, link) in links.iter_mut().enumerate() {
+        if holes.is_hole(Rank::new(index)) {
+            *link = None;
+        }
+    }
+}
+
+/// In a card: there is no queue pair for that member. Devices keep the number for themselves.
+const NO_QUEUE_PAIR: u32 = 0;
 
 /// Queue pairs that are ready to send, by rank.
 struct Connected {
@@ -121,22 +149,37 @@ struct Making<'a> {
 
 impl Making<'_> {
     /// Cards carry the numbers of queue pairs, which are then brought up on both sides.
-    fn by_numbers(&self, mut card: Card, exchange: &mut dyn Exchange) -> Result<(Vec<Card>, Connected), OpenError> {
+    fn by_numbers(
+        &self,
+        mut card: Card,
+        exchange: &mut dyn Exchange,
+        holes: &mut Holes,
+    ) -> Result<(Vec<Option<Card>>, Connected), OpenError> {
         let (me, choice) = (exchange.rank(), &self.opened.choice);
-        let (mut pairs, mut inline_bytes) = (Vec::new(), u32::MAX);
-        for peer in (0..exchange.members()).map(Rank::new) {
-            let pair = (peer != me).then(|| self.queue_pair(peer)).transpose()?;
-            card.queue_pairs.push(pair.as_ref().map_or(0, |(pair, _)| pair.number()));
-            inline_bytes = pair.as_ref().map_or(inline_bytes, |(_, bytes)| inline_bytes.min(*bytes));
-            pairs.push(pair.map(|(pair, _)| pair));
+        let mut made: Vec<Option<QueuePair<Init>>> = (0..exchange.members()).map(|_| None).collect();
+        let mut inline_bytes = u32::MAX;
+        for peer in holes.peers() {
+            let (pair, bytes) = self.queue_pair(peer)?;
+            inline_bytes = inline_bytes.min(bytes);
+            made[peer.index()] = Some(pair);
         }
-        let cards = card.exchange(exchange)?;
-        let bring_up = |(index, pair): (usize, Option<QueuePair<Init>>)| {
-            let peer = Rank::new(index);
-            let path = path(exchange, peer, &card, &cards[index], (choice.port, choice.gid.index), self.options);
-            pair.map(|pair| connect(self.opened, self.options, pair, peer, &path)).transpose()
-        };
-        let pairs = pairs.into_iter().enumerate().map(bring_up).collect::<Result<_, _>>()?;
+        card.queue_pairs = made.iter().map(|pair| pair.as_ref().map_or(NO_QUEUE_PAIR, QueuePair::number)).collect();
+        let cards = card.exchange(exchange, holes)?;
+        let mut pairs: Vec<Option<QueuePair<ReadyToSend>>> = made.iter().map(|_| None).collect();
+        for (index, (pair, theirs)) in made.into_iter().zip(&cards).enumerate() {
+            let (Some(pair), Some(theirs), peer) = (pair, theirs, Rank::new(index)) else {
+                continue;
+            };
+            if theirs.queue_pairs[me.index()] == NO_QUEUE_PAIR {
+                holes.dig(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what: "it made no queue pair for me".into() })?;
+                continue;
+            }
+            let path = path(exchange, peer, &card, theirs, (choice.port, choice.gid.index), self.options);
+            match connect(self.opened, self.options, pair, peer, &path) {
+                Ok(pair) => pairs[index] = Some(pair),
+                Err(error) => holes.excuse(exchange, error)?,
+            }
+        }
         Ok((cards, Connected { pairs, inline_bytes }))
     }
 
@@ -155,13 +198,19 @@ impl Making<'_> {
     }
 
     /// Cards carry addresses, to which the connection manager connects.
-    fn by_manager(&self, address: IpAddr, mut card: Card, exchange: &mut dyn Exchange) -> Result<(Vec<Card>, Connected), OpenError> {
+    fn by_manager(
+        &self,
+        address: IpAddr,
+        mut card: Card,
+        exchange: &mut dyn Exchange,
+        holes: &mut Holes,
+    ) -> Result<(Vec<Option<Card>>, Connected), OpenError> {
         let (me, members) = (exchange.rank(), exchange.members());
         let mut meeting = Meeting::listen(address, me, members, *exchange.token())?;
         card.listens_at = Some(meeting.address());
-        card.queue_pairs = vec![0; members];
-        let cards = card.exchange(exchange)?;
-        let addresses: Vec<_> = cards.iter().map(|card| card.listens_at).collect();
+        card.queue_pairs = vec![NO_QUEUE_PAIR; members];
+        let cards = card.exchange(exchange, holes)?;
+        let addresses: Vec<_> = cards.iter().map(|card| card.as_ref().and_then(|card| card.listens_at)).collect();
         let (device, mut inline_bytes) = (&self.opened.device, u32::MAX);
         let mut prepare = |peer, connection: &Connection| {
             let receives = receives(self.control, peer);
@@ -170,9 +219,10 @@ impl Making<'_> {
             inline_bytes = inline_bytes.min(bytes);
             enough_inline(device, bytes)
         };
-        meeting.resolve(&addresses, &mut prepare)?;
-        exchange.all_gather("verbs ready to connect", &[])?;
-        let (connections, held) = meeting.connect(&mut prepare)?;
+        meeting.resolve(&addresses, &mut prepare, exchange, holes)?;
+        let rolls = exchange.all_gather("verbs ready to connect", &holes.roll())?;
+        holes.compare(exchange, "verbs", &rolls)?;
+        let (connections, held) = meeting.connect(&mut prepare, exchange, holes)?;
         let held = Arc::new(held);
         let take = |connection: Option<Connection>| {
             connection.map(|connection| QueuePair::established(connection, &held, device, self.completions)).transpose()
@@ -238,6 +288,9 @@ fn connect(
     path: &Path,
 ) -> Result<QueuePair<ReadyToSend>, OpenError> {
     let failed = |state: &str, error: io::Error| {
+        if let Some(libc::ENODEV | libc::ENOMEM) = error.raw_os_error() {
+            return system(format!("bringing a queue pair to {state} ({})", opened.choice), error);
+        }
         let what = format!("a queue pair to {state} ({}; {}): {error}: {}", opened.choice, describe(path), cause(opened, path, &error));
         OpenError::Peer { fabric: "verbs", peer, what }
     };
@@ -258,7 +311,6 @@ fn cause(opened: &Opened, path: &Path, error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::ETIMEDOUT | libc::EHOSTUNREACH) => "nobody answers for the peer's address: wrong GID index, or no way there (ping it)",
         Some(libc::ENETUNREACH) => "the peer's GID is on a subnet that this interface has no route to",
-        Some(libc::ENODEV) => "the device is gone",
         Some(libc::EINVAL) if opened.choice.link == LinkKind::InfiniBand && path.lid == 0 => {
             "the peer's LID is 0: no subnet manager has configured its port"
         }
@@ -272,61 +324,70 @@ struct Greeting<'a> {
     opened: &'a Opened,
     completions: &'a CompletionQueue,
     control: &'a MemoryRegion,
-    cards: &'a [Card],
+    cards: &'a [Option<Card>],
     packet: u32,
 }
 
 impl Greeting<'_> {
-    /// Greets the peers that `whom` picks and waits for their completions.
-    fn send(&self, links: &mut [Option<Link>], whom: impl Fn(Rank) -> bool) -> Result<(), OpenError> {
+    /// Greets the peers that `whom` picks and waits for their completions; links to those that do not answer are dropped.
+    fn send(
+        &self,
+        exchange: &mut dyn Exchange,
+        holes: &mut Holes,
+        links: &mut [Option<Link>],
+        whom: impl Fn(Rank) -> bool,
+    ) -> Result<(), OpenError> {
         let scratch_of = |memory: &RemoteMemory| memory.address + memory.bytes - SCRATCH_BYTES;
         let source = scratch_of(&remote(self.control));
-        let mut waiting = 0;
         for (index, link) in links.iter_mut().enumerate().filter(|(index, _)| whom(Rank::new(*index))) {
-            let Some(link) = link else {
+            let (Some(link), Some(theirs)) = (link, &self.cards[index]) else {
                 continue;
             };
-            let mut to = self.cards[index].control;
+            let mut to = theirs.control;
             to.address = scratch_of(&to);
-            link.greet(source, self.control.local_key(), self.packet, &to)
-                .map_err(|failure| self.silent(Rank::new(index), &failure.to_string()))?;
-            waiting += 1;
-        }
-        let deadline = Instant::now() + LINK_UP_MAX;
-        while waiting > 0 {
-            self.completions.request_notify().map_err(|error| system("asking for notifications", error))?;
-            let answered = self.take(links)?;
-            waiting -= answered.min(waiting);
-            if answered == 0 {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    let late = links.iter().position(|link| link.as_ref().is_some_and(Link::is_awaiting)).unwrap_or(0);
-                    return Err(self.silent(Rank::new(late), "no completion came; is the device stuck?"));
-                }
-                sleep::wait(&[self.completions.fd()], left);
-                self.completions.take_notifications();
+            if let Err(failure) = link.greet(source, self.control.local_key(), self.packet, &to) {
+                holes.excuse(exchange, self.silent(Rank::new(index), &failure.to_string()))?;
             }
+        }
+        drop_holes(holes, links);
+        let deadline = holes.deadline_before_gather(LINK_UP_MAX);
+        while let Some(late) = links.iter().position(|link| link.as_ref().is_some_and(Link::is_awaiting)) {
+            self.completions.request_notify().map_err(|error| system("asking for notifications", error))?;
+            if self.take(exchange, holes, links)? {
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                holes.excuse(exchange, self.silent(Rank::new(late), "no completion came; is it stopped, or the device stuck?"))?;
+                drop_holes(holes, links);
+                continue;
+            }
+            sleep::wait(&[self.completions.fd()], left);
+            self.completions.take_notifications();
         }
         Ok(())
     }
 
-    /// Takes completions; how many peers have answered by them.
-    fn take(&self, links: &mut [Option<Link>]) -> Result<usize, OpenError> {
-        let (mut taken, mut answered) = ([abi::WorkCompletion::zeroed(); 8], 0);
+    /// Takes completions; whether there were any.
+    fn take(&self, exchange: &mut dyn Exchange, holes: &mut Holes, links: &mut [Option<Link>]) -> Result<bool, OpenError> {
+        let mut taken = [abi::WorkCompletion::zeroed(); 8];
         let count = self.completions.poll(&mut taken);
         for completion in &taken[..count] {
             let id = RequestId::decode(completion.wr_id);
+            // Completions of links that were dropped may still come.
+            let Some(Some(link)) = links.get_mut(id.peer.index()) else {
+                continue;
+            };
             if completion.status != abi::SUCCESS {
                 let failure = Failure::Completion { status: completion.status, vendor: completion.vendor_err };
                 let status = outcome_text(self.opened.device.verbs, completion.status);
-                return Err(self.silent(id.peer, &format!("{failure} ({status})")));
-            }
-            if let (false, Some(Some(link))) = (id.receive, links.get_mut(id.peer.index())) {
+                holes.excuse(exchange, self.silent(id.peer, &format!("{failure} ({status})")))?;
+                drop_holes(holes, links);
+            } else if !id.receive {
                 link.completed(id.sequence);
-                answered += usize::from(!link.is_awaiting());
             }
         }
-        Ok(answered)
+        Ok(count > 0)
     }
 
     fn silent(&self, peer: Rank, why: &str) -> OpenError {

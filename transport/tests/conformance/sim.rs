@@ -1,23 +1,35 @@
 //! Provider `sim`: driven by whoever holds the cluster. It allocates as it goes (virtual time has no data path), so T7 is not asked of it.
 
+use std::time::Duration;
+
 use squall_transport::sim::{LinkSpec, SimEndpoint, SimFabric, SoloExchange};
-use squall_transport::{Fabric, Rank};
+use squall_transport::{Endpoint, Fabric, Rank};
 
 use crate::suite::{self, Cluster};
 
 /// Short queues, wide jitter, many pieces; time passes between rounds and within calls.
 fn cluster(members: usize) -> Cluster<SimEndpoint> {
+    cluster_without(members, &[], |_, _| false)
+}
+
+/// As [`cluster`]; those in `absent` do not open, and a member opens without those that it is said to give up.
+fn cluster_without(members: usize, absent: &[usize], gives_up: impl Fn(usize, usize) -> bool) -> Cluster<SimEndpoint> {
     let link = LinkSpec { jitter_ns: 3000, queue_max: 64, spurious_full_per_mille: 2, pieces_max: 6, ..LinkSpec::default() };
     let (network, fabrics) = SimFabric::mesh(members as u64, members, link);
     network.set_call_ns_max(200);
     let open = |(index, fabric): (usize, SimFabric)| {
         let [table, pool] = suite::regions(&fabric);
+        let without: Vec<Rank> = (0..members).filter(|&other| gives_up(index, other)).map(Rank::new).collect();
         let mut exchange = SoloExchange::new(Rank::new(index), members);
-        let endpoint = fabric.open(&mut exchange, &[table.clone(), pool.clone()]).expect("the fabric opens");
+        if !without.is_empty() {
+            exchange = exchange.without(&without, Duration::from_millis(1));
+        }
+        let open = || fabric.open(&mut exchange, &[table.clone(), pool.clone()]).expect("the fabric opens");
+        let endpoint = (!absent.contains(&index)).then(open);
         (endpoint, table, pool)
     };
     let opened = fabrics.into_iter().enumerate().map(open).collect();
-    Cluster::of(opened, Box::new(move || network.advance_to(network.now_ns() + 500)))
+    Cluster::with_gaps(opened, Box::new(move || network.advance_to(network.now_ns() + 500)))
 }
 
 macro_rules! driven {
@@ -56,3 +68,21 @@ driven!(4, [
     nothing_lands_from_or_at_a_member_that_is_down
 ]);
 on_threads!(2, [park_times_out a_wake_from_another_thread_ends_a_park]);
+
+#[test]
+fn a_member_that_never_comes_is_down_from_the_start() {
+    for who in 0..3 {
+        let mut cluster = cluster_without(3, &[who], |at, other| at != who && other == who);
+        let reason = cluster.endpoint((who + 1) % 3).down_reason(Rank::new(who));
+        assert!(reason.is_some_and(|reason| !reason.is_empty()));
+        suite::assert_holes(&mut cluster, |from, to| from == who || to == who);
+    }
+}
+
+#[test]
+fn a_member_that_one_gave_up_is_not_linked_with_it_alone() {
+    for (one, other) in [(0, 1), (1, 0), (0, 2), (2, 1)] {
+        let mut cluster = cluster_without(3, &[], |at, peer| (at, peer) == (one, other));
+        suite::assert_holes(&mut cluster, |from, to| (from, to) == (one, other) || (to, from) == (one, other));
+    }
+}

@@ -11,7 +11,6 @@ use squall_transport::{Endpoint, Fabric, Place, Rank, TABLE, Write};
 use crate::suite::Cluster;
 
 conformance!(TcpFabric::default());
-conformance!(@holes TcpFabric::default(), true);
 
 /// Stronger than T5 asks: a closed socket lets nothing in, whether or not the peers know.
 #[test]

@@ -14,7 +14,7 @@ pub(crate) use cluster::{Cluster, regions};
 pub(crate) use epoch::{a_dropped_member_is_down_at_every_other_and_nobody_else_is, nothing_lands_from_or_at_a_member_that_is_down};
 pub(crate) use holes::{
     a_member_that_ends_before_it_is_linked_is_down_from_the_start, a_member_that_never_comes_is_down_from_the_start,
-    a_member_that_one_gave_up_is_not_linked_with_it_alone, a_member_that_stops_before_it_is_linked_is_down_from_the_start,
+    a_member_that_one_gave_up_is_not_linked_with_it_alone, a_member_that_stops_before_it_is_linked_is_down_from_the_start, assert_holes,
     without_patience_a_member_that_leaves_is_an_error,
 };
 pub(crate) use misuse::a_wrong_post_is_a_bug_of_the_caller;
@@ -60,8 +60,6 @@ macro_rules! conformance {
             a_wake_from_another_thread_ends_a_park
         ]);
         $crate::conformance!(@threads $fabric, $there, 4, [whole_group_parks_and_finishes]);
-    };
-    (@holes $fabric:expr, $there:expr) => {
         $crate::conformance!(@opening $fabric, $there, [
             a_member_that_never_comes_is_down_from_the_start
             a_member_that_ends_before_it_is_linked_is_down_from_the_start
