@@ -220,3 +220,23 @@ fn a_node_that_hangs_fails_its_point() {
     assert!(stderr.contains("no answer from node"), "{stderr}");
     assert!(nodes.iter().all(|&node| test_kill_process(node).is_err()), "a node outlived its point");
 }
+
+#[test]
+fn a_view_change_is_timed_step_by_step_and_drawn_over_time() {
+    let run = Run::new("run view-change --quick --trials 1 --nodes 3 --size 100 --fabric shm");
+    let (status, stdout, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stdout}{stderr}");
+    let rows = run.rows();
+    let parts = |of: &str| rows.iter().filter(|row| row.schedule.starts_with(of)).count();
+    assert_eq!((parts("direct-kill-"), parts("direct-leave-"), parts("direct-join-")), (8, 8, 10));
+    assert!(rows.iter().all(|row| row.is_measured() && row.latency_us_max >= row.latency_us_min), "{rows:?}");
+    for load in ["light", "full"] {
+        let of =
+            |part: &str| rows.iter().find(|row| row.schedule == format!("direct-kill-{load}-{part}")).and_then(|row| row.latency_us_max);
+        assert!(of("trimmed") <= of("installed") && of("installed") <= of("active"), "{rows:?}");
+        assert!(run.out.join(format!("plots/view-change-100-shm-n3-{load}.svg")).exists());
+    }
+    assert_eq!(std::fs::read_dir(run.out.join("timelines")).unwrap().count(), 6);
+    let (status, _, stderr) = Run::new("run view-change --nodes 2").finish(&[]);
+    assert!(status == 2 && stderr.contains("use 3 or more"), "{stderr}");
+}

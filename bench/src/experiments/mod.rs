@@ -4,6 +4,7 @@
 //! (`node`) does it.
 
 pub mod capacity;
+pub mod change;
 pub mod copies;
 mod group;
 mod latencies;
@@ -41,10 +42,12 @@ pub enum Experiment {
     Multicast,
     /// From the send to the delivery: closed loop, light load, saturated
     Latency,
+    /// How long a group is held up when a member is killed, leaves or joins; not part of `reproduce`
+    ViewChange,
 }
 
 impl Experiment {
-    /// All, in the order in which `reproduce` runs them.
+    /// Those of `reproduce`, in the order in which it runs them.
     pub const ALL: [Experiment; 5] =
         [Experiment::Memcpy, Experiment::Write, Experiment::SmcRate, Experiment::Multicast, Experiment::Latency];
 
@@ -54,6 +57,7 @@ impl Experiment {
             Experiment::Memcpy => &["size"],
             Experiment::Write => &["fabric", "size", "window"],
             Experiment::SmcRate => &["fabric", "nodes", "size", "senders", "ordering", "window"],
+            Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule"],
             Experiment::Multicast | Experiment::Latency => {
                 &["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule"]
             }
@@ -71,6 +75,7 @@ pub fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault>
         Experiment::Write => raw::measure(point, stage),
         Experiment::SmcRate | Experiment::Multicast => multicast::measure(point, stage),
         Experiment::Latency => latency::measure(point, stage),
+        Experiment::ViewChange => change::measure(point, stage),
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::chaos::job::ChaosJob;
+use crate::experiments::change::member::ChangeJob;
 use crate::experiments::{copies::CopyJob, member::GroupJob, perftest::PerftestJob, stream::StreamJob, wire::WireJob, write::WriteJob};
 use crate::run::request::Rdma;
 
@@ -58,6 +59,8 @@ pub enum Work {
     Stream(StreamJob),
     /// The same between two hosts.
     Wire(WireJob),
-    /// A member of a group whose members come and go.
+    /// A member of a group whose members come and go, under faults.
     Chaos(ChaosJob),
+    /// The same, measured.
+    Change(ChangeJob),
 }

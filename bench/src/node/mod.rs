@@ -69,6 +69,7 @@ fn work(control: &mut Control) -> anyhow::Result<()> {
         Work::Perftest(perftest) => experiments::perftest::node(&job, perftest, control),
         Work::Wire(wire) => experiments::wire::node(&job, wire, control),
         Work::Stream(stream) => experiments::stream::node(stream, control),
+        Work::Change(change) => experiments::change::member::node(&job, change, control),
         Work::Chaos(chaos) => crate::chaos::process::node(&job, chaos, control),
     }
 }

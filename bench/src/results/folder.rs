@@ -142,6 +142,16 @@ impl RunFolder {
         replace(&hgrm, log.percentile_text().as_bytes())
     }
 
+    /// Writes what one trial saw over time, a CSV text, as `timelines/<point>-t<trial>.csv`.
+    ///
+    /// # Errors
+    /// [`ResultsError::Io`].
+    pub fn write_timeline(&self, point: &Point, trial: u32, text: &str) -> Result<(), ResultsError> {
+        let folder = self.path.join(super::TIMELINES_FOLDER);
+        fs::create_dir_all(&folder).map_err(ResultsError::io(&folder, "create"))?;
+        replace(&folder.join(format!("{}.csv", super::histogram::stem(point, trial))), text.as_bytes())
+    }
+
     /// Writes `summary.csv`, the plots and `report.html` from what the folder holds now.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub const ENVIRONMENT_FILE: &str = "environment.json";
 pub const RESULTS_FILE: &str = "results.csv";
 /// One row a point.
 pub const SUMMARY_FILE: &str = "summary.csv";
+/// Bandwidth over time.
+pub const TIMELINES_FOLDER: &str = "timelines";
 /// Latency histograms.
 pub const HISTOGRAMS_FOLDER: &str = "histograms";
 /// Figures.

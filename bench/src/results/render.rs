@@ -8,7 +8,7 @@ use super::plots::{Drawn, draw};
 use super::reader::read_rows;
 use super::report::{Report, html};
 use super::summary::Summary;
-use super::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, SUMMARY_FILE};
+use super::{ENVIRONMENT_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, SUMMARY_FILE};
 
 /// What [`plot_folder`] made.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub struct Rendered {
 }
 
 /// Writes `summary.csv`, `plots/` and `report.html` anew from `results.csv`, and from `run.json`, `environment.json` and
-/// `histograms/` where the folder has them.
+/// `histograms/` and `timelines/` where the folder has them.
 ///
 /// # Errors
 /// [`ResultsError::NotARun`] without `results.csv`, what [`read_rows`] finds wrong with it, and [`ResultsError::Io`] where
@@ -36,8 +36,7 @@ pub fn plot_folder(folder: &Path) -> Result<Rendered, ResultsError> {
     let found = read_rows(folder)?;
     let summary = Summary::of(&found.rows);
     summary.write(&folder.join(SUMMARY_FILE))?;
-    let histograms = folder.join(HISTOGRAMS_FOLDER);
-    let figures = draw(&summary, &histograms, &folder.join(PLOTS_FOLDER))?;
+    let figures = draw(&summary, folder, &folder.join(PLOTS_FOLDER))?;
     let report = folder.join(REPORT_FILE);
     let page = html(&Report {
         name: found.rows.first().map_or("", |row| &row.run_id),

@@ -7,6 +7,7 @@ use super::request::{Axes, Request};
 use super::setting::{CopyVariant, Setting, Variant};
 use crate::cli::ByteSize;
 use crate::experiments::Experiment;
+use crate::experiments::change::Upset;
 use crate::experiments::copies::Method;
 use crate::experiments::write;
 use crate::results::bounds::Warmth;
@@ -61,6 +62,7 @@ impl Plan {
                 Experiment::SmcRate => sweep.smc_rate()?,
                 Experiment::Multicast => sweep.multicast()?,
                 Experiment::Latency => sweep.latency()?,
+                Experiment::ViewChange => sweep.view_change()?,
             };
             for setting in settings {
                 points.push(sweep.planned(setting)?);
@@ -258,6 +260,27 @@ impl Sweep<'_> {
         Ok(settings)
     }
 
+    /// Small messages at a constant rate and as fast as the window lets; large ones as fast as it lets.
+    fn view_change(&self) -> Result<Vec<Setting>, UsageError> {
+        let nodes = self.nodes(&[5], &[5]);
+        if let Some(few) = nodes.iter().find(|&&nodes| nodes < 3) {
+            return Err(UsageError(format!("--nodes {few}: neither of two members is a majority when the other is lost; use 3 or more")));
+        }
+        let mut settings = Vec::new();
+        for size in self.sizes(&[KB], &[KB]) {
+            for full in [false, true] {
+                if !full && size > policy::SMALL_MAX {
+                    continue;
+                }
+                for upset in Upset::ALL {
+                    let variant = Variant::Change { upset, full };
+                    settings.extend(self.groups(&[size], &nodes, &[Senders::All], &[Ordering::Ordered], variant)?);
+                }
+            }
+        }
+        Ok(settings)
+    }
+
     fn groups(
         &self,
         sizes: &[u64],
@@ -322,6 +345,9 @@ impl Sweep<'_> {
         let mut skip = if setting.fabric == Some(FabricKind::Verbs) { self.machine.verbs.unavailable.clone() } else { None };
         if setting.fabric == Some(FabricKind::Shm) && self.machine.hosts.is_some() {
             skip = Some("shared memory does not span hosts; use --fabric tcp or verbs".into());
+        }
+        if self.experiment == Experiment::ViewChange && self.machine.hosts.is_some() {
+            skip = Some("view-change measures processes of one host".into());
         }
         if skip.is_none() {
             skip = self.fit(&mut setting, &mut notes);

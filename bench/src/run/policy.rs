@@ -66,6 +66,11 @@ pub const SATURATED_WINDOW: u64 = 64;
 /// Light load of the open loop: one message of each sender in this many closed-loop latencies of the whole group.
 pub const LIGHT_LOAD_GAP: u64 = 20;
 
+/// Silence that counts as death in `view-change`. A killed process is noticed by its links, long before.
+pub const CHANGE_SUSPECT_AFTER_NS: u64 = 1_000_000_000;
+/// From one message of a member to its next in `view-change` under light load.
+pub const CHANGE_INTERVAL_NS: u64 = 1_000_000;
+
 /// Set-up of a point: starting processes, opening links.
 const SET_UP_SECONDS: f64 = 0.12;
 const SET_UP_SECONDS_A_NODE: f64 = 0.02;
@@ -85,6 +90,9 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
         (Experiment::Multicast, false) => 0.5,
         (Experiment::Multicast, true) => 0.1,
         (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
+        // The fault, and time to see what was before and after.
+        (Experiment::ViewChange, false) => 1.0,
+        (Experiment::ViewChange, true) => 0.5,
         // Many short points: a sweep of sizes says more than long trials of few.
         (Experiment::Write | Experiment::Memcpy, false) => 0.25,
         (_, true) => 0.05,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::axes::{FabricKind, Ordering, Schedule, Senders};
 use super::policy::Shape;
 use crate::experiments::Experiment;
+use crate::experiments::change::Upset;
 use crate::results::bounds::{Carriage, Load, Warmth};
 use crate::results::{Point, Row};
 
@@ -26,6 +27,13 @@ pub enum Variant {
     Light,
     /// `latency`: as fast as the window lets.
     Saturated,
+    /// `view-change`.
+    Change {
+        /// What happens.
+        upset: Upset,
+        /// As fast as the window lets, rather than a constant rate far below the capacity.
+        full: bool,
+    },
 }
 
 /// A variant of `memcpy`.
@@ -100,7 +108,11 @@ impl Setting {
 
     /// What tells the rows of one trial apart.
     pub fn parts(&self) -> &'static [Option<&'static str>] {
-        if self.experiment == Experiment::Latency { &[Some(AT_SENDER), Some(AT_LAST)] } else { &[None] }
+        match self.variant {
+            Variant::Change { upset, .. } => upset.parts(),
+            _ if self.experiment == Experiment::Latency => &[Some(AT_SENDER), Some(AT_LAST)],
+            _ => &[None],
+        }
     }
 
     /// Relay schedule, or the variant of an experiment that relays nothing, or both.
@@ -113,6 +125,7 @@ impl Setting {
             Variant::Closed => Some("closed".to_owned()),
             Variant::Light => Some("light".to_owned()),
             Variant::Saturated => Some("saturated".to_owned()),
+            Variant::Change { upset, full } => Some(format!("{}-{}", upset.name(), if full { "full" } else { "light" })),
         };
         let schedule = self.schedule.map(|schedule| schedule.to_string());
         let direct = (self.shape.is_some() && schedule.is_none()).then(|| "direct".to_owned());

@@ -15,6 +15,9 @@ use super::{Member, MemberError, ViewChange, contact};
 use crate::group::Upcalls;
 use crate::view::View;
 
+/// How long a member waits, at the end of a view, for newcomers to answer its call.
+const CALL_PATIENCE: Duration = Duration::from_millis(200);
+
 impl<F: Fabric> Member<F> {
     /// As soon as the next view is known its newcomers are called, so that they are there when it begins.
     pub(super) fn call_newcomers(&mut self) {
@@ -31,10 +34,27 @@ impl<F: Fabric> Member<F> {
             })
             .collect();
         self.called = true;
+        let there = self.mesh.peers();
         for (node, address) in newcomers {
             self.mesh.connect(address, Some(node));
             self.addresses.insert(node, address);
+            if there.iter().all(|peer| peer.0 != node) {
+                self.calls.push((node, address));
+            }
         }
+    }
+
+    /// Waits until newcomers can be told that they are in: their contact may be lost, or leave with this very change, and then nobody has talked with them
+    /// yet.
+    pub(super) fn await_newcomers(&mut self, upcalls: &mut impl Upcalls) -> Result<(), MemberError> {
+        let deadline = Instant::now() + CALL_PATIENCE.min(self.options.patience);
+        while !self.calls.is_empty()
+            && let Some(event) = self.mesh.wait(deadline)
+        {
+            self.hear(event, upcalls)?;
+        }
+        self.calls.clear();
+        Ok(())
     }
 
     /// Goes over to the next view.

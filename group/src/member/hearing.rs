@@ -18,8 +18,14 @@ impl<F: Fabric> Member<F> {
 
     pub(super) fn hear(&mut self, event: MeshEvent, upcalls: &mut impl Upcalls) -> Result<(), MemberError> {
         match event {
-            MeshEvent::Up { node, address } => self.second.is_up(node, address, &self.mesh),
-            MeshEvent::Unreachable { address, .. } => self.second.is_down(address),
+            MeshEvent::Up { node, address } => {
+                self.calls.retain(|call| call.0 != node);
+                self.second.is_up(node, address, &self.mesh);
+            }
+            MeshEvent::Unreachable { address, .. } => {
+                self.calls.retain(|call| call.1 != address);
+                self.second.is_down(address);
+            }
             MeshEvent::Down { node, .. } => {
                 self.asks.drop_of(node);
                 self.suspect(node);

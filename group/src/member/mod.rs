@@ -95,8 +95,10 @@ pub struct Member<F: Fabric> {
     giving: Vec<Giving>,
     taking: Option<Taking>,
     second: Second,
-    /// The newcomers of the coming view are being called.
+    /// The newcomers of the coming view are being called, or were.
     called: bool,
+    /// Those that were called and have not answered.
+    calls: Vec<(NodeId, SocketAddr)>,
     change: Option<ViewChange>,
 }
 
@@ -161,6 +163,7 @@ impl<F: Fabric> Member<F> {
             taking: None,
             second: Second::default(),
             called: false,
+            calls: Vec::new(),
             change: None,
         }
     }
@@ -269,6 +272,7 @@ impl<F: Fabric> Member<F> {
     fn turn_busy(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, MemberError> {
         // In a turn of its own, so that whoever traces sees the old view's end.
         if self.group().next_view().is_some() {
+            self.await_newcomers(upcalls)?;
             self.go_over(upcalls)?;
             return Ok(true);
         }

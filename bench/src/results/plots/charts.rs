@@ -7,12 +7,13 @@ use super::super::folder::file_name;
 use super::super::statistics::median;
 use super::super::summary::{Metric, PointSummary, Summary};
 use super::super::units;
+use super::super::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER};
 use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
 use super::grouping::{Dimension, distinct, lines, only, subtitle, thin_out, trials};
-use super::{latency, published};
+use super::{change, latency, published};
 
 /// Every figure of a run, with the experiment it belongs to, in the order of the experiments in the file.
-pub(super) fn figures(summary: &Summary, histograms: &Path) -> Vec<(String, Figure)> {
+pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {
     let mut experiments: Vec<&str> = Vec::new();
     for point in &summary.points {
         if !experiments.contains(&point.point.experiment.as_str()) {
@@ -25,7 +26,8 @@ pub(super) fn figures(summary: &Summary, histograms: &Path) -> Vec<(String, Figu
         let found = match experiment {
             "multicast" => [multicast(&points), tcp_gap("multicast", &points)].concat(),
             "tcp-gap" => tcp_gap("tcp-gap", &points),
-            "latency" => latency::figures(&points, histograms),
+            "latency" => latency::figures(&points, &run.join(HISTOGRAMS_FOLDER)),
+            "view-change" => change::figures(&points, &run.join(TIMELINES_FOLDER)),
             "write" => write(&points),
             "smc-rate" => smc_rate(&points),
             "memcpy" => memcpy(&points),

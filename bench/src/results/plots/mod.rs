@@ -1,5 +1,6 @@
 //! The figures of a run.
 
+mod change;
 mod charts;
 mod figure;
 mod grouping;
@@ -32,10 +33,10 @@ pub struct Drawn {
 ///
 /// # Errors
 /// [`ResultsError::Io`] or [`ResultsError::Plot`].
-pub(super) fn draw(summary: &Summary, histograms: &Path, folder: &Path) -> Result<Vec<Drawn>, ResultsError> {
+pub(super) fn draw(summary: &Summary, run: &Path, folder: &Path) -> Result<Vec<Drawn>, ResultsError> {
     fs::create_dir_all(folder).map_err(ResultsError::io(folder, "create"))?;
     let mut drawn = Vec::new();
-    for (experiment, figure) in charts::figures(summary, histograms) {
+    for (experiment, figure) in charts::figures(summary, run) {
         let Some(figure) = figure.drawable() else {
             continue;
         };

@@ -1,0 +1,79 @@
+//! Groups of real processes under faults, as small as they can be.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+fn chaos(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+    command.arg("chaos").args(arguments.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn said(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn every_property_holds(fabric: &str, faults: &str) {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("out");
+    let output = chaos(&format!("--rounds 8 --seed 1 --fabric {fabric} --faults {faults} --out")).arg(&out).output().unwrap();
+    let (status, stdout, stderr) = said(&output);
+    assert_eq!(status, Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("8 rounds in 1 group") && stdout.ends_with("0 rounds failed\n"), "{stdout}");
+    assert!(!out.exists(), "nothing is left of groups with which nothing was wrong");
+}
+
+#[test]
+fn every_property_holds_over_shared_memory() {
+    every_property_holds("shm", "kill,stop,cut,join,leave,transfer");
+}
+
+#[test]
+fn every_property_holds_over_tcp() {
+    every_property_holds("tcp", "kill,cut,join,leave,transfer");
+}
+
+#[test]
+fn a_seed_stands_for_the_same_faults_each_time_and_traces_are_kept_if_asked_for() {
+    let run = || {
+        let root = tempfile::tempdir().unwrap();
+        let out = root.path().join("out");
+        let output = chaos("--rounds 2 --seed 7 --faults join,leave --keep --out").arg(&out).output().unwrap();
+        let (status, stdout, stderr) = said(&output);
+        assert_eq!(status, Some(0), "{stdout}{stderr}");
+        assert!(out.join("group-7/1.trace").exists());
+        stderr
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn ctrl_c_ends_it_in_order() {
+    let root = tempfile::tempdir().unwrap();
+    let mut child = chaos("--rounds 100000 --seed 1 --faults join,leave --out").arg(root.path().join("out")).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.starts_with("seed 1 round 0: "), "{line}");
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
+    let (status, stdout, _) = said(&child.wait_with_output().unwrap());
+    assert_eq!(status, Some(130), "{stdout}");
+    assert!(stdout.contains(" in ") && stdout.ends_with("0 rounds failed\n"), "{stdout}");
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_with_the_mend() {
+    for (arguments, mend) in [
+        ("--nodes 2", "use 3 or more"),
+        ("--fabric verbs", "use shm or tcp"),
+        ("--size 1B", "at least 16B"),
+        ("--suspect-after 5", "200ms"),
+    ] {
+        let (status, _, stderr) = said(&chaos(arguments).output().unwrap());
+        assert_eq!(status, Some(2), "{arguments}: {stderr}");
+        assert!(stderr.contains(mend), "{arguments}: {stderr}");
+    }
+}
