@@ -9,7 +9,7 @@ pub enum Mutation {
     None,
     /// The trim counts the rows of suspects too.
     TrimCountsSuspects,
-    /// A new leader does not look for what an earlier one had accepted.
+    /// A new leader does not look for what an earlier one had accepted, and nobody for what others have acted on.
     IgnoresAccepted,
     /// A member acts on a trim as soon as it has it.
     ActsAlone,

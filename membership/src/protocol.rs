@@ -444,6 +444,7 @@ impl Protocol {
             return;
         }
         let acted = self.trusted().map(|rank| self.row_of(rank)).find(|row| row.installed).map(|row| row.accepted.clone());
+        let acted = acted.filter(|_| self.mutation != Mutation::IgnoresAccepted);
         if let Some(accepted) = &acted
             && accepted.age() > self.row.accepted.age()
         {

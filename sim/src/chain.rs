@@ -24,6 +24,8 @@ struct Link {
     senders: Vec<Rank>,
     ordered: bool,
     trim: Option<Vec<u64>>,
+    /// Members of the next view, as decided.
+    next: Option<Vec<NodeId>>,
     /// Members that anyone suspected, or that left.
     excused: BTreeSet<NodeId>,
     left: BTreeSet<NodeId>,
@@ -112,13 +114,14 @@ impl Chain {
                 process.wedged = true;
                 Ok(())
             }
-            Event::Trim { process: node, view, vector, proposed_by, .. } => {
+            Event::Trim { process: node, view, vector, proposed_by, next, .. } => {
                 if proposed_by.iter().any(|by| *by != proposed_by[0]) {
                     return Err((Property::Adoption, format!("changes of ranks {proposed_by:?} are blended after view {view}")));
                 }
                 if !std::mem::replace(&mut process.trimmed, true) && !process.wedged {
                     return Err((Property::Wedge, format!("{node} cuts view {view} and is not wedged")));
                 }
+                self.decided(*node, *view, next)?;
                 self.trim(*node, *view, vector)
             }
             Event::Cut { process: node, view, index } => {
@@ -158,6 +161,16 @@ impl Chain {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// All go to the same view.
+    fn decided(&mut self, node: NodeId, view: u64, next: &[NodeId]) -> Result<(), Broken> {
+        let Some(link) = self.views.get_mut(&view) else { return Ok(()) };
+        let known = link.next.get_or_insert_with(|| next.to_vec());
+        if known != next {
+            return Err((Property::Majority, format!("{node} goes from view {view} to one of {next:?}, another to one of {known:?}")));
+        }
+        Ok(())
     }
 
     fn trim(&mut self, node: NodeId, view: u64, vector: &[u64]) -> Result<(), Broken> {

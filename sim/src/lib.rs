@@ -35,7 +35,7 @@ mod states;
 pub mod trace;
 mod view;
 
-pub use churn::{Aim, Ambush, Churn, Fault, Partition, PartitionEnd, churn};
+pub use churn::{Aim, Ambush, Churn, Fault, Moment, Partition, PartitionEnd, churn};
 pub use mutant::Mutant;
 pub use recorder::Recorder;
 pub use run::{Catch, Failure, Options, Report, catch, run};

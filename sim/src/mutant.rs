@@ -29,7 +29,7 @@ pub enum Mutant {
     SkippedNull,
     /// A trim counts the rows of suspects.
     SuspectsCounted,
-    /// A new leader does not look for what an earlier one had proposed.
+    /// A new leader does not look for what an earlier one had proposed, and nobody for what others have acted on.
     TrimIgnored,
     /// A member acts on a trim before a majority has echoed it.
     ActsAlone,
@@ -124,7 +124,7 @@ impl Mutant {
             Mutant::SkippedNull => ("skipped-null", "a null is skipped", 30),
             Mutant::SuspectsCounted => ("suspects-counted", "a trim counts the rows of suspects", 50),
             // Two faults have to meet within one change of views.
-            Mutant::TrimIgnored => ("trim-ignored", "a new leader ignores the old one's trim", 600),
+            Mutant::TrimIgnored => ("trim-ignored", "a new leader ignores the old one's trim", 1000),
             Mutant::ActsAlone => ("acts-alone", "a trim is acted on before a majority echoed it", 50),
             Mutant::MinorityInstalls => ("minority-installs", "a minority installs a view", 50),
             Mutant::ChangesBlended => ("changes-blended", "two leaders' changes are blended", 300),

@@ -152,7 +152,8 @@ impl Recorder {
             && !std::mem::replace(&mut self.trimmed, true)
         {
             let proposed_by = decision.changes.iter().map(|change| change.by).collect();
-            self.events.push(Event::Trim { process, view, leader: decision.leader, vector: decision.trim.clone(), proposed_by });
+            let (leader, vector, next) = (decision.leader, decision.trim.clone(), decision.members.clone());
+            self.events.push(Event::Trim { process, view, leader, vector, proposed_by, next });
         }
     }
 

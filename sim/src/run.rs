@@ -96,6 +96,8 @@ pub struct Report {
     pub deliveries: u64,
     /// Nulls sent in all runs.
     pub nulls: u64,
+    /// Views installed in all runs.
+    pub views: u64,
     /// Steps of all members in all runs.
     pub steps: u64,
     /// Virtual time of all runs.
@@ -128,6 +130,7 @@ pub fn run(options: &Options, mut each: impl FnMut(u64, &Outcome) -> ControlFlow
         report.sends += outcome.verdict.sends;
         report.deliveries += outcome.verdict.deliveries;
         report.nulls += outcome.verdict.nulls;
+        report.views += outcome.verdict.views;
         report.steps += outcome.steps;
         report.virtual_ns += outcome.virtual_ns;
         let flow = each(seed, &outcome);

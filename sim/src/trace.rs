@@ -121,6 +121,8 @@ pub enum Event {
         vector: Vec<u64>,
         /// Who proposed each of the changes that lead to the next view.
         proposed_by: Vec<Rank>,
+        /// The members of the next view.
+        next: Vec<NodeId>,
     },
     /// The process was told that a message of its own is delivered nowhere.
     Cut {

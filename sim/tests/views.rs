@@ -33,7 +33,8 @@ fn wedge(rank: usize) -> Event {
 }
 
 fn trim(rank: usize) -> Event {
-    Event::Trim { process: process(rank), view: 0, leader: Rank(1), vector: vec![1], proposed_by: vec![Rank(1)] }
+    let next = [1, 2, 3].map(process).to_vec();
+    Event::Trim { process: process(rank), view: 0, leader: Rank(1), vector: vec![1], proposed_by: vec![Rank(1), Rank(1)], next }
 }
 
 fn behind() -> Event {
@@ -115,6 +116,16 @@ fn whoever_goes_on_has_what_the_others_have() {
     breaks(Property::Uniformity, |events| {
         let at = find(events, &deliver(2));
         events.remove(at);
+    });
+}
+
+#[test]
+fn all_go_to_the_same_view() {
+    breaks(Property::Majority, |events| {
+        let at = find(events, &trim(1));
+        if let Event::Trim { next, .. } = &mut events[at] {
+            next.pop();
+        }
     });
 }
 

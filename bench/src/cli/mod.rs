@@ -74,7 +74,7 @@ enum Command {
     #[command(after_help = "Examples:\n  squall doctor\n  squall doctor --json")]
     Doctor(DoctorArgs),
     /// Run the group on simulated networks, seed by seed, and check what it did
-    #[command(after_help = SIM_EXAMPLES)]
+    #[command(after_help = sim::EXAMPLES)]
     Sim(sim::SimArgs),
     /// Strike groups of processes with faults, round by round, and check what they did
     #[command(after_help = chaos::EXAMPLES)]
@@ -116,14 +116,6 @@ Examples:
   squall compare before/results.csv after/results.csv --fail-below 0.9 --json
 
 Exit status: 0, or 4 if --fail-below is given and some point's ratio is below it.";
-
-const SIM_EXAMPLES: &str = "\
-Examples:
-  squall sim                          a thousand random clusters
-  squall sim --seed 4711              the same one again
-  squall sim --seeds 20 --mutant counter-first --trace broken.trace
-
-Exit status: 0 if every property held with every seed, else 3.";
 
 #[derive(Debug, Args)]
 struct OutputArgs {

@@ -60,10 +60,21 @@ pub enum PartitionEnd {
 /// A leader that dies in the middle of what it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ambush {
-    /// After it has cut, rather than after it has proposed a list of changes.
-    pub at_trim: bool,
+    /// After this.
+    pub moment: Moment,
     /// So long afterwards, in nanoseconds.
     pub after_ns: u64,
+}
+
+/// How far a leader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// It has proposed a list of changes.
+    Proposed,
+    /// It has cut.
+    Cut,
+    /// It has acted on what was decided; others may not know yet that it was.
+    Acted,
 }
 
 impl Fault {

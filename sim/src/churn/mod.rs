@@ -11,6 +11,6 @@ mod state;
 mod strike;
 mod watch;
 
-pub use fault::{Ambush, Fault, Partition, PartitionEnd};
+pub use fault::{Ambush, Fault, Moment, Partition, PartitionEnd};
 pub use run::churn;
 pub use scenario::{Aim, Churn};

@@ -8,6 +8,7 @@ use squall_transport::sim::{Random, SimEndpoint, SimFabric, SimNetwork, SoloExch
 use squall_transport::{Exchange, Fabric, NodeId, OpenError, Rank, Region, RegionOptions};
 
 use super::app::App;
+use super::fault::Moment;
 use super::scenario::Churn;
 use crate::checker::PANICKED;
 use crate::mutant::Mutant;
@@ -171,11 +172,16 @@ impl Process {
         self.group.as_ref()?.next_view().cloned()
     }
 
-    /// Whether it has proposed a list of changes, or a trim, to others.
-    pub(crate) fn leads(&self, trim: bool) -> bool {
+    /// Whether it leads, and is so far.
+    pub(crate) fn leads(&self, moment: Moment) -> bool {
         let Some(membership) = self.group.as_ref().and_then(|group| group.membership()) else { return false };
-        let accepted = &membership.protocol().row().accepted;
-        accepted.leader == Some(self.app.me) && !accepted.changes.is_empty() && (accepted.trim.is_some() || !trim)
+        let row = membership.protocol().row();
+        let there = match moment {
+            Moment::Proposed => !row.accepted.changes.is_empty(),
+            Moment::Cut => row.accepted.trim.is_some(),
+            Moment::Acted => row.installed,
+        };
+        there && row.accepted.leader == Some(self.app.me)
     }
 
     /// One turn of its loop.
@@ -250,12 +256,11 @@ impl Process {
         }
     }
 
-    /// Ends it without a word; its links tell, or nothing does.
-    pub(crate) fn crash(&mut self, told: bool) {
-        if told {
-            self.network.crash(self.app.me, 100_000);
-        } else {
-            self.network.fall_silent(self.app.me);
+    /// Ends it without a word; its links tell within this time, or nothing does.
+    pub(crate) fn crash(&mut self, told_ns: Option<u64>) {
+        match told_ns {
+            Some(told_ns) => self.network.crash(self.app.me, told_ns),
+            None => self.network.fall_silent(self.app.me),
         }
         self.group = None;
         self.app.recorder.crashed();

@@ -9,7 +9,7 @@ use squall_transport::{NodeId, Rank};
 use super::fault::{Ambush, Fault};
 use super::join::Asking;
 use super::process::{ChurnFabric, Process, Stepped};
-use super::scenario::{Aim, Churn};
+use super::scenario::{Aim, Churn, SUSPECT_AFTER_NS};
 use super::sides::Sides;
 use super::state::Transfer;
 use super::watch::Watch;
@@ -21,7 +21,9 @@ use crate::trace::{Interleaving, Trace};
 /// After the last fault and the last message everything must have come to rest within this time.
 const REST_NS: u64 = 40_000_000;
 /// Within this time of a fault everybody near has noticed it whom somebody tells.
-const FELT_NS: u64 = 200_000;
+const FELT_NS: u64 = 200_000 + ODD_NS;
+/// How late the latest of odd links are: much later than the others, much earlier than silence counts as death.
+const ODD_NS: u64 = SUSPECT_AFTER_NS / 10;
 /// How fast a slow link is: a block of some kilobytes takes longer than silence may.
 const SLOW_BYTES_PER_S: u64 = 2_000_000;
 /// Steps of all processes in one run, at most.
@@ -126,20 +128,32 @@ impl<'a> Run<'a> {
 
     /// The mesh of a view: made when the first of its members comes.
     fn mesh(&mut self, view: &View) -> SimNetwork {
-        let (clock, link) = (&self.clock, self.churn.link);
-        let slow = self.churn.slow.filter(|_| view.id == 0);
-        let sides = self.sides.as_ref();
-        let extend = || {
-            let network = clock.extend(view.members, link);
-            if let Some((from, to)) = slow {
-                network.set_link(from, to, LinkSpec { bytes_per_s: SLOW_BYTES_PER_S, ..link });
+        let key = (view.id, view.nodes.clone());
+        if let Some(network) = self.meshes.get(&key) {
+            return network.clone();
+        }
+        let network = self.clock.extend(view.members, self.churn.link);
+        self.slow_down(&network, view);
+        if let Some(sides) = &self.sides {
+            sides.hold(&network, &view.nodes);
+        }
+        self.meshes.insert(key, network.clone());
+        network
+    }
+
+    /// Some links are slower than others.
+    fn slow_down(&mut self, network: &SimNetwork, view: &View) {
+        let link = self.churn.link;
+        let ranks = || (0..view.members).map(Rank::new);
+        for (from, to) in ranks().flat_map(|from| ranks().map(move |to| (from, to))).filter(|(from, to)| from != to) {
+            if self.random.chance(self.churn.odd_per_mille) {
+                let latency_ns = self.random.between(ODD_NS / 10, ODD_NS);
+                network.set_link(from, to, LinkSpec { latency_ns, queue_max: link.queue_max.max(16), ..link });
             }
-            if let Some(sides) = sides {
-                sides.hold(&network, &view.nodes);
-            }
-            network
-        };
-        self.meshes.entry((view.id, view.nodes.clone())).or_insert_with(extend).clone()
+        }
+        if let Some((from, to)) = self.churn.slow.filter(|_| view.id == 0) {
+            network.set_link(from, to, LinkSpec { bytes_per_s: SLOW_BYTES_PER_S, ..link });
+        }
     }
 
     /// A process enters its first view.
@@ -246,7 +260,7 @@ impl<'a> Run<'a> {
     fn go_on(&mut self, index: usize) {
         let now_ns = self.clock.now_ns();
         if self.doomed.is_none()
-            && let Some(ambush) = self.ambushes.pop_if(|ambush| self.processes[index].leads(ambush.at_trim))
+            && let Some(ambush) = self.ambushes.pop_if(|ambush| self.processes[index].leads(ambush.moment))
         {
             self.doomed = Some((index, now_ns + ambush.after_ns));
         }

@@ -7,7 +7,7 @@ use squall_group::{Config, Mode, Timeouts};
 use squall_transport::sim::{LinkSpec, Random};
 use squall_transport::{Rank, RegionOptions};
 
-use super::fault::{Ambush, Fault};
+use super::fault::{Ambush, Fault, Moment};
 
 /// Silence that counts as death.
 pub(crate) const SUSPECT_AFTER_NS: u64 = 1_000_000;
@@ -63,6 +63,8 @@ pub struct Churn {
     pub config: Config,
     /// How links behave.
     pub link: LinkSpec,
+    /// Of a thousand links, how many are so much slower than the others that some members hear of a thing long before the rest.
+    pub odd_per_mille: u64,
     /// A call of the fabric takes up to this long.
     pub call_ns_max: u64,
     /// A link of the first view that is so slow that who sends large messages by it seems to be dead, and what it sent lands long after.
@@ -109,7 +111,10 @@ impl Churn {
         let (messages, step_ns) = (random.between(0, 60), random.pick(&[1000, 10_000, 60_000]));
         let soon_ns = 3 * (link.latency_ns + link.jitter_ns + step_ns);
         let ambushes = if members > 2 && random.chance(400) { random.pick(&[1, 1, 2]) } else { 0 };
-        let ambush = |_| Ambush { at_trim: random.chance(600), after_ns: random.below(soon_ns) };
+        let ambush = |_| match random.pick(&[Moment::Proposed, Moment::Cut, Moment::Cut, Moment::Acted]) {
+            Moment::Acted => Ambush { moment: Moment::Acted, after_ns: random.below(1000) },
+            moment => Ambush { moment, after_ns: random.below(soon_ns) },
+        };
         let ambushes = (0..ambushes).map(ambush).collect();
         let slow = (members > 2 && config.large_max > 0 && random.chance(400)).then(|| {
             (config.large_max, config.transfers_max) = (config.small_max + 20_000, 3);
@@ -119,6 +124,7 @@ impl Churn {
         });
         let mapped = random.chance(if slow.is_some() { 800 } else { 400 });
         let returns = random.pick(&[0, 0, 1, 3]);
+        let odd_per_mille = random.pick(&[0, 0, 200, 500]);
         let (ambush_giver, state_ns) = (random.chance(150), random.pick(&[10_000, 200_000, 2_000_000]));
         let ends_ns = (aim == Aim::Safety).then(|| random.between(SUSPECT_AFTER_NS / 2, busy_ns + 3 * SUSPECT_AFTER_NS));
         Churn {
@@ -127,6 +133,7 @@ impl Churn {
             members,
             config,
             link,
+            odd_per_mille,
             call_ns_max,
             slow,
             mapped,

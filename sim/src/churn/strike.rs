@@ -33,7 +33,8 @@ impl Run<'_> {
             && self.processes[index].is_alive()
         {
             self.felt();
-            self.kill(index, true);
+            let told = self.random.chance(700);
+            self.kill(index, told);
         }
         if let Some(sides) = self.sides.take_if(|sides| sides.until_ns <= now_ns) {
             self.felt();
@@ -75,8 +76,9 @@ impl Run<'_> {
     }
 
     pub(super) fn kill(&mut self, index: usize, told: bool) {
+        let told_ns = self.random.pick(&[1000, 100_000]);
         let process = &mut self.processes[index];
-        process.crash(told);
+        process.crash(told.then_some(told_ns));
         self.trace.events.extend(process.take_events());
         self.come_back(index);
     }
