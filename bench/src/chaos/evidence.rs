@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(untold, [Event::Null { process: B, view: 0, sender: Rank(1), first: 0, count: 2 }]);
         events.push(Event::Null { process: B, view: 0, sender: Rank(1), first: 0, count: 1 });
         assert_eq!(untold_nulls(&events, &[B]), [Event::Null { process: B, view: 0, sender: Rank(1), first: 1, count: 1 }]);
-        let end = Event::Trim { process: A, view: 0, leader: Rank(0), vector: vec![3, 1], proposed_by: vec![Rank(0)] };
+        let end = Event::Trim { process: A, view: 0, leader: Rank(0), vector: vec![3, 1], proposed_by: vec![Rank(0)], next: vec![A] };
         events.push(end);
         assert_eq!(untold_nulls(&events, &[B]), [], "what lies behind the end was nobody's null");
     }

@@ -171,7 +171,8 @@ impl Scribe {
             && !std::mem::replace(&mut self.trimmed, true)
         {
             let proposed_by = decision.changes.iter().map(|change| change.by).collect();
-            self.event(Event::Trim { process, view, leader: decision.leader, vector: decision.trim.clone(), proposed_by });
+            let (vector, next) = (decision.trim.clone(), decision.members.clone());
+            self.event(Event::Trim { process, view, leader: decision.leader, vector, proposed_by, next });
         }
     }
 
