@@ -63,10 +63,14 @@ fn the_owner_has_a_seat_and_can_turn_a_member_away() {
         }
     };
     let address = server.local_addr();
+    let (out, is_out) = std::sync::mpsc::channel();
+    let key = &key;
     thread::scope(|scope| {
-        let taken = scope.spawn(|| join(address, &key, 0).expect_err("the owner sits there"));
-        let unwanted = scope.spawn(|| {
-            let mut session = join(address, &key, 1).expect("a free rank");
+        let taken = scope.spawn(move || join(address, key, 0).expect_err("the owner sits there"));
+        let unwanted = scope.spawn(move || {
+            let mut session = join(address, key, 1).expect("a free rank");
+            is_out.recv().expect("it is told");
+            session.send(b"but").expect("what it is told is for it to receive");
             let why = session.recv(Instant::now() + PATIENCE).expect("said before").expect("in time");
             (why, session.recv(Instant::now() + PATIENCE).expect_err("turned away"))
         });
@@ -74,11 +78,12 @@ fn the_owner_has_a_seat_and_can_turn_a_member_away() {
         poll_until(&mut server, &mut events, seen(Rank(1)));
         server.send(Rank(1), b"not you").expect("it is here");
         server.turn_away(Rank(1));
+        out.send(()).expect("it waits");
         poll_until(&mut server, &mut events, |_| taken.is_finished() && unwanted.is_finished());
         assert!(matches!(taken.join().expect("no panic"), ConnectError::Refused { reason: Refusal::DuplicateRank { .. }, .. }));
         assert_eq!(unwanted.join().expect("no panic").0, b"not you");
         assert!(!events.iter().any(|event| matches!(event, ServerEvent::Left { .. })), "{events:?}");
-        let again = scope.spawn(|| join(address, &key, 1).map(drop));
+        let again = scope.spawn(move || join(address, key, 1).map(drop));
         poll_until(&mut server, &mut Vec::new(), |_| again.is_finished());
         again.join().expect("no panic").expect("the rank is free again");
     });

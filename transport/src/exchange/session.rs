@@ -114,9 +114,8 @@ impl Session {
         }
         self.wire.link.send(header, &[payload]);
         let started = Instant::now();
-        let sent = self.advance_until(after(started, self.patience), |session| {
-            session.wire.ended().is_none() && session.wire.link.unsent().is_empty()
-        })?;
+        // The other side may have answered and gone already: what it said is for `recv`.
+        let sent = self.advance_until(after(started, self.patience), |session| session.wire.has_said())?;
         if sent { Ok(()) } else { Err(self.silent(started, "sending")) }
     }
 

@@ -27,6 +27,7 @@ pub(crate) struct Wire {
     ended: Option<String>,
     heard_all: bool,
     said_all: bool,
+    write_failed: bool,
 }
 
 impl Wire {
@@ -37,12 +38,17 @@ impl Wire {
         sockopt::set_tcp_keepidle(&stream, KEEPALIVE_AFTER)?;
         sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_EVERY)?;
         sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES)?;
-        Ok(Self { stream, link, ended: None, heard_all: false, said_all: false })
+        Ok(Self { stream, link, ended: None, heard_all: false, said_all: false, write_failed: false })
     }
 
     /// Why nothing more will come from the other side, once that is known.
     pub(crate) fn ended(&self) -> Option<&str> {
         self.ended.as_deref()
+    }
+
+    /// Whether the socket has taken all that was said so far.
+    pub(crate) fn has_said(&self) -> bool {
+        self.link.unsent().is_empty() && !self.write_failed
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -99,6 +105,7 @@ impl Wire {
                 Err(error) => {
                     let unsent = self.link.unsent().len();
                     self.link.mark_sent(unsent);
+                    self.write_failed = true;
                     self.ended.get_or_insert_with(|| error.to_string());
                 }
             }
