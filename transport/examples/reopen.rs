@@ -12,6 +12,8 @@ use squall_transport::tcp::TcpFabric;
 use squall_transport::{Exchange, Fabric, NodeId, RegionOptions};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an epoch lives: the threads that a fabric starts have come to rest by then.
+const EPOCH: Duration = Duration::from_millis(5);
 const TABLE_BYTES: usize = 256 << 10;
 const POOL_BYTES: usize = 16 << 20;
 
@@ -50,6 +52,7 @@ fn measure<O: FnMut(&mut LocalExchange)>(members: usize, epochs: usize, opener: 
     let run = |exchanges: Vec<LocalExchange>| {
         let mut open = opener();
         let mut timed = |mut exchange| {
+            std::thread::sleep(EPOCH);
             ready.wait();
             let start = Instant::now();
             open(&mut exchange);
