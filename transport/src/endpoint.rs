@@ -120,6 +120,13 @@ pub trait Fabric {
     /// # Errors
     /// Where the exchange has no patience, what kept a peer from being linked. In any case what this member lacks itself: memory, descriptors, a device.
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<Self::Endpoint, OpenError>;
+
+    /// Ends an endpoint whose member goes on to the next epoch. As dropping it, T5 included, but what led to its peers may be kept for the next
+    /// [`open`](Fabric::open), where the [nodes](Exchange::node) are known. A peer sees that this member is down only if it does not come to that, or when this
+    /// fabric and all its clones are dropped: a member that stops drops its endpoint instead.
+    fn retire(&self, endpoint: Self::Endpoint) {
+        drop(endpoint);
+    }
 }
 
 /// One member's links to all others, for one epoch.

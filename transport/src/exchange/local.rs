@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::rank::Rank;
+use crate::rank::{NodeId, Rank};
 
 use super::Exchange;
 use super::error::{ExchangeError, GatherFault};
@@ -21,6 +21,8 @@ pub struct LocalExchange {
     token: [u8; 32],
     /// By rank: whom this member does without.
     absent: Vec<bool>,
+    /// By rank, if they are known.
+    nodes: Vec<NodeId>,
     meeting: Meeting,
 }
 
@@ -67,9 +69,26 @@ impl LocalExchange {
         all.into_iter().map(comes).collect()
     }
 
+    /// The same member, which knows the lasting names of all, by rank.
+    ///
+    /// # Panics
+    /// If there is not one name a member.
+    pub fn named(mut self, nodes: &[NodeId]) -> Self {
+        assert_eq!(nodes.len(), self.members, "one name a member");
+        self.nodes = nodes.to_vec();
+        self
+    }
+
     fn all(members: usize, meeting: &Meeting) -> Vec<Self> {
         let token = random_bytes();
-        let member = |index| Self { rank: Rank::new(index), members, token, absent: vec![false; members], meeting: meeting.clone() };
+        let member = |index| Self {
+            rank: Rank::new(index),
+            members,
+            token,
+            absent: vec![false; members],
+            nodes: Vec::new(),
+            meeting: meeting.clone(),
+        };
         (0..members).map(member).collect()
     }
 }
@@ -114,6 +133,10 @@ impl Exchange for LocalExchange {
             Meeting::Strict(_) => false,
             Meeting::Patient(patient) => self.absent[rank.index()] || patient.has_left(rank, self.rank),
         }
+    }
+
+    fn node(&self, rank: Rank) -> Option<NodeId> {
+        self.nodes.get(rank.index()).copied()
     }
 
     fn give_up(&mut self, rank: Rank) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
+use super::kept::Kept;
 use super::limits::{EVENTS_MAX, STAGING_BYTES};
 use super::link::{Link, Taken};
 use super::meet::{Met, meet};
@@ -40,8 +41,8 @@ pub struct TcpEndpoint {
 }
 
 impl TcpEndpoint {
-    pub(super) fn open(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<TcpEndpoint, OpenError> {
-        let Met { links, holes } = meet(bind, exchange, regions)?;
+    pub(super) fn open(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<TcpEndpoint, OpenError> {
+        let Met { links, holes } = meet(bind, exchange, regions, kept)?;
         let system = |errno: rustix::io::Errno| OpenError::System { fabric: "tcp", what: "setting up epoll".into(), source: errno.into() };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
         let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(system)?;
@@ -65,6 +66,12 @@ impl TcpEndpoint {
             holes,
             stirred: false,
         })
+    }
+
+    /// Ends the epoch here; the sockets that the next one may use.
+    pub(super) fn retire(mut self) -> Vec<Kept> {
+        let links = std::mem::take(&mut self.links);
+        links.into_iter().flatten().filter_map(|link| link.keep(&mut self.staging, &self.regions)).collect()
     }
 
     /// Asks epoll what is ready. What does not fit comes with the next look: readiness is level-triggered, and the kernel takes turns.
@@ -241,8 +248,11 @@ mod tests {
     use std::io::Write as _;
     use std::net::Ipv4Addr;
 
+    use super::super::TcpFabric;
     use super::*;
+    use crate::endpoint::Fabric as _;
     use crate::exchange::LocalExchange;
+    use crate::rank::NodeId;
     use crate::region::RegionOptions;
 
     const BIND: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -254,8 +264,8 @@ mod tests {
         let region = Region::allocate(4096, &RegionOptions::default()).unwrap();
         std::thread::scope(|scope| {
             let other = region.clone();
-            let peer = scope.spawn(move || meet(BIND, &mut theirs, &[other]).unwrap().links.swap_remove(0).unwrap());
-            let endpoint = TcpEndpoint::open(BIND, &mut mine, std::slice::from_ref(&region)).unwrap();
+            let peer = scope.spawn(move || meet(BIND, &mut theirs, &[other], Vec::new()).unwrap().links.swap_remove(0).unwrap());
+            let endpoint = TcpEndpoint::open(BIND, &mut mine, std::slice::from_ref(&region), Vec::new()).unwrap();
             (endpoint, region, peer.join().unwrap())
         })
     }
@@ -297,5 +307,66 @@ mod tests {
         }
         assert_eq!(until_an_event(&mut endpoint), Event::Down(Rank::new(1)));
         assert_eq!(endpoint.poll(), None);
+    }
+
+    /// Two members with names, each with a fabric and memory of its own.
+    fn open_named(fabrics: &[TcpFabric; 2]) -> Vec<(TcpEndpoint, Region)> {
+        let open = |(exchange, fabric): (LocalExchange, &TcpFabric)| {
+            let mut exchange = exchange.named(&[NodeId(7), NodeId(5)]);
+            let region = Region::allocate(4096, &RegionOptions::default()).unwrap();
+            (fabric.open(&mut exchange, std::slice::from_ref(&region)).unwrap(), region)
+        };
+        let (open, members) = (&open, LocalExchange::mesh(2).into_iter().zip(fabrics));
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = members.map(|member| scope.spawn(move || open(member))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    }
+
+    fn port(endpoint: &TcpEndpoint) -> u16 {
+        endpoint.links.iter().flatten().next().unwrap().socket().local_addr().unwrap().port()
+    }
+
+    #[test]
+    fn the_sockets_of_retired_endpoints_are_used_again() {
+        let fabrics = [TcpFabric::default(), TcpFabric::default()];
+        let mut ports = Vec::new();
+        for _ in 0..4 {
+            let members = open_named(&fabrics);
+            ports.push([port(&members[0].0), port(&members[1].0)]);
+            members.into_iter().zip(&fabrics).for_each(|((endpoint, _), fabric)| fabric.retire(endpoint));
+        }
+        assert!(ports.iter().all(|of_epoch| *of_epoch == ports[0]), "{ports:?}");
+        let mut members = open_named(&fabrics);
+        let (endpoint, _) = members.remove(1);
+        // This end is dropped instead: it has no more epochs.
+        drop(endpoint);
+        assert_eq!(until_an_event(&mut members[0].0), Event::Down(Rank::new(1)));
+    }
+
+    #[test]
+    fn who_retired_is_down_only_once_its_fabric_has_gone() {
+        let [one, other] = [TcpFabric::default(), TcpFabric::default()];
+        let mut members = open_named(&[one.clone(), other.clone()]);
+        let (endpoint, _) = members.remove(1);
+        other.retire(endpoint);
+        let mine = &mut members[0].0;
+        mine.arm();
+        // The mark has come.
+        mine.park(Duration::from_secs(60));
+        assert_eq!(mine.poll(), None);
+        drop(other);
+        assert_eq!(until_an_event(mine), Event::Down(Rank::new(1)));
+    }
+
+    #[test]
+    fn a_socket_that_only_one_end_kept_is_made_anew() {
+        let fabrics = [TcpFabric::default(), TcpFabric::default()];
+        let mut members = open_named(&fabrics);
+        let before = port(&members[1].0);
+        fabrics[1].retire(members.remove(1).0);
+        drop(members);
+        let members = open_named(&fabrics);
+        assert_ne!(port(&members[1].0), before);
     }
 }

@@ -5,6 +5,7 @@
 //!   | kind   | region | zero     | offset  | operand     | payload (Span only)
 //!     1 Span                       target    its length
 //!     2 Word                       target    the value
+//!     3 End      zero              the epoch's tag, both words
 //! ```
 //! All fields are little-endian.
 
@@ -15,6 +16,7 @@ pub(super) const HEADER_BYTES: usize = 24;
 
 const SPAN: u16 = 1;
 const WORD: u16 = 2;
+const END: u16 = 3;
 
 /// One frame's header, checked against my regions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub(super) enum Frame {
     Span { region: RegionId, offset: u64, len: u64 },
     /// `value` for the word at `offset` of `region`.
     Word { region: RegionId, offset: u64, value: u64 },
+    /// Nothing more of this epoch follows.
+    End { tag: [u64; 2] },
 }
 
 /// What a peer of the right version never sends.
@@ -40,6 +44,8 @@ pub(super) enum BadFrame {
     Alignment(u64),
     #[error("an empty span")]
     Empty,
+    #[error("the end of another epoch, or something behind the end")]
+    End,
 }
 
 impl Frame {
@@ -47,6 +53,7 @@ impl Frame {
         let (kind, region, offset, operand) = match self {
             Frame::Span { region, offset, len } => (SPAN, region, offset, len),
             Frame::Word { region, offset, value } => (WORD, region, offset, value),
+            Frame::End { tag: [offset, operand] } => (END, RegionId(0), offset, operand),
         };
         let first = u64::from(kind) | u64::from(region.0) << 16;
         let mut header = [0; HEADER_BYTES];
@@ -64,6 +71,9 @@ impl Frame {
             return Err(BadFrame::Reserved);
         }
         let (kind, region) = (first as u16, (first >> 16) as u16);
+        if kind == END && region == 0 {
+            return Ok(Frame::End { tag: [offset, operand] });
+        }
         let bytes = region_bytes(region).ok_or(BadFrame::Region(region))?;
         let inside = |len: u64| match offset <= bytes && len <= bytes - offset {
             true => Ok(()),
@@ -92,7 +102,7 @@ mod tests {
     fn frames_come_back_as_they_were() {
         let span = Frame::Span { region: RegionId(1), offset: 13, len: (1 << 20) - 13 };
         let word = Frame::Word { region: RegionId(0), offset: 4088, value: u64::MAX };
-        for frame in [span, word] {
+        for frame in [span, word, Frame::End { tag: [7, u64::MAX] }] {
             assert_eq!(Frame::decode(&frame.encode(), sizes), Ok(frame));
         }
     }
@@ -114,7 +124,7 @@ mod tests {
         fn whatever_decodes_lies_inside(header in any::<[u8; HEADER_BYTES]>(), plausible in any::<bool>()) {
             let mut header = header;
             if plausible {
-                header[0] = header[0] % 2 + 1;
+                header[0] = header[0] % 3 + 1;
                 header[2] %= 2;
                 for zero in [1, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15, 19, 20, 21, 22, 23] {
                     header[zero] = 0;
@@ -127,7 +137,7 @@ mod tests {
                 Ok(Frame::Word { region, offset, .. }) => {
                     prop_assert!(offset % 8 == 0 && offset.checked_add(8).unwrap() <= sizes(region.0).unwrap());
                 }
-                Err(_) => {}
+                Ok(Frame::End { .. }) | Err(_) => {}
             }
         }
     }

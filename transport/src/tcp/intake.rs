@@ -1,6 +1,7 @@
 //! The receiving half of one link: bytes of the stream become writes into my regions.
 
 use super::frame::{BadFrame, Frame, HEADER_BYTES};
+use super::kept::{Rest, Tag};
 use super::limits::{SMALL_SPAN_BYTES_MAX, STAGING_BEHIND_SPAN_BYTES, STAGING_BYTES};
 use crate::atomic::Ordering;
 use crate::region::{Region, land, land_words};
@@ -17,6 +18,8 @@ pub(super) struct Intake {
     carried: usize,
     /// The rest of a large Span: its bytes are read straight into the region.
     landing: Option<Landing>,
+    /// What the peer ended its stream with; nothing may follow.
+    ended: Option<Tag>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +31,28 @@ struct Landing {
 
 impl Intake {
     pub(super) fn new() -> Intake {
-        Intake { carry: Box::new([0; CARRY_BYTES]), carried: 0, landing: None }
+        Intake { carry: Box::new([0; CARRY_BYTES]), carried: 0, landing: None, ended: None }
+    }
+
+    /// What the peer ended its stream with, if it has.
+    pub(super) fn ended(&self) -> Option<Tag> {
+        self.ended
+    }
+
+    /// What is left of the stream when nothing of it may land any more.
+    pub(super) fn into_rest(self, regions: &[Region]) -> Rest {
+        let (mut header, count) = ([0; HEADER_BYTES], self.carried.min(HEADER_BYTES));
+        header[..count].copy_from_slice(&self.carry[..count]);
+        let region_bytes: Vec<u64> = regions.iter().map(|region| region.bytes() as u64).collect();
+        let payload = self.landing.map_or(0, |landing| landing.left);
+        let mut rest = Rest { region_bytes, payload, header, count, ended: self.ended.is_some() };
+        if count == HEADER_BYTES {
+            // Only a short Span is carried with a part of its payload; its header was decoded before.
+            let field = std::array::from_fn(|byte| header[16 + byte]);
+            rest.payload = u64::from_le_bytes(field) - (self.carried - HEADER_BYTES) as u64;
+            rest.count = 0;
+        }
+        rest
     }
 
     /// The part of a region that the next bytes go to, if a large Span is under way.
@@ -62,6 +86,9 @@ impl Intake {
                 got - direct as usize
             }
         };
+        if self.ended.is_some() {
+            return Err(BadFrame::End);
+        }
         self.carried = 0;
         self.land_frames(&staging[..staged], regions)
     }
@@ -92,6 +119,11 @@ impl Intake {
                         self.landing = Some(Landing { region, offset: offset + here as u64, left });
                     }
                 }
+                Frame::End { tag } if self.ended.is_none() && rest.is_empty() => {
+                    self.ended = Some(tag);
+                    bytes = rest;
+                }
+                Frame::End { .. } => return Err(BadFrame::End),
             }
         }
         self.carry[..bytes.len()].copy_from_slice(bytes);
@@ -173,6 +205,7 @@ mod tests {
                         stream.extend(&payload);
                         (region, offset, payload)
                     }
+                    Frame::End { .. } => unreachable!("none is made"),
                 };
                 expected[usize::from(region.0)][offset as usize..offset as usize + bytes.len()].copy_from_slice(&bytes);
             }

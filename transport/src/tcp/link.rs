@@ -1,11 +1,13 @@
 //! One peer: its socket, what waits to go there, and where its stream stands.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 
+use super::frame::{Frame, HEADER_BYTES};
 use super::intake::Intake;
-use super::limits::{DRAIN_READS_MAX, STAGING_BYTES};
+use super::kept::{self, Kept, Lasting};
+use super::limits::STAGING_BYTES;
 use super::queue::SendQueue;
 use crate::endpoint::QueueFull;
 use crate::region::{Region, receive};
@@ -30,6 +32,8 @@ pub(super) struct Link {
     intake: Intake,
     /// Sizes of the peer's regions in bytes.
     region_bytes: Vec<u64>,
+    /// Whom it leads to beyond this epoch, if that is known.
+    lasting: Option<Lasting>,
     /// Sending failed; what the peer sent before is still read, then the link is broken.
     mute: bool,
     /// The socket was full; epoll says when it is not.
@@ -37,8 +41,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(socket: TcpStream, region_bytes: Vec<u64>) -> Link {
-        Link { socket, queue: SendQueue::new(), intake: Intake::new(), region_bytes, mute: false, awaits_room: false }
+    pub(super) fn new(socket: TcpStream, region_bytes: Vec<u64>, lasting: Option<Lasting>) -> Link {
+        Link { socket, queue: SendQueue::new(), intake: Intake::new(), region_bytes, lasting, mute: false, awaits_room: false }
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
@@ -82,6 +86,7 @@ impl Link {
         match read {
             Ok(0) => Taken::Broken,
             Ok(got) => match self.intake.absorb(got, staging, regions) {
+                Ok(()) if self.intake.ended().is_some_and(|tag| self.lasting.is_none_or(|lasting| lasting.tag != tag)) => Taken::Broken,
                 Ok(()) => Taken::Bytes,
                 Err(_) => Taken::Broken,
             },
@@ -90,16 +95,23 @@ impl Link {
         }
     }
 
-    /// Ends the link in an orderly way: what was flushed is sent as far as the socket takes it, and unread bytes are thrown away,
-    /// because closing over them would reset the connection and destroy what is on its way to the peer.
-    pub(super) fn close(mut self, staging: &mut [u8; STAGING_BYTES], regions: &[Region]) {
-        self.send(regions);
-        let _ = self.socket.shutdown(Shutdown::Write);
-        for _ in 0..DRAIN_READS_MAX {
-            match receive(self.socket.as_fd(), None, staging) {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => break,
+    /// Ends this epoch's stream and keeps the socket for the next, if everything that was posted is on its way. Otherwise the link is closed.
+    pub(super) fn keep(mut self, staging: &mut [u8; STAGING_BYTES], regions: &[Region]) -> Option<Kept> {
+        let awaits_room = self.send(regions);
+        if let Some(lasting) = self.lasting.filter(|_| !awaits_room && !self.mute) {
+            let mark = Frame::End { tag: lasting.tag }.encode();
+            // A part of a mark is as good as none: the peer finds its stream broken.
+            if matches!((&self.socket).write(&mark), Ok(HEADER_BYTES)) {
+                return Some(Kept::new(self.socket, lasting, self.intake.into_rest(regions)));
             }
         }
+        kept::close(&self.socket, staging);
+        None
+    }
+
+    /// Ends the link; what was flushed is sent as far as the socket takes it.
+    pub(super) fn close(mut self, staging: &mut [u8; STAGING_BYTES], regions: &[Region]) {
+        self.send(regions);
+        kept::close(&self.socket, staging);
     }
 }

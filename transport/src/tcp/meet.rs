@@ -14,8 +14,10 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
+use super::kept::{Kept, Lasting, Tag, tag};
 use super::limits::{LINK_UP_MS_MAX, UNPROVEN_MAX};
 use super::link::Link;
 use crate::endpoint::OpenError;
@@ -25,13 +27,19 @@ use crate::rank::Rank;
 use crate::region::Region;
 
 /// Names the protocol and its version.
-const MAGIC: [u8; 8] = *b"squltcp1";
+const MAGIC: [u8; 8] = *b"squltcp2";
 const TOKEN_BYTES: usize = 32;
 const HELLO_BYTES: usize = MAGIC.len() + 2 + TOKEN_BYTES;
 const PURPOSE: &str = "tcp data";
 
 /// What a member tells the others before the sockets are made.
-type Announcement = (SocketAddr, Vec<u64>);
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Announcement {
+    listens_at: SocketAddr,
+    region_bytes: Vec<u64>,
+    /// Of the sockets it kept: the rank of the peer, and the tag of their last epoch.
+    kept: Vec<(Rank, Tag)>,
+}
 
 /// What came of meeting, by rank.
 pub(super) struct Met {
@@ -41,23 +49,45 @@ pub(super) struct Met {
     pub(super) holes: Vec<Option<String>>,
 }
 
-/// Links to all other members that can be had.
-pub(super) fn meet(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<Met, OpenError> {
+/// Links to all other members that can be had; `kept` are my sockets of the last epoch.
+pub(super) fn meet(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<Met, OpenError> {
     let listener = listen(bind)?;
     let address = listener.local_addr().map_err(failed("reading the listener's address"))?;
-    let mut holes = Holes::of(exchange);
-    let announced = announce(exchange, &mut holes, address, regions)?;
-    let addresses: Vec<_> = announced.iter().map(|(address, _)| *address).collect();
-    let sockets = Meeting::new(&listener, exchange, &mut holes).link(bind, &addresses)?;
+    let (mut holes, me, token) = (Holes::of(exchange), exchange.rank(), *exchange.token());
+    let lasting: Vec<_> = (0..exchange.members()).map(|index| lasting(exchange, Rank::new(index), &token)).collect();
+    let mut resumable: Vec<(Rank, Kept)> = Vec::new();
+    for socket in kept {
+        let leads_to = |at: &Option<Lasting>| at.is_some_and(|at| (at.me, at.peer) == (socket.lasting.me, socket.lasting.peer));
+        if let Some(index) = lasting.iter().position(leads_to).filter(|&index| index != me.index()) {
+            resumable.push((Rank::new(index), socket));
+        }
+    }
+    let mine = Announcement {
+        listens_at: address,
+        region_bytes: regions.iter().map(|region| region.bytes() as u64).collect(),
+        kept: resumable.iter().map(|(peer, kept)| (*peer, kept.lasting.tag)).collect(),
+    };
+    let announced = announce(exchange, &mut holes, mine)?;
+    resumable.retain(|(peer, kept)| !holes.is_hole(*peer) && announced[peer.index()].kept.contains(&(me, kept.lasting.tag)));
+    let addresses: Vec<_> = announced.iter().map(|announced| announced.listens_at).collect();
+    let sockets = Meeting::new(&listener, exchange, &mut holes, resumable).link(bind, &addresses)?;
     for socket in sockets.iter().flatten() {
         socket.set_nodelay(true).map_err(failed("setting up a data socket"))?;
     }
     if exchange.patience().is_none() {
         exchange.all_gather("tcp linked", &[])?;
     }
-    let links = sockets.into_iter().zip(announced);
-    let links = links.map(|(socket, (_, region_bytes))| socket.map(|socket| Link::new(socket, region_bytes))).collect();
-    Ok(Met { links, holes: holes.into_reasons() })
+    let links = sockets.into_iter().zip(announced).zip(lasting);
+    let link = |((socket, announced), lasting): ((Option<TcpStream>, Announcement), Option<Lasting>)| {
+        socket.map(|socket| Link::new(socket, announced.region_bytes, lasting))
+    };
+    Ok(Met { links: links.map(link).collect(), holes: holes.into_reasons() })
+}
+
+/// Whom a link with `peer` leads to, where the exchange knows.
+fn lasting(exchange: &dyn Exchange, peer: Rank, token: &[u8; 32]) -> Option<Lasting> {
+    let me = exchange.rank();
+    Some(Lasting { me: exchange.node(me)?, peer: exchange.node(peer)?, tag: tag(token, me, peer) })
 }
 
 fn failed(what: &'static str) -> impl Fn(std::io::Error) -> OpenError {
@@ -82,20 +112,15 @@ fn listen(bind: IpAddr) -> Result<TcpListener, OpenError> {
     open().map_err(what)
 }
 
-/// Where all members listen and what their regions are; of a hole it means nothing.
-fn announce(
-    exchange: &mut dyn Exchange,
-    holes: &mut Holes,
-    address: SocketAddr,
-    regions: &[Region],
-) -> Result<Vec<Announcement>, OpenError> {
-    let mine: Announcement = (address, regions.iter().map(|region| region.bytes() as u64).collect());
-    let encoded = postcard::to_stdvec(&mine).expect("an address and sizes always encode");
+/// What all members announce; of a hole it means nothing.
+fn announce(exchange: &mut dyn Exchange, holes: &mut Holes, mine: Announcement) -> Result<Vec<Announcement>, OpenError> {
+    let encoded = postcard::to_stdvec(&mine).expect("an announcement always encodes");
     let parts = exchange.all_gather("tcp address and regions", &encoded)?;
     holes.look(&parts);
+    let regions = mine.region_bytes.len();
     let mut announced = vec![mine; holes.members()];
     for peer in holes.peers().collect::<Vec<_>>() {
-        match read_announcement(&parts[peer.index()], regions.len()) {
+        match read_announcement(&parts[peer.index()], regions) {
             Ok(theirs) => announced[peer.index()] = theirs,
             Err(what) => holes.dig(exchange, peer, OpenError::Peer { fabric: "tcp", peer, what })?,
         }
@@ -105,9 +130,9 @@ fn announce(
 
 fn read_announcement(part: &[u8], regions: usize) -> Result<Announcement, String> {
     let theirs: Announcement = postcard::from_bytes(part).map_err(|error| format!("its announcement is unreadable ({error})"))?;
-    match theirs.1.len() == regions {
-        true => Ok(theirs),
-        false => Err(format!("it opens with {} regions where I have {regions}; same program?", theirs.1.len())),
+    match theirs.region_bytes.len() {
+        count if count == regions => Ok(theirs),
+        count => Err(format!("it opens with {count} regions where I have {regions}; same program?")),
     }
 }
 
@@ -119,6 +144,8 @@ struct Meeting<'a> {
     token: [u8; 32],
     me: Rank,
     deadline: Instant,
+    /// Sockets of the last epoch whose peers have not ended it yet.
+    resuming: Vec<(Rank, Kept)>,
     dialled: Vec<Dialled>,
     unproven: Vec<Unproven>,
     /// By rank: sockets whose other end has proved itself.
@@ -144,18 +171,20 @@ struct Unproven {
 }
 
 impl<'a> Meeting<'a> {
-    fn new(listener: &'a TcpListener, exchange: &'a mut dyn Exchange, holes: &'a mut Holes) -> Meeting<'a> {
+    fn new(listener: &'a TcpListener, exchange: &'a mut dyn Exchange, holes: &'a mut Holes, resuming: Vec<(Rank, Kept)>) -> Meeting<'a> {
         let (token, me) = (*exchange.token(), exchange.rank());
         let deadline = holes.deadline(Duration::from_millis(LINK_UP_MS_MAX));
         let sockets = (0..holes.members()).map(|_| None).collect();
-        Meeting { listener, exchange, holes, token, me, deadline, dialled: Vec::new(), unproven: Vec::new(), sockets }
+        Meeting { listener, exchange, holes, token, me, deadline, resuming, dialled: Vec::new(), unproven: Vec::new(), sockets }
     }
 
-    /// Dials every higher rank, lets every lower one connect; the sockets by rank once nobody is missing.
+    /// Takes up kept sockets again, dials every other higher rank, lets the lower ones connect; the sockets by rank once nobody is missing.
     fn link(mut self, bind: IpAddr, addresses: &[SocketAddr]) -> Result<Vec<Option<TcpStream>>, OpenError> {
-        for peer in self.holes.peers().filter(|&peer| peer > self.me).collect::<Vec<_>>() {
+        for peer in self.holes.peers().filter(|&peer| peer > self.me && !self.is_resuming(peer)).collect::<Vec<_>>() {
             self.dial(bind, peer, addresses[peer.index()])?;
         }
+        // Most marks have come before their sockets were to be used again.
+        self.resume()?;
         while let Some(missing) = self.missing() {
             if Instant::now() >= self.deadline {
                 self.fail(missing, self.late(missing))?;
@@ -163,6 +192,7 @@ impl<'a> Meeting<'a> {
             }
             self.wait()?;
             let gone = self.holes.gone(self.exchange);
+            self.resume()?;
             self.accept()?;
             for stranger in std::mem::take(&mut self.unproven) {
                 let kept = self.hear(stranger);
@@ -181,6 +211,26 @@ impl<'a> Meeting<'a> {
         Ok(self.sockets)
     }
 
+    fn is_resuming(&self, peer: Rank) -> bool {
+        self.resuming.iter().any(|(other, _)| *other == peer)
+    }
+
+    /// Takes up the kept sockets whose peers have ended the last epoch.
+    fn resume(&mut self) -> Result<(), OpenError> {
+        for (peer, mut kept) in std::mem::take(&mut self.resuming) {
+            match kept.read() {
+                _ if self.holes.is_hole(peer) => {}
+                Ok(true) => self.sockets[peer.index()] = Some(kept.into_socket()),
+                Ok(false) => self.resuming.push((peer, kept)),
+                Err(error) => {
+                    let what = format!("its socket of the last epoch broke ({error}); did it fail?");
+                    self.fail(peer, OpenError::Peer { fabric: "tcp", peer, what })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The first peer without a socket that is no hole.
     fn missing(&self) -> Option<Rank> {
         self.holes.peers().find(|peer| self.sockets[peer.index()].is_none())
@@ -192,6 +242,10 @@ impl<'a> Meeting<'a> {
 
     /// What a peer that is late has not done.
     fn late(&self, peer: Rank) -> OpenError {
+        if self.is_resuming(peer) {
+            let what = "did not end the last epoch in time; is it stopped?".to_owned();
+            return OpenError::Peer { fabric: "tcp", peer, what };
+        }
         match self.dialled.iter().find(|dialled| dialled.peer == peer) {
             None => {
                 let what = "did not connect in time; is a firewall in between, or did it fail?".to_owned();
@@ -277,6 +331,7 @@ impl<'a> Meeting<'a> {
     /// Sleeps until someone connects or says something, or it is time to look.
     fn wait(&self) -> Result<(), OpenError> {
         let mut waiting = vec![PollFd::new(self.listener, PollFlags::IN)];
+        waiting.extend(self.resuming.iter().map(|(_, kept)| PollFd::new(kept.socket(), PollFlags::IN)));
         waiting.extend(self.unproven.iter().map(|stranger| PollFd::new(&stranger.socket, PollFlags::IN)));
         waiting.extend(self.dialled.iter().map(|dialled| {
             let awaited = if dialled.greeted { PollFlags::IN } else { PollFlags::OUT };
@@ -305,7 +360,7 @@ impl<'a> Meeting<'a> {
         let (rank, proof) = rest.split_first_chunk::<2>()?;
         let peer = Rank(u16::from_le_bytes(*rank));
         let proven = *magic == MAGIC && peer < self.me && same_token(proof.try_into().ok()?, &self.proof(peer, self.me));
-        if !proven || self.holes.is_hole(peer) || self.sockets[peer.index()].is_some() {
+        if !proven || self.holes.is_hole(peer) || self.is_resuming(peer) || self.sockets[peer.index()].is_some() {
             return None;
         }
         stranger.socket.write_all(&self.proof(self.me, peer)).ok()?;
@@ -365,7 +420,7 @@ mod tests {
 
     fn link(listener: &TcpListener, mut exchange: LocalExchange, addresses: &[SocketAddr], allowed_ms: u64) -> Linked {
         let mut holes = Holes::of(&exchange);
-        let mut meeting = Meeting::new(listener, &mut exchange, &mut holes);
+        let mut meeting = Meeting::new(listener, &mut exchange, &mut holes, Vec::new());
         meeting.deadline = Instant::now() + Duration::from_millis(allowed_ms);
         meeting.link(LOOPBACK, addresses)
     }

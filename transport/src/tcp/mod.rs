@@ -11,11 +11,14 @@
 //! A large Span is copied by the kernel alone: out of the sender's region and into the receiver's. What the peer sends is checked frame by frame; the first
 //! bad frame breaks the link.
 //!
+//! The sockets of an endpoint that is [retired](crate::Fabric::retire) are kept for the next epoch, where the exchange knows its members by name.
+//!
 //! It does not encrypt, and it does not reconnect: a broken link stays broken for its epoch.
 
 mod endpoint;
 mod frame;
 mod intake;
+mod kept;
 mod limits;
 mod link;
 mod meet;
@@ -24,21 +27,31 @@ mod queue;
 pub use endpoint::TcpEndpoint;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kept::Kept;
 
 use crate::endpoint::{Fabric, OpenError};
 use crate::exchange::Exchange;
 use crate::region::{Region, RegionError, RegionOptions};
 
-/// Makes endpoints over TCP whose sockets all belong to one local address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Makes endpoints over TCP whose sockets all belong to one local address. Clones share the sockets that were kept from retired endpoints.
+#[derive(Clone, Debug)]
 pub struct TcpFabric {
     bind: IpAddr,
+    kept: Arc<Mutex<Vec<Kept>>>,
 }
 
 impl TcpFabric {
     /// Data connections listen at, and are made from, `bind`, an address of this host that the other members reach.
     pub fn new(bind: IpAddr) -> TcpFabric {
-        TcpFabric { bind }
+        TcpFabric { bind, kept: Arc::default() }
+    }
+}
+
+impl TcpFabric {
+    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,6 +78,13 @@ impl Fabric for TcpFabric {
             let why = format!("{} means all interfaces; name the one address that the members share", self.bind);
             return Err(OpenError::Unavailable { fabric: "tcp", why });
         }
-        TcpEndpoint::open(self.bind, exchange, regions)
+        let me = exchange.node(exchange.rank());
+        let kept = self.kept().extract_if(.., |kept| Some(kept.lasting.me) == me).collect();
+        TcpEndpoint::open(self.bind, exchange, regions, kept)
+    }
+
+    fn retire(&self, endpoint: TcpEndpoint) {
+        let kept = endpoint.retire();
+        self.kept().extend(kept);
     }
 }

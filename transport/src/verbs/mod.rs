@@ -18,6 +18,10 @@
 //! messages alone; writes land in order as far as adapters place what TCP hands them, in order (soft-iWARP does). Its completions say that TCP took the bytes:
 //! a process that ends is noticed at once, a host that vanishes only when TCP, or the group's heartbeat, gives up.
 //!
+//! From epoch to epoch the device stays open and regions that come again stay registered, but queue pairs are made anew ([`Fabric::retire`] drops them): destroying one
+//! is what keeps the old epoch's writes out (T5). To keep it, both ends would have to drain all that was posted, writes and their completions, behind a word
+//! that says so, and the key of the old table would have to be invalidated (a memory window, or its registration taken back) before the new table is announced.
+//!
 //! What it does not do: dmabuf (regions are memfds of this host, not memory of a GPU), relaxed ordering, reconnecting.
 
 pub mod abi;

@@ -8,6 +8,7 @@ mod order;
 mod parking;
 mod pattern;
 mod queue;
+mod retire;
 mod stream;
 
 pub(crate) use cluster::{Cluster, regions};
@@ -24,6 +25,7 @@ pub(crate) use parking::{
     whole_group_parks_and_finishes,
 };
 pub(crate) use queue::{a_full_queue_leaves_nothing_behind, posting_never_waits_for_a_peer_that_does_not_poll};
+pub(crate) use retire::nothing_of_an_epoch_lands_in_the_next;
 pub(crate) use stream::{
     data_is_complete_when_its_counter_is_seen, large_spans_are_complete_when_their_counter_is_seen, nothing_allocates_after_open,
     streams_of_all_members_at_once,
@@ -67,6 +69,12 @@ macro_rules! conformance {
             a_member_that_one_gave_up_is_not_linked_with_it_alone
             without_patience_a_member_that_leaves_is_an_error
         ]);
+        #[test]
+        fn nothing_of_an_epoch_lands_in_the_next() {
+            if $there {
+                $crate::suite::nothing_of_an_epoch_lands_in_the_next(|| $fabric);
+            }
+        }
     };
     (@opening $fabric:expr, $there:expr, [$($check:ident)*]) => {$(
         #[test]
