@@ -190,7 +190,7 @@ impl<E: Endpoint> Group<E> {
         let Group { endpoint, outgoing, pool_region, .. } = self;
         // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may still write, because it was
         // lost before it had said its last word here and may live, is given up: its memory stays with that member alone.
-        drop(endpoint);
+        fabric.retire(endpoint);
         let (config, pool, again) = outgoing.dismantle(severed);
         let config = Config { senders: view.senders.clone(), ..config };
         let mut group = Group::open(config, view, Kept { pool: pool.map(|pool| (pool, pool_region)), again }, fabric, exchange)?;
