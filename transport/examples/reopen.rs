@@ -22,6 +22,7 @@ fn main() {
     let (members, epochs) = (arguments.next().unwrap_or(5), arguments.next().unwrap_or(200));
     report("one gather", measure(members, epochs, || |exchange: &mut LocalExchange| drop(exchange.all_gather("measure", b"x"))));
     report("shm", measure(members, epochs, || opener(ShmFabric::new(), |_, endpoint| drop(endpoint))));
+    report("shm, retired", measure(members, epochs, || opener(ShmFabric::new(), ShmFabric::retire)));
     report("tcp", measure(members, epochs, || opener(TcpFabric::default(), |_, endpoint| drop(endpoint))));
     report("tcp, retired", measure(members, epochs, || opener(TcpFabric::default(), TcpFabric::retire)));
 }

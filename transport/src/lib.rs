@@ -23,6 +23,8 @@ pub mod exchange;
 #[cfg(not(loom))]
 mod holes;
 #[cfg(not(loom))]
+mod lasting;
+#[cfg(not(loom))]
 pub mod mesh;
 #[cfg(not(loom))]
 pub mod outbox;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::bell::Bell;
 use super::fence;
-use super::link::Met;
+use super::link::{Kept, Met};
 use super::watch::{Gone, Watch};
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
+use crate::lasting::Lasting;
 use crate::park;
 use crate::rank::Rank;
 use crate::region::{CopyMethod, Region, STREAM_BYTES_MIN, copy_between};
@@ -29,6 +30,7 @@ fn last_level_cache_bytes() -> usize {
 #[derive(Debug)]
 struct Peer {
     regions: Vec<Region>,
+    lasting: Option<Lasting>,
     bell: Bell,
     touched: bool,
     down: bool,
@@ -57,7 +59,7 @@ pub struct ShmEndpoint {
     unreported: Vec<Rank>,
     /// Set by a [`Waker`] until a park has seen it.
     called: Arc<AtomicBool>,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl ShmEndpoint {
@@ -69,7 +71,8 @@ impl ShmEndpoint {
         let mut sockets = Vec::with_capacity(links.len());
         for link in links {
             sockets.push((link.peer, link.socket));
-            peers[link.peer.index()] = Some(Peer { regions: link.regions, bell: link.bell, touched: false, down: false });
+            peers[link.peer.index()] =
+                Some(Peer { regions: link.regions, lasting: link.lasting, bell: link.bell, touched: false, down: false });
         }
         let (watch, gone) = Watch::start(members, sockets, bell.clone()).map_err(|source| OpenError::System {
             fabric: "shm",
@@ -94,8 +97,24 @@ impl ShmEndpoint {
             holes,
             unreported,
             called: Arc::default(),
-            _watch: watch,
+            watch,
         })
+    }
+
+    /// Ends the epoch here; what the next one may use.
+    pub(super) fn retire(mut self) -> Vec<Kept> {
+        let mut kept = Vec::new();
+        for (rank, socket) in self.watch.stop() {
+            if let Some(Peer { regions: theirs, lasting: Some(lasting), down: false, .. }) = self.peers[rank.index()].take() {
+                kept.push(Kept { lasting, socket, mine: self.regions.clone(), theirs });
+            }
+        }
+        kept
+    }
+
+    #[cfg(test)]
+    pub(super) fn peer_regions(&self, rank: Rank) -> &[Region] {
+        self.peers[rank.index()].as_ref().map_or(&[], |peer| &peer.regions)
     }
 
     #[cold]

@@ -4,28 +4,28 @@
 //! peer alone, so that one that is stopped holds up nobody's link with another. Where the exchange has patience, peers that have given no memory at the end
 //! are holes, and their sockets are closed: a peer to which its side stood already finds its link broken. Until it does it may write into the memory that it
 //! was given, as one that was stopped and removed may ([`Fabric::severs`](crate::Fabric::severs)).
+//!
+//! A socket that both ends kept from retired endpoints, which they find out as `tcp` does, is used again: there both send their memory at once, and of the
+//! regions that are still the same no memfd. Nothing else ever passes through it.
 
-use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
-};
+use serde::{Deserialize, Serialize};
 
 use super::bell::Bell;
+use super::memory::{NoMemory, REGIONS_MAX, receive_memory, send_memory};
 use crate::endpoint::OpenError;
 use crate::exchange::{Exchange, connection_token, same_token};
 use crate::holes::Holes;
+use crate::lasting::{Lasting, Tag};
 use crate::rank::Rank;
-use crate::region::{Region, RegionError};
+use crate::region::Region;
 
-/// Regions an endpoint may be opened with.
-const REGIONS_MAX: usize = 8;
 /// Time for all links; generous, since members of an oversubscribed host start one after another.
 const LINK_UP_MAX: Duration = Duration::from_secs(30);
 /// Connections that have not shown a token; beyond it the oldest is dropped.
@@ -40,6 +40,27 @@ pub(super) struct Link {
     pub(super) regions: Vec<Region>,
     pub(super) bell: Bell,
     pub(super) socket: UnixStream,
+    pub(super) lasting: Option<Lasting>,
+}
+
+/// What led to a peer when its epoch ended here.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) lasting: Lasting,
+    pub(super) socket: UnixStream,
+    /// What the peer has mapped of me.
+    pub(super) mine: Vec<Region>,
+    /// The peer's regions as they are mapped here.
+    pub(super) theirs: Vec<Region>,
+}
+
+/// What a member tells the others before it links with them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Announcement {
+    socket_name: String,
+    fenceable: bool,
+    /// Of the sockets it kept: the rank of the peer, and the tag of their last epoch.
+    kept: Vec<(Rank, Tag)>,
 }
 
 /// What came of meeting.
@@ -52,24 +73,47 @@ pub(super) struct Met {
     pub(super) fenceable: bool,
 }
 
-/// Links with all other members that can be had; `fenceable` says whether this one can be fenced from outside.
-pub(super) fn connect(exchange: &mut dyn Exchange, regions: &[Region], bell: &Bell, fenceable: bool) -> Result<Met, OpenError> {
+/// Links with all other members that can be had; `fenceable` says whether this one can be fenced from outside, `kept` is what is left of the last epoch.
+pub(super) fn connect(
+    exchange: &mut dyn Exchange,
+    regions: &[Region],
+    bell: &Bell,
+    fenceable: bool,
+    kept: Vec<Kept>,
+) -> Result<Met, OpenError> {
     assert!(regions.len() <= REGIONS_MAX, "at most {REGIONS_MAX} regions");
     let name = format!("squall-shm-{}", random_name()?);
     let address = SocketAddr::from_abstract_name(&name).map_err(system("naming a Unix socket"))?;
     let listener = UnixListener::bind_addr(&address).map_err(system("binding a Unix socket"))?;
     listener.set_nonblocking(true).map_err(system("setting up a Unix socket"))?;
-    let mut mine = vec![u8::from(fenceable)];
-    mine.extend_from_slice(name.as_bytes());
-    let mut holes = Holes::of(exchange);
-    let given = exchange.all_gather("shm socket names", &mine)?;
-    holes.look(&given);
-    let links = Meeting::new(&listener, exchange, &mut holes, regions, bell).link(&given)?;
-    let fenceable = fenceable && links.iter().all(|link| given[link.peer.index()].first() == Some(&1));
+    let (mut holes, me, lasting) = (Holes::of(exchange), exchange.rank(), Lasting::of(exchange));
+    let resumable = kept.into_iter().filter_map(|kept| Some((kept.lasting.find(&lasting)?, kept)));
+    let mut resumable: Vec<(Rank, Kept)> = resumable.collect();
+    let tags = resumable.iter().map(|(peer, kept)| (*peer, kept.lasting.tag)).collect();
+    let announced = announce(exchange, &mut holes, Announcement { socket_name: name, fenceable, kept: tags })?;
+    resumable.retain(|(peer, kept)| !holes.is_hole(*peer) && announced[peer.index()].kept.contains(&(me, kept.lasting.tag)));
+    let mut links = Meeting::new(&listener, exchange, &mut holes, regions, bell).link(&announced, resumable)?;
+    links.iter_mut().for_each(|link| link.lasting = lasting[link.peer.index()]);
+    let fenceable = fenceable && links.iter().all(|link| announced[link.peer.index()].fenceable);
     Ok(Met { links, holes: holes.into_reasons(), fenceable })
 }
 
-fn system(what: &str) -> impl FnOnce(std::io::Error) -> OpenError {
+/// What all members announce; of a hole it means nothing.
+fn announce(exchange: &mut dyn Exchange, holes: &mut Holes, mine: Announcement) -> Result<Vec<Announcement>, OpenError> {
+    let encoded = postcard::to_stdvec(&mine).expect("an announcement always encodes");
+    let parts = exchange.all_gather("shm sockets", &encoded)?;
+    holes.look(&parts);
+    let mut announced = vec![mine; holes.members()];
+    for peer in holes.peers().collect::<Vec<_>>() {
+        match postcard::from_bytes(&parts[peer.index()]) {
+            Ok(theirs) => announced[peer.index()] = theirs,
+            Err(error) => holes.dig(exchange, peer, wrong(peer, &format!("its announcement is unreadable ({error})")))?,
+        }
+    }
+    Ok(announced)
+}
+
+pub(super) fn system(what: &str) -> impl FnOnce(std::io::Error) -> OpenError {
     let what = what.to_owned();
     move |source| OpenError::System { fabric: "shm", what, source }
 }
@@ -113,6 +157,8 @@ struct Waiting {
     /// What has come of its token, where I dialled; complete where it did.
     said: [u8; TOKEN_BYTES],
     count: usize,
+    /// The peer's regions of the last epoch, where the socket was kept.
+    known: Vec<Region>,
 }
 
 impl<'a> Meeting<'a> {
@@ -129,11 +175,18 @@ impl<'a> Meeting<'a> {
         Meeting { listener, exchange, holes, regions, bell, token, me, deadline, strangers, waiting, links }
     }
 
-    /// Dials every higher rank, lets every lower one connect, and swaps memory; the links by rank once nobody is missing.
-    fn link(mut self, given: &[Vec<u8>]) -> Result<Vec<Link>, OpenError> {
-        for peer in self.holes.peers().filter(|&peer| peer > self.me).collect::<Vec<_>>() {
-            match self.dial(given[peer.index()].get(1..).unwrap_or_default(), peer) {
-                Ok(socket) => self.waiting.push(Waiting { peer, socket, said: [0; TOKEN_BYTES], count: 0 }),
+    /// Takes up what was kept, dials every other higher rank, lets the lower ones connect, and swaps memory; the links by rank once nobody is missing.
+    fn link(mut self, announced: &[Announcement], resumable: Vec<(Rank, Kept)>) -> Result<Vec<Link>, OpenError> {
+        for (peer, kept) in resumable {
+            let Kept { socket, mine, theirs: known, .. } = kept;
+            match send_memory(&socket, self.regions, self.bell, &mine) {
+                Ok(()) => self.waiting.push(Waiting { peer, socket, said: [0; TOKEN_BYTES], count: TOKEN_BYTES, known }),
+                Err(error) => self.fail(peer, system(&format!("sending memory to peer {peer}"))(error))?,
+            }
+        }
+        for peer in self.holes.peers().filter(|&peer| peer > self.me && !self.is_waiting(peer)).collect::<Vec<_>>() {
+            match self.dial(announced[peer.index()].socket_name.as_bytes(), peer) {
+                Ok(socket) => self.waiting.push(Waiting { peer, socket, said: [0; TOKEN_BYTES], count: 0, known: Vec::new() }),
                 Err(error) => self.fail(peer, error)?,
             }
         }
@@ -167,6 +220,10 @@ impl<'a> Meeting<'a> {
         self.links.iter().any(|link| link.peer == peer)
     }
 
+    fn is_waiting(&self, peer: Rank) -> bool {
+        self.waiting.iter().any(|waiting| waiting.peer == peer)
+    }
+
     /// The first peer without a link that is no hole.
     fn missing(&self) -> Option<Rank> {
         self.holes.peers().find(|&peer| !self.is_linked(peer))
@@ -179,7 +236,7 @@ impl<'a> Meeting<'a> {
 
     /// What a peer that is late has not done.
     fn late(&self, peer: Rank) -> OpenError {
-        let connected = self.waiting.iter().any(|waiting| waiting.peer == peer);
+        let connected = self.is_waiting(peer);
         wrong(
             peer,
             if connected { "gave no memory in time; is it stopped?" } else { "did not connect in time; did it fail, or is it stopped?" },
@@ -241,14 +298,14 @@ impl<'a> Meeting<'a> {
         let peer = Rank(u16::from_le_bytes([stranger.said[0], stranger.said[1]]));
         let mut said = [0; TOKEN_BYTES];
         said.copy_from_slice(&stranger.said[2..]);
-        let is_known = self.is_linked(peer) || self.waiting.iter().any(|waiting| waiting.peer == peer);
+        let is_known = self.is_linked(peer) || self.is_waiting(peer);
         if peer >= self.me || is_known || self.holes.is_hole(peer) || !same_token(&said, &self.proof(peer, self.me)) {
             return Ok(None);
         }
         let socket = stranger.socket;
-        let answered = (&socket).write_all(&self.proof(self.me, peer)).and_then(|()| send_memory(&socket, self.regions, self.bell));
+        let answered = (&socket).write_all(&self.proof(self.me, peer)).and_then(|()| send_memory(&socket, self.regions, self.bell, &[]));
         match answered {
-            Ok(()) => self.waiting.push(Waiting { peer, socket, said, count: TOKEN_BYTES }),
+            Ok(()) => self.waiting.push(Waiting { peer, socket, said, count: TOKEN_BYTES, known: Vec::new() }),
             Err(error) => self.fail(peer, system(&format!("answering peer {peer}"))(error))?,
         }
         Ok(None)
@@ -269,13 +326,13 @@ impl<'a> Meeting<'a> {
             if !same_token(&waiting.said, &self.proof(peer, self.me)) {
                 return self.fail(peer, wrong(peer, "showed a wrong token: another process took its socket's name; start the group again"));
             }
-            if let Err(error) = send_memory(&waiting.socket, self.regions, self.bell) {
+            if let Err(error) = send_memory(&waiting.socket, self.regions, self.bell, &[]) {
                 return self.fail(peer, system(&format!("sending memory to peer {peer}"))(error));
             }
         }
-        match receive_memory(&waiting.socket, self.regions.len()) {
+        match receive_memory(&waiting.socket, self.regions.len(), &waiting.known) {
             Ok(None) => self.waiting.push(waiting),
-            Ok(Some((regions, bell))) => self.links.push(Link { peer, regions, bell, socket: waiting.socket }),
+            Ok(Some((regions, bell))) => self.links.push(Link { peer, regions, bell, socket: waiting.socket, lasting: None }),
             Err(NoMemory::Mine(error)) => return Err(error),
             Err(NoMemory::Theirs(what)) => return self.fail(peer, wrong(peer, &what)),
         }
@@ -294,65 +351,4 @@ fn read_some(mut socket: &UnixStream, said: &mut [u8], count: &mut usize) -> std
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-fn send_memory(socket: &UnixStream, regions: &[Region], bell: &Bell) -> std::io::Result<()> {
-    let mut sizes = Vec::with_capacity(8 * (REGIONS_MAX + 1));
-    sizes.extend_from_slice(&(regions.len() as u64).to_le_bytes());
-    for region in regions {
-        sizes.extend_from_slice(&(region.bytes() as u64).to_le_bytes());
-    }
-    let fds: Vec<BorrowedFd<'_>> = regions.iter().map(Region::fd).chain([bell.fd()]).collect();
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REGIONS_MAX + 1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&fds));
-    let sent = sendmsg(socket, &[IoSlice::new(&sizes)], &mut control, SendFlags::NOSIGNAL)?;
-    if sent == sizes.len() { Ok(()) } else { Err(std::io::ErrorKind::WriteZero.into()) }
-}
-
-/// Why a peer's memory could not be taken.
-enum NoMemory {
-    /// I lack what it takes.
-    Mine(OpenError),
-    /// It sent none, or nonsense.
-    Theirs(String),
-}
-
-impl From<RegionError> for NoMemory {
-    fn from(error: RegionError) -> NoMemory {
-        match error {
-            RegionError::Peer { .. } => NoMemory::Theirs(error.to_string()),
-            error => NoMemory::Mine(error.into()),
-        }
-    }
-}
-
-/// The memory of a peer, `region_count` regions and its bell, if it has come.
-fn receive_memory(socket: &UnixStream, region_count: usize) -> Result<Option<(Vec<Region>, Bell)>, NoMemory> {
-    let mut bytes = [0; 8 * (REGIONS_MAX + 1)];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REGIONS_MAX + 1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let got = match recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-        Ok(got) => got,
-        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
-        Err(errno) => return Err(NoMemory::Theirs(format!("broke off while linking: {errno}"))),
-    };
-    if got.flags.contains(ReturnFlags::CTRUNC) {
-        let what = "taking a peer's memory; is the limit of open files (`ulimit -n`) too low?";
-        return Err(NoMemory::Mine(system(what)(rustix::io::Errno::MFILE.into())));
-    }
-    let mut fds: Vec<OwnedFd> = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = message {
-            fds.extend(received);
-        }
-    }
-    let words: Vec<u64> =
-        bytes[..got.bytes].chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("chunks of 8 bytes"))).collect();
-    if words.first() != Some(&(region_count as u64)) || words.len() != region_count + 1 || fds.len() != region_count + 1 {
-        return Err(NoMemory::Theirs("ended or sent no memory while linking; look at its own error".into()));
-    }
-    let bell = Bell::of_peer(fds.pop().expect("one more descriptor than regions"))?;
-    let regions = fds.into_iter().zip(&words[1..]).map(|(fd, &bytes)| Region::map(fd, bytes as usize)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Some((regions, bell)))
 }

@@ -13,28 +13,10 @@ use std::net::{Shutdown, TcpStream};
 
 use super::frame::{BadFrame, Frame, HEADER_BYTES};
 use super::limits::DRAIN_READS_MAX;
-use crate::exchange::connection_token;
-use crate::rank::{NodeId, Rank};
-
-/// Names what two members have sent each other in one epoch.
-pub(super) type Tag = [u64; 2];
+use crate::lasting::{Lasting, Tag};
 
 /// Bytes thrown away by one read.
 const DISCARD_BYTES: usize = 16 << 10;
-
-/// What both ends of a link call its stream in the epoch with this token.
-pub(super) fn tag(token: &[u8; 32], one: Rank, other: Rank) -> Tag {
-    let token = connection_token(token, one.min(other), one.max(other), "tcp stream of one epoch");
-    [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|byte| token[at + byte])))
-}
-
-/// Whom a link leads to beyond its epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lasting {
-    pub(super) me: NodeId,
-    pub(super) peer: NodeId,
-    pub(super) tag: Tag,
-}
 
 /// A socket whose epoch has ended here.
 #[derive(Debug)]
@@ -145,6 +127,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::rank::NodeId;
     use crate::write::TABLE;
 
     const TAG: Tag = [1, 2];
@@ -204,12 +187,5 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
-    }
-
-    #[test]
-    fn both_ends_call_their_stream_the_same_and_each_epoch_otherwise() {
-        let tags = [tag(&[1; 32], Rank(0), Rank(3)), tag(&[2; 32], Rank(0), Rank(3)), tag(&[1; 32], Rank(0), Rank(2))];
-        assert_eq!(tags[0], tag(&[1; 32], Rank(3), Rank(0)));
-        assert!(tags[0] != tags[1] && tags[0] != tags[2]);
     }
 }

@@ -6,10 +6,11 @@ use std::os::fd::AsFd;
 
 use super::frame::{Frame, HEADER_BYTES};
 use super::intake::Intake;
-use super::kept::{self, Kept, Lasting};
+use super::kept::{self, Kept};
 use super::limits::STAGING_BYTES;
 use super::queue::SendQueue;
 use crate::endpoint::QueueFull;
+use crate::lasting::Lasting;
 use crate::region::{Region, receive};
 use crate::write::Write;
 

@@ -17,12 +17,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
-use super::kept::{Kept, Lasting, Tag, tag};
+use super::kept::Kept;
 use super::limits::{LINK_UP_MS_MAX, UNPROVEN_MAX};
 use super::link::Link;
 use crate::endpoint::OpenError;
 use crate::exchange::{Exchange, connection_token, same_token};
 use crate::holes::Holes;
+use crate::lasting::{Lasting, Tag};
 use crate::rank::Rank;
 use crate::region::Region;
 
@@ -53,15 +54,9 @@ pub(super) struct Met {
 pub(super) fn meet(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<Met, OpenError> {
     let listener = listen(bind)?;
     let address = listener.local_addr().map_err(failed("reading the listener's address"))?;
-    let (mut holes, me, token) = (Holes::of(exchange), exchange.rank(), *exchange.token());
-    let lasting: Vec<_> = (0..exchange.members()).map(|index| lasting(exchange, Rank::new(index), &token)).collect();
-    let mut resumable: Vec<(Rank, Kept)> = Vec::new();
-    for socket in kept {
-        let leads_to = |at: &Option<Lasting>| at.is_some_and(|at| (at.me, at.peer) == (socket.lasting.me, socket.lasting.peer));
-        if let Some(index) = lasting.iter().position(leads_to).filter(|&index| index != me.index()) {
-            resumable.push((Rank::new(index), socket));
-        }
-    }
+    let (mut holes, me, lasting) = (Holes::of(exchange), exchange.rank(), Lasting::of(exchange));
+    let resumable = kept.into_iter().filter_map(|kept| Some((kept.lasting.find(&lasting)?, kept)));
+    let mut resumable: Vec<(Rank, Kept)> = resumable.collect();
     let mine = Announcement {
         listens_at: address,
         region_bytes: regions.iter().map(|region| region.bytes() as u64).collect(),
@@ -82,12 +77,6 @@ pub(super) fn meet(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region]
         socket.map(|socket| Link::new(socket, announced.region_bytes, lasting))
     };
     Ok(Met { links: links.map(link).collect(), holes: holes.into_reasons() })
-}
-
-/// Whom a link with `peer` leads to, where the exchange knows.
-fn lasting(exchange: &dyn Exchange, peer: Rank, token: &[u8; 32]) -> Option<Lasting> {
-    let me = exchange.rank();
-    Some(Lasting { me: exchange.node(me)?, peer: exchange.node(peer)?, tag: tag(token, me, peer) })
 }
 
 fn failed(what: &'static str) -> impl Fn(std::io::Error) -> OpenError {
