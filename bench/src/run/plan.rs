@@ -267,7 +267,7 @@ impl Sweep<'_> {
             return Err(UsageError(format!("--nodes {few}: neither of two members is a majority when the other is lost; use 3 or more")));
         }
         let mut settings = Vec::new();
-        for size in self.sizes(&[KB], &[KB]) {
+        for size in self.sizes(&[KB, 20 * MB], &[KB]) {
             for full in [false, true] {
                 if !full && size > policy::SMALL_MAX {
                     continue;
