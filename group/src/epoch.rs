@@ -124,7 +124,10 @@ impl<E: Endpoint> Group<E> {
     /// [`JoinRefused`].
     pub fn request(&mut self, newcomer: Newcomer) -> Result<(), JoinRefused> {
         let Some(epoch) = &mut self.epoch else { return Err(JoinRefused::Fixed) };
-        let waiting = [epoch.membership.protocol().requests(), &[newcomer]].concat();
+        let mut waiting = epoch.membership.protocol().requests().to_vec();
+        // Whoever is asked for again counts once.
+        waiting.retain(|known| known.node != newcomer.node);
+        waiting.push(newcomer);
         if epoch.has_large && self.view.senders_with(&waiting) > epoch.senders_max {
             return Err(JoinRefused::Senders { senders_max: epoch.senders_max });
         }
