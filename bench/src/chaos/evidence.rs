@@ -182,7 +182,7 @@ mod tests {
     fn a_delivery_that_one_process_lacks_is_found_at_rest() {
         let folder = tempfile::tempdir().unwrap();
         let of = |process: NodeId| messages(3).into_iter().filter(move |event| event.process() == process);
-        let delivered = |event: &Event| if let Event::Deliver { .. } = event { true } else { false };
+        let delivered = |event: &Event| matches!(event, Event::Deliver { .. });
         let mut other: Vec<Event> = vec![install(B)];
         other.extend(of(A).filter(delivered).map(|event| match event {
             Event::Deliver { view, seq, sender, index, hash, .. } => Event::Deliver { process: B, view, seq, sender, index, hash },
