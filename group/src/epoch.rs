@@ -288,8 +288,9 @@ impl<E: Endpoint> Group<E> {
         self.outgoing.again = again;
     }
 
-    /// Nobody needs this view any more.
+    /// Nobody needs this view any more. My last words in it are on their way before anything here ends: who has yet to hear them would wait for my silence.
     fn leave_view(&mut self) -> Result<bool, Ended> {
+        self.endpoint.flush();
         let Some(epoch) = &mut self.epoch else { return Ok(false) };
         if epoch.left {
             return Err(Ended::Closed);
