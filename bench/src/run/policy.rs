@@ -91,7 +91,7 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
         (Experiment::Multicast, true) => 0.1,
         (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
         // The fault, and time to see what was before and after.
-        (Experiment::ViewChange, false) => 1.0,
+        (Experiment::ViewChange, false) => 3.0,
         (Experiment::ViewChange, true) => 0.5,
         // Many short points: a sweep of sizes says more than long trials of few.
         (Experiment::Write | Experiment::Memcpy, false) => 0.25,
