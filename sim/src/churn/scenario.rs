@@ -171,7 +171,8 @@ fn config(members: usize, random: &mut Random) -> Config {
         config.block_bytes = Some((config.large_max / random.pick(&[1, 3, 7])).max(16) as u32);
     }
     config.region = RegionOptions::default();
-    config.membership = Some(Timeouts::after_ns(SUSPECT_AFTER_NS));
+    // Who comes later into a view than others may be waiting for one that is lost.
+    config.membership = Some(Timeouts { first_word_ns: 2 * SUSPECT_AFTER_NS, ..Timeouts::after_ns(SUSPECT_AFTER_NS) });
     config
 }
 
