@@ -97,7 +97,8 @@
 //! let founding = std::thread::spawn(move || {
 //!     let (mut log, mut pace) = (Log(Vec::new()), Pace::for_members(2));
 //!     founder.send(b"before ").expect("the window is empty");
-//!     while log.0 != b"before after" {
+//!     // Until both have said their part, and the other one has left.
+//!     while log.0 != b"before after" || founder.view().members > 1 {
 //!         founder.turn(&mut log, &mut pace).expect("nobody dies");
 //!     }
 //! });
@@ -113,9 +114,8 @@
 //! while log.0 != b"before after" {
 //!     newcomer.turn(&mut log, &mut pace).expect("nobody dies");
 //! }
-//! # while !founding.is_finished() {
-//! #     let _ = newcomer.turn(&mut log, &mut pace);
-//! # }
+//! newcomer.leave();
+//! while newcomer.turn(&mut log, &mut pace).is_ok() {}
 //! founding.join().expect("it saw the same");
 //! ```
 //!
