@@ -1,14 +1,15 @@
 //! Members that come and go by the hundred leave nothing behind: no descriptor, thread, mapping or memory.
 
 mod colony;
+mod held;
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::{JoinHandle, spawn};
 
 use colony::{App, Life, mesh, options};
+use held::held;
 use squall_group::Member;
 use squall_transport::exchange::LocalExchange;
 use squall_transport::tcp::TcpFabric;
@@ -19,15 +20,6 @@ const NEWCOMERS: u64 = 500;
 const LOOKS: u64 = 20;
 /// Kilobytes that the allocator may keep for itself: a state and some.
 const SLACK_KB: usize = 16 << 10;
-
-/// Descriptors, threads, mappings, resident kilobytes.
-fn held() -> [usize; 4] {
-    let count = |path: &str| fs::read_dir(path).expect("this is Linux").count();
-    let maps = fs::read_to_string("/proc/self/maps").expect("this is Linux").lines().count();
-    let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).and_then(|rest| rest.split_whitespace().next());
-    [count("/proc/self/fd"), count("/proc/self/task"), maps, resident.and_then(|kb| kb.parse().ok()).expect("a number")]
-}
 
 #[test]
 fn a_thousand_views_of_members_leave_nothing_behind() {
