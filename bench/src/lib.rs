@@ -16,5 +16,4 @@ pub mod cli;
 pub mod experiments;
 pub mod node;
 pub mod payload;
-pub mod results;
 pub mod run;

@@ -9,10 +9,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{ByteSize, EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, say};
 use crate::chaos::{BREAKUPS_EVERY, BYTES_MIN, Kind, Options, Round, Strike, Tally, run};
-use crate::results::{Moment, units};
 use crate::run::axes::{self, FabricKind};
 use crate::run::interrupt::Interrupt;
 use crate::run::plan::UsageError;
+use squall_report::{Moment, units};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -17,11 +17,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::experiments::Experiment;
-use crate::results::{CompareOptions, compare, plot_folder};
 use crate::run::hosts::Hosts;
 use crate::run::plan::UsageError;
 use crate::run::request::{Axes, Request};
 use crate::run::{self, Assignment, Ending, table};
+use squall_report::{CompareOptions, compare, plot_folder};
 
 /// Everything ran and verified.
 pub const EXIT_DONE: u8 = 0;

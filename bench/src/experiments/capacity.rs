@@ -11,7 +11,6 @@ use super::stream::{StreamCase, StreamJob, StreamOrder, Streamed, Threads};
 use super::wire;
 use crate::node::job::Work;
 use crate::payload::Verify;
-use crate::results::bounds::{Bound, CopyCapacity, Warmth};
 use crate::run::axes::FabricKind;
 use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;
@@ -19,6 +18,7 @@ use crate::run::machine::Machine;
 use crate::run::plan::{Plan, PlannedPoint};
 use crate::run::request::Rdma;
 use crate::run::setting::Setting;
+use squall_report::bounds::{Bound, CopyCapacity, Warmth};
 
 /// What this machine can do at most.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -6,13 +6,13 @@ use super::member::{GroupJob, GroupOrder, Load, Seen, Trial};
 use super::stage::Stage;
 use crate::node::job::Work;
 use crate::node::machine;
-use crate::results::{Row, units};
 use crate::run::axes::{FabricKind, Ordering, Schedule};
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
 use crate::run::plan::PlannedPoint;
 use crate::run::policy::{self, Shape};
 use crate::run::setting::Setting;
+use squall_report::{Row, units};
 
 /// The nodes of one point, all members of one group.
 pub(super) struct Members<'a> {

@@ -8,11 +8,11 @@ use super::group::{Members, Outcome};
 use super::latencies::{histogram, with_latencies};
 use super::member::Load;
 use super::stage::Stage;
-use crate::results::{HistogramLog, Row, units};
 use crate::run::fault::Fault;
 use crate::run::plan::PlannedPoint;
 use crate::run::policy;
 use crate::run::setting::{AT_LAST, AT_SENDER, Setting, Variant};
+use squall_report::{HistogramLog, Row, units};
 
 /// The parent's side.
 ///

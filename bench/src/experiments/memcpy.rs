@@ -5,8 +5,6 @@ use std::time::{Duration, Instant};
 use super::copies::{Copied, CopyCase, CopyJob, CopyOrder, Method, stride};
 use super::stage::Stage;
 use crate::node::job::Work;
-use crate::results::bounds::Warmth;
-use crate::results::{Row, units};
 use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;
 use crate::run::machine::Machine;
@@ -14,6 +12,8 @@ use crate::run::plan::PlannedPoint;
 use crate::run::policy;
 use crate::run::request::Rdma;
 use crate::run::setting::Variant;
+use squall_report::bounds::Warmth;
+use squall_report::{Row, units};
 
 /// Bytes that cold copies go around in, a thread and side: both sides together exceed the caches, and each still gets huge pages where they can be had, as
 /// the pools of groups do.

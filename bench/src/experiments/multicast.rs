@@ -3,9 +3,9 @@
 use super::group::Members;
 use super::member::Load;
 use super::stage::Stage;
-use crate::results::Row;
 use crate::run::fault::Fault;
 use crate::run::plan::PlannedPoint;
+use squall_report::Row;
 
 /// The parent's side.
 ///

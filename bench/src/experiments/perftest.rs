@@ -21,10 +21,10 @@ use super::stage::Stage;
 use crate::node::control::Control;
 use crate::node::fabric::meet;
 use crate::node::job::{Job, Work};
-use crate::results::Row;
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
 use crate::run::setting::{Setting, Variant};
+use squall_report::Row;
 
 /// How it is called in the column `fabric`.
 pub const NAME: &str = "perftest";

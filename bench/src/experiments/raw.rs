@@ -8,13 +8,13 @@ use super::stage::Stage;
 use super::write::{IN_WORD_BYTES_MAX, WriteJob, WriteOrder, Written};
 use crate::node::job::Work;
 use crate::node::machine;
-use crate::results::{HistogramLog, Row};
 use crate::run::axes::FabricKind;
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
 use crate::run::plan::PlannedPoint;
 use crate::run::policy;
 use crate::run::setting::Variant;
+use squall_report::{HistogramLog, Row};
 
 /// The two nodes of raw writes.
 struct Writers<'a> {

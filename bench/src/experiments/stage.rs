@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::capacity::Capacity;
 use crate::node::job::Work;
 use crate::payload::Verify;
-use crate::results::{HistogramLog, Row, RunFolder};
 use crate::run::axes::FabricKind;
 use crate::run::cache_line::round_trip_ns;
 use crate::run::crew::{Crew, Muster};
@@ -18,6 +17,7 @@ use crate::run::policy;
 use crate::run::progress::Progress;
 use crate::run::request::Request;
 use crate::run::setting::Setting;
+use squall_report::{HistogramLog, Row, RunFolder};
 
 /// What a running experiment stands on.
 pub struct Stage<'a> {

@@ -23,7 +23,7 @@ use super::worker::Worker;
 use crate::node::control::{Reply, Told};
 use crate::node::frame;
 use crate::node::job::{Job, Work};
-use crate::results::units;
+use squall_report::units;
 
 /// How often a wait looks whether it was interrupted.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -8,7 +8,7 @@ use super::hosts::{self, Facts};
 use super::policy::{self, MEMORY_SHARE};
 use super::request::Rdma;
 use crate::node::machine::cores;
-use crate::results::Environment;
+use squall_report::Environment;
 
 /// What a plan needs to know of this machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

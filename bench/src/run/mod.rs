@@ -33,7 +33,6 @@ use serde_json::Value;
 use crate::experiments::capacity::Capacity;
 use crate::experiments::measure;
 use crate::experiments::stage::Stage;
-use crate::results::{Environment, Rendered, RunFolder};
 use fault::Fault;
 use hosts::Hosts;
 use interrupt::Interrupt;
@@ -42,6 +41,7 @@ use plan::{Plan, PlannedPoint};
 use progress::{Progress, announcement};
 use request::Request;
 use setting::Setting;
+use squall_report::{Environment, Rendered, RunFolder};
 
 /// What to run, and where results go.
 pub struct Assignment {

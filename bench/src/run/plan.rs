@@ -10,8 +10,8 @@ use crate::experiments::Experiment;
 use crate::experiments::change::Upset;
 use crate::experiments::copies::Method;
 use crate::experiments::write;
-use crate::results::bounds::Warmth;
-use crate::results::units;
+use squall_report::bounds::Warmth;
+use squall_report::units;
 
 /// Everything that will run.
 #[derive(Clone, Debug, PartialEq)]

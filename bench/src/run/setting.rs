@@ -6,8 +6,8 @@ use super::axes::{FabricKind, Ordering, Schedule, Senders};
 use super::policy::Shape;
 use crate::experiments::Experiment;
 use crate::experiments::change::Upset;
-use crate::results::bounds::{Carriage, Load, Warmth};
-use crate::results::{Point, Row};
+use squall_report::bounds::{Carriage, Load, Warmth};
+use squall_report::{Point, Row};
 
 /// What tells the points of one experiment apart that differ in no axis: what is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

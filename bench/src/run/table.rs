@@ -4,7 +4,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde_json::{Map, Value, json};
 
-use crate::results::{Metric, PointSummary, Summary, units};
+use squall_report::{Metric, PointSummary, Summary, units};
 
 const HEADER: [&str; 13] = [
     "experiment",
@@ -96,7 +96,7 @@ pub fn json(summary: &Summary, folder: &str) -> Value {
                 metrics.insert(metric.column().into(), json!({ "median": spread.median, "min": spread.min, "max": spread.max }));
             }
         }
-        let text = |of: fn(&crate::results::Row) -> &str| summary.text(of);
+        let text = |of: fn(&squall_report::Row) -> &str| summary.text(of);
         json!({
             "point": summary.point,
             "trials": summary.trials.len(),

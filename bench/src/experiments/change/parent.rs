@@ -12,7 +12,6 @@ use crate::experiments::stage::Stage;
 use crate::node::control::Reply;
 use crate::node::job::{Job, Work};
 use crate::node::{frame, machine};
-use crate::results::Row;
 use crate::run::axes::{FabricKind, Schedule};
 use crate::run::company::Company;
 use crate::run::fault::Fault;
@@ -21,6 +20,7 @@ use crate::run::plan::PlannedPoint;
 use crate::run::policy::{self, Shape};
 use crate::run::rendezvous::Rendezvous;
 use crate::run::setting::Variant;
+use squall_report::Row;
 
 /// How often a wait looks whether it was interrupted.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use super::talk::Facts;
-use crate::results::Environment;
 use crate::run::fabrics::Verbs;
 use crate::run::machine::Machine;
 use crate::run::request::Rdma;
+use squall_report::Environment;
 
 /// This host, as its own command line and environment describe it.
 #[derive(Clone, Debug)]

@@ -278,7 +278,7 @@ fn tell(line: &str) {
 }
 
 fn hosts_in_words(count: usize) -> String {
-    crate::results::units::counted(count, "host")
+    squall_report::units::counted(count, "host")
 }
 
 fn ranks_in_words(ranks: &[usize]) -> String {

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::node::control::Reply;
 use crate::node::job::Job;
-use crate::results::Environment;
-use crate::results::environment::Build;
 use crate::run::fabrics::Verbs;
 use crate::run::request::Rdma;
+use squall_report::Environment;
+use squall_report::environment::Build;
 
 /// Version of everything in this file and of what nodes are told.
 const TALK_VERSION: u32 = 1;

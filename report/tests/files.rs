@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use squall_bench::results::{COLUMNS, HistogramLog, ResultsError, Row, RowWriter, RunFolder, SCHEMA, parse_rows, read_rows};
+use squall_report::{COLUMNS, HistogramLog, ResultsError, Row, RowWriter, RunFolder, SCHEMA, parse_rows, read_rows};
 
 fn row(trial: u32) -> Row {
     Row {

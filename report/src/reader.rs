@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::error::ResultsError;
-use super::row::{COLUMNS, Row, SCHEMA};
+use crate::error::ResultsError;
+use crate::row::{COLUMNS, Row, SCHEMA};
 
 /// What a result file held.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,9 +27,9 @@ pub struct Rows {
 /// [`ResultsError::Malformed`] for another schema, other columns, or a value that its column may not hold.
 pub fn read_rows(path: &Path) -> Result<Rows, ResultsError> {
     let file = if path.is_dir() {
-        let file = path.join(super::RESULTS_FILE);
+        let file = path.join(crate::RESULTS_FILE);
         if !file.exists() {
-            return Err(ResultsError::NotARun { path: path.to_path_buf(), missing: super::RESULTS_FILE });
+            return Err(ResultsError::NotARun { path: path.to_path_buf(), missing: crate::RESULTS_FILE });
         }
         file
     } else {

@@ -321,12 +321,12 @@ impl std::fmt::Display for Point {
         if !self.sender_pattern.is_empty() {
             write!(f, " {}", self.sender_pattern)?;
         }
-        write!(f, " {}", super::units::bytes(self.message_bytes))?;
+        write!(f, " {}", crate::units::bytes(self.message_bytes))?;
         if let Some(window) = self.window {
             write!(f, " window {window}")?;
         }
         if let Some(block) = self.block_bytes {
-            write!(f, " block {}", super::units::bytes(block))?;
+            write!(f, " block {}", crate::units::bytes(block))?;
         }
         if !self.schedule.is_empty() {
             write!(f, " {}", self.schedule)?;

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::clock::Moment;
-use super::error::ResultsError;
-use super::histogram::HistogramLog;
-use super::row::{Point, Row, SCHEMA};
-use super::writer::RowWriter;
-use super::{ENVIRONMENT_FILE, Environment, HISTOGRAMS_FOLDER, RESULTS_FILE, RUN_FILE, Rendered, plot_folder};
+use crate::clock::Moment;
+use crate::error::ResultsError;
+use crate::histogram::HistogramLog;
+use crate::row::{Point, Row, SCHEMA};
+use crate::writer::RowWriter;
+use crate::{ENVIRONMENT_FILE, Environment, HISTOGRAMS_FOLDER, RESULTS_FILE, RUN_FILE, Rendered, plot_folder};
 
 /// `run.json`: what was asked and what ran.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -135,7 +135,7 @@ impl RunFolder {
     pub fn write_histogram(&self, point: &Point, trial: u32, log: &HistogramLog<'_>) -> Result<(), ResultsError> {
         let folder = self.path.join(HISTOGRAMS_FOLDER);
         fs::create_dir_all(&folder).map_err(ResultsError::io(&folder, "create"))?;
-        let stem = super::histogram::stem(point, trial);
+        let stem = crate::histogram::stem(point, trial);
         let hlog = folder.join(format!("{stem}.hlog"));
         replace(&hlog, &log.interval_log(point).map_err(ResultsError::io(&hlog, "write"))?)?;
         let hgrm = folder.join(format!("{stem}.hgrm"));
@@ -147,9 +147,9 @@ impl RunFolder {
     /// # Errors
     /// [`ResultsError::Io`].
     pub fn write_timeline(&self, point: &Point, trial: u32, text: &str) -> Result<(), ResultsError> {
-        let folder = self.path.join(super::TIMELINES_FOLDER);
+        let folder = self.path.join(crate::TIMELINES_FOLDER);
         fs::create_dir_all(&folder).map_err(ResultsError::io(&folder, "create"))?;
-        replace(&folder.join(format!("{}.csv", super::histogram::stem(point, trial))), text.as_bytes())
+        replace(&folder.join(format!("{}.csv", crate::histogram::stem(point, trial))), text.as_bytes())
     }
 
     /// Writes `summary.csv`, the plots and `report.html` from what the folder holds now.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use squall_bench::results::{CompareOptions, Comparison, Environment, ResultsError, Row, RowWriter, RunFolder, compare};
+use squall_report::{CompareOptions, Comparison, Environment, ResultsError, Row, RowWriter, RunFolder, compare};
 
 fn trials(nodes: u32, values: &[f64]) -> Vec<Row> {
     let row = |(at, value): (usize, &f64)| Row {

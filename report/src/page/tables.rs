@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::super::summary::{Metric, PointSummary, Spread, Summary};
-use super::super::units;
-use super::page::{Column, plain_table, table};
+use super::markup::{Column, plain_table, table};
+use crate::summary::{Metric, PointSummary, Spread, Summary};
+use crate::units;
 
 /// Whether any trial came out above its bound by more than rounding.
 pub(super) fn is_beyond_bound(point: &PointSummary) -> bool {

@@ -8,8 +8,8 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
 
-use super::folder::file_name;
-use super::row::Point;
+use crate::folder::file_name;
+use crate::row::Point;
 
 const NS_PER_US: f64 = 1e3;
 /// The unit of the column of maxima in an interval log, by the convention of HdrHistogram's tools.
@@ -112,7 +112,7 @@ pub(super) fn read_percentile_text(text: &str) -> Vec<Percentile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Row;
+    use crate::Row;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
     fn sample() -> Histogram<u64> {

@@ -10,8 +10,8 @@ mod published;
 use std::fs;
 use std::path::Path;
 
-use super::error::ResultsError;
-use super::summary::Summary;
+use crate::error::ResultsError;
+use crate::summary::Summary;
 
 /// A figure that was drawn.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,10 +6,10 @@
 
 use serde::Deserialize;
 
-use super::super::bounds::{Bound, Carriage, Load};
+use crate::bounds::{Bound, Carriage, Load};
 
-const BANDWIDTH: &str = include_str!("../../../reference/derecho_bandwidth.csv");
-const LATENCY: &str = include_str!("../../../reference/derecho_latency.csv");
+const BANDWIDTH: &str = include_str!("../../reference/derecho_bandwidth.csv");
+const LATENCY: &str = include_str!("../../reference/derecho_latency.csv");
 
 /// The largest message that Derecho sends directly (SMC) in these experiments; larger ones are relayed (RDMC).
 const DIRECT_BYTES_MAX: u64 = 10_240;
@@ -55,7 +55,7 @@ pub(crate) fn latencies(fabric: &str, message_bytes: u64) -> Vec<PublishedLatenc
         "tcp" => "tcp_TOCS_fig13b",
         _ => "rdma_TOCS_fig12b",
     };
-    let message = super::super::units::bytes(message_bytes).replace(' ', "");
+    let message = crate::units::bytes(message_bytes).replace(' ', "");
     rows::<PublishedLatency>(LATENCY).into_iter().filter(|row| row.source == source && row.message == message).collect()
 }
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
-use squall_bench::results::bounds::{Bound, Carriage, CopyCapacity, Load, Warmth};
-use squall_bench::results::{HistogramLog, Row, RunFolder};
+use squall_report::bounds::{Bound, Carriage, CopyCapacity, Load, Warmth};
+use squall_report::{HistogramLog, Row, RunFolder};
 
 const SIZES: [u64; 3] = [10_240, 1 << 20, 100 << 20];
 const TRIALS: u32 = 3;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::super::row::Point;
-use super::super::summary::{Metric, PointSummary};
-use super::super::units;
 use super::figure::{Line, Mark, Series};
+use crate::row::Point;
+use crate::summary::{Metric, PointSummary};
+use crate::units;
 
 /// A part of a point's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -200,8 +200,8 @@ pub(super) fn thin_out<T>(items: &mut Vec<T>, limit: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Row, Summary};
     use super::*;
+    use crate::{Row, Summary};
 
     fn row(nodes: u32, ordering: &str, window: u64) -> Row {
         Row {

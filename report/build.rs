@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-const WATCHED: [&str; 12] = [
+const WATCHED: [&str; 13] = [
     ".git/HEAD",
     ".git/logs/HEAD",
     "Cargo.lock",
@@ -14,6 +14,7 @@ const WATCHED: [&str; 12] = [
     "membership/src",
     "orderer/src",
     "rdmc/src",
+    "report/src",
     "sim/src",
     "smc/src",
     "sst/src",

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::error::ResultsError;
-use super::folder::replace;
-use super::row::{Point, Row};
-use super::statistics::median;
+use crate::error::ResultsError;
+use crate::folder::replace;
+use crate::row::{Point, Row};
+use crate::statistics::median;
 
 /// A measured column, as it is summarised, drawn and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

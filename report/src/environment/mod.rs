@@ -125,7 +125,7 @@ fn known(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::environment::tree::fixture;
+    use crate::environment::tree::fixture;
 
     #[test]
     fn an_empty_tree_gives_an_empty_environment() {

@@ -1,3 +1,5 @@
+//! # Squall's report
+//!
 //! From a measured row to files, plots, a report and a comparison.
 //!
 //! ```text
@@ -11,6 +13,7 @@
 //! ([`plot_folder`]), so that a file from another machine can be drawn and compared ([`compare`]) as well.
 //!
 //! `results/README.md` explains each column and each bound.
+#![forbid(unsafe_code)]
 
 pub mod bounds;
 mod clock;
@@ -19,10 +22,10 @@ pub mod environment;
 mod error;
 mod folder;
 mod histogram;
+mod page;
 mod plots;
 mod reader;
 mod render;
-mod report;
 mod row;
 pub mod statistics;
 mod summary;

@@ -11,9 +11,9 @@ use kuva::render::annotations::ReferenceLine;
 use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
 
-use super::super::error::ResultsError;
-use super::super::folder::replace;
-use super::super::units;
+use crate::error::ResultsError;
+use crate::folder::replace;
+use crate::units;
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq)]

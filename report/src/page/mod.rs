@@ -1,16 +1,16 @@
 //! `report.html`: one page that needs nothing else, neither a network nor a script.
 
-mod page;
+mod markup;
 mod tables;
 
 use std::fmt::Write;
 
-use super::environment::Environment;
-use super::folder::RunRecord;
-use super::plots::Drawn;
-use super::summary::{PointSummary, Summary};
-use super::units;
-use page::{escape, plain_table, section};
+use crate::environment::Environment;
+use crate::folder::RunRecord;
+use crate::plots::Drawn;
+use crate::summary::{PointSummary, Summary};
+use crate::units;
+use markup::{escape, plain_table, section};
 
 /// What goes on the page.
 pub(super) struct Report<'a> {
@@ -35,7 +35,7 @@ pub(super) fn html(report: &Report<'_>) -> String {
         body.push_str(&section("Skipped and failed", &unmeasured(report.summary)));
     }
     body.push_str(&section("Machine and settings", &surroundings(report)));
-    page::page(&format!("Squall: {}", report.name), &body)
+    markup::page(&format!("Squall: {}", report.name), &body)
 }
 
 const HOW_TO_READ: &str = "<ul>

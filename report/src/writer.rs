@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use super::error::ResultsError;
-use super::reader::parse_rows;
-use super::row::{COLUMNS, Point, Row};
+use crate::error::ResultsError;
+use crate::reader::parse_rows;
+use crate::row::{COLUMNS, Point, Row};
 
 /// Appends trials to a `results.csv` that it alone writes.
 ///
@@ -40,7 +40,7 @@ impl RowWriter {
     /// middle is removed, with a notice, so that its trial runs again.
     ///
     /// # Errors
-    /// As [`read_rows`](super::read_rows), and [`ResultsError::Locked`] if another process is writing it.
+    /// As [`read_rows`](crate::read_rows), and [`ResultsError::Locked`] if another process is writing it.
     pub fn resume(path: &Path) -> Result<RowWriter, ResultsError> {
         if !path.exists() {
             return RowWriter::create(path);

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use super::super::folder::file_name;
-use super::super::histogram::{read_percentile_text, stem};
-use super::super::summary::{Metric, PointSummary};
-use super::super::units;
 use super::charts::nodes_axis;
 use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
 use super::grouping::{Dimension, distinct, lines, only, subtitle, thin_out, trials};
 use super::published;
+use crate::folder::file_name;
+use crate::histogram::{read_percentile_text, stem};
+use crate::summary::{Metric, PointSummary};
+use crate::units;
 
 /// The figures of each message size and fabric.
 pub(super) fn figures(points: &[&PointSummary], histograms: &Path) -> Vec<Figure> {

@@ -5,7 +5,7 @@ mod synthetic;
 use std::fs;
 use std::path::Path;
 
-use squall_bench::results::{CompareOptions, Environment, ResultsError, Row, RowWriter, RunFolder, compare, plot_folder, read_rows};
+use squall_report::{CompareOptions, Environment, ResultsError, Row, RowWriter, RunFolder, compare, plot_folder, read_rows};
 
 fn small_run(path: &Path) -> RunFolder {
     let mut run = synthetic::new_run(path);

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::error::ResultsError;
-use super::folder::{read_json, read_record};
-use super::reader::read_rows;
-use super::row::{Point, Row};
-use super::statistics::median_ratio;
-use super::summary::{Metric, PointSummary, Summary};
-use super::{ENVIRONMENT_FILE, units};
+use crate::error::ResultsError;
+use crate::folder::{read_json, read_record};
+use crate::reader::read_rows;
+use crate::row::{Point, Row};
+use crate::statistics::median_ratio;
+use crate::summary::{Metric, PointSummary, Summary};
+use crate::{ENVIRONMENT_FILE, units};
 
 /// How to compare.
 #[derive(Clone, Debug, Default, PartialEq)]

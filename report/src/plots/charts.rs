@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::folder::file_name;
-use super::super::statistics::median;
-use super::super::summary::{Metric, PointSummary, Summary};
-use super::super::units;
-use super::super::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER};
 use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
 use super::grouping::{Dimension, distinct, lines, only, subtitle, thin_out, trials};
 use super::{change, latency, published};
+use crate::folder::file_name;
+use crate::statistics::median;
+use crate::summary::{Metric, PointSummary, Summary};
+use crate::units;
+use crate::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER};
 
 /// Every figure of a run, with the experiment it belongs to, in the order of the experiments in the file.
 pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {

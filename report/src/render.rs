@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::ResultsError;
-use super::folder::{read_json, read_record, replace};
-use super::plots::{Drawn, draw};
-use super::reader::read_rows;
-use super::report::{Report, html};
-use super::summary::Summary;
-use super::{ENVIRONMENT_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, SUMMARY_FILE};
+use crate::error::ResultsError;
+use crate::folder::{read_json, read_record, replace};
+use crate::page::{Report, html};
+use crate::plots::{Drawn, draw};
+use crate::reader::read_rows;
+use crate::summary::Summary;
+use crate::{ENVIRONMENT_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, SUMMARY_FILE};
 
 /// What [`plot_folder`] made.
 #[derive(Clone, Debug, PartialEq)]
