@@ -7,12 +7,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::error::ResultsError;
-use crate::folder::{read_json, read_record};
+use crate::files::{ENVIRONMENT_FILE, read_json};
 use crate::reader::read_rows;
+use crate::record::read_record;
 use crate::row::{Point, Row};
 use crate::statistics::median_ratio;
 use crate::summary::{Metric, PointSummary, Summary};
-use crate::{ENVIRONMENT_FILE, units};
+use crate::units;
 
 /// How to compare.
 #[derive(Clone, Debug, Default, PartialEq)]

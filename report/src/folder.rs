@@ -1,38 +1,20 @@
 //! The folder of one run.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Moment;
+use crate::environment::Environment;
 use crate::error::ResultsError;
-use crate::histogram::HistogramLog;
+use crate::files::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, RESULTS_FILE, RUN_FILE, TIMELINES_FOLDER, file_name, replace, write_json};
+use crate::histogram::{HistogramLog, stem};
+use crate::record::{RunRecord, read_record};
+use crate::render::{Rendered, plot_folder};
 use crate::row::{Point, Row, SCHEMA};
 use crate::writer::RowWriter;
-use crate::{ENVIRONMENT_FILE, Environment, HISTOGRAMS_FOLDER, RESULTS_FILE, RUN_FILE, Rendered, plot_folder};
-
-/// `run.json`: what was asked and what ran.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RunRecord {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    /// The name of the run, the same in every row.
-    pub run_id: String,
-    /// When the run began, UTC.
-    pub started: String,
-    /// When it was last resumed, UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resumed: Option<String>,
-    /// The command line, program first.
-    pub command: Vec<String>,
-    /// What was asked, as given.
-    pub asked: Value,
-    /// What ran: every setting after defaults were filled in.
-    pub effective: Value,
-}
 
 /// A folder that holds one run, open for writing.
 #[derive(Debug)]
@@ -135,7 +117,7 @@ impl RunFolder {
     pub fn write_histogram(&self, point: &Point, trial: u32, log: &HistogramLog<'_>) -> Result<(), ResultsError> {
         let folder = self.path.join(HISTOGRAMS_FOLDER);
         fs::create_dir_all(&folder).map_err(ResultsError::io(&folder, "create"))?;
-        let stem = crate::histogram::stem(point, trial);
+        let stem = stem(point, trial);
         let hlog = folder.join(format!("{stem}.hlog"));
         replace(&hlog, &log.interval_log(point).map_err(ResultsError::io(&hlog, "write"))?)?;
         let hgrm = folder.join(format!("{stem}.hgrm"));
@@ -147,9 +129,9 @@ impl RunFolder {
     /// # Errors
     /// [`ResultsError::Io`].
     pub fn write_timeline(&self, point: &Point, trial: u32, text: &str) -> Result<(), ResultsError> {
-        let folder = self.path.join(crate::TIMELINES_FOLDER);
+        let folder = self.path.join(TIMELINES_FOLDER);
         fs::create_dir_all(&folder).map_err(ResultsError::io(&folder, "create"))?;
-        replace(&folder.join(format!("{}.csv", crate::histogram::stem(point, trial))), text.as_bytes())
+        replace(&folder.join(format!("{}.csv", stem(point, trial))), text.as_bytes())
     }
 
     /// Writes `summary.csv`, the plots and `report.html` from what the folder holds now.
@@ -162,47 +144,6 @@ impl RunFolder {
 }
 
 const RESULTS_ROOT: &str = "results";
-
-/// The `run.json` of a folder, if it has one.
-pub(super) fn read_record(path: &Path) -> Result<Option<RunRecord>, ResultsError> {
-    read_json(&path.join(RUN_FILE))
-}
-
-/// A JSON file, or nothing if there is none.
-pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, ResultsError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(ResultsError::io(path, "read")(error)),
-    };
-    serde_json::from_str(&text).map(Some).map_err(|error| ResultsError::Malformed {
-        path: path.to_path_buf(),
-        line: error.line() as u64,
-        what: error.to_string(),
-        expected: "what squall wrote there".into(),
-        mend: "Take the file back from a copy, or remove the folder and measure again.",
-    })
-}
-
-/// Writes a file so that a reader sees the old or the new one, never a part.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), ResultsError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let write = || -> io::Result<()> {
-        let mut file = fs::File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        fs::rename(&part, path)
-    };
-    write().map_err(ResultsError::io(path, "write"))
-}
-
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), ResultsError> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| ResultsError::io(path, "write")(io::Error::other(error)))?;
-    text.push(b'\n');
-    replace(path, &text)
-}
 
 fn made_as_given(path: &Path) -> Result<PathBuf, ResultsError> {
     match fs::read_dir(path) {
@@ -239,16 +180,6 @@ fn made_anew(root: &Path, name: &str) -> Result<PathBuf, ResultsError> {
     }
 }
 
-/// `text` with everything but letters, digits, `.`, `_` and `-` replaced, so that it can be a part of a file name.
-pub(super) fn file_name(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-' => c,
-            _ => '-',
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,10 +191,5 @@ mod tests {
         let second = made_anew(root.path(), "run").unwrap();
         assert_ne!(first, second);
         assert!(second.ends_with("run-2"));
-    }
-
-    #[test]
-    fn names_become_file_names() {
-        assert_eq!(file_name("smc rate/1"), "smc-rate-1");
     }
 }

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
 
-use crate::folder::file_name;
+use crate::files::file_name;
 use crate::row::Point;
 
 const NS_PER_US: f64 = 1e3;

@@ -20,11 +20,13 @@ mod clock;
 mod compare;
 pub mod environment;
 mod error;
+mod files;
 mod folder;
 mod histogram;
 mod page;
 mod plots;
 mod reader;
+mod record;
 mod render;
 mod row;
 pub mod statistics;
@@ -36,28 +38,13 @@ pub use clock::Moment;
 pub use compare::{CompareOptions, ComparedMetric, Comparison, Difference, compare};
 pub use environment::Environment;
 pub use error::ResultsError;
-pub use folder::{RunFolder, RunRecord};
+pub use files::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER};
+pub use folder::RunFolder;
 pub use histogram::HistogramLog;
 pub use plots::Drawn;
 pub use reader::{Rows, parse_rows, read_rows};
+pub use record::RunRecord;
 pub use render::{Rendered, plot_folder};
 pub use row::{COLUMNS, ColumnKind, Point, Row, SCHEMA};
 pub use summary::{Metric, PointSummary, Spread, Summary, Unmeasured};
 pub use writer::RowWriter;
-
-/// What was asked and what ran.
-pub const RUN_FILE: &str = "run.json";
-/// The machine.
-pub const ENVIRONMENT_FILE: &str = "environment.json";
-/// One row a trial.
-pub const RESULTS_FILE: &str = "results.csv";
-/// One row a point.
-pub const SUMMARY_FILE: &str = "summary.csv";
-/// Bandwidth over time.
-pub const TIMELINES_FOLDER: &str = "timelines";
-/// Latency histograms.
-pub const HISTOGRAMS_FOLDER: &str = "histograms";
-/// Figures.
-pub const PLOTS_FOLDER: &str = "plots";
-/// The page with everything on it.
-pub const REPORT_FILE: &str = "report.html";

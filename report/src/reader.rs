@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::ResultsError;
+use crate::files::RESULTS_FILE;
 use crate::row::{COLUMNS, Row, SCHEMA};
 
 /// What a result file held.
@@ -27,9 +28,9 @@ pub struct Rows {
 /// [`ResultsError::Malformed`] for another schema, other columns, or a value that its column may not hold.
 pub fn read_rows(path: &Path) -> Result<Rows, ResultsError> {
     let file = if path.is_dir() {
-        let file = path.join(crate::RESULTS_FILE);
+        let file = path.join(RESULTS_FILE);
         if !file.exists() {
-            return Err(ResultsError::NotARun { path: path.to_path_buf(), missing: crate::RESULTS_FILE });
+            return Err(ResultsError::NotARun { path: path.to_path_buf(), missing: RESULTS_FILE });
         }
         file
     } else {

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::ResultsError;
-use crate::folder::{read_json, read_record, replace};
+use crate::files::{ENVIRONMENT_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, SUMMARY_FILE, read_json, replace};
 use crate::page::{Report, html};
 use crate::plots::{Drawn, draw};
 use crate::reader::read_rows;
+use crate::record::read_record;
 use crate::summary::Summary;
-use crate::{ENVIRONMENT_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, SUMMARY_FILE};
 
 /// What [`plot_folder`] made.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::error::ResultsError;
-use crate::folder::replace;
+use crate::files::replace;
 use crate::row::{Point, Row};
 use crate::statistics::median;
 

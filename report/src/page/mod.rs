@@ -6,8 +6,8 @@ mod tables;
 use std::fmt::Write;
 
 use crate::environment::Environment;
-use crate::folder::RunRecord;
 use crate::plots::Drawn;
+use crate::record::RunRecord;
 use crate::summary::{PointSummary, Summary};
 use crate::units;
 use markup::{escape, plain_table, section};

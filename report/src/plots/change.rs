@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
 use super::grouping::{distinct, only};
+use crate::files::file_name;
 use crate::histogram::stem;
 use crate::summary::PointSummary;
 use crate::units;
@@ -53,7 +54,7 @@ fn timeline(fabric: &str, size: u64, nodes: u32, load: &str, points: &[&PointSum
         .map(|(colour, (label, moments))| Series { label, colour, line: Line::Curve, marks: marks(&moments, before) })
         .collect();
     (!series.is_empty()).then(|| Figure {
-        name: format!("view-change-{size}-{}-n{nodes}-{load}", crate::folder::file_name(fabric)),
+        name: format!("view-change-{size}-{}-n{nodes}-{load}", file_name(fabric)),
         title: format!("Bandwidth around a change of view, {} messages, {fabric}, {nodes} members, {load} load", units::bytes(size)),
         subtitle: format!("delivered at the median member, in steps of 5 ms; the fault is at {before} ms"),
         caption: format!("The last trial of each kind. The gap is the time in which no view delivers. {PUBLISHED}"),

@@ -6,11 +6,10 @@ use std::path::Path;
 use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
 use super::grouping::{Dimension, distinct, lines, only, subtitle, thin_out, trials};
 use super::{change, latency, published};
-use crate::folder::file_name;
+use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
 use crate::statistics::median;
 use crate::summary::{Metric, PointSummary, Summary};
 use crate::units;
-use crate::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER};
 
 /// Every figure of a run, with the experiment it belongs to, in the order of the experiments in the file.
 pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {
@@ -37,10 +36,6 @@ pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {
         figures.extend(found.into_iter().map(|figure| (experiment.to_owned(), figure)));
     }
     figures
-}
-
-pub(super) fn nodes_axis() -> Axis {
-    Axis { label: "nodes in the group".into(), scale: Scale::Count }
 }
 
 fn size_axis() -> Axis {
@@ -79,7 +74,7 @@ fn multicast(points: &[&PointSummary]) -> Vec<Figure> {
                       whose cores are the limit it falls with the number of copies, n-1; on links of their own it \
                       would stay level."
                 .into(),
-            x: nodes_axis(),
+            x: Axis::nodes(),
             y: y_axis(Metric::Algbw, fitting(&series)),
             series,
             level: None,
@@ -116,7 +111,7 @@ fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<
                   what their own links could carry (100 Gb/s, which is 12.5 GB/s), since gigabytes per second of \
                   different machines do not compare."
             .into(),
-        x: nodes_axis(),
+        x: Axis::nodes(),
         y: y_axis(Metric::BoundFraction, Scale::Linear),
         series,
         level: Some((1.0, "bound")),
@@ -290,7 +285,7 @@ fn by_nodes(name: &str, title: &str, points: &[&PointSummary], metric: Metric) -
         title: format!("{title}: {} by group size", noun(metric)),
         subtitle: subtitle(points, &[&trials(points)]),
         caption: String::new(),
-        x: nodes_axis(),
+        x: Axis::nodes(),
         y: y_axis(metric, fitting(&series)),
         series,
         level: None,

@@ -12,7 +12,7 @@ use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
 
 use crate::error::ResultsError;
-use crate::folder::replace;
+use crate::files::replace;
 use crate::units;
 
 /// One figure.
@@ -43,6 +43,13 @@ pub(crate) struct Axis {
     pub(crate) label: String,
     /// How values are spread on it.
     pub(crate) scale: Scale,
+}
+
+impl Axis {
+    /// Group sizes.
+    pub(crate) fn nodes() -> Axis {
+        Axis { label: "nodes in the group".into(), scale: Scale::Count }
+    }
 }
 
 /// How values are spread on an axis.

@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::charts::nodes_axis;
 use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
 use super::grouping::{Dimension, distinct, lines, only, subtitle, thin_out, trials};
 use super::published;
-use crate::folder::file_name;
+use crate::files::file_name;
 use crate::histogram::{read_percentile_text, stem};
 use crate::summary::{Metric, PointSummary};
 use crate::units;
@@ -57,7 +56,7 @@ fn percentiles(name: &str, subject: &str, points: &[&PointSummary]) -> Figure {
         caption: "Percentiles over the messages of a trial. Latency of small messages with every node sending grows \
                   about linearly with the group."
             .into(),
-        x: nodes_axis(),
+        x: Axis::nodes(),
         y: microseconds(),
         series,
         level: None,
@@ -84,7 +83,7 @@ fn growth(name: &str, subject: &str, fabric: &str, size: u64, points: &[&PointSu
         caption: "Median latency over that of the smallest group of the same line. Published lines are TOCS figures \
                   12b and 13b, read from the figure to about 5 %."
             .into(),
-        x: nodes_axis(),
+        x: Axis::nodes(),
         y: Axis { label: "times the latency of the smallest group".into(), scale: Scale::Log },
         series,
         level: None,
