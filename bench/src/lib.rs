@@ -14,6 +14,6 @@
 pub mod chaos;
 pub mod cli;
 pub mod experiments;
-pub mod node;
+pub mod jobs;
 pub mod payload;
 pub mod run;

@@ -12,9 +12,9 @@
 //!   none      the first 8 bytes, for the hash of the order
 //! ```
 
-use serde::{Deserialize, Serialize};
-
 use squall_transport::Rank;
+
+use crate::jobs::kinds::Verify;
 
 const LINE_BYTES: usize = 64;
 /// One line is written and checked in each stretch of this many bytes.
@@ -27,29 +27,6 @@ const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Odd, unrelated to [`STEP`]; its low byte is odd too, so that one-byte messages of consecutive indices differ.
 const INDEX_STEP: u64 = 0xD6E8_FEB8_6659_FD93;
 const SENDER_STEP: u64 = 0xA076_1D64_78BD_642F;
-
-/// How much of each payload is written and checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
-pub enum Verify {
-    /// Head, tail and one cache line of every 64 KiB.
-    #[default]
-    Sampled,
-    /// Every byte.
-    Full,
-    /// Only the order of delivery.
-    None,
-}
-
-impl Verify {
-    /// The name in the command line and in rows.
-    pub fn name(self) -> &'static str {
-        match self {
-            Verify::Sampled => "sampled",
-            Verify::Full => "full",
-            Verify::None => "none",
-        }
-    }
-}
 
 /// The first word of a message; everything else of it follows.
 #[inline(always)]

@@ -8,9 +8,9 @@ use squall_sim::trace::hash_bytes;
 use squall_transport::sim::{Random, mix};
 use squall_transport::{NodeId, Rank};
 
-use super::job::{Load, Report};
 use super::scribe::Scribe;
 use super::state::State;
+use crate::jobs::chaos::{Load, Report};
 
 /// The shortest message: its sender's name and its number make it one of a kind.
 pub const BYTES_MIN: u64 = 16;

@@ -11,7 +11,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use squall_sim::trace::Event;
 
-use crate::node::machine;
+use crate::jobs::os;
 
 /// One thing that a process did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ impl Ledger {
         if self.file.is_none() {
             return;
         }
-        serde_json::to_writer(&mut self.buffer, &(machine::now_ns(), entry)).expect("an entry is writable to memory");
+        serde_json::to_writer(&mut self.buffer, &(os::now_ns(), entry)).expect("an entry is writable to memory");
         self.buffer.push(b'\n');
     }
 

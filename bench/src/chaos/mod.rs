@@ -15,7 +15,6 @@
 mod application;
 mod cut;
 mod evidence;
-pub mod job;
 mod ledger;
 mod plan;
 pub mod process;
@@ -34,7 +33,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use squall_transport::sim::{Random, mix};
 
-use crate::run::axes::FabricKind;
+use crate::jobs::kinds::FabricKind;
 use crate::run::interrupt::Interrupt;
 use evidence::{Findings, examine};
 use village::Village;

@@ -11,11 +11,11 @@ use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::{Fabric, Rank};
 
 use super::application::Application;
-use super::job::{ChaosJob, Load, News, Order, Parting, Start};
 use super::scribe::Scribe;
-use crate::node::control::Control;
-use crate::node::fabric::{meet, with_fabric};
-use crate::node::job::Job;
+use crate::jobs::chaos::{ChaosJob, Load, News, Order, Parting, Start};
+use crate::jobs::control::Control;
+use crate::jobs::fabric::{meet, with_fabric};
+use crate::jobs::job::Job;
 
 /// Largest message that goes by SMC: low, so that both ways are used.
 const SMALL_MAX: u64 = 4 << 10;

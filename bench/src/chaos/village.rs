@@ -10,12 +10,12 @@ use squall_transport::exchange::ClusterKey;
 use squall_transport::sim::{Random, mix};
 
 use super::evidence::{Fate, Life};
-use super::job::{ChaosJob, Load, News, Order, Parting, Report, Start};
 use super::plan::{Fault, Strike};
 use super::{Halt, Options, cut};
-use crate::node::control::Reply;
-use crate::node::frame;
-use crate::node::job::{Job, Work};
+use crate::jobs::chaos::{ChaosJob, Load, News, Order, Parting, Report, Start};
+use crate::jobs::control::Reply;
+use crate::jobs::frame;
+use crate::jobs::job::{Job, Work};
 use crate::run::company::Company;
 use crate::run::interrupt::Interrupt;
 use crate::run::rendezvous::Rendezvous;

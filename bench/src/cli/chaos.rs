@@ -9,7 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{ByteSize, EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, say};
 use crate::chaos::{BREAKUPS_EVERY, BYTES_MIN, Kind, Options, Round, Strike, Tally, run};
-use crate::run::axes::{self, FabricKind};
+use crate::jobs::kinds::FabricKind;
+use crate::run::axes;
 use crate::run::interrupt::Interrupt;
 use crate::run::plan::UsageError;
 use squall_report::{Moment, units};

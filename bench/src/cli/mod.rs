@@ -7,6 +7,7 @@ mod node;
 mod sim;
 mod size;
 mod witness;
+mod worker;
 
 pub use size::{ByteSize, SizeError};
 
@@ -198,7 +199,7 @@ pub fn main() -> ExitCode {
         Command::Sim(args) => sim::simulate(&args),
         Command::Chaos(args) => chaos::strike(args),
         Command::Witness(args) => witness::serve(&args),
-        Command::Worker => return crate::node::main(),
+        Command::Worker => return worker::main(),
     };
     match status {
         Ok(status) => ExitCode::from(status),

@@ -12,14 +12,14 @@ use squall_transport::exchange::{BindError, ClusterKey};
 
 use super::launcher::Launched;
 use super::{EXIT_DONE, EXIT_INTERRUPTED, Measurement, REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs, say};
-use crate::node::KEY_VARIABLE;
+use crate::jobs::job::KEY_VARIABLE;
+use crate::jobs::rdma::Rdma;
 use crate::run::axes::NODES_MAX;
 use crate::run::hosts::Listening;
 use crate::run::hosts::agent::{self, AgentError, AgentOptions};
 use crate::run::hosts::local::Local;
 use crate::run::interrupt::Interrupt;
 use crate::run::plan::UsageError;
-use crate::run::request::Rdma;
 
 pub(super) const EXAMPLES: &str = "\
 Every host runs the same command. Rank 0 is the host whose address the rendezvous is; it does what

@@ -13,77 +13,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use serde::{Deserialize, Serialize};
 use squall_transport::region::{CopyMethod, copy_between};
 use squall_transport::{Region, RegionOptions};
 
-use crate::node::control::Control;
-use crate::node::machine;
-
-/// A node that copies: one process, as many threads as are ordered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CopyJob {}
-
-/// What a copying node is told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum CopyOrder {
-    /// Measure this.
-    Run(CopyCase),
-    /// End.
-    Finish,
-}
-
-/// How bytes are copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Method {
-    /// `memcpy`.
-    Plain,
-    /// Past the cache.
-    Streaming,
-}
-
-impl Method {
-    /// Both.
-    pub const ALL: [Method; 2] = [Method::Plain, Method::Streaming];
-
-    /// As in notes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Plain => "memcpy",
-            Method::Streaming => "non-temporal",
-        }
-    }
-}
-
-/// One measurement.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CopyCase {
-    /// Bytes of one copy.
-    pub message_bytes: u64,
-    /// Messages that a thread copies from, one after the other; few of them stay in the cache.
-    pub source_set: u64,
-    /// Messages that it copies to.
-    pub target_set: u64,
-    /// Where the copying threads run; one core a thread.
-    pub copiers: Vec<usize>,
-    /// Where the reader runs if only one thread copies.
-    pub reader: Option<usize>,
-    /// How.
-    pub method: Method,
-    /// For how long.
-    pub seconds: f64,
-}
-
-/// What was measured.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Copied {
-    /// Copies of all threads.
-    pub copies: u64,
-    /// From the common start to the last thread's end.
-    pub seconds: f64,
-    /// CPU seconds of all threads.
-    pub cpu_seconds: f64,
-}
+use crate::jobs::control::Control;
+use crate::jobs::copy::{Copied, CopyCase, CopyJob, CopyOrder, Method, stride};
+use crate::jobs::os;
 
 /// A line is read at the start of each stretch of this many bytes.
 const SAMPLE_BYTES: u64 = 64 << 10;
@@ -120,7 +55,7 @@ struct Lane {
 fn run(case: &CopyCase, lanes: &[Lane]) -> anyhow::Result<Copied> {
     let stride = stride(case.message_bytes);
     let (go, stop) = (AtomicBool::new(false), AtomicBool::new(false));
-    let cpu_before = machine::cpu_ns();
+    let cpu_before = os::cpu_ns();
     let (copies, took) = thread::scope(|scope| -> anyhow::Result<(u64, Duration)> {
         let copiers: Vec<_> = (0..lanes.len())
             .map(|own| {
@@ -143,12 +78,7 @@ fn run(case: &CopyCase, lanes: &[Lane]) -> anyhow::Result<Copied> {
         }
         Ok((copies, began.elapsed()))
     })?;
-    Ok(Copied { copies, seconds: took.as_secs_f64(), cpu_seconds: machine::seconds(machine::cpu_ns() - cpu_before) })
-}
-
-/// Messages start at multiples of a cache line.
-pub fn stride(message_bytes: u64) -> u64 {
-    message_bytes.next_multiple_of(64)
+    Ok(Copied { copies, seconds: took.as_secs_f64(), cpu_seconds: os::seconds(os::cpu_ns() - cpu_before) })
 }
 
 impl Lane {
@@ -175,7 +105,7 @@ impl Lane {
 
 /// Copies around the working set of lane `own` until told to stop; with more lanes, also reads the next lane's messages.
 fn copy_until(case: &CopyCase, stride: u64, lanes: &[Lane], own: usize, go: &AtomicBool, stop: &AtomicBool) -> anyhow::Result<u64> {
-    machine::pin(case.copiers[own]).map_err(|what| anyhow!(what))?;
+    os::pin(case.copiers[own]).map_err(|what| anyhow!(what))?;
     while !go.load(Ordering::Relaxed) {
         std::hint::spin_loop();
     }
@@ -205,7 +135,7 @@ fn copy_until(case: &CopyCase, stride: u64, lanes: &[Lane], own: usize, go: &Ato
 }
 
 fn read_until(case: &CopyCase, stride: u64, core: usize, lane: &Lane, stop: &AtomicBool) {
-    if machine::pin(core).is_err() {
+    if os::pin(core).is_err() {
         return;
     }
     let mut seen = 0;
@@ -242,7 +172,7 @@ mod tests {
 
     #[test]
     fn one_core_and_all_cores_copy() {
-        let cores = machine::cores();
+        let cores = os::cores();
         for (copiers, reader) in [(vec![cores[0]], cores.get(1).copied()), (cores.clone(), None)] {
             for method in Method::ALL {
                 let case = CopyCase {

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::member::{GroupJob, GroupOrder, Load, Seen, Trial};
 use super::stage::Stage;
-use crate::node::job::Work;
-use crate::node::machine;
-use crate::run::axes::{FabricKind, Ordering, Schedule};
+use crate::jobs::group::{GroupJob, GroupOrder, Load, Seen, Trial};
+use crate::jobs::job::Work;
+use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::os;
+use crate::jobs::shape::Shape;
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
 use crate::run::plan::PlannedPoint;
-use crate::run::policy::{self, Shape};
+use crate::run::policy;
 use crate::run::setting::Setting;
 use squall_report::{Row, units};
 
@@ -99,7 +100,7 @@ impl<'a> Members<'a> {
         }
         let first = nodes.iter().map(|seen| seen.first_send_ns).filter(|&ns| ns > 0).min().unwrap_or(0);
         let last = nodes.iter().map(|seen| seen.last_delivery_ns).max().unwrap_or(0);
-        Ok(Outcome { messages, seconds: machine::seconds(last.saturating_sub(first).max(1)), nodes })
+        Ok(Outcome { messages, seconds: os::seconds(last.saturating_sub(first).max(1)), nodes })
     }
 
     /// Warms up until the rate is known; messages of each sender for a trial of `seconds`.
@@ -159,7 +160,7 @@ impl Outcome {
             seconds: Some(self.seconds),
             algbw_gigabytes_per_second: Some(messages * setting.message_bytes as f64 / self.seconds / 1e9),
             messages_per_second: Some(messages / self.seconds),
-            cpu_seconds: Some(machine::seconds(sum(|seen| seen.cpu_ns))),
+            cpu_seconds: Some(os::seconds(sum(|seen| seen.cpu_ns))),
             nulls: Some(sum(|seen| seen.counted.nulls_sent)),
             send_batch_mean: mean(sum(|seen| seen.counted.messages_sent + seen.counted.nulls_sent), sum(|seen| seen.counted.send_batches)),
             receive_batch_mean: mean(sum(|seen| seen.counted.received), sum(|seen| seen.counted.receive_batches)),

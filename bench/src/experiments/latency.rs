@@ -6,8 +6,8 @@ use hdrhistogram::Histogram;
 
 use super::group::{Members, Outcome};
 use super::latencies::{histogram, with_latencies};
-use super::member::Load;
 use super::stage::Stage;
+use crate::jobs::group::Load;
 use crate::run::fault::Fault;
 use crate::run::plan::PlannedPoint;
 use crate::run::policy;
@@ -121,8 +121,9 @@ fn over_messages(
 mod tests {
     use super::*;
     use crate::experiments::Experiment;
-    use crate::experiments::member::Seen;
-    use crate::run::axes::{FabricKind, Ordering, Senders};
+    use crate::jobs::group::Seen;
+    use crate::jobs::kinds::{FabricKind, Ordering};
+    use crate::run::axes::Senders;
 
     fn seen(sends_ns: Vec<u64>, deliveries_ns: Vec<Vec<u64>>) -> Seen {
         Seen { sends_ns, deliveries_ns, ..Seen::default() }

@@ -9,139 +9,18 @@
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
-use squall_group::{Config, Delivery, Group, Outgoing, Pace, Stats, Timeouts, Upcalls};
+use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeouts, Upcalls};
 use squall_transport::{Endpoint, Rank};
 
-use crate::node::control::Control;
-use crate::node::fabric::{meet, with_fabric};
-use crate::node::job::Job;
-use crate::node::machine;
-use crate::payload::{self, OrderHash, Verify};
-use crate::run::axes::{FabricKind, Ordering, Schedule};
-use crate::run::policy::{self, Shape};
-
-/// What every node of a group is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct GroupJob {
-    /// What carries the writes.
-    pub fabric: FabricKind,
-    /// In which order messages are delivered.
-    pub ordering: Ordering,
-    /// How many send: the first ranks.
-    pub senders: u32,
-    /// Payload of each message.
-    pub message_bytes: u64,
-    /// Rings and pools.
-    pub shape: Shape,
-    /// Bytes of a relay block, if given.
-    pub block_bytes: Option<u64>,
-    /// How large messages are relayed.
-    pub schedule: Schedule,
-    /// How much of each payload is written and checked.
-    pub verify: Verify,
-    /// Whether to never sleep.
-    pub spin: bool,
-    /// Whether each node has a core for itself.
-    pub own_core: bool,
-    /// The group detects failures.
-    #[serde(default)]
-    pub membership: bool,
-}
-
-/// What every node is told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum GroupOrder {
-    /// Send and deliver.
-    Trial(Trial),
-    /// End.
-    Finish,
-}
-
-/// One trial.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Trial {
-    /// Counts up from 0, warm-ups included: the marks that begin and end it follow from it.
-    pub number: u64,
-    /// Messages of each sender.
-    pub messages: u64,
-    /// When they are sent.
-    pub load: Load,
-    /// Whether the time of each send and delivery is kept.
-    pub timed: bool,
-}
-
-/// When messages are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Load {
-    /// As soon as the window lets.
-    Full,
-    /// When the sender's last one has been delivered to itself.
-    Closed,
-    /// One every so many nanoseconds, whatever became of the earlier ones.
-    Paced(u64),
-}
-
-/// What one node saw in one trial.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Seen {
-    /// Before its first send, on the clock of the host; 0 if it sends nothing.
-    pub first_send_ns: u64,
-    /// After its last delivery.
-    pub last_delivery_ns: u64,
-    /// Its CPU time.
-    pub cpu_ns: u64,
-    /// What its group counted.
-    pub counted: Counted,
-    /// The order of its deliveries.
-    pub order: Vec<u64>,
-    /// If timed: when each of its own messages was (to be) sent.
-    pub sends_ns: Vec<u64>,
-    /// If timed: when each sender's messages were delivered, by sender.
-    pub deliveries_ns: Vec<Vec<u64>>,
-}
-
-/// Counts of a trial.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub struct Counted {
-    /// Messages sent.
-    pub messages_sent: u64,
-    /// Nulls sent.
-    pub nulls_sent: u64,
-    /// Turns in which something was sent.
-    pub send_batches: u64,
-    /// Received through rings.
-    pub received: u64,
-    /// Turns and senders in which something was received.
-    pub receive_batches: u64,
-    /// Delivered.
-    pub delivered: u64,
-    /// Turns in which something was delivered.
-    pub delivery_batches: u64,
-    /// Times it slept.
-    pub parks: u64,
-    /// Work requests given to the device, if there is one.
-    pub requests: u64,
-    /// Calls that gave them.
-    pub doorbells: u64,
-}
-
-impl Counted {
-    fn between(before: &Stats, after: &Stats) -> Counted {
-        Counted {
-            messages_sent: after.messages_sent - before.messages_sent,
-            nulls_sent: after.nulls_sent - before.nulls_sent,
-            send_batches: after.send_batches - before.send_batches,
-            received: after.received - before.received,
-            receive_batches: after.receive_batches - before.receive_batches,
-            delivered: after.delivered - before.delivered,
-            delivery_batches: after.delivery_batches - before.delivery_batches,
-            parks: after.parks - before.parks,
-            requests: after.requests - before.requests,
-            doorbells: after.doorbells - before.doorbells,
-        }
-    }
-}
+use crate::jobs::control::Control;
+use crate::jobs::fabric::{meet, with_fabric};
+use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Seen, Trial};
+use crate::jobs::job::Job;
+use crate::jobs::kinds::Ordering;
+use crate::jobs::kinds::Verify;
+use crate::jobs::os;
+use crate::payload::{self, OrderHash};
+use crate::run::policy;
 
 /// The node's side.
 ///
@@ -227,14 +106,14 @@ impl<E: Endpoint> Member<E> {
         self.receiver.begin(trial, self.senders * trial.messages);
         self.pass_mark(2 * trial.number + 1)?;
         let stats_before = self.group.stats();
-        let cpu_before = machine::cpu_ns();
+        let cpu_before = os::cpu_ns();
         let mut seen = Seen::default();
         let goal = if self.sends { self.sent + trial.messages } else { self.sent };
         if trial.timed {
             seen.sends_ns.reserve(trial.messages as usize);
         }
         if self.sends {
-            seen.first_send_ns = machine::now_ns();
+            seen.first_send_ns = os::now_ns();
         }
         match trial.load {
             Load::Full if trial.timed => self.send_timed(goal, &mut seen)?,
@@ -245,7 +124,7 @@ impl<E: Endpoint> Member<E> {
         while self.receiver.remaining > 0 {
             self.turn()?;
         }
-        seen.cpu_ns = machine::cpu_ns() - cpu_before;
+        seen.cpu_ns = os::cpu_ns() - cpu_before;
         seen.last_delivery_ns = self.receiver.last_ns;
         self.pass_mark(2 * trial.number + 2)?;
         seen.counted = Counted::between(&stats_before, &self.group.stats());
@@ -299,7 +178,7 @@ impl<E: Endpoint> Member<E> {
         while self.sent < goal {
             let burst_end = goal.min(self.sent + self.burst);
             while self.sent < burst_end {
-                let now_ns = machine::now_ns();
+                let now_ns = os::now_ns();
                 if !self.send_next()? {
                     break;
                 }
@@ -312,7 +191,7 @@ impl<E: Endpoint> Member<E> {
 
     fn send_in_turns(&mut self, goal: u64, seen: &mut Seen) -> anyhow::Result<()> {
         while self.sent < goal {
-            let now_ns = machine::now_ns();
+            let now_ns = os::now_ns();
             if self.send_next()? {
                 seen.sends_ns.push(now_ns);
             }
@@ -326,10 +205,10 @@ impl<E: Endpoint> Member<E> {
     fn send_paced(&mut self, goal: u64, interval_ns: u64, seen: &mut Seen) -> anyhow::Result<()> {
         // Senders take turns within an interval, so that their messages do not all meet.
         let offset_ns = interval_ns * u64::from(self.me.0) / self.senders;
-        let mut due_ns = machine::now_ns() + offset_ns;
+        let mut due_ns = os::now_ns() + offset_ns;
         let mut spinning = Pace::spinning();
         while self.sent < goal {
-            let now_ns = machine::now_ns();
+            let now_ns = os::now_ns();
             if now_ns >= due_ns {
                 if self.send_next()? {
                     // From when it was due: what a late send costs is the sender's latency too.
@@ -409,11 +288,11 @@ impl Upcalls for Receiver {
         self.order.add(sender, payload);
         self.counts[sender.index()] = index + 1;
         if self.timed {
-            self.deliveries_ns[sender.index()].push(machine::now_ns());
+            self.deliveries_ns[sender.index()].push(os::now_ns());
         }
         self.remaining = self.remaining.saturating_sub(1);
         if self.remaining == 0 {
-            self.last_ns = machine::now_ns();
+            self.last_ns = os::now_ns();
         }
     }
 }

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::copies::{Copied, CopyCase, CopyJob, CopyOrder, Method, stride};
 use super::stage::Stage;
-use crate::node::job::Work;
+use crate::jobs::copy::{Copied, CopyCase, CopyJob, CopyOrder, Method, stride};
+use crate::jobs::job::Work;
+use crate::jobs::rdma::Rdma;
+use crate::jobs::shape::RING_BYTES;
 use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;
 use crate::run::machine::Machine;
 use crate::run::plan::PlannedPoint;
 use crate::run::policy;
-use crate::run::request::Rdma;
 use crate::run::setting::Variant;
 use squall_report::bounds::Warmth;
 use squall_report::{Row, units};
@@ -19,7 +20,7 @@ use squall_report::{Row, units};
 /// the pools of groups do.
 const COLD_BYTES: u64 = 64 << 20;
 /// The same of cached copies: half a sender's ring each side, so that they are as warm as the group's own small messages.
-const CACHED_BYTES: u64 = policy::RING_BYTES / 2;
+const CACHED_BYTES: u64 = RING_BYTES / 2;
 /// Setting a copy up and stopping it.
 const PATIENCE: Duration = Duration::from_secs(60);
 

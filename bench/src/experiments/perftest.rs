@@ -13,14 +13,14 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
-use serde::{Deserialize, Serialize};
 use squall_transport::Exchange;
 use squall_transport::verbs::{Choice, LinkKind, VerbsFabric};
 
 use super::stage::Stage;
-use crate::node::control::Control;
-use crate::node::fabric::meet;
-use crate::node::job::{Job, Work};
+use crate::jobs::control::Control;
+use crate::jobs::fabric::meet;
+use crate::jobs::job::{Job, Work};
+use crate::jobs::perftest::{PerftestJob, PerftestOrder, Printed};
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
 use crate::run::setting::{Setting, Variant};
@@ -48,29 +48,6 @@ const TURNS_MAX: u64 = 1000;
 const RATE_BELOW_BYTES: u64 = 4096;
 /// perftest's megabyte.
 const MEGABYTE: f64 = (1 << 20) as f64;
-
-/// One of two nodes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PerftestJob {
-    /// Latency, or bandwidth.
-    pub ping_pong: bool,
-    /// Bytes of one write.
-    pub message_bytes: u64,
-}
-
-/// What both are told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum PerftestOrder {
-    /// So many writes.
-    Run(u64),
-    /// End.
-    Finish,
-}
-
-/// What perftest printed at node 0: `ib_write_bw` peak and average in 2^20 bytes a second and 10^6 messages a second; `ib_write_lat` least, greatest, typical
-/// (median), mean, deviation, 99 and 99.9 % in microseconds. Nothing if its clock failed or it took too long, and at node 1.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Printed(pub Option<Vec<f64>>);
 
 /// perftest beside a point of `write`.
 pub(super) struct Perftest<'a> {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use super::latencies::{histogram_of, with_latencies};
 use super::perftest::{self, Perftest};
 use super::stage::Stage;
-use super::write::{IN_WORD_BYTES_MAX, WriteJob, WriteOrder, Written};
-use crate::node::job::Work;
-use crate::node::machine;
-use crate::run::axes::FabricKind;
+use crate::jobs::job::Work;
+use crate::jobs::kinds::FabricKind;
+use crate::jobs::os;
+use crate::jobs::write::{IN_WORD_BYTES_MAX, WriteJob, WriteOrder, Written};
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
 use crate::run::plan::PlannedPoint;
@@ -114,7 +114,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
             trial,
             messages_per_sender: Some(count),
             seconds: Some(seconds),
-            cpu_seconds: Some(written.iter().map(|written| machine::seconds(written.cpu_ns)).sum()),
+            cpu_seconds: Some(written.iter().map(|written| os::seconds(written.cpu_ns)).sum()),
             verified: stage.verify().name().into(),
             note: writers.crew.noted(stage.probed(note)),
             ..setting.row(None)
@@ -156,5 +156,5 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
 fn took(written: &[Written]) -> f64 {
     let began = written.first().map_or(0, |first| first.began_ns);
     let ended = written.iter().map(|written| written.ended_ns).max().unwrap_or(0);
-    machine::seconds(ended.saturating_sub(began).max(1))
+    os::seconds(ended.saturating_sub(began).max(1))
 }

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::capacity::Capacity;
-use crate::node::job::Work;
-use crate::payload::Verify;
-use crate::run::axes::FabricKind;
+use crate::jobs::job::Work;
+use crate::jobs::kinds::FabricKind;
+use crate::jobs::kinds::Verify;
 use crate::run::cache_line::round_trip_ns;
 use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;

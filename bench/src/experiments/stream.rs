@@ -6,57 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use serde::{Deserialize, Serialize};
 
-use crate::node::control::Control;
-use crate::node::machine;
+use crate::jobs::control::Control;
+use crate::jobs::os;
+use crate::jobs::stream::{StreamCase, StreamJob, StreamOrder, Streamed, Threads};
 
 /// Share of the time in which windows and buffers grow; what arrives then does not count.
 const WARM_UP_SHARE: f64 = 0.3;
-
-/// A node that streams to itself through the kernel's loopback, from one thread to another.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StreamJob {}
-
-/// What a streaming node is told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum StreamOrder {
-    /// Measure this.
-    Run(StreamCase),
-    /// End.
-    Finish,
-}
-
-/// One measurement.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StreamCase {
-    /// Bytes of one write and of one read.
-    pub write_bytes: u64,
-    /// Who sends and who receives.
-    pub threads: Threads,
-    /// For how long.
-    pub seconds: f64,
-}
-
-/// Who sends and who receives.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Threads {
-    /// So many streams, a thread at each end, which sleep in the kernel and run anywhere.
-    Sleeping(u32),
-    /// One stream between two cores that poll: the first sends.
-    Polling(usize, usize),
-    /// A thread on each of these cores polls, sends to the next and receives from the one before.
-    Ring(Vec<usize>),
-}
-
-/// What was measured.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Streamed {
-    /// Bytes that arrived after the streams had warmed up.
-    pub bytes: u64,
-    /// For how long these arrived.
-    pub seconds: f64,
-}
 
 /// The node's side.
 ///
@@ -144,7 +100,7 @@ impl End {
 
     /// Moves bytes until the time is over, or the peer's is; bytes received from `warm` on.
     fn pump(mut self, chunk_bytes: usize, warm: Instant, until: Instant) -> anyhow::Result<u64> {
-        self.core.map_or(Ok(()), machine::pin).map_err(|what| anyhow!(what))?;
+        self.core.map_or(Ok(()), os::pin).map_err(|what| anyhow!(what))?;
         let (outgoing, mut incoming) = (vec![0x5A; chunk_bytes], vec![0; chunk_bytes]);
         let mut received = 0;
         loop {
@@ -183,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_is_sent_arrives() {
-        let cores = machine::cores();
+        let cores = os::cores();
         let second = cores.get(1).copied().unwrap_or(cores[0]);
         for threads in [Threads::Sleeping(2), Threads::Polling(cores[0], second), Threads::Ring(cores.clone())] {
             let streamed = run(&StreamCase { write_bytes: 4096, threads, seconds: 0.02 }).unwrap();

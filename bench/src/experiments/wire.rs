@@ -6,14 +6,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use serde::{Deserialize, Serialize};
 use squall_transport::Exchange;
 
 use super::capacity::Streams;
 use super::stage::Stage;
-use crate::node::control::Control;
-use crate::node::fabric::meet;
-use crate::node::job::{Job, Work};
+use crate::jobs::control::Control;
+use crate::jobs::fabric::meet;
+use crate::jobs::job::{Job, Work};
+use crate::jobs::wire::{Arrived, WireJob, WireOrder};
 use crate::run::fault::Fault;
 
 /// Streams at once: one, and enough that no single one is the limit.
@@ -26,33 +26,6 @@ const WARM_UP_SHARE: f64 = 0.3;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A stream on which nothing moves for this long has failed.
 const STALLED: Duration = Duration::from_secs(20);
-
-/// One of two nodes: the first sends, the second receives.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct WireJob {}
-
-/// What both are told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum WireOrder {
-    /// So many streams at once.
-    Run {
-        /// How many.
-        streams: usize,
-        /// For how long.
-        seconds: f64,
-    },
-    /// End.
-    Finish,
-}
-
-/// What arrived.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Arrived {
-    /// Bytes after the streams had warmed up; 0 at the sender.
-    pub bytes: u64,
-    /// In which time.
-    pub seconds: f64,
-}
 
 /// What streams from the first host to the second carry: one, and the most of one and several.
 ///

@@ -19,63 +19,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, ensure};
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
 use squall_transport::region::{Ring, RingReader, RingWriter};
 use squall_transport::{Endpoint, Event, Fabric, Place, Rank, Region, RegionOptions, TABLE, Write};
 
-use crate::node::control::Control;
-use crate::node::fabric::{meet, with_fabric};
-use crate::node::job::Job;
-use crate::node::machine;
-use crate::payload::{self, Verify};
-use crate::run::axes::FabricKind;
+use crate::jobs::control::Control;
+use crate::jobs::fabric::{meet, with_fabric};
+use crate::jobs::job::Job;
+use crate::jobs::kinds::Verify;
+use crate::jobs::os;
+use crate::jobs::write::{IN_WORD_BYTES_MAX, WriteJob, WriteOrder, Written};
+use crate::payload;
 use crate::run::policy;
 
-/// What both nodes of a point are.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct WriteJob {
-    /// What carries the writes.
-    pub fabric: FabricKind,
-    /// Bytes of one Span.
-    pub message_bytes: u64,
-    /// Messages that may be under way.
-    pub window: u64,
-    /// How much of each is written and checked.
-    pub verify: Verify,
-    /// Whether to never sleep.
-    pub spin: bool,
-    /// Whether each node has a core for itself.
-    pub own_core: bool,
-    /// Whether a message travels inside the Word that counts it: only in turns, and at most [`IN_WORD_BYTES_MAX`].
-    pub in_word: bool,
-}
-
-/// What both nodes are told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum WriteOrder {
-    /// So many messages from 0 to 1, as fast as the window lets them.
-    Bandwidth(u64),
-    /// So many round trips.
-    Latency(u64),
-    /// End.
-    Finish,
-}
-
-/// What one node measured.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Written {
-    /// When it began, on the clock of the host.
-    pub began_ns: u64,
-    /// When it ended.
-    pub ended_ns: u64,
-    /// Its CPU time.
-    pub cpu_ns: u64,
-    /// Half round trips in nanoseconds, counted by value; only of node 0.
-    pub half_round_trips: Vec<(u64, u64)>,
-}
-
-/// Largest message that fits into the Word that counts it.
-pub const IN_WORD_BYTES_MAX: u64 = 4;
 /// Bytes of messages that one Word publishes at most.
 const PUBLISH_BYTES: u64 = 64 << 10;
 
@@ -127,9 +82,9 @@ fn serve<E: Endpoint>(pair: &mut Pair<E>, control: &mut Control) -> anyhow::Resu
             }
             pair.wait()?;
         };
-        let cpu_before = machine::cpu_ns();
+        let cpu_before = os::cpu_ns();
         let mut latencies = Histogram::<u64>::new(3)?;
-        let began_ns = machine::now_ns();
+        let began_ns = os::now_ns();
         match order {
             WriteOrder::Bandwidth(_) if pair.in_word => bail!("messages in Words go one at a time"),
             WriteOrder::Bandwidth(count) if pair.endpoint.rank() == Rank(0) => pair.send(count)?,
@@ -137,9 +92,9 @@ fn serve<E: Endpoint>(pair: &mut Pair<E>, control: &mut Control) -> anyhow::Resu
             WriteOrder::Latency(count) => pair.ping_pong(count, &mut latencies)?,
             WriteOrder::Finish => return Ok(()),
         }
-        let ended_ns = machine::now_ns();
+        let ended_ns = os::now_ns();
         let half_round_trips = latencies.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
-        control.done(&Written { began_ns, ended_ns, cpu_ns: machine::cpu_ns() - cpu_before, half_round_trips })?;
+        control.done(&Written { began_ns, ended_ns, cpu_ns: os::cpu_ns() - cpu_before, half_round_trips })?;
     }
 }
 
@@ -238,7 +193,7 @@ impl<E: Endpoint> Pair<E> {
     fn ping_pong(&mut self, count: u64, latencies: &mut Histogram<u64>) -> anyhow::Result<()> {
         let first = self.endpoint.rank() == Rank(0);
         for _ in 0..count {
-            let began_ns = machine::now_ns();
+            let began_ns = os::now_ns();
             if first {
                 self.send_one()?;
             }
@@ -247,7 +202,7 @@ impl<E: Endpoint> Pair<E> {
             }
             self.idle_since = None;
             if first {
-                latencies.record((machine::now_ns() - began_ns) / 2)?;
+                latencies.record((os::now_ns() - began_ns) / 2)?;
             } else {
                 self.send_one()?;
             }

@@ -3,44 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// Most nodes of a point: more processes than this on one host measure its scheduler.
 pub const NODES_MAX: u32 = 64;
-
-/// What writes into the peers' memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
-pub enum FabricKind {
-    /// Shared memory of this host.
-    Shm,
-    /// TCP over loopback.
-    Tcp,
-    /// RDMA hardware or soft-RoCE.
-    Verbs,
-}
-
-/// In which order messages are delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
-pub enum Ordering {
-    /// When received, per sender.
-    Unordered,
-    /// In one total order, once all have them.
-    Ordered,
-}
-
-/// How large messages are relayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
-pub enum Schedule {
-    /// Binomial pipeline.
-    Pipeline,
-    /// Binomial tree.
-    Tree,
-    /// One after the other.
-    Chain,
-    /// The root to each.
-    Sequential,
-}
 
 /// Who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,29 +19,6 @@ pub enum Senders {
     One,
     /// So many.
     Count(u32),
-}
-
-/// The name of a value as on the command line.
-fn name(value: &impl ValueEnum) -> String {
-    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-}
-
-impl fmt::Display for FabricKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&name(self))
-    }
-}
-
-impl fmt::Display for Ordering {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&name(self))
-    }
-}
-
-impl fmt::Display for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&name(self))
-    }
 }
 
 impl Senders {

@@ -9,8 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 
 use super::worker::Worker;
-use crate::node::control::{Reply, Told};
-use crate::node::job::Job;
+use crate::jobs::control::{Reply, Told};
+use crate::jobs::job::Job;
 
 /// Processes by number. Dropping it ends them all.
 pub struct Company {

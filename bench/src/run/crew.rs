@@ -18,11 +18,11 @@ use super::hosts::Hosts;
 use super::hosts::clock::Clock;
 use super::interrupt::Interrupt;
 use super::rendezvous::Rendezvous;
-use super::request::Rdma;
 use super::worker::Worker;
-use crate::node::control::{Reply, Told};
-use crate::node::frame;
-use crate::node::job::{Job, Work};
+use crate::jobs::control::{Reply, Told};
+use crate::jobs::frame;
+use crate::jobs::job::{Job, Work};
+use crate::jobs::rdma::Rdma;
 use squall_report::units;
 
 /// How often a wait looks whether it was interrupted.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use squall_transport::verbs::{LinkKind, VerbsFabric};
 
-use super::request::Rdma;
+use crate::jobs::rdma::Rdma;
 
 /// What a run over verbs would use on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::fabrics::Verbs;
 use super::hosts::{self, Facts};
 use super::policy::{self, MEMORY_SHARE};
-use super::request::Rdma;
-use crate::node::machine::cores;
+use crate::jobs::os::cores;
+use crate::jobs::rdma::Rdma;
 use squall_report::Environment;
 
 /// What a plan needs to know of this machine.

@@ -1,15 +1,18 @@
 //! From a request to the points that will run, each with its memory and its time, before anything starts.
 
-use super::axes::{FabricKind, Ordering, Schedule, Senders};
 use super::machine::Machine;
-use super::policy::{self, Shape};
+use super::policy;
 use super::request::{Axes, Request};
 use super::setting::{CopyVariant, Setting, Variant};
 use crate::cli::ByteSize;
 use crate::experiments::Experiment;
 use crate::experiments::change::Upset;
-use crate::experiments::copies::Method;
 use crate::experiments::write;
+use crate::jobs::copy::Method;
+use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::shape::SMALL_MAX;
+use crate::jobs::shape::Shape;
+use crate::run::axes::Senders;
 use squall_report::bounds::Warmth;
 use squall_report::units;
 
@@ -225,10 +228,10 @@ impl Sweep<'_> {
 
     fn smc_rate(&self) -> Result<Vec<Setting>, UsageError> {
         let sizes = self.sizes(&[1, 16, 128, KB, 10 * KB], &[1, KB]);
-        let (sizes, large): (Vec<u64>, Vec<u64>) = sizes.into_iter().partition(|&bytes| bytes <= policy::SMALL_MAX);
+        let (sizes, large): (Vec<u64>, Vec<u64>) = sizes.into_iter().partition(|&bytes| bytes <= SMALL_MAX);
         // `reproduce` gives each experiment what it takes.
         if let ([_], Some(large)) = (&self.request.experiments[..], large.first()) {
-            let (size, max) = (ByteSize(*large), ByteSize(policy::SMALL_MAX));
+            let (size, max) = (ByteSize(*large), ByteSize(SMALL_MAX));
             return Err(UsageError(format!(
                 "smc-rate measures small messages, up to {max}: --size {size} is relayed; use `squall run multicast`"
             )));
@@ -269,7 +272,7 @@ impl Sweep<'_> {
         let mut settings = Vec::new();
         for size in self.sizes(&[KB, 20 * MB], &[KB]) {
             for full in [false, true] {
-                if !full && size > policy::SMALL_MAX {
+                if !full && size > SMALL_MAX {
                     continue;
                 }
                 for upset in Upset::ALL {

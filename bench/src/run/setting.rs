@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::axes::{FabricKind, Ordering, Schedule, Senders};
-use super::policy::Shape;
 use crate::experiments::Experiment;
 use crate::experiments::change::Upset;
+use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::shape::Shape;
+use crate::run::axes::Senders;
 use squall_report::bounds::{Carriage, Load, Warmth};
 use squall_report::{Point, Row};
 

@@ -6,100 +6,23 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use serde::{Deserialize, Serialize};
 use squall_group::{Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, StatePiece, Timeouts, Upcalls, View};
 use squall_transport::exchange::ClusterKey;
 use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::{Fabric, NodeId, Rank};
 
-use super::BIN_NS;
-use crate::node::control::Control;
-use crate::node::fabric::{meet, with_fabric};
-use crate::node::job::Job;
-use crate::node::machine;
-use crate::payload::{self, Verify};
-use crate::run::axes::{FabricKind, Ordering, Schedule};
-use crate::run::policy::{self, Shape};
+use crate::jobs::change::{BIN_NS, Change, ChangeJob, ChangeOrder, Said, Seen};
+use crate::jobs::control::Control;
+use crate::jobs::fabric::{meet, with_fabric};
+use crate::jobs::job::Job;
+use crate::jobs::kinds::Ordering;
+use crate::jobs::kinds::Verify;
+use crate::jobs::os;
+use crate::payload;
+use crate::run::policy;
 
 /// How long a newcomer asks.
 const JOIN_PATIENCE: Duration = Duration::from_secs(20);
-
-/// What every member is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ChangeJob {
-    /// What carries the writes.
-    pub fabric: FabricKind,
-    /// The cluster key of the control connections, as hex digits.
-    pub key: String,
-    /// Its name; fewer than 65,536 of them.
-    pub node: u16,
-    /// It comes later, when told.
-    pub late: bool,
-    /// Members that the buffers suffice for.
-    pub members_max: u32,
-    /// Payload of each message.
-    pub message_bytes: u64,
-    /// Rings and pools.
-    pub shape: Shape,
-    /// Bytes of a relay block, if given.
-    pub block_bytes: Option<u64>,
-    /// How large messages are relayed.
-    pub schedule: Schedule,
-    /// How much of each payload is written and checked.
-    pub verify: Verify,
-    /// From one message to the next; 0: as fast as the window lets.
-    pub interval_ns: u64,
-    /// Whether each node has a core for itself.
-    pub own_core: bool,
-}
-
-/// What a member is told.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum ChangeOrder {
-    /// Send, and count deliveries from this time on.
-    Load(u64),
-    /// Join by this member, then send.
-    Join(SocketAddr, u64),
-    /// Leave.
-    Leave,
-    /// Say what you saw.
-    Report,
-    /// End.
-    Finish,
-}
-
-/// What a member says.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Said {
-    /// It is a member; newcomers reach it there.
-    In(SocketAddr),
-    /// What it saw.
-    Seen(Seen),
-}
-
-/// What a member saw.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Seen {
-    /// Views after its first.
-    pub changes: Vec<Change>,
-    /// When it delivered the first message of each view, by view.
-    pub firsts_ns: BTreeMap<u64, u64>,
-    /// Bytes delivered in each bin of [`BIN_NS`].
-    pub bins: Vec<u64>,
-}
-
-/// One change of view.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Change {
-    /// The view that it led to.
-    pub view: u64,
-    /// As [`squall_group::ViewChange`], on the clock of the host.
-    pub wedged_ns: u64,
-    /// As above.
-    pub trimmed_ns: u64,
-    /// As above.
-    pub installed_ns: u64,
-}
 
 /// The node's side.
 ///
@@ -213,7 +136,7 @@ impl<F: Fabric> Life<'_, F> {
 
     fn note_change(&mut self) {
         let Some(change) = self.member.last_change() else { return };
-        let ns = |moment: Instant| machine::now_ns().saturating_sub(moment.elapsed().as_nanos() as u64);
+        let ns = |moment: Instant| os::now_ns().saturating_sub(moment.elapsed().as_nanos() as u64);
         self.changes.push(Change {
             view: change.view,
             wedged_ns: ns(change.wedged),
@@ -234,7 +157,7 @@ impl<F: Fabric> Life<'_, F> {
         let interval_ns = self.change.interval_ns;
         for _ in 0..self.burst {
             if interval_ns > 0 {
-                let now_ns = machine::now_ns();
+                let now_ns = os::now_ns();
                 if self.due_ns > now_ns {
                     return Ok(Some(Instant::now() + Duration::from_nanos(self.due_ns - now_ns)));
                 }
@@ -299,7 +222,7 @@ impl Upcalls for Receiver {
             self.wrong.get_or_insert_with(|| format!("message {count} of node {node} was delivered with other bytes than were sent"));
         }
         *count += 1;
-        let now_ns = machine::now_ns();
+        let now_ns = os::now_ns();
         if std::mem::take(&mut self.fresh) {
             self.firsts_ns.insert(self.view, now_ns);
         }

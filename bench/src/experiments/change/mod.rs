@@ -57,6 +57,3 @@ pub const INSTALLED: &str = "installed";
 pub const ACTIVE: &str = "active";
 /// From asking to join to the newcomer's first delivery.
 pub const NEWCOMER: &str = "newcomer";
-
-/// Width of the bins in which deliveries are counted, in nanoseconds.
-pub const BIN_NS: u64 = 5_000_000;

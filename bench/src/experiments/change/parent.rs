@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 
 use squall_transport::exchange::ClusterKey;
 
-use super::member::{Change, ChangeJob, ChangeOrder, Said, Seen};
-use super::{ACTIVE, BIN_NS, INSTALLED, NEWCOMER, TRIMMED, Upset, WEDGED};
+use super::{ACTIVE, INSTALLED, NEWCOMER, TRIMMED, Upset, WEDGED};
 use crate::experiments::stage::Stage;
-use crate::node::control::Reply;
-use crate::node::job::{Job, Work};
-use crate::node::{frame, machine};
-use crate::run::axes::{FabricKind, Schedule};
+use crate::jobs::change::{BIN_NS, Change, ChangeJob, ChangeOrder, Said, Seen};
+use crate::jobs::control::Reply;
+use crate::jobs::job::{Job, Work};
+use crate::jobs::kinds::{FabricKind, Schedule};
+use crate::jobs::shape::Shape;
+use crate::jobs::{frame, os};
 use crate::run::company::Company;
 use crate::run::fault::Fault;
 use crate::run::interrupt::Interrupt;
 use crate::run::plan::PlannedPoint;
-use crate::run::policy::{self, Shape};
+use crate::run::policy;
 use crate::run::rendezvous::Rendezvous;
 use crate::run::setting::Variant;
 use squall_report::Row;
@@ -130,13 +131,13 @@ impl<'a> Town<'a> {
 
     /// Loads the group, does to it what is asked for, and collects what its members saw.
     fn upset(&mut self, upset: Upset, seconds: f64) -> Result<Outcome, Fault> {
-        let origin_ns = machine::now_ns() + HEAD_START_NS;
+        let origin_ns = os::now_ns() + HEAD_START_NS;
         for number in 0..self.members {
             self.tell(number, &ChangeOrder::Load(origin_ns))?;
         }
         self.listen_for(seconds * BEFORE)?;
         let last = self.members - 1;
-        let fault_ns = machine::now_ns();
+        let fault_ns = os::now_ns();
         match upset {
             Upset::Kill => {
                 self.victim = Some(last);

@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use super::talk::Facts;
+use crate::jobs::rdma::Rdma;
 use crate::run::fabrics::Verbs;
 use crate::run::machine::Machine;
-use crate::run::request::Rdma;
 use squall_report::Environment;
 
 /// This host, as its own command line and environment describe it.

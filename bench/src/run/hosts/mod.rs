@@ -29,9 +29,9 @@ use squall_transport::{NodeId, Rank};
 
 use super::crew::News;
 use super::interrupt::Interrupt;
-use super::request::Rdma;
-use crate::node::frame::FRAME_BYTES_MAX;
-use crate::node::job::Job;
+use crate::jobs::frame::FRAME_BYTES_MAX;
+use crate::jobs::job::Job;
+use crate::jobs::rdma::Rdma;
 use bell::Bell;
 use clock::Clock;
 use local::Local;

@@ -20,7 +20,7 @@ use squall_transport::exchange::{LeaveReason, RendezvousServer, ServerEvent};
 use super::bell::Bell;
 use super::clock::Clock;
 use super::talk::{Facts, FromAgent, Greeting, Hello, ToAgent, decode, encode};
-use crate::node::machine::now_ns;
+use crate::jobs::os::now_ns;
 use crate::run::crew::{End, News};
 
 /// How often an agent is asked whether it is there.

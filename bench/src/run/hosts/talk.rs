@@ -5,10 +5,10 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::node::control::Reply;
-use crate::node::job::Job;
+use crate::jobs::control::Reply;
+use crate::jobs::job::Job;
+use crate::jobs::rdma::Rdma;
 use crate::run::fabrics::Verbs;
-use crate::run::request::Rdma;
 use squall_report::Environment;
 use squall_report::environment::Build;
 

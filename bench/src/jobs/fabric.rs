@@ -28,15 +28,15 @@ pub fn meet(job: &Job) -> anyhow::Result<Session> {
 macro_rules! with_fabric {
     ($kind:expr, $job:expr, $fabric:ident => $body:expr) => {
         match $kind {
-            $crate::run::axes::FabricKind::Shm => {
+            $crate::jobs::kinds::FabricKind::Shm => {
                 let $fabric = squall_transport::shm::ShmFabric::new();
                 $body
             }
-            $crate::run::axes::FabricKind::Tcp => {
+            $crate::jobs::kinds::FabricKind::Tcp => {
                 let $fabric = $job.address.map_or_else(squall_transport::tcp::TcpFabric::default, squall_transport::tcp::TcpFabric::new);
                 $body
             }
-            $crate::run::axes::FabricKind::Verbs => {
+            $crate::jobs::kinds::FabricKind::Verbs => {
                 let $fabric = squall_transport::verbs::VerbsFabric::new($job.rdma.options($job.core));
                 $body
             }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use squall_transport::Waker;
 
-use super::{frame, machine};
+use super::{frame, os};
 
 /// What a node is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ impl Control {
             while let Ok(Some(bytes)) = frame::read_bytes(&mut stdin) {
                 match frame::decode(&bytes) {
                     Ok(Told::Clock(offset_ns)) => {
-                        machine::set_clock_offset(offset_ns);
+                        os::set_clock_offset(offset_ns);
                         continue;
                     }
                     Ok(Told::Order(order)) => {

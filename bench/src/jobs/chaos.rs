@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use squall_transport::NodeId;
 
-use crate::run::axes::FabricKind;
+use super::kinds::FabricKind;
 
 /// What a process is started with.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -4,10 +4,21 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::chaos::job::ChaosJob;
-use crate::experiments::change::member::ChangeJob;
-use crate::experiments::{copies::CopyJob, member::GroupJob, perftest::PerftestJob, stream::StreamJob, wire::WireJob, write::WriteJob};
-use crate::run::request::Rdma;
+use super::change::ChangeJob;
+use super::chaos::ChaosJob;
+use super::copy::CopyJob;
+use super::group::GroupJob;
+use super::perftest::PerftestJob;
+use super::rdma::Rdma;
+use super::stream::StreamJob;
+use super::wire::WireJob;
+use super::write::WriteJob;
+
+/// Name of the environment variable that tells a node its parent's process id.
+pub const PARENT_VARIABLE: &str = "SQUALL_PARENT";
+
+/// Name of the environment variable with the cluster key of a run across hosts. Nodes do not get it: each point has a key of its own.
+pub const KEY_VARIABLE: &str = "SQUALL_KEY";
 
 /// The first frame on a node's standard input.
 #[derive(Clone, Debug, Serialize, Deserialize)]
