@@ -11,6 +11,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod ask;
 pub mod chaos;
 pub mod cli;
 pub mod experiments;

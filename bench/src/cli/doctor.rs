@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::say;
+use crate::ask::machine::Machine;
 use crate::jobs::os::cores;
 use crate::jobs::rdma::Rdma;
 use crate::run::cache_line::round_trip_ns;
-use crate::run::machine::Machine;
 use squall_report::{Environment, units};
 
 /// Prints it.

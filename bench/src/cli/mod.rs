@@ -5,11 +5,8 @@ mod doctor;
 mod launcher;
 mod node;
 mod sim;
-mod size;
 mod witness;
 mod worker;
-
-pub use size::{ByteSize, SizeError};
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -17,10 +14,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::experiments::Experiment;
+use crate::ask::experiment::Experiment;
+use crate::ask::request::UsageError;
+use crate::ask::request::{Axes, Request};
 use crate::run::hosts::Hosts;
-use crate::run::plan::UsageError;
-use crate::run::request::{Axes, Request};
 use crate::run::{self, Assignment, Ending, table};
 use squall_report::{CompareOptions, compare, plot_folder};
 

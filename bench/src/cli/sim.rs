@@ -10,9 +10,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use squall_sim::{Aim, Mutant, Options, Report, catch, run};
 
 use super::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, say};
-use crate::run::axes;
+use crate::ask::axes;
+use crate::ask::request::UsageError;
 use crate::run::interrupt::Interrupt;
-use crate::run::plan::UsageError;
 use squall_report::units;
 
 /// Most seeds of one call: days of them.

@@ -8,6 +8,9 @@ use super::memcpy::Copier;
 use super::raw;
 use super::stage::Stage;
 use super::wire;
+use crate::ask::machine::Machine;
+use crate::ask::plan::{Plan, PlannedPoint};
+use crate::ask::setting::Setting;
 use crate::jobs::job::Work;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::kinds::Verify;
@@ -15,9 +18,6 @@ use crate::jobs::rdma::Rdma;
 use crate::jobs::stream::{StreamCase, StreamJob, StreamOrder, Streamed, Threads};
 use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;
-use crate::run::machine::Machine;
-use crate::run::plan::{Plan, PlannedPoint};
-use crate::run::setting::Setting;
 use squall_report::bounds::{Bound, CopyCapacity, Warmth};
 
 /// What this machine can do at most.

@@ -3,6 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::stage::Stage;
+use crate::ask::plan::PlannedPoint;
+use crate::ask::policy;
+use crate::ask::setting::Setting;
 use crate::jobs::group::{GroupJob, GroupOrder, Load, Seen, Trial};
 use crate::jobs::job::Work;
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
@@ -10,9 +13,6 @@ use crate::jobs::os;
 use crate::jobs::shape::Shape;
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
-use crate::run::plan::PlannedPoint;
-use crate::run::policy;
-use crate::run::setting::Setting;
 use squall_report::{Row, units};
 
 /// The nodes of one point, all members of one group.

@@ -3,44 +3,21 @@
 use std::time::{Duration, Instant};
 
 use super::stage::Stage;
-use crate::jobs::copy::{Copied, CopyCase, CopyJob, CopyOrder, Method, stride};
+use crate::ask::machine::Machine;
+use crate::ask::memory::copy_sets;
+use crate::ask::plan::PlannedPoint;
+use crate::ask::policy;
+use crate::ask::setting::Variant;
+use crate::jobs::copy::{Copied, CopyCase, CopyJob, CopyOrder, Method};
 use crate::jobs::job::Work;
 use crate::jobs::rdma::Rdma;
-use crate::jobs::shape::RING_BYTES;
 use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;
-use crate::run::machine::Machine;
-use crate::run::plan::PlannedPoint;
-use crate::run::policy;
-use crate::run::setting::Variant;
 use squall_report::bounds::Warmth;
 use squall_report::{Row, units};
 
-/// Bytes that cold copies go around in, a thread and side: both sides together exceed the caches, and each still gets huge pages where they can be had, as
-/// the pools of groups do.
-const COLD_BYTES: u64 = 64 << 20;
-/// The same of cached copies: half a sender's ring each side, so that they are as warm as the group's own small messages.
-const CACHED_BYTES: u64 = RING_BYTES / 2;
 /// Setting a copy up and stopping it.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Messages that a thread copies from and to.
-fn sets(message_bytes: u64, warmth: Warmth) -> (u64, u64) {
-    let stride = stride(message_bytes);
-    let cold = (COLD_BYTES / stride).max(2);
-    let cached = (CACHED_BYTES / stride).max(1);
-    match warmth {
-        Warmth::Cold => (cold, cold),
-        Warmth::WarmSource => (cached, cold),
-        Warmth::Cached => (cached, cached),
-    }
-}
-
-/// Memory of a measurement on so many cores.
-pub fn memory_bytes(message_bytes: u64, warmth: Warmth, cores: u32) -> u64 {
-    let (source, target) = sets(message_bytes, warmth);
-    stride(message_bytes) * (source + target) * u64::from(cores)
-}
 
 /// The process that copies.
 pub struct Copier<'a> {
@@ -75,7 +52,7 @@ impl<'a> Copier<'a> {
     /// # Errors
     /// As [`Crew::run`].
     pub fn best(&mut self, message_bytes: u64, warmth: Warmth, all_cores: bool, seconds: f64) -> Result<Best, Fault> {
-        let (source_set, target_set) = sets(message_bytes, warmth);
+        let (source_set, target_set) = copy_sets(message_bytes, warmth);
         let cores = &self.machine.cores;
         let copiers = if all_cores { cores.clone() } else { cores[..1].to_vec() };
         let reader = if all_cores { None } else { cores.get(1).copied() };

@@ -2,9 +2,9 @@
 
 use super::group::Members;
 use super::stage::Stage;
+use crate::ask::plan::PlannedPoint;
 use crate::jobs::group::Load;
 use crate::run::fault::Fault;
-use crate::run::plan::PlannedPoint;
 use squall_report::Row;
 
 /// The parent's side.

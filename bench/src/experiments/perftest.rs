@@ -17,13 +17,13 @@ use squall_transport::Exchange;
 use squall_transport::verbs::{Choice, LinkKind, VerbsFabric};
 
 use super::stage::Stage;
+use crate::ask::setting::{Setting, Variant};
 use crate::jobs::control::Control;
 use crate::jobs::fabric::meet;
 use crate::jobs::job::{Job, Work};
 use crate::jobs::perftest::{PerftestJob, PerftestOrder, Printed};
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
-use crate::run::setting::{Setting, Variant};
 use squall_report::Row;
 
 /// How it is called in the column `fabric`.

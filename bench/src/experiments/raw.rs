@@ -5,15 +5,15 @@ use std::time::{Duration, Instant, SystemTime};
 use super::latencies::{histogram_of, with_latencies};
 use super::perftest::{self, Perftest};
 use super::stage::Stage;
+use crate::ask::plan::PlannedPoint;
+use crate::ask::policy;
+use crate::ask::setting::Variant;
 use crate::jobs::job::Work;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::os;
 use crate::jobs::write::{IN_WORD_BYTES_MAX, WriteJob, WriteOrder, Written};
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
-use crate::run::plan::PlannedPoint;
-use crate::run::policy;
-use crate::run::setting::Variant;
 use squall_report::{HistogramLog, Row};
 
 /// The two nodes of raw writes.

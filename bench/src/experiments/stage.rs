@@ -3,6 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::capacity::Capacity;
+use crate::ask::machine::Machine;
+use crate::ask::plan::PlannedPoint;
+use crate::ask::policy;
+use crate::ask::request::Request;
+use crate::ask::setting::Setting;
 use crate::jobs::job::Work;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::kinds::Verify;
@@ -11,12 +16,7 @@ use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;
 use crate::run::hosts::Hosts;
 use crate::run::interrupt::Interrupt;
-use crate::run::machine::Machine;
-use crate::run::plan::PlannedPoint;
-use crate::run::policy;
 use crate::run::progress::Progress;
-use crate::run::request::Request;
-use crate::run::setting::Setting;
 use squall_report::{HistogramLog, Row, RunFolder};
 
 /// What a running experiment stands on.

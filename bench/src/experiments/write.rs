@@ -22,14 +22,14 @@ use hdrhistogram::Histogram;
 use squall_transport::region::{Ring, RingReader, RingWriter};
 use squall_transport::{Endpoint, Event, Fabric, Place, Rank, Region, RegionOptions, TABLE, Write};
 
+use crate::ask::policy;
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
 use crate::jobs::job::Job;
 use crate::jobs::kinds::Verify;
 use crate::jobs::os;
-use crate::jobs::write::{IN_WORD_BYTES_MAX, WriteJob, WriteOrder, Written};
+use crate::jobs::write::{IN_WORD_BYTES_MAX, OUTGOING, WriteJob, WriteOrder, Written, region_bytes, ring_bytes, stride};
 use crate::payload;
-use crate::run::policy;
 
 /// Bytes of messages that one Word publishes at most.
 const PUBLISH_BYTES: u64 = 64 << 10;
@@ -38,8 +38,6 @@ const PUBLISH_BYTES: u64 = 64 << 10;
 const HEAD: u64 = 0;
 /// Where the peer writes how many messages it has taken.
 const TAKEN: u64 = 64;
-/// The ring that this node fills and writes from; the one that the peer writes into lies behind it.
-const OUTGOING: u64 = 4096;
 
 /// The node's side.
 ///
@@ -48,7 +46,7 @@ const OUTGOING: u64 = 4096;
 pub fn node(job: &Job, write: &WriteJob, control: &mut Control) -> anyhow::Result<()> {
     ensure!(job.nodes == 2, "raw writes go between two nodes");
     with_fabric!(write.fabric, job, fabric => {
-        let region = fabric.region(memory_bytes(write.message_bytes, write.window) as usize, &RegionOptions::data_path())?;
+        let region = fabric.region(region_bytes(write.message_bytes, write.window) as usize, &RegionOptions::data_path())?;
         let mut session = meet(job)?;
         let endpoint = fabric.open(&mut session, std::slice::from_ref(&region))?;
         let mut pair = Pair::new(endpoint, region, write);
@@ -57,21 +55,6 @@ pub fn node(job: &Job, write: &WriteJob, control: &mut Control) -> anyhow::Resul
         drop(session);
         serve(&mut pair, control)
     })
-}
-
-/// Messages start at multiples of this, so that none wraps around the ring's end.
-fn stride(message_bytes: u64) -> u64 {
-    message_bytes.next_power_of_two().max(8)
-}
-
-/// Bytes of one ring: the window.
-fn ring_bytes(message_bytes: u64, window: u64) -> u64 {
-    (stride(message_bytes) * window.next_power_of_two()).max(64)
-}
-
-/// Bytes of registered memory that each of the two nodes needs.
-pub fn memory_bytes(message_bytes: u64, window: u64) -> u64 {
-    OUTGOING + 2 * ring_bytes(message_bytes, window)
 }
 
 fn serve<E: Endpoint>(pair: &mut Pair<E>, control: &mut Control) -> anyhow::Result<()> {

@@ -49,3 +49,21 @@ pub struct Written {
 
 /// Largest message that fits into the Word that counts it.
 pub const IN_WORD_BYTES_MAX: u64 = 4;
+
+/// The ring that this node fills and writes from; the one that the peer writes into lies behind it.
+pub const OUTGOING: u64 = 4096;
+
+/// Messages start at multiples of this, so that none wraps around the ring's end.
+pub fn stride(message_bytes: u64) -> u64 {
+    message_bytes.next_power_of_two().max(8)
+}
+
+/// Bytes of one ring: the window.
+pub fn ring_bytes(message_bytes: u64, window: u64) -> u64 {
+    (stride(message_bytes) * window.next_power_of_two()).max(64)
+}
+
+/// Bytes of registered memory that each of the two nodes needs.
+pub fn region_bytes(message_bytes: u64, window: u64) -> u64 {
+    OUTGOING + 2 * ring_bytes(message_bytes, window)
+}

@@ -5,21 +5,14 @@
 //!              ^ Machine            ^ Interrupt, deadlines
 //! ```
 
-pub mod axes;
 pub mod cache_line;
 pub mod company;
 pub mod crew;
-pub mod fabrics;
 pub mod fault;
 pub mod hosts;
 pub mod interrupt;
-pub mod machine;
-pub mod plan;
-pub mod policy;
 pub mod progress;
 pub(crate) mod rendezvous;
-pub mod request;
-pub mod setting;
 mod stderr_tail;
 pub mod table;
 mod worker;
@@ -30,17 +23,17 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::ask::machine::Machine;
+use crate::ask::plan::{Plan, PlannedPoint};
+use crate::ask::request::Request;
+use crate::ask::setting::Setting;
 use crate::experiments::capacity::Capacity;
 use crate::experiments::measure;
 use crate::experiments::stage::Stage;
 use fault::Fault;
 use hosts::Hosts;
 use interrupt::Interrupt;
-use machine::Machine;
-use plan::{Plan, PlannedPoint};
 use progress::{Progress, announcement};
-use request::Request;
-use setting::Setting;
 use squall_report::{Environment, Rendered, RunFolder};
 
 /// What to run, and where results go.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::plan::{Plan, PlannedPoint};
+use crate::ask::plan::{Plan, PlannedPoint};
 use squall_report::{Row, units};
 
 /// What the user sees on standard error while a run goes on.

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use squall_transport::exchange::ClusterKey;
 
-use super::{ACTIVE, INSTALLED, NEWCOMER, TRIMMED, Upset, WEDGED};
+use crate::ask::plan::PlannedPoint;
+use crate::ask::policy;
+use crate::ask::setting::Variant;
+use crate::ask::upset::{ACTIVE, INSTALLED, NEWCOMER, TRIMMED, Upset, WEDGED};
 use crate::experiments::stage::Stage;
 use crate::jobs::change::{BIN_NS, Change, ChangeJob, ChangeOrder, Said, Seen};
 use crate::jobs::control::Reply;
@@ -17,10 +20,7 @@ use crate::jobs::{frame, os};
 use crate::run::company::Company;
 use crate::run::fault::Fault;
 use crate::run::interrupt::Interrupt;
-use crate::run::plan::PlannedPoint;
-use crate::run::policy;
 use crate::run::rendezvous::Rendezvous;
-use crate::run::setting::Variant;
 use squall_report::Row;
 
 /// How often a wait looks whether it was interrupted.

@@ -29,6 +29,7 @@ use squall_transport::{NodeId, Rank};
 
 use super::crew::News;
 use super::interrupt::Interrupt;
+use crate::ask::host::Facts;
 use crate::jobs::frame::FRAME_BYTES_MAX;
 use crate::jobs::job::Job;
 use crate::jobs::rdma::Rdma;
@@ -37,8 +38,6 @@ use clock::Clock;
 use local::Local;
 use switchboard::{Command, GatherNews, Standing, Switchboard};
 use talk::ToAgent;
-
-pub use talk::Facts;
 
 /// What agents send around a node's frame.
 const FRAME_MARGIN_BYTES: usize = 1 << 20;

@@ -19,7 +19,8 @@ use squall_transport::exchange::{LeaveReason, RendezvousServer, ServerEvent};
 
 use super::bell::Bell;
 use super::clock::Clock;
-use super::talk::{Facts, FromAgent, Greeting, Hello, ToAgent, decode, encode};
+use super::talk::{FromAgent, Greeting, Hello, ToAgent, decode, encode};
+use crate::ask::host::Facts;
 use crate::jobs::os::now_ns;
 use crate::run::crew::{End, News};
 

@@ -3,9 +3,9 @@
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use super::fabrics::Verbs;
-use super::hosts::{self, Facts};
+use super::host::{Facts, boot};
 use super::policy::{self, MEMORY_SHARE};
+use super::verbs::Verbs;
 use crate::jobs::os::cores;
 use crate::jobs::rdma::Rdma;
 use squall_report::Environment;
@@ -71,7 +71,7 @@ impl Machine {
                 self.verbs.emulated.clone_from(&other.verbs.emulated);
             }
         }
-        let mut boots: Vec<String> = others.iter().map(|other| other.boot.clone()).chain([hosts::local::boot()]).collect();
+        let mut boots: Vec<String> = others.iter().map(|other| other.boot.clone()).chain([boot()]).collect();
         boots.retain(|boot| !boot.is_empty());
         boots.sort();
         let same_machine = boots.windows(2).any(|pair| pair[0] == pair[1]);

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiments::Experiment;
-use crate::experiments::change::Upset;
+use crate::ask::axes::Senders;
+use crate::ask::experiment::Experiment;
+use crate::ask::upset::Upset;
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::shape::Shape;
-use crate::run::axes::Senders;
 use squall_report::bounds::{Carriage, Load, Warmth};
 use squall_report::{Point, Row};
 

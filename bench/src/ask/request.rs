@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cli::ByteSize;
-use crate::experiments::Experiment;
+use crate::ask::axes::Senders;
+use crate::ask::experiment::Experiment;
+use crate::ask::size::ByteSize;
 use crate::jobs::kinds::Verify;
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::rdma::Rdma;
-use crate::run::axes::Senders;
 
 /// What was asked: which experiments, and every axis that was given. An empty list is the experiment's own default.
 ///
@@ -92,3 +92,8 @@ fn seconds(text: &str) -> Result<f64, String> {
         _ => Err("give seconds, from 0.001 to 3600".into()),
     }
 }
+
+/// A request that cannot be meant, with the mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);

@@ -1,18 +1,18 @@
 //! From a request to the points that will run, each with its memory and its time, before anything starts.
 
 use super::machine::Machine;
+use super::memory::memory_bytes;
 use super::policy;
-use super::request::{Axes, Request};
+use super::request::{Axes, Request, UsageError};
 use super::setting::{CopyVariant, Setting, Variant};
-use crate::cli::ByteSize;
-use crate::experiments::Experiment;
-use crate::experiments::change::Upset;
-use crate::experiments::write;
+use crate::ask::axes::Senders;
+use crate::ask::experiment::Experiment;
+use crate::ask::size::ByteSize;
+use crate::ask::upset::Upset;
 use crate::jobs::copy::Method;
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::shape::SMALL_MAX;
 use crate::jobs::shape::Shape;
-use crate::run::axes::Senders;
 use squall_report::bounds::Warmth;
 use squall_report::units;
 
@@ -41,11 +41,6 @@ pub struct PlannedPoint {
     /// Why it will not run.
     pub skip: Option<String>,
 }
-
-/// A request that cannot be meant, with the mend.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct UsageError(pub String);
 
 impl Plan {
     /// The points that `request` asks for, on this machine.
@@ -399,26 +394,10 @@ impl Sweep<'_> {
     }
 }
 
-/// Memory of all nodes of a setting together.
-fn memory_bytes(setting: &Setting) -> u64 {
-    let nodes = u64::from(setting.nodes);
-    if let (Some(shape), Some(ordering)) = (setting.shape, setting.ordering) {
-        let schedule = setting.schedule.unwrap_or(Schedule::Pipeline);
-        return nodes * shape.config(setting.senders, ordering, setting.block_bytes, schedule).memory_bytes(setting.nodes as usize);
-    }
-    if let (Some(_), Some(window)) = (setting.fabric, setting.window) {
-        return nodes * write::memory_bytes(setting.message_bytes, window);
-    }
-    match setting.variant {
-        Variant::Copy(copy) => nodes * crate::experiments::memcpy::memory_bytes(setting.message_bytes, copy.warmth, setting.nodes),
-        _ => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::fabrics::Verbs;
+    use crate::ask::verbs::Verbs;
     use proptest::prelude::*;
 
     fn machine(memory_bytes: u64) -> Machine {

@@ -1,0 +1,18 @@
+//! What can be asked for, and what comes of it before anything runs.
+//!
+//! ```text
+//!   Request, Machine --Sweep--> Settings --Plan::of--> points, each with its memory and its time
+//! ```
+
+pub mod axes;
+pub mod experiment;
+pub mod host;
+pub mod machine;
+pub mod memory;
+pub mod plan;
+pub mod policy;
+pub mod request;
+pub mod setting;
+pub mod size;
+pub mod upset;
+pub mod verbs;
