@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use squall_group::Pace;
 
-use crate::ask::experiment::Experiment;
+use super::experiment::Experiment;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::shape::{LARGE_WINDOW_MIN, SMALL_MAX};
 

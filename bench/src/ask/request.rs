@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ask::axes::Senders;
-use crate::ask::experiment::Experiment;
-use crate::ask::size::ByteSize;
+use super::axes::Senders;
+use super::experiment::Experiment;
+use super::size::ByteSize;
 use crate::jobs::kinds::Verify;
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::rdma::Rdma;

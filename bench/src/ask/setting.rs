@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ask::axes::Senders;
-use crate::ask::experiment::Experiment;
-use crate::ask::upset::Upset;
+use super::axes::Senders;
+use super::experiment::Experiment;
+use super::upset::Upset;
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::shape::Shape;
 use squall_report::bounds::{Carriage, Load, Warmth};

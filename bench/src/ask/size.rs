@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ByteSize(pub u64);
 
+/// 1,024 bytes.
+pub const KB: u64 = 1 << 10;
+/// 1,024 of them.
+pub const MB: u64 = 1 << 20;
+
 /// Why a text is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::stage::Stage;
-use crate::ask::plan::PlannedPoint;
+use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Setting;
 use crate::jobs::group::{GroupJob, GroupOrder, Load, Seen, Trial};

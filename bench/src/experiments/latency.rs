@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use super::group::{Members, Outcome};
 use super::latencies::{histogram, with_latencies};
 use super::stage::Stage;
-use crate::ask::plan::PlannedPoint;
+use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::{AT_LAST, AT_SENDER, Setting, Variant};
 use crate::jobs::group::Load;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::stage::Stage;
 use crate::ask::machine::Machine;
 use crate::ask::memory::copy_sets;
-use crate::ask::plan::PlannedPoint;
+use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Variant;
 use crate::jobs::copy::{Copied, CopyCase, CopyJob, CopyOrder, Method};

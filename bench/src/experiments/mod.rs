@@ -20,7 +20,7 @@ pub mod wire;
 pub mod write;
 
 use crate::ask::experiment::Experiment;
-use crate::ask::plan::PlannedPoint;
+use crate::ask::point::PlannedPoint;
 use crate::run::fault::Fault;
 use stage::Stage;
 

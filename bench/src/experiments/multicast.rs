@@ -2,7 +2,7 @@
 
 use super::group::Members;
 use super::stage::Stage;
-use crate::ask::plan::PlannedPoint;
+use crate::ask::point::PlannedPoint;
 use crate::jobs::group::Load;
 use crate::run::fault::Fault;
 use squall_report::Row;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::latencies::{histogram_of, with_latencies};
 use super::perftest::{self, Perftest};
 use super::stage::Stage;
-use crate::ask::plan::PlannedPoint;
+use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Variant;
 use crate::jobs::job::Work;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::capacity::Capacity;
 use crate::ask::machine::Machine;
-use crate::ask::plan::PlannedPoint;
+use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::request::Request;
 use crate::ask::setting::Setting;

@@ -24,7 +24,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ask::machine::Machine;
-use crate::ask::plan::{Plan, PlannedPoint};
+use crate::ask::plan::Plan;
+use crate::ask::point::PlannedPoint;
 use crate::ask::request::Request;
 use crate::ask::setting::Setting;
 use crate::experiments::capacity::Capacity;

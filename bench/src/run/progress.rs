@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::ask::plan::{Plan, PlannedPoint};
+use crate::ask::plan::Plan;
+use crate::ask::point::PlannedPoint;
 use squall_report::{Row, units};
 
 /// What the user sees on standard error while a run goes on.

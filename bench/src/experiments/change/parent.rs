@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use squall_transport::exchange::ClusterKey;
 
-use crate::ask::plan::PlannedPoint;
+use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Variant;
 use crate::ask::upset::{ACTIVE, INSTALLED, NEWCOMER, TRIMMED, Upset, WEDGED};
