@@ -16,5 +16,4 @@ pub mod chaos;
 pub mod cli;
 pub mod experiments;
 pub mod jobs;
-pub mod payload;
 pub mod run;

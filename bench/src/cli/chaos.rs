@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, say};
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED};
 use crate::ask::axes;
 use crate::ask::request::UsageError;
 use crate::ask::size::ByteSize;

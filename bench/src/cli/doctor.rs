@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::say;
+use super::output::say;
 use crate::ask::machine::Machine;
 use crate::jobs::os::cores;
 use crate::jobs::rdma::Rdma;

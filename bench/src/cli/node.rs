@@ -11,7 +11,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use squall_transport::exchange::{BindError, ClusterKey};
 
 use super::launcher::Launched;
-use super::{EXIT_DONE, EXIT_INTERRUPTED, Measurement, REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs, say};
+use super::measure::{Measurement, REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED};
 use crate::ask::axes::NODES_MAX;
 use crate::ask::request::UsageError;
 use crate::jobs::job::KEY_VARIABLE;

@@ -9,7 +9,8 @@ use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use squall_sim::{Aim, Mutant, Options, Report, catch, run};
 
-use super::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, say};
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED};
 use crate::ask::axes;
 use crate::ask::request::UsageError;
 use crate::run::interrupt::Interrupt;

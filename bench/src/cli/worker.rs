@@ -15,7 +15,7 @@ pub(super) fn main() -> ExitCode {
     let parent = std::env::var(PARENT_VARIABLE).ok().and_then(|parent| parent.parse().ok());
     let Some(parent) = parent else {
         eprintln!("squall worker is started by squall itself; run `squall run EXPERIMENT` or `squall reproduce`");
-        return ExitCode::from(super::EXIT_USAGE);
+        return ExitCode::from(super::status::EXIT_USAGE);
     };
     let control = os::die_with(parent).map_err(|what| anyhow!(what)).and_then(|()| Ok(Control::listen()?));
     let mut control = match control {
@@ -43,13 +43,13 @@ fn work(control: &mut Control) -> anyhow::Result<()> {
         os::pin(core).map_err(|what| anyhow!(what))?;
     }
     match &job.work {
-        Work::Group(group) => experiments::member::node(&job, group, control),
-        Work::Write(write) => experiments::write::node(&job, write, control),
-        Work::Copy(copy) => experiments::copies::node(copy, control),
-        Work::Perftest(perftest) => experiments::perftest::node(&job, perftest, control),
-        Work::Wire(wire) => experiments::wire::node(&job, wire, control),
-        Work::Stream(stream) => experiments::stream::node(stream, control),
-        Work::Change(change) => experiments::change::member::node(&job, change, control),
+        Work::Group(group) => experiments::group::node::node(&job, group, control),
+        Work::Write(write) => experiments::write::node::node(&job, write, control),
+        Work::Copy(copy) => experiments::memcpy::node::node(copy, control),
+        Work::Perftest(perftest) => experiments::write::perftest::node(&job, perftest, control),
+        Work::Wire(wire) => experiments::capacity::wire::node(&job, wire, control),
+        Work::Stream(stream) => experiments::capacity::stream::node(stream, control),
+        Work::Change(change) => experiments::view_change::node::node(&job, change, control),
         Work::Chaos(job_of_chaos) => chaos::process::node(&job, job_of_chaos, control),
     }
 }

@@ -6,12 +6,12 @@ use hdrhistogram::Histogram;
 
 use super::group::{Members, Outcome};
 use super::latencies::{histogram, with_latencies};
-use super::stage::Stage;
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::{AT_LAST, AT_SENDER, Setting, Variant};
 use crate::jobs::group::Load;
 use crate::run::fault::Fault;
+use crate::run::stage::Stage;
 use squall_report::{HistogramLog, Row, units};
 
 /// The parent's side.

@@ -1,39 +1,34 @@
-//! The experiments: what each sweeps by default, what it runs, and how a measurement becomes rows.
+//! The experiments: what each runs, and how a measurement becomes rows. `README.md` beside this file says how one is added.
 //!
 //! Each experiment has two sides. The parent's side (`measure`) starts nodes, tells them what to do and writes rows; the node's side
 //! (`node`) does it.
 
 pub mod capacity;
-pub mod change;
-pub mod copies;
-mod group;
+pub mod group;
 mod latencies;
 mod latency;
-pub mod member;
 pub mod memcpy;
 mod multicast;
-pub mod perftest;
-mod raw;
-pub mod stage;
-pub mod stream;
-pub mod wire;
+pub mod payload;
+pub mod view_change;
 pub mod write;
 
 use crate::ask::experiment::Experiment;
 use crate::ask::point::PlannedPoint;
+use crate::run::execute::Measures;
 use crate::run::fault::Fault;
-use stage::Stage;
+use crate::run::stage::Stage;
+
+/// How each experiment is measured, and what bounds them.
+pub const MEASURES: Measures = Measures { capacity: capacity::measure, point: measure };
 
 /// Measures one point and writes its rows.
-///
-/// # Errors
-/// Why there are no (further) rows.
-pub fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
+fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
     match point.setting.experiment {
         Experiment::Memcpy => memcpy::measure(point, stage),
-        Experiment::Write => raw::measure(point, stage),
+        Experiment::Write => write::measure(point, stage),
         Experiment::SmcRate | Experiment::Multicast => multicast::measure(point, stage),
         Experiment::Latency => latency::measure(point, stage),
-        Experiment::ViewChange => change::measure(point, stage),
+        Experiment::ViewChange => view_change::measure(point, stage),
     }
 }

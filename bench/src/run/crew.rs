@@ -6,7 +6,6 @@
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::process::ExitStatus;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use super::fault::{Fault, Obituary};
 use super::hosts::Hosts;
 use super::hosts::clock::Clock;
 use super::interrupt::Interrupt;
+use super::news::{End, News};
 use super::rendezvous::Rendezvous;
 use super::worker::Worker;
 use crate::jobs::control::{Reply, Told};
@@ -57,24 +57,6 @@ struct Abroad<'a> {
     clocks: Vec<Clock>,
     /// How wrong the times of the last order may be.
     uncertainty_ns: u64,
-}
-
-/// What is heard of a node.
-pub(super) enum News {
-    Reply(Reply),
-    /// Its line is closed; if it was on another host, how it ended.
-    Gone(Option<End>),
-}
-
-/// How a node on another host ended.
-#[derive(Clone, Debug)]
-pub(super) struct End {
-    /// How its process ended, if that is known.
-    pub(super) status: Option<ExitStatus>,
-    /// Its last lines.
-    pub(super) stderr: String,
-    /// Why its host is lost, if it is.
-    pub(super) lost: Option<String>,
 }
 
 /// What the nodes of a point are to do.

@@ -27,8 +27,8 @@ use anyhow::{Context, bail};
 use squall_transport::exchange::{BindError, ClusterKey, RendezvousServer, ServerOptions};
 use squall_transport::{NodeId, Rank};
 
-use super::crew::News;
 use super::interrupt::Interrupt;
+use super::news::News;
 use crate::ask::host::Facts;
 use crate::jobs::frame::FRAME_BYTES_MAX;
 use crate::jobs::job::Job;

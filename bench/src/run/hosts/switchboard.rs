@@ -22,7 +22,7 @@ use super::clock::Clock;
 use super::talk::{FromAgent, Greeting, Hello, ToAgent, decode, encode};
 use crate::ask::host::Facts;
 use crate::jobs::os::now_ns;
-use crate::run::crew::{End, News};
+use crate::run::news::{End, News};
 
 /// How often an agent is asked whether it is there.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);

@@ -1,4 +1,14 @@
-//! The parent's side of `view-change`.
+//! `view-change`: how long a group is held up when a member is killed, leaves or joins.
+//!
+//! ```text
+//!          load                    the fault                                               load goes on
+//!   --------------------------------- | ------ wedged -- trimmed -- installed -- active --------------->
+//!                                    t0        ^ at the first member: times of the later steps count from here
+//! ```
+//!
+//! Every trial is a group of its own, on this host, whose processes share a clock.
+
+pub mod node;
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,7 +20,6 @@ use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Variant;
 use crate::ask::upset::{ACTIVE, INSTALLED, NEWCOMER, TRIMMED, Upset, WEDGED};
-use crate::experiments::stage::Stage;
 use crate::jobs::change::{BIN_NS, Change, ChangeJob, ChangeOrder, Said, Seen};
 use crate::jobs::control::Reply;
 use crate::jobs::job::{Job, Work};
@@ -21,6 +30,7 @@ use crate::run::company::Company;
 use crate::run::fault::Fault;
 use crate::run::interrupt::Interrupt;
 use crate::run::rendezvous::Rendezvous;
+use crate::run::stage::Stage;
 use squall_report::Row;
 
 /// How often a wait looks whether it was interrupted.
@@ -34,7 +44,7 @@ const BEFORE: f64 = 0.4;
 ///
 /// # Errors
 /// Why there are no (further) rows.
-pub(in crate::experiments) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
+pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
     let setting = &point.setting;
     let Variant::Change { upset, full } = setting.variant else { return Err(Fault::Failed("no fault is named".into())) };
     for trial in stage.next_trial(setting)..=point.trials {

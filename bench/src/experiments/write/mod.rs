@@ -1,10 +1,11 @@
 //! `write`, the parent's side: counts, trials and rows of raw writes.
 
+pub mod node;
+pub mod perftest;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use super::latencies::{histogram_of, with_latencies};
-use super::perftest::{self, Perftest};
-use super::stage::Stage;
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Variant;
@@ -14,6 +15,8 @@ use crate::jobs::os;
 use crate::jobs::write::{IN_WORD_BYTES_MAX, WriteJob, WriteOrder, Written};
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
+use crate::run::stage::Stage;
+use perftest::Perftest;
 use squall_report::{HistogramLog, Row};
 
 /// The two nodes of raw writes.

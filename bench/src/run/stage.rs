@@ -2,7 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::cache_line::round_trip_ns;
 use super::capacity::Capacity;
+use super::crew::{Crew, Muster};
+use super::fault::Fault;
+use super::hosts::Hosts;
+use super::interrupt::Interrupt;
+use super::progress::Progress;
 use crate::ask::machine::Machine;
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
@@ -11,12 +17,6 @@ use crate::ask::setting::Setting;
 use crate::jobs::job::Work;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::kinds::Verify;
-use crate::run::cache_line::round_trip_ns;
-use crate::run::crew::{Crew, Muster};
-use crate::run::fault::Fault;
-use crate::run::hosts::Hosts;
-use crate::run::interrupt::Interrupt;
-use crate::run::progress::Progress;
 use squall_report::{HistogramLog, Row, RunFolder};
 
 /// What a running experiment stands on.

@@ -13,6 +13,7 @@ use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeouts, Upcalls};
 use squall_transport::{Endpoint, Rank};
 
 use crate::ask::policy;
+use crate::experiments::payload::{self, OrderHash};
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
 use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Seen, Trial};
@@ -20,7 +21,6 @@ use crate::jobs::job::Job;
 use crate::jobs::kinds::Ordering;
 use crate::jobs::kinds::Verify;
 use crate::jobs::os;
-use crate::payload::{self, OrderHash};
 
 /// The node's side.
 ///

@@ -1,8 +1,9 @@
 //! The parent's side of everything that a group does: warm-up, trials, and whether all nodes saw the same.
 
+pub mod node;
+
 use std::time::{Duration, Instant};
 
-use super::stage::Stage;
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Setting;
@@ -13,6 +14,7 @@ use crate::jobs::os;
 use crate::jobs::shape::Shape;
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
+use crate::run::stage::Stage;
 use squall_report::{Row, units};
 
 /// The nodes of one point, all members of one group.

@@ -31,7 +31,7 @@ const LATENCIES: [Metric; 6] =
     [Metric::LatencyMin, Metric::LatencyP50, Metric::LatencyP90, Metric::LatencyP99, Metric::LatencyP999, Metric::LatencyMax];
 
 /// The points of a run, one a line, then the latencies of those that have some, and below it what was not measured.
-pub fn text(summary: &Summary) -> String {
+pub(super) fn text(summary: &Summary) -> String {
     let mut text = table(&HEADER, FIRST_NUMBER, summary.points.iter().map(line));
     let latencies: Vec<_> = summary.points.iter().filter(|point| point.spread(Metric::LatencyP50).is_some()).map(latency_line).collect();
     if !latencies.is_empty() {
@@ -88,7 +88,7 @@ fn line(summary: &PointSummary) -> Vec<String> {
 }
 
 /// The same for machines: each point with median, least and greatest of every metric it has.
-pub fn json(summary: &Summary, folder: &str) -> Value {
+pub(super) fn json(summary: &Summary, folder: &str) -> Value {
     let point = |summary: &PointSummary| {
         let mut metrics = Map::new();
         for metric in Metric::ALL {

@@ -1,8 +1,9 @@
 //! `memcpy`: what one core and all cores copy, cold and cached, by the best method of each.
 
+pub mod node;
+
 use std::time::{Duration, Instant};
 
-use super::stage::Stage;
 use crate::ask::machine::Machine;
 use crate::ask::memory::copy_sets;
 use crate::ask::point::PlannedPoint;
@@ -13,6 +14,7 @@ use crate::jobs::job::Work;
 use crate::jobs::rdma::Rdma;
 use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;
+use crate::run::stage::Stage;
 use squall_report::bounds::Warmth;
 use squall_report::{Row, units};
 

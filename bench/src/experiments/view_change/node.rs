@@ -12,6 +12,7 @@ use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::{Fabric, NodeId, Rank};
 
 use crate::ask::policy;
+use crate::experiments::payload;
 use crate::jobs::change::{BIN_NS, Change, ChangeJob, ChangeOrder, Said, Seen};
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
@@ -19,7 +20,6 @@ use crate::jobs::job::Job;
 use crate::jobs::kinds::Ordering;
 use crate::jobs::kinds::Verify;
 use crate::jobs::os;
-use crate::payload;
 
 /// How long a newcomer asks.
 const JOIN_PATIENCE: Duration = Duration::from_secs(20);

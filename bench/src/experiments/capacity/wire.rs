@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, ensure};
 use squall_transport::Exchange;
 
-use super::capacity::Streams;
-use super::stage::Stage;
 use crate::jobs::control::Control;
 use crate::jobs::fabric::meet;
 use crate::jobs::job::{Job, Work};
 use crate::jobs::wire::{Arrived, WireJob, WireOrder};
+use crate::run::capacity::Streams;
 use crate::run::fault::Fault;
+use crate::run::stage::Stage;
 
 /// Streams at once: one, and enough that no single one is the limit.
 const STREAMS_MAX: usize = 4;

@@ -23,13 +23,13 @@ use squall_transport::region::{Ring, RingReader, RingWriter};
 use squall_transport::{Endpoint, Event, Fabric, Place, Rank, Region, RegionOptions, TABLE, Write};
 
 use crate::ask::policy;
+use crate::experiments::payload;
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
 use crate::jobs::job::Job;
 use crate::jobs::kinds::Verify;
 use crate::jobs::os;
 use crate::jobs::write::{IN_WORD_BYTES_MAX, OUTGOING, WriteJob, WriteOrder, Written, region_bytes, ring_bytes, stride};
-use crate::payload;
 
 /// Bytes of messages that one Word publishes at most.
 const PUBLISH_BYTES: u64 = 64 << 10;

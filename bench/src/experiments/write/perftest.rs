@@ -16,7 +16,6 @@ use anyhow::{Context, anyhow, bail, ensure};
 use squall_transport::Exchange;
 use squall_transport::verbs::{Choice, LinkKind, VerbsFabric};
 
-use super::stage::Stage;
 use crate::ask::setting::{Setting, Variant};
 use crate::jobs::control::Control;
 use crate::jobs::fabric::meet;
@@ -24,6 +23,7 @@ use crate::jobs::job::{Job, Work};
 use crate::jobs::perftest::{PerftestJob, PerftestOrder, Printed};
 use crate::run::crew::Crew;
 use crate::run::fault::Fault;
+use crate::run::stage::Stage;
 use squall_report::Row;
 
 /// How it is called in the column `fabric`.
