@@ -57,7 +57,7 @@ pub enum Order {
     /// Send on.
     Load,
     /// Send nothing more than what is owed.
-    Hush,
+    Quiet,
     /// Say how far you are, with this number.
     Report(u64),
     /// Leave the group.

@@ -1,21 +1,21 @@
 //! Running: from a request to rows, with child processes as nodes.
 //!
 //! ```text
-//!   Request --Plan::of--> points --Crew--> nodes (child processes) --rows--> RunFolder
+//!   Request --Plan::of--> points --Workers--> nodes (child processes) --rows--> RunFolder
 //!              ^ Machine            ^ Interrupt, deadlines
 //! ```
 
 pub mod cache_line;
 pub mod capacity;
-pub mod company;
-pub mod crew;
 pub mod execute;
 pub mod fault;
 pub mod hosts;
 pub mod interrupt;
 pub(crate) mod news;
+pub mod processes;
 pub mod progress;
 pub(crate) mod rendezvous;
 pub mod stage;
 mod stderr_tail;
 mod worker;
+pub mod workers;

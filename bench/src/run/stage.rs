@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::cache_line::round_trip_ns;
 use super::capacity::Capacity;
-use super::crew::{Crew, Muster};
 use super::fault::Fault;
 use super::hosts::Hosts;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
+use super::workers::{Workers, WorkersConfig};
 use crate::ask::machine::Machine;
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
@@ -57,12 +57,12 @@ impl<'a> Stage<'a> {
     /// Nodes that meet to open a fabric, each with its work: on this host, or spread over the hosts of the run.
     ///
     /// # Errors
-    /// As [`Crew::start`].
-    pub fn crew(&self, works: Vec<Work>, deadline: Instant) -> Result<Crew<'a>, Fault> {
+    /// As [`Workers::start`].
+    pub fn workers(&self, works: Vec<Work>, deadline: Instant) -> Result<Workers<'a>, Fault> {
         let axes = &self.request.axes;
         let cores = self.machine.cores_for(works.len() as u32, &axes.pin);
-        let muster = Muster { works, cores, meet: true, rdma: axes.rdma.clone(), hosts: self.hosts };
-        Crew::start(muster, self.interrupt, deadline)
+        let config = WorkersConfig { works, cores, meet: true, rdma: axes.rdma.clone(), hosts: self.hosts };
+        Workers::start(config, self.interrupt, deadline)
     }
 
     /// The round trip of a cache line now, for [`probed`](Stage::probed); none if nodes spin, which would be in its way, or do not share this host.

@@ -14,9 +14,9 @@ use crate::jobs::kinds::FabricKind;
 use crate::jobs::rdma::Rdma;
 use crate::jobs::stream::{StreamCase, StreamJob, StreamOrder, Streamed, Threads};
 use crate::run::capacity::{Capacity, RAW_WRITE_BYTES, SizedCopies, Streams, copies_of};
-use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
+use crate::run::workers::{Workers, WorkersConfig};
 use squall_report::bounds::{CopyCapacity, Warmth};
 
 /// Each figure is measured so often, and the best counts: a bound is the most that was ever seen.
@@ -77,15 +77,16 @@ fn best_copy(copier: &mut Copier<'_>, bytes: u64, warmth: Warmth, all_cores: boo
 }
 
 fn streams(stage: &Stage<'_>, seconds: f64) -> Result<Streams, Fault> {
-    let muster = Muster { works: vec![Work::Stream(StreamJob {})], cores: vec![None], meet: false, rdma: Rdma::default(), hosts: None };
-    let mut crew = Crew::start(muster, stage.interrupt, Instant::now() + PATIENCE)?;
+    let config =
+        WorkersConfig { works: vec![Work::Stream(StreamJob {})], cores: vec![None], meet: false, rdma: Rdma::default(), hosts: None };
+    let mut workers = Workers::start(config, stage.interrupt, Instant::now() + PATIENCE)?;
     let cores = &stage.machine.cores;
     let mut most = |threads: Threads| -> Result<f64, Fault> {
         let mut most: f64 = 0.0;
         for _ in 0..REPEATS {
             for write_bytes in STREAM_WRITES {
                 let case = StreamCase { write_bytes, threads: threads.clone(), seconds };
-                let streamed: Vec<Streamed> = crew.run(&StreamOrder::Run(case), Instant::now() + PATIENCE)?;
+                let streamed: Vec<Streamed> = workers.run(&StreamOrder::Run(case), Instant::now() + PATIENCE)?;
                 most = streamed.iter().map(|streamed| streamed.bytes as f64 / streamed.seconds / 1e9).fold(most, f64::max);
             }
         }
@@ -98,6 +99,6 @@ fn streams(stage: &Stage<'_>, seconds: f64) -> Result<Streams, Fault> {
         one = one.max(most(Threads::Polling(first, second))?);
         all = all.max(most(Threads::Ring(cores.clone()))?);
     }
-    crew.dismiss(&StreamOrder::Finish);
+    workers.dismiss(&StreamOrder::Finish);
     Ok(Streams { one, all: all.max(one) })
 }

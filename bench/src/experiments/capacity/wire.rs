@@ -30,20 +30,20 @@ const STALLED: Duration = Duration::from_secs(20);
 /// What streams from the first host to the second carry: one, and the most of one and several.
 ///
 /// # Errors
-/// As [`Stage::crew`] and [`Crew::run`](crate::run::crew::Crew::run).
+/// As [`Stage::workers`] and [`Workers::run`](crate::run::workers::Workers::run).
 pub(super) fn streams(stage: &Stage<'_>, seconds: f64) -> Result<Streams, Fault> {
-    let mut crew = stage.crew(vec![Work::Wire(WireJob {}), Work::Wire(WireJob {})], Instant::now() + PATIENCE)?;
+    let mut workers = stage.workers(vec![Work::Wire(WireJob {}), Work::Wire(WireJob {})], Instant::now() + PATIENCE)?;
     let mut most = |streams: usize| -> Result<f64, Fault> {
         let mut most: f64 = 0.0;
         for _ in 0..REPEATS {
-            let arrived: Vec<Arrived> = crew.run(&WireOrder::Run { streams, seconds }, Instant::now() + PATIENCE)?;
+            let arrived: Vec<Arrived> = workers.run(&WireOrder::Run { streams, seconds }, Instant::now() + PATIENCE)?;
             most = arrived.iter().map(|arrived| arrived.bytes as f64 / arrived.seconds / 1e9).fold(most, f64::max);
         }
         Ok(most)
     };
     let one = most(1)?;
     let all = most(STREAMS_MAX)?.max(one);
-    crew.dismiss(&WireOrder::Finish);
+    workers.dismiss(&WireOrder::Finish);
     Ok(Streams { one, all })
 }
 

@@ -12,14 +12,14 @@ use crate::jobs::job::Work;
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::os;
 use crate::jobs::shape::Shape;
-use crate::run::crew::Crew;
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
+use crate::run::workers::Workers;
 use squall_report::{Row, units};
 
 /// The nodes of one point, all members of one group.
 pub(super) struct Members<'a> {
-    crew: Crew<'a>,
+    workers: Workers<'a>,
     setting: Setting,
     patience: Duration,
     trials: u64,
@@ -40,7 +40,7 @@ impl<'a> Members<'a> {
     /// Starts the nodes and has them join.
     ///
     /// # Errors
-    /// As [`Crew::start`].
+    /// As [`Workers::start`].
     pub(super) fn start(point: &PlannedPoint, stage: &Stage<'a>) -> Result<Members<'a>, Fault> {
         let setting = &point.setting;
         let axes = &stage.request.axes;
@@ -61,14 +61,14 @@ impl<'a> Members<'a> {
         let works = (0..setting.nodes).map(|_| Work::Group(job.clone())).collect();
         let set_up = policy::set_up_seconds(setting.nodes, point.memory_bytes);
         let deadline = Instant::now() + stage.patience(set_up);
-        let crew = stage.crew(works, deadline)?;
-        Ok(Members { crew, setting: setting.clone(), patience: stage.patience(point.trial_seconds), trials: 0 })
+        let workers = stage.workers(works, deadline)?;
+        Ok(Members { workers, setting: setting.clone(), patience: stage.patience(point.trial_seconds), trials: 0 })
     }
 
     /// What the nodes could not have as asked, each sentence once.
     pub(super) fn notices(&self) -> Vec<String> {
         let mut notices: Vec<String> = Vec::new();
-        for notice in self.crew.notices() {
+        for notice in self.workers.notices() {
             let what = notice.split_once(": ").map_or(notice.as_str(), |(_, what)| what);
             if !notices.iter().any(|known| known == what) {
                 notices.push(what.to_owned());
@@ -79,22 +79,22 @@ impl<'a> Members<'a> {
 
     /// `note` with how well the clocks of the last trial agree.
     pub(super) fn noted(&self, note: String) -> String {
-        self.crew.noted(note)
+        self.workers.noted(note)
     }
 
     /// How far times of different nodes in the last trial may be apart by mistake, in nanoseconds.
     pub(super) fn clock_uncertainty_ns(&self) -> u64 {
-        self.crew.clock_uncertainty_ns()
+        self.workers.clock_uncertainty_ns()
     }
 
     /// One trial; all nodes must have seen the same order.
     ///
     /// # Errors
-    /// As [`Crew::run`], or two nodes whose deliveries differ.
+    /// As [`Workers::run`], or two nodes whose deliveries differ.
     pub(super) fn run(&mut self, messages: u64, load: Load, timed: bool) -> Result<Outcome, Fault> {
         let trial = Trial { number: self.trials, messages, load, timed };
         self.trials += 1;
-        let nodes: Vec<Seen> = self.crew.run(&GroupOrder::Trial(trial), Instant::now() + self.patience)?;
+        let nodes: Vec<Seen> = self.workers.run(&GroupOrder::Trial(trial), Instant::now() + self.patience)?;
         if let Some(differing) = nodes.iter().position(|seen| seen.order != nodes[0].order) {
             let what =
                 if self.setting.ordering == Some(Ordering::Ordered) { "the total order" } else { "the order of a sender's messages" };
@@ -131,7 +131,7 @@ impl<'a> Members<'a> {
 
     /// Has the nodes leave.
     pub(super) fn finish(self) {
-        self.crew.dismiss(&GroupOrder::Finish);
+        self.workers.dismiss(&GroupOrder::Finish);
     }
 }
 

@@ -12,9 +12,9 @@ use crate::ask::setting::Variant;
 use crate::jobs::copy::{Copied, CopyCase, CopyJob, CopyOrder, Method};
 use crate::jobs::job::Work;
 use crate::jobs::rdma::Rdma;
-use crate::run::crew::{Crew, Muster};
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
+use crate::run::workers::{Workers, WorkersConfig};
 use squall_report::bounds::Warmth;
 use squall_report::{Row, units};
 
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The process that copies.
 pub struct Copier<'a> {
-    crew: Crew<'a>,
+    workers: Workers<'a>,
     machine: &'a Machine,
 }
 
@@ -42,17 +42,18 @@ impl<'a> Copier<'a> {
     /// Starts the process.
     ///
     /// # Errors
-    /// As [`Crew::start`].
+    /// As [`Workers::start`].
     pub fn start(stage: &Stage<'a>) -> Result<Copier<'a>, Fault> {
-        let muster = Muster { works: vec![Work::Copy(CopyJob {})], cores: vec![None], meet: false, rdma: Rdma::default(), hosts: None };
-        let crew = Crew::start(muster, stage.interrupt, Instant::now() + PATIENCE)?;
-        Ok(Copier { crew, machine: stage.machine })
+        let config =
+            WorkersConfig { works: vec![Work::Copy(CopyJob {})], cores: vec![None], meet: false, rdma: Rdma::default(), hosts: None };
+        let workers = Workers::start(config, stage.interrupt, Instant::now() + PATIENCE)?;
+        Ok(Copier { workers, machine: stage.machine })
     }
 
     /// Copies by each method for `seconds`; the best.
     ///
     /// # Errors
-    /// As [`Crew::run`].
+    /// As [`Workers::run`].
     pub fn best(&mut self, message_bytes: u64, warmth: Warmth, all_cores: bool, seconds: f64) -> Result<Best, Fault> {
         let (source_set, target_set) = copy_sets(message_bytes, warmth);
         let cores = &self.machine.cores;
@@ -63,7 +64,7 @@ impl<'a> Copier<'a> {
         for method in Method::ALL {
             let case = CopyCase { message_bytes, source_set, target_set, copiers: copiers.clone(), reader, method, seconds };
             let deadline = Instant::now() + PATIENCE + policy::deadline(seconds);
-            let copied: Vec<Copied> = self.crew.run(&CopyOrder::Run(case), deadline)?;
+            let copied: Vec<Copied> = self.workers.run(&CopyOrder::Run(case), deadline)?;
             let copied = copied.first().copied().ok_or_else(|| Fault::Failed("the copying node gave no result".into()))?;
             let rate = copied.copies as f64 * message_bytes as f64 / copied.seconds / 1e9;
             rates.push(format!("{} {} GB/s", method.name(), units::number(rate)));
@@ -79,7 +80,7 @@ impl<'a> Copier<'a> {
 
     /// Ends the process.
     pub fn finish(self) {
-        self.crew.dismiss(&CopyOrder::Finish);
+        self.workers.dismiss(&CopyOrder::Finish);
     }
 }
 

@@ -26,9 +26,9 @@ use crate::jobs::job::{Job, Work};
 use crate::jobs::kinds::{FabricKind, Schedule};
 use crate::jobs::shape::Shape;
 use crate::jobs::{frame, os};
-use crate::run::company::Company;
 use crate::run::fault::Fault;
 use crate::run::interrupt::Interrupt;
+use crate::run::processes::Processes;
 use crate::run::rendezvous::Rendezvous;
 use crate::run::stage::Stage;
 use squall_report::Row;
@@ -49,9 +49,9 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
     let Variant::Change { upset, full } = setting.variant else { return Err(Fault::Failed("no fault is named".into())) };
     for trial in stage.next_trial(setting)..=point.trials {
         let patience = stage.patience(point.trial_seconds + policy::set_up_seconds(setting.nodes, point.memory_bytes));
-        let mut town = Town::found(point, stage, full, Instant::now() + patience)?;
-        let outcome = town.upset(upset, point.trial_seconds)?;
-        drop(town);
+        let mut cluster = Cluster::found(point, stage, full, Instant::now() + patience)?;
+        let outcome = cluster.upset(upset, point.trial_seconds)?;
+        drop(cluster);
         let times = outcome.times(upset)?;
         for (part, times_ns) in times {
             let row = with_times(Row { trial, verified: stage.verify().name().into(), ..setting.row(Some(part)) }, times_ns);
@@ -80,8 +80,8 @@ fn with_times(row: Row, mut times_ns: Vec<u64>) -> Row {
 }
 
 /// The processes of one trial, by number: members from 0, then one that may join.
-struct Town<'a> {
-    company: Company,
+struct Cluster<'a> {
+    children: Processes,
     interrupt: &'a Interrupt,
     deadline: Instant,
     members: u32,
@@ -92,11 +92,11 @@ struct Town<'a> {
     victim: Option<u32>,
 }
 
-impl<'a> Town<'a> {
-    fn found(point: &PlannedPoint, stage: &Stage<'a>, full: bool, deadline: Instant) -> Result<Town<'a>, Fault> {
+impl<'a> Cluster<'a> {
+    fn found(point: &PlannedPoint, stage: &Stage<'a>, full: bool, deadline: Instant) -> Result<Cluster<'a>, Fault> {
         let (setting, members) = (&point.setting, point.setting.nodes);
-        let mut town = Town {
-            company: Company::default(),
+        let mut cluster = Cluster {
+            children: Processes::default(),
             interrupt: stage.interrupt,
             deadline,
             members,
@@ -133,10 +133,10 @@ impl<'a> Town<'a> {
                 rdma: stage.request.axes.rdma.clone(),
                 work: Work::Change(change),
             };
-            town.company.start(number, &job).map_err(Fault::Failed)?;
+            cluster.children.start(number, &job).map_err(Fault::Failed)?;
         }
-        town.listen_until(town.deadline, |town| town.addresses.iter().all(Option::is_some))?;
-        Ok(town)
+        cluster.listen_until(cluster.deadline, |cluster| cluster.addresses.iter().all(Option::is_some))?;
+        Ok(cluster)
     }
 
     /// Loads the group, does to it what is asked for, and collects what its members saw.
@@ -151,7 +151,7 @@ impl<'a> Town<'a> {
         match upset {
             Upset::Kill => {
                 self.victim = Some(last);
-                self.company.kill(last);
+                self.children.kill(last);
             }
             Upset::Leave => self.tell(last, &ChangeOrder::Leave)?,
             Upset::Join => {
@@ -164,14 +164,14 @@ impl<'a> Town<'a> {
         for &number in &stay {
             self.tell(number, &ChangeOrder::Report)?;
         }
-        self.listen_until(self.deadline, |town| stay.iter().all(|&number| town.seen[number as usize].is_some()))?;
+        self.listen_until(self.deadline, |cluster| stay.iter().all(|&number| cluster.seen[number as usize].is_some()))?;
         let old = stay.iter().filter(|&&number| number < self.members);
         let members = old.filter_map(|&number| self.seen[number as usize].take()).collect();
         Ok(Outcome { origin_ns, fault_ns, members, newcomer: self.seen[self.newcomer as usize].take() })
     }
 
     fn tell(&mut self, number: u32, order: &ChangeOrder) -> Result<(), Fault> {
-        self.company.tell(number, order).map_err(Fault::Failed)
+        self.children.tell(number, order).map_err(Fault::Failed)
     }
 
     fn listen_for(&mut self, seconds: f64) -> Result<(), Fault> {
@@ -196,7 +196,7 @@ impl<'a> Town<'a> {
         if self.interrupt.is_set() {
             return Err(Fault::Interrupted);
         }
-        let Some((number, reply)) = self.company.news(until.min(Instant::now() + LOOK_EVERY)) else { return Ok(()) };
+        let Some((number, reply)) = self.children.news(until.min(Instant::now() + LOOK_EVERY)) else { return Ok(()) };
         match reply {
             _ if self.victim == Some(number) => {}
             Some(Reply::Done(bytes)) => match frame::decode(&bytes).map_err(|error| Fault::Failed(format!("node {number}: {error}")))? {
@@ -206,7 +206,7 @@ impl<'a> Town<'a> {
             Some(Reply::Ready(_)) => {}
             Some(Reply::Failed(what)) => return Err(Fault::Failed(format!("node {number}: {what}"))),
             None => {
-                let last = self.company.bury(number).map_or_else(String::new, |(status, words)| format!(" ({status}): {words}"));
+                let last = self.children.reap(number).map_or_else(String::new, |(status, words)| format!(" ({status}): {words}"));
                 return Err(Fault::Failed(format!("node {number} ended{last}")));
             }
         }

@@ -13,15 +13,15 @@ use crate::jobs::job::Work;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::os;
 use crate::jobs::write::{IN_WORD_BYTES_MAX, WriteJob, WriteOrder, Written};
-use crate::run::crew::Crew;
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
+use crate::run::workers::Workers;
 use perftest::Perftest;
 use squall_report::{HistogramLog, Row};
 
 /// The two nodes of raw writes.
 struct Writers<'a> {
-    crew: Crew<'a>,
+    workers: Workers<'a>,
     ping_pong: bool,
     patience: Duration,
 }
@@ -29,13 +29,13 @@ struct Writers<'a> {
 impl<'a> Writers<'a> {
     fn start(job: WriteJob, ping_pong: bool, patience: Duration, stage: &Stage<'a>) -> Result<Writers<'a>, Fault> {
         let works = vec![Work::Write(job.clone()), Work::Write(job)];
-        let crew = stage.crew(works, Instant::now() + patience)?;
-        Ok(Writers { crew, ping_pong, patience })
+        let workers = stage.workers(works, Instant::now() + patience)?;
+        Ok(Writers { workers, ping_pong, patience })
     }
 
     fn run(&mut self, count: u64) -> Result<Vec<Written>, Fault> {
         let order = if self.ping_pong { WriteOrder::Latency(count) } else { WriteOrder::Bandwidth(count) };
-        self.crew.run(&order, Instant::now() + self.patience)
+        self.workers.run(&order, Instant::now() + self.patience)
     }
 
     /// Writes so many in a trial of `seconds`.
@@ -50,14 +50,14 @@ impl<'a> Writers<'a> {
     }
 
     fn finish(self) {
-        self.crew.dismiss(&WriteOrder::Finish);
+        self.workers.dismiss(&WriteOrder::Finish);
     }
 }
 
 /// The best of `repeats` times what raw writes of one size carry, in 10^9 bytes a second.
 ///
 /// # Errors
-/// As [`Crew::run`].
+/// As [`Workers::run`].
 pub(super) fn best_bandwidth(stage: &Stage<'_>, fabric: FabricKind, message_bytes: u64, seconds: f64, repeats: u32) -> Result<f64, Fault> {
     let axes = &stage.request.axes;
     let job = WriteJob {
@@ -119,7 +119,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
             seconds: Some(seconds),
             cpu_seconds: Some(written.iter().map(|written| os::seconds(written.cpu_ns)).sum()),
             verified: stage.verify().name().into(),
-            note: writers.crew.noted(stage.probed(note)),
+            note: writers.workers.noted(stage.probed(note)),
             ..setting.row(None)
         };
         let ours = if ping_pong {

@@ -21,9 +21,9 @@ use crate::jobs::control::Control;
 use crate::jobs::fabric::meet;
 use crate::jobs::job::{Job, Work};
 use crate::jobs::perftest::{PerftestJob, PerftestOrder, Printed};
-use crate::run::crew::Crew;
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
+use crate::run::workers::Workers;
 use squall_report::Row;
 
 /// How it is called in the column `fabric`.
@@ -51,7 +51,7 @@ const MEGABYTE: f64 = (1 << 20) as f64;
 
 /// perftest beside a point of `write`.
 pub(super) struct Perftest<'a> {
-    crew: Crew<'a>,
+    workers: Workers<'a>,
     job: PerftestJob,
 }
 
@@ -59,22 +59,22 @@ impl<'a> Perftest<'a> {
     /// Starts its two nodes.
     ///
     /// # Errors
-    /// As [`Stage::crew`]: also if perftest is not installed.
+    /// As [`Stage::workers`]: also if perftest is not installed.
     pub(super) fn start(setting: &Setting, stage: &Stage<'a>) -> Result<Perftest<'a>, Fault> {
         let job = PerftestJob { ping_pong: setting.variant == Variant::PingPong, message_bytes: setting.message_bytes };
         let works = vec![Work::Perftest(job.clone()), Work::Perftest(job.clone())];
-        Ok(Perftest { crew: stage.crew(works, Instant::now() + PATIENCE)?, job })
+        Ok(Perftest { workers: stage.workers(works, Instant::now() + PATIENCE)?, job })
     }
 
     /// One measurement of so many writes, as a row of `setting`; nothing if its clock failed whatever was tried.
     ///
     /// # Errors
-    /// As [`Crew::run`].
+    /// As [`Workers::run`].
     pub(super) fn run(&mut self, setting: &Setting, trial: u32, count: u64) -> Result<Option<Row>, Fault> {
         let count = count.clamp(ITERATIONS_MIN, if self.job.ping_pong { TURNS_MAX } else { ITERATIONS_MAX });
         let began = Instant::now();
         for _ in 0..ATTEMPTS {
-            let printed: Vec<Printed> = self.crew.run(&PerftestOrder::Run(count), Instant::now() + PATIENCE)?;
+            let printed: Vec<Printed> = self.workers.run(&PerftestOrder::Run(count), Instant::now() + PATIENCE)?;
             if let Some(figures) = printed.into_iter().find_map(|printed| printed.0) {
                 let row =
                     Row { fabric: NAME.into(), trial, messages_per_sender: Some(count), verified: "none".into(), ..setting.row(None) };
@@ -88,7 +88,7 @@ impl<'a> Perftest<'a> {
     }
 
     pub(super) fn finish(self) {
-        self.crew.dismiss(&PerftestOrder::Finish);
+        self.workers.dismiss(&PerftestOrder::Finish);
     }
 }
 

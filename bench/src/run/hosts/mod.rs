@@ -1,7 +1,7 @@
 //! A run that spans hosts: the first host runs it, agents on the others start its nodes there.
 //!
 //! ```text
-//!   host 0   squall node: run, Crew, Hosts, rendezvous          squall worker (rank 0)
+//!   host 0   squall node: run, Workers, Hosts, rendezvous       squall worker (rank 0)
 //!               |  one authenticated, encrypted connection a host     :
 //!   host r   squall node: agent --stdin/stdout--> squall worker (rank r)   data, over the fabric
 //! ```
@@ -249,7 +249,7 @@ impl Hosts {
     }
 
     fn command(&self, command: Command) {
-        // If the switchboard is gone, so are the agents, and crews have been told.
+        // If the switchboard is gone, so are the agents, and listeners have been told.
         let _ = self.commands.send(command);
         self.bell.ring();
     }

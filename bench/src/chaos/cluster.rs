@@ -16,8 +16,8 @@ use crate::jobs::chaos::{ChaosJob, Load, News, Order, Parting, Report, Start};
 use crate::jobs::control::Reply;
 use crate::jobs::frame;
 use crate::jobs::job::{Job, Work};
-use crate::run::company::Company;
 use crate::run::interrupt::Interrupt;
+use crate::run::processes::Processes;
 use crate::run::rendezvous::Rendezvous;
 
 /// How often a wait looks whether it was interrupted.
@@ -68,10 +68,10 @@ struct Trap {
 }
 
 /// One group.
-pub(super) struct Village<'a> {
+pub(super) struct Cluster<'a> {
     options: &'a Options,
     interrupt: &'a Interrupt,
-    company: Company,
+    children: Processes,
     key: ClusterKey,
     load: Load,
     folder: PathBuf,
@@ -100,9 +100,9 @@ pub(super) struct Village<'a> {
     pub(super) refusals: u64,
 }
 
-impl<'a> Village<'a> {
+impl<'a> Cluster<'a> {
     /// Founds a group, whose traces lie in `folder`.
-    pub(super) fn found(options: &'a Options, seed: u64, folder: &Path, interrupt: &'a Interrupt) -> Result<Village<'a>, Halt> {
+    pub(super) fn found(options: &'a Options, seed: u64, folder: &Path, interrupt: &'a Interrupt) -> Result<Cluster<'a>, Halt> {
         let mut random = Random::new(mix(seed ^ 0xF0_07D));
         let load = Load {
             bytes_min: options.bytes.0,
@@ -113,10 +113,10 @@ impl<'a> Village<'a> {
             members_max: options.nodes + MEMBERS_EXTRA,
             seed,
         };
-        let mut village = Village {
+        let mut cluster = Cluster {
             options,
             interrupt,
-            company: Company::default(),
+            children: Processes::default(),
             key: ClusterKey::random(),
             load,
             folder: folder.to_owned(),
@@ -139,10 +139,10 @@ impl<'a> Village<'a> {
         let rendezvous = Rendezvous::open(options.nodes, IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(Halt::Failed)?;
         for rank in 0..options.nodes {
             let meeting = Some(rendezvous.meeting());
-            village.start(Vec::new(), |job| Job { rank: rank as u32, meeting, ..job })?;
+            cluster.start(Vec::new(), |job| Job { rank: rank as u32, meeting, ..job })?;
         }
-        village.rest()?;
-        Ok(village)
+        cluster.rest()?;
+        Ok(cluster)
     }
 
     /// A life begins.
@@ -161,7 +161,7 @@ impl<'a> Village<'a> {
         let chaos = ChaosJob { fabric: self.options.fabric, key: self.key.to_hex(), start, load: self.load };
         let nodes = self.options.nodes as u32;
         let job = Job { rank: 0, nodes, core: None, meeting: None, address: None, rdma: Default::default(), work: Work::Chaos(chaos) };
-        self.company.start(number, &with(job)).map_err(Halt::Failed)?;
+        self.children.start(number, &with(job)).map_err(Halt::Failed)?;
         let process = Process {
             life,
             standing: Standing::Coming,
@@ -211,12 +211,12 @@ impl<'a> Village<'a> {
         for _ in self.size()..self.options.nodes {
             self.join()?;
         }
-        let all_in = |village: &Self| village.processes.values().all(|process| process.standing == Standing::Member && !process.behind);
+        let all_in = |cluster: &Self| cluster.processes.values().all(|process| process.standing == Standing::Member && !process.behind);
         self.wait_until("all processes are members", all_in)
     }
 
     /// Lets everything happen that is to happen in a round.
-    pub(super) fn suffer(&mut self, strikes: &[Strike]) -> Result<(), Halt> {
+    pub(super) fn apply(&mut self, strikes: &[Strike]) -> Result<(), Halt> {
         let began = Instant::now();
         self.dues = strikes.iter().map(|strike| (began + strike.at, Due::Strike(*strike))).collect();
         let end = Instant::now() + self.options.patience;
@@ -245,7 +245,7 @@ impl<'a> Village<'a> {
             Due::GoOn(number) => {
                 if let Some(process) = self.processes.get_mut(&number) {
                     process.stopped = false;
-                    self.company.set_running(number, true);
+                    self.children.set_running(number, true);
                 }
                 Ok(())
             }
@@ -268,7 +268,7 @@ impl<'a> Village<'a> {
             Fault::Stop { lasts } => {
                 if let Some(number) = pick(strike.choice) {
                     self.processes.entry(number).and_modify(|process| (process.stopped, process.struck) = (true, true));
-                    self.company.set_running(number, false);
+                    self.children.set_running(number, false);
                     self.dues.push((Instant::now() + lasts, Due::GoOn(number)));
                 }
             }
@@ -297,7 +297,7 @@ impl<'a> Village<'a> {
         for number in [first, second] {
             self.processes.entry(number).and_modify(|process| process.struck = true);
         }
-        let Some((first, second)) = self.company.id(first).zip(self.company.id(second)) else { return };
+        let Some((first, second)) = self.children.id(first).zip(self.children.id(second)) else { return };
         if let Err(reason) = cut::cut(first, second, all, choice >> 16) {
             self.skipped.insert(format!("cut: {reason}"));
         }
@@ -305,13 +305,13 @@ impl<'a> Village<'a> {
 
     fn kill(&mut self, number: u32) {
         if let Some(process) = self.processes.remove(&number) {
-            self.company.kill(number);
+            self.children.kill(number);
             self.lives[process.life].fate = Fate::Killed;
         }
     }
 
     fn tell(&mut self, number: u32, order: &Order) -> Result<(), Halt> {
-        self.company.tell(number, order).map_err(Halt::Failed)
+        self.children.tell(number, order).map_err(Halt::Failed)
     }
 
     fn tell_all(&mut self, order: &Order) -> Result<(), Halt> {
@@ -321,7 +321,7 @@ impl<'a> Village<'a> {
 
     fn set_loud(&mut self, loud: bool) -> Result<(), Halt> {
         self.loud = loud;
-        self.tell_all(if loud { &Order::Load } else { &Order::Hush })
+        self.tell_all(if loud { &Order::Load } else { &Order::Quiet })
     }
 
     /// Stops the load and waits until every process is in one view with all others, with everything delivered.
@@ -332,7 +332,7 @@ impl<'a> Village<'a> {
             self.reports += 1;
             self.processes.values_mut().for_each(|process| process.report = None);
             self.tell_all(&Order::Report(self.reports))?;
-            let answered = |village: &Self| village.processes.values().all(|process| process.report.is_some());
+            let answered = |cluster: &Self| cluster.processes.values().all(|process| process.report.is_some());
             let again = Instant::now() + 25 * REST_EVERY;
             while !answered(self) && Instant::now() < again {
                 self.listen(again)?;
@@ -415,7 +415,7 @@ impl<'a> Village<'a> {
         if self.interrupt.is_set() {
             return Err(Halt::Interrupted);
         }
-        let heard = self.company.news(until.min(Instant::now() + LOOK_EVERY));
+        let heard = self.children.news(until.min(Instant::now() + LOOK_EVERY));
         let Some((number, reply)) = heard else { return Ok(()) };
         if !self.processes.contains_key(&number) {
             return Ok(());
@@ -441,7 +441,7 @@ impl<'a> Village<'a> {
     /// A process has closed its line.
     fn ended(&mut self, number: u32) {
         let Some(process) = self.processes.remove(&number) else { return };
-        let last = self.company.bury(number).map_or_else(String::new, |(status, words)| format!(" ({status}): {words}"));
+        let last = self.children.reap(number).map_or_else(String::new, |(status, words)| format!(" ({status}): {words}"));
         self.wrong.push(format!("process {number} ended by itself{last}"));
         self.lives[process.life].fate = Fate::Killed;
     }
@@ -496,8 +496,8 @@ impl<'a> Village<'a> {
         match how {
             Parting::Left | Parting::Excluded | Parting::Alone if leaves => {
                 self.processes.remove(&number);
-                self.company.tell(number, &Order::Finish).map_err(Halt::Failed)?;
-                self.company.bury(number);
+                self.children.tell(number, &Order::Finish).map_err(Halt::Failed)?;
+                self.children.reap(number);
                 return Ok(());
             }
             Parting::Excluded => self.returns += 1,

@@ -30,19 +30,19 @@ pub(super) enum Entry {
 
 /// Where entries go.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct TraceFile {
     file: Option<File>,
     buffer: Vec<u8>,
     trouble: Option<io::Error>,
 }
 
-impl Ledger {
+impl TraceFile {
     /// Writes to `file`.
-    pub(super) fn new(file: File) -> Ledger {
-        Ledger { file: Some(file), buffer: Vec::new(), trouble: None }
+    pub(super) fn new(file: File) -> TraceFile {
+        TraceFile { file: Some(file), buffer: Vec::new(), trouble: None }
     }
 
-    /// Adds an entry, to be written out with the next [`Ledger::write_out`].
+    /// Adds an entry, to be written out with the next [`TraceFile::write_out`].
     pub(super) fn note(&mut self, entry: &Entry) {
         if self.file.is_none() {
             return;
@@ -51,7 +51,7 @@ impl Ledger {
         self.buffer.push(b'\n');
     }
 
-    /// Hands everything noted to the system. If it does not take it, nothing more is written, and [`Ledger::trouble`] says why.
+    /// Hands everything noted to the system. If it does not take it, nothing more is written, and [`TraceFile::trouble`] says why.
     pub(super) fn write_out(&mut self) {
         let Some(file) = &mut self.file else { return };
         if self.buffer.is_empty() {
@@ -98,11 +98,11 @@ mod tests {
     fn entries_are_read_as_they_were_written_up_to_a_line_that_is_not_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.trace");
-        let mut ledger = Ledger::new(File::create(&path).unwrap());
+        let mut file = TraceFile::new(File::create(&path).unwrap());
         let entries = [Entry::Event(Event::Crash { process: NodeId(u64::MAX) }), Entry::Took { view: 3, whole: true }];
-        entries.iter().for_each(|entry| ledger.note(entry));
+        entries.iter().for_each(|entry| file.note(entry));
         assert_eq!(read(&path).unwrap(), [], "nothing was written out yet");
-        ledger.write_out();
+        file.write_out();
         let whole = std::fs::read(&path).unwrap();
         let known: Vec<Entry> = read(&path).unwrap().into_iter().map(|(_, entry)| entry).collect();
         assert_eq!(known, entries);
@@ -115,12 +115,12 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_once_and_stops_nothing() {
         let full = File::options().write(true).open("/dev/full").expect("Linux has it");
-        let mut ledger = Ledger::new(full);
+        let mut file = TraceFile::new(full);
         for _ in 0..3 {
-            ledger.note(&Entry::Took { view: 1, whole: true });
-            ledger.write_out();
+            file.note(&Entry::Took { view: 1, whole: true });
+            file.write_out();
         }
-        assert_eq!(ledger.trouble().expect("it is full").kind(), io::ErrorKind::StorageFull);
-        assert!(ledger.trouble().is_none());
+        assert_eq!(file.trouble().expect("it is full").kind(), io::ErrorKind::StorageFull);
+        assert!(file.trouble().is_none());
     }
 }

@@ -6,14 +6,14 @@ use squall_group::{Delivery, Group, View};
 use squall_sim::trace::{Event, hash_bytes};
 use squall_transport::{Endpoint, NodeId, Rank};
 
-use super::ledger::{Entry, Ledger};
+use super::trace_file::{Entry, TraceFile};
 
 /// Writes down what one member does.
 ///
-/// Messages of its own are written out before they leave the process: between [`Scribe::sent`] and the next turn of the loop call [`Scribe::write_out`].
+/// Messages of its own are written out before they leave the process: between [`TraceWriter::sent`] and the next turn of the loop call [`TraceWriter::write_out`].
 #[derive(Debug)]
-pub(super) struct Scribe {
-    ledger: Ledger,
+pub(super) struct TraceWriter {
+    file: TraceFile,
     process: NodeId,
     /// The view that the member is in; none before its first.
     view: Option<View>,
@@ -30,11 +30,11 @@ pub(super) struct Scribe {
     late: Vec<Event>,
 }
 
-impl Scribe {
+impl TraceWriter {
     /// Writes about `process` into `file`.
-    pub(super) fn new(process: NodeId, file: File) -> Scribe {
-        Scribe {
-            ledger: Ledger::new(file),
+    pub(super) fn new(process: NodeId, file: File) -> TraceWriter {
+        TraceWriter {
+            file: TraceFile::new(file),
             process,
             view: None,
             behind: false,
@@ -48,7 +48,7 @@ impl Scribe {
     }
 
     fn event(&mut self, event: Event) {
-        self.ledger.note(&Entry::Event(event));
+        self.file.note(&Entry::Event(event));
     }
 
     /// The member has entered this view.
@@ -67,13 +67,13 @@ impl Scribe {
         } else {
             self.entered(view);
         }
-        self.ledger.write_out();
+        self.file.write_out();
     }
 
     /// The member was given a state.
     pub(super) fn took(&mut self, whole: bool) {
         if let Some(view) = self.view.as_ref().map(|view| view.id) {
-            self.ledger.note(&Entry::Took { view, whole });
+            self.file.note(&Entry::Took { view, whole });
         }
     }
 
@@ -116,7 +116,7 @@ impl Scribe {
     pub(super) fn leaves(&mut self) {
         self.leaves = true;
         self.note_leave();
-        self.ledger.write_out();
+        self.file.write_out();
     }
 
     fn note_leave(&mut self) {
@@ -145,7 +145,7 @@ impl Scribe {
         for event in std::mem::take(&mut self.late) {
             self.event(event);
         }
-        self.ledger.write_out();
+        self.file.write_out();
     }
 
     /// Whom the member suspects, and how far the view's end is.
@@ -180,16 +180,16 @@ impl Scribe {
     pub(super) fn stopped(&mut self, reason: String) {
         self.write_late();
         self.event(Event::Stop { process: self.process, reason });
-        self.ledger.write_out();
+        self.file.write_out();
     }
 
     /// Everything noted is handed to the system.
     pub(super) fn write_out(&mut self) {
-        self.ledger.write_out();
+        self.file.write_out();
     }
 
     /// Why the trace ends here, if it does; told once.
     pub(super) fn trouble(&mut self) -> Option<std::io::Error> {
-        self.ledger.trouble()
+        self.file.trouble()
     }
 }

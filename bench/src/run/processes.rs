@@ -13,23 +13,23 @@ use crate::jobs::control::{Reply, Told};
 use crate::jobs::job::Job;
 
 /// Processes by number. Dropping it ends them all.
-pub struct Company {
+pub struct Processes {
     processes: BTreeMap<u32, Worker>,
     sender: Sender<(u32, Option<Reply>)>,
     news: Receiver<(u32, Option<Reply>)>,
 }
 
-impl Default for Company {
-    fn default() -> Company {
+impl Default for Processes {
+    fn default() -> Processes {
         let (sender, news) = mpsc::channel();
-        Company { processes: BTreeMap::new(), sender, news }
+        Processes { processes: BTreeMap::new(), sender, news }
     }
 }
 
-impl Company {
+impl Processes {
     /// Starts process `number` with its job.
     ///
-    /// Call it from a thread that lives as long as the company: the kernel ends children with the thread that made them.
+    /// Call it from a thread that lives as long as they: the kernel ends children with the thread that made them.
     ///
     /// # Errors
     /// What the system says.
@@ -78,7 +78,7 @@ impl Company {
     }
 
     /// Waits for a process whose line is closed; how it ended, and its last words.
-    pub fn bury(&mut self, number: u32) -> Option<(ExitStatus, String)> {
+    pub fn reap(&mut self, number: u32) -> Option<(ExitStatus, String)> {
         let mut worker = self.processes.remove(&number)?;
         let status = worker.wait()?;
         Some((status, worker.last_words()))

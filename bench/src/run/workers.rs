@@ -1,7 +1,7 @@
 //! The nodes of one point: started, ordered about, watched, and ended whatever happens.
 //!
 //! ```text
-//!   Crew --stdin/stdout--> Worker                       a node on this host
+//!   Workers --stdin/stdout--> Worker                       a node on this host
 //!        --Hosts--> agent --stdin/stdout--> Worker      a node on another host
 //! ```
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::fault::{Fault, Obituary};
+use super::fault::{Fault, NodeEnd};
 use super::hosts::Hosts;
 use super::hosts::clock::Clock;
 use super::interrupt::Interrupt;
@@ -28,18 +28,18 @@ use squall_report::units;
 /// How often a wait looks whether it was interrupted.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long nodes that are well are listened to after one failed, to learn which failed first.
-const INQUEST: Duration = Duration::from_millis(700);
+const CAUSE_WAIT: Duration = Duration::from_millis(700);
 /// How long nodes may take to end by themselves.
 const LEAVE: Duration = Duration::from_secs(3);
 
 /// The nodes of one point, each a process. Dropping it ends them all.
-pub struct Crew<'a> {
+pub struct Workers<'a> {
     members: Vec<Member>,
     news: Receiver<(usize, News)>,
     interrupt: &'a Interrupt,
     rendezvous: Option<Rendezvous>,
     notices: Vec<String>,
-    abroad: Option<Abroad<'a>>,
+    remote: Option<Remote<'a>>,
 }
 
 enum Member {
@@ -49,9 +49,9 @@ enum Member {
 }
 
 /// The nodes on other hosts.
-struct Abroad<'a> {
+struct Remote<'a> {
     hosts: &'a Hosts,
-    /// Names this crew to the agents.
+    /// Names this point to the agents.
     point: u64,
     /// What was known of each host's clock, by rank, when the last order was given.
     clocks: Vec<Clock>,
@@ -60,7 +60,7 @@ struct Abroad<'a> {
 }
 
 /// What the nodes of a point are to do.
-pub struct Muster<'a> {
+pub struct WorkersConfig<'a> {
     /// The work of each node, by rank.
     pub works: Vec<Work>,
     /// The core of each node, by rank.
@@ -73,52 +73,52 @@ pub struct Muster<'a> {
     pub hosts: Option<&'a Hosts>,
 }
 
-impl<'a> Crew<'a> {
+impl<'a> Workers<'a> {
     /// Starts the nodes and waits until all are set up.
     ///
-    /// Call it from a thread that lives as long as the crew: the kernel ends children with the thread that made them.
+    /// Call it from a thread that lives as long as the workers: the kernel ends children with the thread that made them.
     ///
     /// # Errors
     /// If a node cannot be started, fails, or is not ready by `deadline`.
-    pub fn start(muster: Muster<'a>, interrupt: &'a Interrupt, deadline: Instant) -> Result<Crew<'a>, Fault> {
+    pub fn start(config: WorkersConfig<'a>, interrupt: &'a Interrupt, deadline: Instant) -> Result<Workers<'a>, Fault> {
         let (sender, news) = mpsc::channel();
-        let nodes = muster.works.len();
-        let hosts = muster.hosts.filter(|_| nodes > 1);
+        let nodes = config.works.len();
+        let hosts = config.hosts.filter(|_| nodes > 1);
         let address = hosts.map(Hosts::address);
         let meeting = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let rendezvous = if muster.meet { Some(Rendezvous::open(nodes, meeting).map_err(Fault::Failed)?) } else { None };
-        let abroad = hosts.map(|hosts| Abroad::begin(hosts, nodes, &sender));
-        let mut crew = Crew { members: Vec::with_capacity(nodes), news, interrupt, rendezvous, notices: Vec::new(), abroad };
-        for (rank, work) in muster.works.into_iter().enumerate() {
-            let meeting = crew.rendezvous.as_ref().map(Rendezvous::meeting);
-            let core = muster.cores.get(rank).copied().flatten();
-            let rdma = hosts.map_or_else(|| muster.rdma.clone(), |hosts| hosts.own_rdma(&muster.rdma));
+        let rendezvous = if config.meet { Some(Rendezvous::open(nodes, meeting).map_err(Fault::Failed)?) } else { None };
+        let remote = hosts.map(|hosts| Remote::begin(hosts, nodes, &sender));
+        let mut workers = Workers { members: Vec::with_capacity(nodes), news, interrupt, rendezvous, notices: Vec::new(), remote };
+        for (rank, work) in config.works.into_iter().enumerate() {
+            let meeting = workers.rendezvous.as_ref().map(Rendezvous::meeting);
+            let core = config.cores.get(rank).copied().flatten();
+            let rdma = hosts.map_or_else(|| config.rdma.clone(), |hosts| hosts.own_rdma(&config.rdma));
             // An agent fills in its own address, and puts its own options for RDMA before these.
             let mut job = Job { rank: rank as u32, nodes: nodes as u32, core, meeting, address, rdma, work };
-            match &crew.abroad {
-                Some(abroad) if rank > 0 => {
-                    job.rdma = muster.rdma.clone();
-                    abroad.hosts.start(rank, abroad.point, job);
-                    crew.members.push(Member::There(None));
+            match &workers.remote {
+                Some(remote) if rank > 0 => {
+                    job.rdma = config.rdma.clone();
+                    remote.hosts.start(rank, remote.point, job);
+                    workers.members.push(Member::There(None));
                 }
                 _ => {
                     let worker = here(rank, &sender).map_err(|error| Fault::Failed(format!("cannot start node {rank}: {error}")))?;
-                    crew.members.push(Member::Here(worker));
-                    crew.tell(rank, &job)?;
+                    workers.members.push(Member::Here(worker));
+                    workers.tell(rank, &job)?;
                 }
             }
         }
         drop(sender);
-        let ready = crew.replies(deadline)?;
+        let ready = workers.replies(deadline)?;
         for (rank, reply) in ready.into_iter().enumerate() {
             let Reply::Ready(notices) = reply else {
                 return Err(Fault::Failed(format!("node {rank} answered before it was asked")));
             };
-            crew.notices.extend(notices.into_iter().map(|notice| format!("node {rank}: {notice}")));
+            workers.notices.extend(notices.into_iter().map(|notice| format!("node {rank}: {notice}")));
         }
         // Every link stands: nobody meets any more.
-        crew.rendezvous = None;
-        Ok(crew)
+        workers.rendezvous = None;
+        Ok(workers)
     }
 
     /// What the nodes could not have as asked.
@@ -134,13 +134,13 @@ impl<'a> Crew<'a> {
 
     /// How far times of different nodes in the last results may be apart by mistake, in nanoseconds; 0 on one host.
     pub fn clock_uncertainty_ns(&self) -> u64 {
-        self.abroad.as_ref().map_or(0, |abroad| abroad.uncertainty_ns)
+        self.remote.as_ref().map_or(0, |remote| remote.uncertainty_ns)
     }
 
     /// `note` with what it takes to read times across hosts.
     pub fn noted(&self, note: String) -> String {
-        let Some(abroad) = &self.abroad else { return note };
-        let clocks = format!("clocks of the hosts agree within {} us", units::number(abroad.uncertainty_ns as f64 / 1e3));
+        let Some(remote) = &self.remote else { return note };
+        let clocks = format!("clocks of the hosts agree within {} us", units::number(remote.uncertainty_ns as f64 / 1e3));
         if note.is_empty() { clocks } else { format!("{note}; {clocks}") }
     }
 
@@ -149,15 +149,15 @@ impl<'a> Crew<'a> {
     /// # Errors
     /// If a node fails, dies, or has not answered by `deadline`; or the user interrupts.
     pub fn run<R: DeserializeOwned>(&mut self, order: &impl Serialize, deadline: Instant) -> Result<Vec<R>, Fault> {
-        if let Some(abroad) = &mut self.abroad {
-            abroad.clocks = abroad.hosts.clocks(self.members.len());
+        if let Some(remote) = &mut self.remote {
+            remote.clocks = remote.hosts.clocks(self.members.len());
         }
         for rank in 0..self.members.len() {
             self.tell(rank, order)?;
         }
         let replies = self.replies(deadline)?;
-        if let Some(abroad) = &mut self.abroad {
-            abroad.see_drift();
+        if let Some(remote) = &mut self.remote {
+            remote.see_drift();
         }
         let results = replies.into_iter().enumerate().map(|(rank, reply)| match reply {
             Reply::Done(bytes) => frame::decode(&bytes).map_err(|error| Fault::Failed(format!("node {rank}: {error}"))),
@@ -193,17 +193,17 @@ impl<'a> Crew<'a> {
 
     fn tell(&mut self, rank: usize, order: &impl Serialize) -> Result<(), Fault> {
         let order = postcard::to_stdvec(order).map_err(|error| Fault::Failed(format!("an order that cannot be written: {error}")))?;
-        match (&mut self.members[rank], &self.abroad) {
+        match (&mut self.members[rank], &self.remote) {
             (Member::Here(worker), _) => match worker.tell(&Told::Order(order)) {
                 Ok(true) => Ok(()),
-                // It is gone: the inquest says why.
-                Ok(false) => Err(self.inquest()),
+                // It is gone: its end says why.
+                Ok(false) => Err(self.cause()),
                 Err(error) => Err(Fault::Failed(format!("cannot talk to node {rank}: {error}"))),
             },
-            (Member::There(_), Some(abroad)) => {
+            (Member::There(_), Some(remote)) => {
                 // If its host is lost, there is or will be news of it.
-                let clock_offset_ns = abroad.clocks.get(rank).map_or(0, |clock| clock.offset_ns);
-                abroad.hosts.order(rank, abroad.point, clock_offset_ns, order);
+                let clock_offset_ns = remote.clocks.get(rank).map_or(0, |clock| clock.offset_ns);
+                remote.hosts.order(rank, remote.point, clock_offset_ns, order);
                 Ok(())
             }
             (Member::There(_), None) => Ok(()),
@@ -228,52 +228,52 @@ impl<'a> Crew<'a> {
                 return Err(Fault::Failed(what));
             }
             match self.news.recv_timeout((deadline - now).min(LOOK_EVERY)) {
-                Ok((rank, News::Reply(Reply::Failed(what)))) => return Err(self.inquest_after(rank, Some(what))),
+                Ok((rank, News::Reply(Reply::Failed(what)))) => return Err(self.cause_after(rank, Some(what))),
                 Ok((rank, News::Reply(reply))) => replies[rank] = Some(reply),
                 Ok((rank, News::Gone(end))) => {
-                    self.bury(rank, end);
-                    return Err(self.inquest_after(rank, None));
+                    self.reap(rank, end);
+                    return Err(self.cause_after(rank, None));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(self.inquest()),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.cause()),
             }
         }
     }
 
     /// A node for people.
     fn name(&self, rank: usize) -> String {
-        match &self.abroad {
-            Some(abroad) => format!("node {rank} at {}", abroad.hosts.name(rank)),
+        match &self.remote {
+            Some(remote) => format!("node {rank} at {}", remote.hosts.name(rank)),
             None => format!("node {rank}"),
         }
     }
 
-    fn bury(&mut self, rank: usize, end: Option<End>) {
+    fn reap(&mut self, rank: usize, end: Option<End>) {
         if let Member::There(known) = &mut self.members[rank] {
             *known = end;
         }
     }
 
-    fn inquest_after(&mut self, rank: usize, what: Option<String>) -> Fault {
+    fn cause_after(&mut self, rank: usize, what: Option<String>) -> Fault {
         let mut said = vec![None; self.members.len()];
         said[rank] = what;
-        self.hold_inquest(rank, said)
+        self.find_cause(rank, said)
     }
 
-    fn inquest(&mut self) -> Fault {
+    fn cause(&mut self) -> Fault {
         let said = vec![None; self.members.len()];
-        self.hold_inquest(0, said)
+        self.find_cause(0, said)
     }
 
     /// Finds out what went wrong: when one node dies the others fail soon after, because they miss it, and the reason is the first one's.
-    fn hold_inquest(&mut self, first: usize, mut said: Vec<Option<String>>) -> Fault {
-        let until = Instant::now() + INQUEST;
+    fn find_cause(&mut self, first: usize, mut said: Vec<Option<String>>) -> Fault {
+        let until = Instant::now() + CAUSE_WAIT;
         let mut gone = 0;
         while gone < self.members.len() {
             match self.news.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok((rank, News::Reply(Reply::Failed(what)))) => said[rank] = Some(what),
                 Ok((rank, News::Gone(end))) => {
-                    self.bury(rank, end);
+                    self.reap(rank, end);
                     gone += 1;
                 }
                 Ok(_) => {}
@@ -285,7 +285,7 @@ impl<'a> Crew<'a> {
             return Fault::Interrupted;
         }
         let names: Vec<String> = (0..self.members.len()).map(|rank| self.name(rank)).collect();
-        let mut obituaries: Vec<(usize, Obituary)> = Vec::new();
+        let mut ends: Vec<(usize, NodeEnd)> = Vec::new();
         for (rank, ((member, said), node)) in self.members.iter_mut().zip(said).zip(names).enumerate() {
             let (status, stderr, lost) = match member {
                 Member::Here(worker) => {
@@ -295,17 +295,17 @@ impl<'a> Crew<'a> {
                 }
                 Member::There(end) => end.take().map_or((None, String::new(), None), |end| (end.status, end.stderr, end.lost)),
             };
-            obituaries.push((rank, Obituary { node, status, said, stderr, lost }));
+            ends.push((rank, NodeEnd { node, status, said, stderr, lost }));
         }
-        obituaries.sort_by_key(|(rank, _)| *rank != first);
+        ends.sort_by_key(|(rank, _)| *rank != first);
         self.end();
-        Fault::of(&obituaries.into_iter().map(|(_, node)| node).collect::<Vec<_>>())
+        Fault::of(&ends.into_iter().map(|(_, node)| node).collect::<Vec<_>>())
     }
 
     /// Ends every node, now.
     fn end(&mut self) {
-        if let Some(abroad) = &self.abroad {
-            abroad.hosts.end(abroad.point);
+        if let Some(remote) = &self.remote {
+            remote.hosts.end(remote.point);
         }
         for member in &mut self.members {
             if let Member::Here(worker) = member {
@@ -320,16 +320,16 @@ impl<'a> Crew<'a> {
     }
 }
 
-impl Drop for Crew<'_> {
+impl Drop for Workers<'_> {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl<'a> Abroad<'a> {
-    fn begin(hosts: &'a Hosts, nodes: usize, news: &Sender<(usize, News)>) -> Abroad<'a> {
+impl<'a> Remote<'a> {
+    fn begin(hosts: &'a Hosts, nodes: usize, news: &Sender<(usize, News)>) -> Remote<'a> {
         let point = hosts.begin(nodes, news.clone());
-        Abroad { hosts, point, clocks: Vec::new(), uncertainty_ns: 0 }
+        Remote { hosts, point, clocks: Vec::new(), uncertainty_ns: 0 }
     }
 
     /// Asks for the clocks again: between two answers they have drifted by what differs.
@@ -346,6 +346,6 @@ impl<'a> Abroad<'a> {
 /// A node on this host.
 fn here(rank: usize, news: &Sender<(usize, News)>) -> std::io::Result<Worker> {
     let news = news.clone();
-    // Nobody listens any more if the crew is gone.
+    // Nobody listens any more if the workers are gone.
     Worker::start(rank, move |reply| news.send((rank, reply.map_or(News::Gone(None), News::Reply))).is_ok())
 }
