@@ -10,9 +10,9 @@ use squall_transport::exchange::ClusterKey;
 use squall_transport::sim::{Random, mix};
 
 use super::evidence::{Fate, Life};
-use super::plan::{Fault, Strike};
-use super::{Halt, Options, cut};
-use crate::jobs::chaos::{ChaosJob, Load, News, Order, Parting, Report, Start};
+use super::options::Options;
+use super::process_state::{Due, Process, Standing, Trap};
+use crate::jobs::chaos::{ChaosJob, Load, News, Order, Parting, Start};
 use crate::jobs::control::Reply;
 use crate::jobs::frame;
 use crate::jobs::job::{Job, Work};
@@ -22,70 +22,43 @@ use crate::run::rendezvous::Rendezvous;
 
 /// How often a wait looks whether it was interrupted.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// From one look whether all is at rest to the next.
-const REST_EVERY: Duration = Duration::from_millis(4);
+
 /// Times that a process may fail to get in, in one round.
 const TRIES_MAX: u32 = 8;
-/// Load goes on so long after the last fault.
-const AFTERMATH: Duration = Duration::from_millis(20);
+
 /// Members above the number asked for that the buffers suffice for.
 const MEMBERS_EXTRA: usize = 8;
 
-/// One process, in whatever life.
-struct Process {
-    /// Its present life: a position in `lives`.
-    life: usize,
-    standing: Standing,
-    stopped: bool,
-    /// In this round it stood still or lost connections.
-    struck: bool,
-    behind: bool,
-    address: Option<SocketAddr>,
-    report: Option<Report>,
-    tries: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Coming,
-    Member,
-    Leaving,
-}
-
-/// Something that is due later in a round.
-#[derive(Clone, Copy, Debug)]
-enum Due {
-    Strike(Strike),
-    GoOn(u32),
-    Kill(u32),
-}
-
-/// A newcomer that somebody waits for, to strike while it is given the state.
-struct Trap {
-    newcomer: u32,
-    giver: bool,
-    after: Duration,
+/// Why a group does not go on.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// The user wants an end.
+    Interrupted,
+    /// This cannot go on, whatever the group does.
+    Failed(String),
+    /// A property is broken.
+    Violated,
 }
 
 /// One group.
 pub(super) struct Cluster<'a> {
-    options: &'a Options,
-    interrupt: &'a Interrupt,
-    children: Processes,
-    key: ClusterKey,
-    load: Load,
-    folder: PathBuf,
-    random: Random,
-    processes: BTreeMap<u32, Process>,
+    pub(super) options: &'a Options,
+    pub(super) interrupt: &'a Interrupt,
+    pub(super) children: Processes,
+    pub(super) key: ClusterKey,
+    pub(super) load: Load,
+    pub(super) folder: PathBuf,
+    pub(super) random: Random,
+    pub(super) processes: BTreeMap<u32, Process>,
     /// All lives of all processes so far.
     pub(super) lives: Vec<Life>,
     /// Who was whom, by rank, at the last rest.
-    ranks: Vec<NodeId>,
-    loud: bool,
-    started: u32,
-    reports: u64,
-    dues: Vec<(Instant, Due)>,
-    traps: Vec<Trap>,
+    pub(super) ranks: Vec<NodeId>,
+    pub(super) loud: bool,
+    pub(super) started: u32,
+    pub(super) reports: u64,
+    pub(super) dues: Vec<(Instant, Due)>,
+    pub(super) traps: Vec<Trap>,
     /// What went wrong that no trace tells of.
     pub(super) wrong: Vec<String>,
     /// Why members gave up that nothing was done to: the system did not let live ones run, or talk, for too long.
@@ -177,13 +150,13 @@ impl<'a> Cluster<'a> {
     }
 
     /// A process joins.
-    fn join(&mut self) -> Result<u32, Halt> {
+    pub(super) fn join(&mut self) -> Result<u32, Halt> {
         let contacts = self.contacts();
         self.start(contacts, |job| job)
     }
 
     /// Where members listen, in any order.
-    fn contacts(&mut self) -> Vec<SocketAddr> {
+    pub(super) fn contacts(&mut self) -> Vec<SocketAddr> {
         let reachable = |process: &&Process| process.standing == Standing::Member && !process.stopped;
         let mut contacts: Vec<SocketAddr> = self.processes.values().filter(reachable).filter_map(|process| process.address).collect();
         for last in (1..contacts.len()).rev() {
@@ -193,7 +166,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Members, from the first that was started to the last.
-    fn members(&self) -> Vec<u32> {
+    pub(super) fn members(&self) -> Vec<u32> {
         let there = |process: &Process| process.standing == Standing::Member && !process.stopped;
         self.processes.iter().filter(|(_, process)| there(process)).map(|(number, _)| *number).collect()
     }
@@ -203,215 +176,34 @@ impl<'a> Cluster<'a> {
         self.processes.len()
     }
 
-    /// Starts processes until there are as many as asked for, and waits until all are members with all their state, under load.
-    pub(super) fn fill_up(&mut self) -> Result<(), Halt> {
-        self.at_rest = false;
-        self.set_loud(true)?;
-        self.processes.values_mut().for_each(|process| (process.tries, process.struck) = (0, false));
-        for _ in self.size()..self.options.nodes {
-            self.join()?;
-        }
-        let all_in = |cluster: &Self| cluster.processes.values().all(|process| process.standing == Standing::Member && !process.behind);
-        self.wait_until("all processes are members", all_in)
-    }
-
-    /// Lets everything happen that is to happen in a round.
-    pub(super) fn apply(&mut self, strikes: &[Strike]) -> Result<(), Halt> {
-        let began = Instant::now();
-        self.dues = strikes.iter().map(|strike| (began + strike.at, Due::Strike(*strike))).collect();
-        let end = Instant::now() + self.options.patience;
-        while !(self.dues.is_empty() && self.traps.is_empty()) && Instant::now() < end {
-            self.dues.sort_by_key(|(at, _)| *at);
-            match self.dues.first().copied() {
-                Some((at, due)) if at <= Instant::now() => {
-                    self.dues.remove(0);
-                    self.act(due)?;
-                }
-                next => self.listen(next.map_or(end, |(at, _)| at).min(end))?,
-            }
-        }
-        // A newcomer that never came in is found when nothing comes to rest.
-        self.traps.clear();
-        let until = Instant::now() + AFTERMATH;
-        while Instant::now() < until {
-            self.listen(until)?;
-        }
-        Ok(())
-    }
-
-    fn act(&mut self, due: Due) -> Result<(), Halt> {
-        match due {
-            Due::Strike(strike) => self.strike(&strike),
-            Due::GoOn(number) => {
-                if let Some(process) = self.processes.get_mut(&number) {
-                    process.stopped = false;
-                    self.children.set_running(number, true);
-                }
-                Ok(())
-            }
-            Due::Kill(number) => {
-                self.kill(number);
-                Ok(())
-            }
-        }
-    }
-
-    fn strike(&mut self, strike: &Strike) -> Result<(), Halt> {
-        let members = self.members();
-        let pick = |choice: u64| (!members.is_empty()).then(|| members[(choice % members.len() as u64) as usize]);
-        match strike.fault {
-            Fault::Kill { count } => {
-                let first = strike.choice as usize % members.len().max(1);
-                let victims: Vec<u32> = members.iter().cycle().skip(first).take(count.min(members.len())).copied().collect();
-                victims.into_iter().for_each(|victim| self.kill(victim));
-            }
-            Fault::Stop { lasts } => {
-                if let Some(number) = pick(strike.choice) {
-                    self.processes.entry(number).and_modify(|process| (process.stopped, process.struck) = (true, true));
-                    self.children.set_running(number, false);
-                    self.dues.push((Instant::now() + lasts, Due::GoOn(number)));
-                }
-            }
-            Fault::Cut { all } => self.cut(&members, strike.choice, all),
-            Fault::Join => drop(self.join()?),
-            Fault::Leave => {
-                if let Some(number) = pick(strike.choice) {
-                    self.processes.entry(number).and_modify(|process| process.standing = Standing::Leaving);
-                    self.tell(number, &Order::Leave)?;
-                }
-            }
-            Fault::Transfer { giver, after } => {
-                let newcomer = self.join()?;
-                self.traps.push(Trap { newcomer, giver, after });
-            }
-        }
-        Ok(())
-    }
-
-    fn cut(&mut self, members: &[u32], choice: u64, all: bool) {
-        let [_, _, ..] = members else { return };
-        let count = members.len() as u64;
-        let first = choice % count;
-        let second = (first + 1 + (choice >> 32) % (count - 1)) % count;
-        let (first, second) = (members[first as usize], members[second as usize]);
-        for number in [first, second] {
-            self.processes.entry(number).and_modify(|process| process.struck = true);
-        }
-        let Some((first, second)) = self.children.id(first).zip(self.children.id(second)) else { return };
-        if let Err(reason) = cut::cut(first, second, all, choice >> 16) {
-            self.skipped.insert(format!("cut: {reason}"));
-        }
-    }
-
-    fn kill(&mut self, number: u32) {
+    pub(super) fn kill(&mut self, number: u32) {
         if let Some(process) = self.processes.remove(&number) {
             self.children.kill(number);
             self.lives[process.life].fate = Fate::Killed;
         }
     }
 
-    fn tell(&mut self, number: u32, order: &Order) -> Result<(), Halt> {
+    pub(super) fn tell(&mut self, number: u32, order: &Order) -> Result<(), Halt> {
         self.children.tell(number, order).map_err(Halt::Failed)
     }
 
-    fn tell_all(&mut self, order: &Order) -> Result<(), Halt> {
+    pub(super) fn tell_all(&mut self, order: &Order) -> Result<(), Halt> {
         let numbers: Vec<u32> = self.processes.keys().copied().collect();
         numbers.into_iter().try_for_each(|number| self.tell(number, order))
     }
 
-    fn set_loud(&mut self, loud: bool) -> Result<(), Halt> {
+    pub(super) fn set_loud(&mut self, loud: bool) -> Result<(), Halt> {
         self.loud = loud;
         self.tell_all(if loud { &Order::Load } else { &Order::Quiet })
     }
 
-    /// Stops the load and waits until every process is in one view with all others, with everything delivered.
-    pub(super) fn rest(&mut self) -> Result<(), Halt> {
-        self.set_loud(false)?;
-        let end = Instant::now() + self.options.patience;
-        loop {
-            self.reports += 1;
-            self.processes.values_mut().for_each(|process| process.report = None);
-            self.tell_all(&Order::Report(self.reports))?;
-            let answered = |cluster: &Self| cluster.processes.values().all(|process| process.report.is_some());
-            let again = Instant::now() + 25 * REST_EVERY;
-            while !answered(self) && Instant::now() < again {
-                self.listen(again)?;
-            }
-            if self.rests() {
-                self.at_rest = true;
-                return Ok(());
-            }
-            if self.is_over() {
-                return Err(Halt::Violated);
-            }
-            if Instant::now() >= end {
-                self.wrong.push(format!("property 25 (ViewProgress): nothing came to rest in {} s", self.options.patience.as_secs()));
-                let states: Vec<String> = self.processes.iter().map(|(number, process)| self.describe(*number, process)).collect();
-                self.wrong.extend(states);
-                return Err(Halt::Violated);
-            }
-            let pause = Instant::now() + REST_EVERY;
-            while Instant::now() < pause {
-                self.listen(pause)?;
-            }
-        }
-    }
-
-    fn rests(&mut self) -> bool {
-        let reports: Option<Vec<&Report>> = self.processes.values().map(|process| process.report.as_ref()).collect();
-        let Some(reports) = reports else { return false };
-        let Some(first) = reports.first() else { return true };
-        let same = |report: &&Report| {
-            !report.behind && report.owed == 0 && (report.view, report.count, report.chain) == (first.view, first.count, first.chain)
-        };
-        let alive: BTreeSet<NodeId> = self.processes.values().map(|process| self.lives[process.life].node).collect();
-        let settled = self.processes.values().all(|process| process.standing == Standing::Member);
-        let whole = first.members.iter().copied().collect::<BTreeSet<NodeId>>() == alive;
-        let rests = settled && whole && reports.iter().all(same);
-        if rests {
-            self.ranks = first.members.clone();
-        }
-        rests
-    }
-
     /// Whether this group has no future.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         !self.wrong.is_empty() || !self.gave_up.is_empty()
     }
 
-    /// For people.
-    fn describe(&self, number: u32, process: &Process) -> String {
-        let node = self.lives[process.life].node;
-        let known = process.report.as_ref().map_or_else(
-            || "says nothing".to_owned(),
-            |report| {
-                let members: Vec<u64> = report.members.iter().map(|node| node.0).collect();
-                let behind = if report.behind { ", waits for its state" } else { "" };
-                format!("in view {} of {members:?}, {} delivered, owes {}{behind}", report.view, report.count, report.owed)
-            },
-        );
-        format!("process {number}, {:?} as {node}: {known}", process.standing)
-    }
-
-    fn wait_until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<(), Halt> {
-        let end = Instant::now() + self.options.patience;
-        while !holds(self) {
-            if self.is_over() {
-                return Err(Halt::Violated);
-            }
-            if Instant::now() >= end {
-                self.wrong.push(format!("property 28 (JoinProgress): not so within {} s: {what}", self.options.patience.as_secs()));
-                let states: Vec<String> = self.processes.iter().map(|(number, process)| self.describe(*number, process)).collect();
-                self.wrong.extend(states);
-                return Err(Halt::Violated);
-            }
-            self.listen(end)?;
-        }
-        Ok(())
-    }
-
     /// Takes in one piece of news, if one comes before `until`, or soon.
-    fn listen(&mut self, until: Instant) -> Result<(), Halt> {
+    pub(super) fn listen(&mut self, until: Instant) -> Result<(), Halt> {
         if self.interrupt.is_set() {
             return Err(Halt::Interrupted);
         }
@@ -471,20 +263,6 @@ impl<'a> Cluster<'a> {
                 "a trace cannot be written, so this cannot be checked: {reason}; free some space, or give another folder by --out"
             ))),
             News::In { .. } | News::Report(_) | News::Out { .. } => Ok(()),
-        }
-    }
-
-    /// A newcomer is in: whoever waited for that strikes soon.
-    fn spring(&mut self, newcomer: u32) {
-        let sprung: Vec<Trap> = self.traps.extract_if(.., |trap| trap.newcomer == newcomer).collect();
-        for trap in sprung {
-            let by_node = |node: &NodeId| {
-                let is_it = |process: &&u32| self.lives[self.processes[process].life].node == *node;
-                self.processes.keys().find(is_it).copied()
-            };
-            // The first by rank gives.
-            let victim = if trap.giver { self.ranks.iter().find_map(by_node) } else { Some(newcomer) };
-            self.dues.extend(victim.map(|victim| (Instant::now() + trap.after, Due::Kill(victim))));
         }
     }
 

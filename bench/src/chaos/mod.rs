@@ -16,13 +16,18 @@ mod application;
 mod cluster;
 mod cut;
 mod evidence;
+mod options;
 mod plan;
 pub mod process;
+mod process_state;
+mod rest;
 mod state;
+mod strikes;
 mod trace_file;
 mod trace_writer;
 
 pub use application::BYTES_MIN;
+pub use options::Options;
 pub use plan::{Kind, Odds, Strike};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,53 +38,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use squall_transport::sim::{Random, mix};
 
-use crate::jobs::kinds::FabricKind;
 use crate::run::interrupt::Interrupt;
-use cluster::Cluster;
+use cluster::{Cluster, Halt};
 use evidence::{Findings, examine};
 
 /// One round in so many may break up because the system did not let live members run for too long; with more of them something else is wrong.
 pub const BREAKUPS_EVERY: u64 = 20;
 /// Rounds that a group lives: long enough for a chain of views, short enough to be checked again after each.
 pub const ROUNDS_A_GROUP: u64 = 10;
-
-/// What to do.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Members of each group.
-    pub nodes: usize,
-    /// Rounds of all groups together.
-    pub rounds: u64,
-    /// The first group's seed; the next has the next one.
-    pub seed: u64,
-    /// What carries the writes.
-    pub fabric: FabricKind,
-    /// What may happen.
-    pub kinds: Vec<Kind>,
-    /// Smallest and largest message in bytes.
-    pub bytes: (u64, u64),
-    /// Messages a second of each member.
-    pub rate: u64,
-    /// Silence that counts as death.
-    pub suspect_after: Duration,
-    /// How long to wait for rest.
-    pub patience: Duration,
-    /// Where traces go.
-    pub folder: PathBuf,
-    /// Keep the traces of groups with which nothing was wrong.
-    pub keep: bool,
-}
-
-/// Why a group does not go on.
-#[derive(Debug)]
-pub(crate) enum Halt {
-    /// The user wants an end.
-    Interrupted,
-    /// This cannot go on, whatever the group does.
-    Failed(String),
-    /// A property is broken.
-    Violated,
-}
 
 /// A round that broke a property.
 #[derive(Clone, Debug)]

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 
+use crate::experiments;
 use crate::jobs::control::Control;
 use crate::jobs::job::{Job, PARENT_VARIABLE, Work};
 use crate::jobs::os;
-use crate::{chaos, experiments};
 
 /// Runs as a node: `squall worker`, started by a run and by nothing else.
 pub(super) fn main() -> ExitCode {
@@ -50,6 +50,6 @@ fn work(control: &mut Control) -> anyhow::Result<()> {
         Work::Wire(wire) => experiments::capacity::wire::node(&job, wire, control),
         Work::Stream(stream) => experiments::capacity::stream::node(stream, control),
         Work::Change(change) => experiments::view_change::node::node(&job, change, control),
-        Work::Chaos(job_of_chaos) => chaos::process::node(&job, job_of_chaos, control),
+        Work::Chaos(chaos) => crate::chaos::process::node(&job, chaos, control),
     }
 }
