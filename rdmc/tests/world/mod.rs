@@ -159,7 +159,7 @@ impl World {
     fn step(&mut self, at: usize) -> bool {
         let budget = self.random.below(3 * BUFFER_BYTES);
         let node = &mut self.nodes[at];
-        node.rdmc.step(&node.table, &mut node.outbox, budget);
+        node.rdmc.step(&node.table, &mut node.outbox, budget).unwrap();
         false
     }
 
