@@ -97,7 +97,7 @@ pub enum Ended {
     Accused {
         /// Whom it accuses.
         member: Rank,
-        /// Who said so before it went.
+        /// Who said so before it went, to this member or to one that passed it on.
         by: Rank,
     },
     /// The group goes on without this member, or cannot be sure to be the only one that does.

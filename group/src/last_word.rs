@@ -2,28 +2,33 @@
 
 use squall_transport::Rank;
 
-/// Set if what the member wrote is why it is named.
-const ACCUSES: u64 = 1 << 32;
+/// Bits of a rank, and of what is one more than one.
+const RANK_BITS: u32 = 32;
 
-/// The word of the column `group.lost`.
+/// The word of the column `group.lost`: in its lower half one more than the rank because of whom the group is over, in its upper
+/// half one more than that of the accuser, if there is one. 0 says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LastWord {
     /// Because of whom.
     pub(crate) of: Rank,
-    /// That member wrote what no member writes; otherwise it was lost.
-    pub(crate) accuses: bool,
+    /// Who found that member to have written what no member writes, and ended because of it. None: the member was lost.
+    pub(crate) accuser: Option<Rank>,
 }
 
 impl LastWord {
-    /// One more than the rank, so that 0 says nothing.
     pub(crate) fn encode(self) -> u64 {
-        (u64::from(self.of.0) + 1) | if self.accuses { ACCUSES } else { 0 }
+        let half = |rank: Rank| u64::from(rank.0) + 1;
+        half(self.of) | self.accuser.map_or(0, half) << RANK_BITS
     }
 
     /// What a word says in a group of `members`: nothing if no member writes it.
     pub(crate) fn parse(word: u64, members: usize) -> Option<LastWord> {
-        let rank = (word & !ACCUSES).checked_sub(1).filter(|&rank| rank < members as u64)?;
-        Some(LastWord { of: Rank::new(rank as usize), accuses: word & ACCUSES != 0 })
+        let rank = |half: u64| (1..=members as u64).contains(&half).then(|| Rank::new(half as usize - 1));
+        let of = rank(word & ((1 << RANK_BITS) - 1))?;
+        match word >> RANK_BITS {
+            0 => Some(LastWord { of, accuser: None }),
+            accuser => Some(LastWord { of, accuser: Some(rank(accuser)?) }),
+        }
     }
 }
 
@@ -34,10 +39,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_word_says_what_encodes_to_it_or_nothing(word in prop_oneof![any::<u64>(), 0u64..5, ACCUSES..ACCUSES + 5], members in 1usize..5) {
+        fn any_word_says_what_encodes_to_it_or_nothing(
+            lower in prop_oneof![0..6u64, 0..1u64 << RANK_BITS], upper in prop_oneof![0..6u64, 0..1u64 << RANK_BITS], members in 1usize..5
+        ) {
+            let word = upper << RANK_BITS | lower;
+            let members_max = members as u64;
             match LastWord::parse(word, members) {
                 Some(said) => prop_assert!(said.encode() == word && said.of.index() < members),
-                None => prop_assert!((word & !ACCUSES) == 0 || (word & !ACCUSES) > members as u64),
+                None => prop_assert!(lower == 0 || lower > members_max || upper > members_max),
             }
         }
     }

@@ -268,7 +268,7 @@ impl<E: Endpoint> Group<E> {
                 Ok(true)
             }
             None => {
-                self.say_last(LastWord { of, accuses: true });
+                self.say_last(LastWord { of, accuser: Some(self.view.me) });
                 Err(ended)
             }
         }

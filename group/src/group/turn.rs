@@ -16,6 +16,8 @@ use crate::upcalls::{Delivery, Upcalls};
 
 /// Messages and nulls handed out in one turn at the most, so that acknowledgements and sends get their turn too.
 const DELIVERIES_A_TURN_MAX: u64 = 4096;
+/// Times that a member that ends tries to get its last word out.
+const LAST_WORD_TRIES: usize = 200;
 
 impl<E: Endpoint> Group<E> {
     /// One turn of the loop: takes in what has landed, hands out what may be delivered, sends what is to be sent. Whether anything happened. Never
@@ -81,27 +83,35 @@ impl<E: Endpoint> Group<E> {
     /// Passes it on.
     #[cold]
     fn lost(&mut self, peer: Rank) -> Ended {
-        let word = LastWord::parse(self.table.get(self.columns.lost, peer), self.view.members);
-        let word = word.filter(|word| word.accuses || ![peer, self.view.me].contains(&word.of));
-        let word = word.unwrap_or(LastWord { of: peer, accuses: false });
+        let said = LastWord::parse(self.table.get(self.columns.lost, peer), self.view.members);
+        // Nobody loses itself, or me while I am here.
+        let said = said.filter(|word| word.accuser.is_some() || ![peer, self.view.me].contains(&word.of));
+        let word = said.unwrap_or(LastWord { of: peer, accuser: None });
         if word.of != self.view.me {
             self.say_last(word);
         }
         match word {
-            LastWord { of, accuses: false } => Ended::MemberDown(of),
-            LastWord { of, accuses: true } => Ended::Accused { member: of, by: peer },
+            LastWord { of, accuser: None } => Ended::MemberDown(of),
+            LastWord { of, accuser: Some(by) } => Ended::Accused { member: of, by },
         }
     }
 
-    /// Tells the others because of whom the group is over here.
+    /// Tells the others because of whom the group is over here, as far as that goes without waiting for them: whom it does not reach
+    /// blames me.
     #[cold]
     pub(super) fn say_last(&mut self, word: LastWord) {
         let write = Write::Word { at: self.table.place(self.columns.lost), value: word.encode() };
-        for row in (0..self.view.members).map(Rank::new).filter(|&row| row != self.view.me) {
-            // Best effort: whom it does not reach blames me.
-            let _ = self.endpoint.post(row, write);
+        let mut untold: Vec<Rank> = (0..self.view.members).map(Rank::new).filter(|&row| row != self.view.me).collect();
+        for _ in 0..LAST_WORD_TRIES {
+            untold.retain(|&row| self.endpoint.post(row, write).is_err());
+            self.endpoint.flush();
+            if untold.is_empty() && !self.endpoint.backlog() {
+                return;
+            }
+            // What else there is to hear changes nothing any more.
+            let _ = self.endpoint.poll();
+            std::thread::yield_now();
         }
-        self.endpoint.flush();
     }
 
     /// Sends what the application committed since the last turn.
