@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A crate may name crates of lower layers only.
-const LAYERS: [&[&str]; 5] = [&["transport"], &["sst"], &["smc", "rdmc", "orderer", "membership"], &["group"], &["sim", "bench"]];
+const LAYERS: [&[&str]; 5] = [&["transport"], &["sst"], &["smc", "rdmc", "orderer", "membership"], &["group"], &["sim", "study", "bench"]];
 /// The benchmark also drives the simulator; the simulator does not know the benchmark.
-const ALSO: [(&str, &str); 1] = [("bench", "sim")];
+const ALSO: [(&str, &str); 2] = [("bench", "sim"), ("bench", "study")];
 /// Where transport may be unsafe.
 const UNSAFE_FOLDERS: [&str; 3] = ["region", "shm", "verbs"];
 
