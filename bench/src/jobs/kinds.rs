@@ -30,6 +30,8 @@ pub enum Ordering {
 pub enum Schedule {
     /// Binomial pipeline.
     Pipeline,
+    /// Two binary trees, half of the blocks down each.
+    TwoTrees,
     /// Binomial tree.
     Tree,
     /// One after the other.

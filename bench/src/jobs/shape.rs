@@ -75,6 +75,7 @@ impl Shape {
             block_bytes: block_bytes.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)),
             schedule: match schedule {
                 Schedule::Pipeline => ScheduleKind::Pipeline,
+                Schedule::TwoTrees => ScheduleKind::TwoTrees,
                 Schedule::Tree => ScheduleKind::Tree,
                 Schedule::Chain => ScheduleKind::Chain,
                 Schedule::Sequential => ScheduleKind::Sequential,
