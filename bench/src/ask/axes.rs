@@ -53,7 +53,7 @@ impl FromStr for Senders {
             "half" => Ok(Senders::Half),
             "one" => Ok(Senders::One),
             _ => match text.parse() {
-                Ok(0) => Err("with 0 senders nothing is sent; give all, half, one, or a number from 1".into()),
+                Ok(0) => Err("0 senders send nothing; give all, half, one, or a number from 1".into()),
                 Ok(count) => Ok(Senders::Count(count)),
                 Err(_) => Err("give all, half, one, or a number of senders".into()),
             },
@@ -68,7 +68,7 @@ impl FromStr for Senders {
 pub fn nodes(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(nodes) if (2..=NODES_MAX).contains(&nodes) => Ok(nodes),
-        Ok(0 | 1) => Err("a group has at least 2 nodes: with fewer nothing goes anywhere".into()),
+        Ok(0 | 1) => Err("a group has at least 2 nodes; give 2 or more".into()),
         _ => Err(format!("give a number of nodes from 2 to {NODES_MAX}")),
     }
 }

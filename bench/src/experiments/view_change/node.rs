@@ -249,7 +249,7 @@ impl Upcalls for Receiver {
             StatePiece::Bytes(bytes) => self.given.extend_from_slice(bytes),
             StatePiece::End => match postcard::from_bytes(&self.given) {
                 Ok(counts) => self.counts = counts,
-                Err(error) => self.wrong = Some(format!("the state that was given makes no sense: {error}")),
+                Err(error) => self.wrong = Some(format!("the state from another member does not decode: {error}")),
             },
         }
     }

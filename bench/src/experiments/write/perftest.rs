@@ -105,7 +105,7 @@ pub(super) fn compared(row: Row, ours: &Row) -> Row {
 fn filled(row: Row, job: &PerftestJob, count: u64, figures: &[f64]) -> Row {
     let figure = |at: usize| figures.get(at).copied();
     if job.ping_pong {
-        let note = "p50 is perftest's t_typical; it takes a write for landed when its last byte changed".to_owned();
+        let note = "p50 is perftest's t_typical; it counts a write as landed when its last byte has changed".to_owned();
         return Row {
             latency_us_min: figure(0),
             latency_us_max: figure(1),
