@@ -38,7 +38,8 @@ pub(super) struct SimArgs {
     /// One seed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Members come and go: for safety (any faults at any time), for liveness (faults stop, then all must be done in time), or both
+    /// Members come and go: for safety (any faults at any time), for liveness (faults stop, then all must be done in
+    /// time), or both
     #[arg(long, value_name = "safety|liveness|both", num_args = 0..=1, default_missing_value = "both", value_parser = aims, conflicts_with = "nodes")]
     churn: Option<Aims>,
     /// Members of the group, 2 to 64 [default: by seed]

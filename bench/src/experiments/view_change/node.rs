@@ -178,7 +178,8 @@ impl<F: Fabric> Life<'_, F> {
     }
 }
 
-/// What is done with deliveries. Its state is how many messages of each sender there were, so that a newcomer knows which come next.
+/// What is done with deliveries. Its state is how many messages of each sender there were, so that a newcomer knows
+/// which come next.
 struct Receiver {
     message_bytes: usize,
     verify: Verify,

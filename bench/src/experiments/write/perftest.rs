@@ -1,11 +1,13 @@
-//! perftest's `ib_write_bw` and `ib_write_lat` between the same two nodes as `write`, in turns with it: what raw verbs reach on this device today.
+//! perftest's `ib_write_bw` and `ib_write_lat` between the same two nodes as `write`, in turns with it: what raw verbs
+//! reach on this device today.
 //!
 //! ```text
 //!   node 1   ib_write_bw ...                         waits at a port that it found free
 //!   node 0   ib_write_bw ... ADDRESS OF NODE 1       prints what it measured
 //! ```
 //!
-//! perftest converts cycles to time by a calibration that fails on some virtual machines; it then prints `inf` or 0, and is asked again.
+//! perftest converts cycles to time by a calibration that fails on some virtual machines; it then prints `inf` or 0,
+//! and is asked again.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
