@@ -53,7 +53,7 @@ impl FromStr for Senders {
             "half" => Ok(Senders::Half),
             "one" => Ok(Senders::One),
             _ => match text.parse() {
-                Ok(0) => Err("0 senders send nothing; give all, half, one, or a number from 1".into()),
+                Ok(0) => Err("with 0 senders nothing is sent; give all, half, one, or a number from 1".into()),
                 Ok(count) => Ok(Senders::Count(count)),
                 Err(_) => Err("give all, half, one, or a number of senders".into()),
             },
