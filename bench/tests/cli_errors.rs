@@ -40,7 +40,7 @@ fn what_cannot_be_meant_is_named_with_its_mend() {
         ("run smc-rate --size 1MB", "use `squall run multicast`"),
         ("compare one", "<B>"),
         ("compare a b --fail-below 0", "0.9"),
-        ("sim --seeds 9..7", "no seed at all"),
+        ("sim --seeds 9..7", "has no seed"),
         ("sim --mutant nobody", "counter-first"),
         ("sim --seed 1 --seeds 5", "cannot be used with"),
         ("witness", "--listen"),

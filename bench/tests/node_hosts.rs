@@ -263,7 +263,7 @@ fn what_cannot_be_meant_is_named_with_its_mend() {
     let key = site.key();
     let key = key.display();
     let cases = [
-        (format!("--key-file {key} --rank 0"), "how many hosts are there? Give --nodes N"),
+        (format!("--key-file {key} --rank 0"), "the number of hosts is unknown: give --nodes N"),
         (format!("--key-file {key} --nodes 2 --rank 2"), "ranks are 0 to 1"),
         (format!("--key-file {key} --nodes 1"), "at least 2 nodes"),
         (format!("--key-file {key} --nodes 2 --rank 0"), "-- run multicast --size 1MB"),

@@ -8,8 +8,8 @@
 //!                                          `--> compare(A, B)
 //! ```
 //!
-//! A run lives in one folder ([`RunFolder`]) and is written row by row, so that a killed run keeps what it measured and can
-//! be resumed. Everything but `run.json`, `environment.json` and the histograms is made from `results.csv` alone
+//! A run lives in one folder ([`RunFolder`]) and is written row by row, so that a killed run keeps what it measured and
+//! can be resumed. Everything but `run.json`, `environment.json` and the histograms is made from `results.csv` alone
 //! ([`plot_folder`]), so that a file from another machine can be drawn and compared ([`compare`]) as well.
 //!
 //! `results/README.md` explains each column and each bound.

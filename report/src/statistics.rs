@@ -62,13 +62,13 @@ const RESAMPLES: usize = 4000;
 const CONFIDENCE: f64 = 0.95;
 const SEED: u64 = 0x5371_7561_6c6c_2121;
 
-/// `median(b) / median(a)` with a percentile bootstrap interval: both samples are drawn again with replacement, thousands
-/// of times, from a fixed seed, so that the same files always give the same answer. Nothing if a sample is empty or the
-/// median of `a` is not above 0.
+/// `median(b) / median(a)` with a percentile bootstrap interval: both samples are drawn again with replacement,
+/// thousands of times, from a fixed seed, so that the same files always give the same answer. Nothing if a sample is
+/// empty or the median of `a` is not above 0.
 ///
-/// With few trials an interval by bootstrap is too narrow, so significance also asks whether so many trials could show a
-/// difference at all: of the `C(a + b, a)` ways to deal out the values, two separate the samples completely, so that the
-/// least possible two-sided p-value of a permutation test is `2 / C(a + b, a)`. Four trials a side reach 2/70.
+/// With few trials an interval by bootstrap is too narrow, so significance also asks whether so many trials could show
+/// a difference at all: of the `C(a + b, a)` ways to deal out the values, two separate the samples completely, so that
+/// the least possible two-sided p-value of a permutation test is `2 / C(a + b, a)`. Four trials a side reach 2/70.
 pub fn median_ratio(a: &[f64], b: &[f64]) -> Option<MedianRatio> {
     let base = median(a)?;
     let ratio = median(b)? / base;

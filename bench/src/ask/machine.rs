@@ -118,13 +118,14 @@ impl Machine {
         self.machines().is_none() && nodes as usize > self.cores.len()
     }
 
-    /// Whether each of so many nodes has a core for itself. A host's only core is also the kernel's, which carries the packets.
+    /// Whether each of so many nodes has a core for itself. A host's only core is also the kernel's, which carries the
+    /// packets.
     pub fn own_core(&self, nodes: u32) -> bool {
         self.machines().map_or(nodes as usize <= self.cores.len(), |hosts| hosts.cores_min > 1)
     }
 
-    /// The core of each of so many nodes, as `asked`. On hosts of their own nodes are not pinned unless it is asked for: which core is best depends on
-    /// where the network card is.
+    /// The core of each of so many nodes, as `asked`. On hosts of their own nodes are not pinned unless it is asked
+    /// for: which core is best depends on where the network card is.
     pub fn cores_for(&self, nodes: u32, asked: &[usize]) -> Vec<Option<usize>> {
         match &self.hosts {
             Some(_) if asked.is_empty() && nodes > 1 => vec![None; nodes as usize],

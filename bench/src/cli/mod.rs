@@ -34,13 +34,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run every experiment of the main job, then draw plots and a report
+    /// Run every experiment, then draw figures and a report
     #[command(after_help = REPRODUCE_EXAMPLES)]
     Reproduce(ReproduceArgs),
     /// Run one experiment: one point, or any sweep of the axes
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Draw the plots and the report of a run (or of any results.csv in a folder) anew
+    /// Draw the figures and the report of a run again, or of any folder with a results.csv
     #[command(after_help = "Example:\n  squall plot results/2026-11-22T10-28-05Z-reproduce")]
     Plot(PlotArgs),
     /// Compare two runs point by point
@@ -49,16 +49,16 @@ enum Command {
     /// Say what this machine offers: cores, memory, limits, fabrics
     #[command(after_help = "Examples:\n  squall doctor\n  squall doctor --json")]
     Doctor(DoctorArgs),
-    /// Run the group on simulated networks, seed by seed, and check what it did
+    /// Run groups on simulated networks, seed by seed, and check every run
     #[command(after_help = sim::EXAMPLES)]
     Sim(sim::SimArgs),
-    /// Strike groups of processes with faults, round by round, and check what they did
+    /// Inject faults into groups of processes, round by round, and check their traces
     #[command(after_help = chaos::EXAMPLES)]
     Chaos(chaos::ChaosArgs),
     /// Be one host of a run that spans hosts
     #[command(after_help = node::EXAMPLES)]
     Node(Box<node::NodeArgs>),
-    /// Tell which of two members of a group goes on when they have lost each other
+    /// Decide which of two members continues when they lose each other
     #[command(after_help = witness::EXAMPLES)]
     Witness(witness::WitnessArgs),
     /// One node of a run, started by a run

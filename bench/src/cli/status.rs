@@ -28,5 +28,5 @@ Exit status:
   2    the command line is wrong
   3    a point failed: a node crashed, hung, or delivered something else than was sent; sim, chaos: a property was broken
   4    compare --fail-below: something is slower than that
-  5    a point was skipped for want of memory or of a fabric; none failed
+  5    a point was skipped because memory or a fabric was missing; none failed
   130  ended by Ctrl-C or SIGTERM; what was measured is kept";

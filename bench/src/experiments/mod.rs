@@ -1,7 +1,8 @@
-//! The experiments: what each runs, and how a measurement becomes rows. `README.md` beside this file says how one is added.
+//! The experiments: what each runs, and how a measurement becomes rows. `README.md` beside this file says how one is
+//! added.
 //!
-//! Each experiment has two sides. The parent's side (`measure`) starts nodes, tells them what to do and writes rows; the node's side
-//! (`node`) does it.
+//! Each experiment has two sides. The parent's side (`measure`) starts nodes, tells them what to do and writes rows;
+//! the node's side (`node`) does it.
 
 pub mod capacity;
 pub mod group;

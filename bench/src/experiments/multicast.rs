@@ -1,4 +1,5 @@
-//! `multicast` and `smc-rate`, the parent's side: how fast a group delivers what its senders send as fast as the window lets.
+//! `multicast` and `smc-rate`, the parent's side: how fast a group delivers what its senders send as fast as the window
+//! lets.
 
 use super::group::Members;
 use crate::ask::point::PlannedPoint;

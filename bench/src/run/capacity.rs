@@ -46,7 +46,8 @@ pub fn copies_of(setting: &Setting, memory_bytes: u64, verify: Verify, machine: 
     // A group ships what was committed since the last turn in one copy.
     let copy_bytes = if setting.shape.is_some() { setting.message_bytes.max(BATCH_BYTES) } else { setting.message_bytes };
     let possible = Warmth::possible(memory_bytes, machine.last_level_cache_bytes);
-    // Beyond the caches a source is warm only if its sender has just written all of it: blocks land past the cache, so a relay reads from memory.
+    // Beyond the caches a source is warm only if its sender has just written all of it: blocks land past the cache, so
+    // a relay reads from memory.
     match possible {
         Warmth::Cached => (copy_bytes, Warmth::Cached),
         _ if verify == Verify::Full => (copy_bytes, Warmth::WarmSource),

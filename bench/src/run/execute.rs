@@ -147,18 +147,14 @@ fn survey(environment: &Environment, request: &Request, hosts: Option<&Hosts>) -
 
 /// Opens the run to go on with; its request counts, unless another one was given.
 fn resume(assignment: &Assignment, request: &mut Request, machine: &mut Machine) -> anyhow::Result<RunFolder> {
-    let Some(out) = assignment.out.as_deref() else { bail!("--resume goes on with a run: name its folder with --out") };
+    let Some(out) = assignment.out.as_deref() else { bail!("--resume continues a run: name its folder with --out") };
     let folder = RunFolder::resume(out)?;
     let record = folder.record();
     let asked: Request =
         serde_json::from_value(record.asked.clone()).with_context(|| format!("{}: what was asked", out.join("run.json").display()))?;
     let unspecific = Request { axes: Default::default(), quick: false, ..assignment.request.clone() };
     if assignment.request != asked && assignment.request != unspecific {
-        bail!(
-            "{} was asked for something else ({}); give the same axes, or none, or another --out",
-            out.display(),
-            record.command.join(" ")
-        );
+        bail!("{} was made with other axes ({}); give the same axes, or none, or another --out", out.display(), record.command.join(" "));
     }
     if asked.experiments != assignment.request.experiments {
         bail!("{} was made by `{}`; resume it by the same command", out.display(), record.command.join(" "));
@@ -243,5 +239,5 @@ fn give_up(stage: &mut Stage<'_>, point: &PlannedPoint, why: &str) -> Result<(),
 
 /// How to go on with a run.
 pub fn how_to_resume(folder: &Path, name: &str) -> String {
-    format!("go on with it: squall {name} --resume --out {}", folder.display())
+    format!("continue it: squall {name} --resume --out {}", folder.display())
 }

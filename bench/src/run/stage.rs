@@ -65,7 +65,8 @@ impl<'a> Stage<'a> {
         Workers::start(config, self.interrupt, deadline)
     }
 
-    /// The round trip of a cache line now, for [`probed`](Stage::probed); none if nodes spin, which would be in its way, or do not share this host.
+    /// The round trip of a cache line now, for [`probed`](Stage::probed); none if nodes spin, which would be in its
+    /// way, or do not share this host.
     pub fn probe(&self) -> Option<f64> {
         if self.request.axes.spin || self.hosts.is_some() { None } else { round_trip_ns(&self.machine.cores) }
     }

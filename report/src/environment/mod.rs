@@ -1,7 +1,7 @@
 //! The machine and the program that a run was measured with.
 //!
-//! Everything is read from `/proc` and `/sys` under a root that tests replace by a folder of theirs. What a machine does
-//! not tell is left empty: nothing here fails. No host name, address or user is recorded.
+//! Everything is read from `/proc` and `/sys` under a root that tests replace by a folder of theirs. What a machine
+//! does not tell is left empty: nothing here fails. No host name, address or user is recorded.
 
 mod build;
 mod cpu;

@@ -226,7 +226,7 @@ struct Outcome {
 impl Outcome {
     /// The times of each part, of every member.
     fn times(&self, upset: Upset) -> Result<Vec<(&'static str, Vec<u64>)>, Fault> {
-        let missing = || Fault::Failed("the view did not change, or nothing was delivered afterwards; give --seconds more".to_owned());
+        let missing = || Fault::Failed("the view did not change, or nothing was delivered afterwards; give more --seconds".to_owned());
         let changes: Option<Vec<&Change>> = self.members.iter().map(|seen| seen.changes.iter().find(|change| change.view == 1)).collect();
         let changes = changes.ok_or_else(missing)?;
         let firsts: Option<Vec<u64>> = self.members.iter().map(|seen| seen.firsts_ns.get(&1).copied()).collect();
