@@ -4,6 +4,7 @@
 //! not tell is left empty: nothing here fails. No host name, address or user is recorded.
 
 mod build;
+mod control_group;
 mod cpu;
 mod memory;
 mod network;
@@ -14,6 +15,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use build::Build;
+pub use control_group::Throttled;
 pub use cpu::{Cache, Cpu};
 pub use memory::{HugePages, Limits, Memory, NumaNode};
 pub use network::{InfinibandDevice, InfinibandPort, NetworkInterface};
