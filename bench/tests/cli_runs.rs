@@ -91,10 +91,8 @@ fn a_multicast_runs_verifies_and_leaves_a_report() {
     for row in &rows {
         assert!(row.is_measured() && row.verified == "full" && row.messages_per_sender == Some(10), "{row:?}");
         assert!(row.algbw_gigabytes_per_second > Some(0.0) && row.bound_fraction > Some(0.0), "{row:?}");
-        assert_eq!(
-            row.emulated == "oversubscribed",
-            row.fabric == "shm" && row.nodes > std::thread::available_parallelism().unwrap().get() as u32
-        );
+        let is_crowded = row.nodes > std::thread::available_parallelism().unwrap().get() as u32;
+        assert_eq!(row.emulated.starts_with("oversubscribed"), is_crowded, "{row:?}");
     }
     for file in ["run.json", "environment.json", "summary.csv", "report.html"] {
         assert!(run.out.join(file).exists(), "{file}");

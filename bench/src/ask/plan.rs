@@ -97,7 +97,7 @@ mod tests {
 
     fn machine(memory_bytes: u64) -> Machine {
         let verbs = Verbs { unavailable: Some("verbs is unavailable: no device".into()), ..Verbs::default() };
-        Machine { cores: vec![0, 1], memory_bytes, last_level_cache_bytes: 32 << 20, verbs, hosts: None }
+        Machine { cores: vec![0, 1], memory_bytes, last_level_cache_bytes: 32 << 20, verbs, ..Machine::default() }
     }
 
     fn request(experiments: &[Experiment], axes: Axes) -> Request {
