@@ -92,11 +92,8 @@ impl Tree {
         let row = members - 1;
         let mut vertices = vec![0; members as usize];
         (1..members).for_each(|vertex| vertices[place(vertex) as usize] = vertex);
-        let mut tree = Tree {
-            parents: vec![0; members as usize],
-            children: vec![[None; 2]; members as usize],
-            delays: vec![0; members as usize],
-        };
+        let mut tree =
+            Tree { parents: vec![0; members as usize], children: vec![[None; 2]; members as usize], delays: vec![0; members as usize] };
         for vertex in 1..members {
             let parent = place_above(place(vertex), row).map_or(0, |above| vertices[above as usize]);
             tree.parents[vertex as usize] = parent;
