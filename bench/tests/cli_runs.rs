@@ -107,7 +107,7 @@ fn a_multicast_runs_verifies_and_leaves_a_report() {
 
 #[test]
 fn raw_writes_and_copies_run() {
-    let run = Run::new("run write --quick --messages 20 --trials 1 --size 2,8KB");
+    let run = Run::new("run write --quick --messages 20 --trials 1 --size 2B,8KB");
     let (status, stdout, stderr) = run.finish(&["--json"]);
     assert_eq!(status, 0, "{stderr}");
     let found: serde_json::Value = serde_json::from_str(&stdout).unwrap();

@@ -138,7 +138,9 @@ pub fn announcement(plan: &Plan, remaining: &[&PlannedPoint]) -> Vec<String> {
 
 /// A time for people.
 pub fn duration(seconds: f64) -> String {
-    let whole = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
+    // Nothing at all adds up to -0.
+    let seconds = seconds.max(0.0) + 0.0;
+    let whole = Duration::from_secs_f64(seconds).as_secs();
     match whole {
         0..=90 => format!("{} s", seconds.ceil()),
         91..=5400 => format!("{} min", whole.div_ceil(60)),
@@ -168,6 +170,7 @@ mod tests {
     #[test]
     fn times_are_short_enough_to_read() {
         assert_eq!(duration(4.2), "5 s");
+        assert_eq!((duration(-0.0), duration(std::iter::empty::<f64>().sum())), ("0 s".into(), "0 s".into()));
         assert_eq!(duration(125.0), "3 min");
         assert_eq!(duration(7325.0), "2 h 2 min");
     }

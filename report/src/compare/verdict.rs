@@ -13,8 +13,8 @@ pub enum Verdict {
     Pass,
     /// The interval lies below it, and so many lines together would hardly ever do so by chance.
     Fail,
-    /// Neither: the interval holds the threshold, or there are too few trials. With so many trials a side it would be decided; none if no number below
-    /// worth asking for does, because the ratio is all but the threshold itself.
+    /// Neither: the interval holds the threshold, or there are too few trials. With so many trials a side it would be decided; none if no number that is
+    /// worth asking for decides it, because the ratio is all but the threshold itself.
     Undecided(Option<u32>),
 }
 

@@ -20,6 +20,7 @@ pub use cpu::{Cache, Cpu};
 pub use memory::{HugePages, Limits, Memory, NumaNode};
 pub use network::{InfinibandDevice, InfinibandPort, NetworkInterface};
 
+use crate::units;
 use tree::Tree;
 
 /// `environment.json`.
@@ -81,7 +82,7 @@ impl Environment {
     pub fn headline(&self) -> String {
         let mut parts = vec![
             format!("{} ({} cores)", known(&self.cpu.model), self.cpu.online_count),
-            format!("{:.1} GB of memory", self.memory.total_bytes as f64 / 1e9),
+            format!("{} of memory", units::bytes(self.memory.total_bytes)),
             format!("Linux {}", known(&self.kernel.release)),
         ];
         if !self.cpu.hypervisor.is_empty() {
@@ -136,6 +137,12 @@ mod tests {
         assert_eq!(found.cpu, Cpu::default());
         assert!(found.infiniband.is_empty());
         assert!(found.headline().contains("unknown"));
+    }
+
+    #[test]
+    fn memory_is_written_in_the_gigabytes_of_the_command_line() {
+        let root = fixture(&[("proc/meminfo", "MemTotal: 25165824 kB\n")]);
+        assert!(Environment::collect_from(root.path()).headline().contains("24 GB of memory"));
     }
 
     #[test]
