@@ -35,7 +35,7 @@ pub mod units;
 mod writer;
 
 pub use clock::Moment;
-pub use compare::{CompareOptions, ComparedMetric, Comparison, Difference, compare};
+pub use compare::{AtLeast, BelowFloor, CompareOptions, ComparedMetric, Comparison, Difference, Rate, Verdict, at_least, compare};
 pub use environment::Environment;
 pub use error::ResultsError;
 pub use files::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::axes::Senders;
 use super::experiment::Experiment;
-use super::size::ByteSize;
+use super::size::{ByteSize, SizeError, sizes};
 use crate::jobs::kinds::Verify;
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::rdma::Rdma;
@@ -33,9 +33,9 @@ pub struct Axes {
     /// Group sizes, 2 to 64 [example: 2,4,8]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::axes::nodes)]
     pub nodes: Vec<u32>,
-    /// Message sizes; KB, MB, GB are powers of 1024 [example: 1,10KB,1MB,100MB]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub size: Vec<ByteSize>,
+    /// Message sizes; KB, MB, GB are powers of 1024 [example: 1,10KB,1.5MB,100MB]
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = list_of_sizes)]
+    pub size: std::vec::Vec<ByteSize>,
     /// Who sends: all, half (rounded down), one, or a number
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub senders: Vec<Senders>,
@@ -46,8 +46,8 @@ pub struct Axes {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
     pub window: Vec<u64>,
     /// Bytes of a relay block [default: by message size and group size]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub block: Vec<ByteSize>,
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = list_of_sizes)]
+    pub block: std::vec::Vec<ByteSize>,
     /// How large messages are relayed [default: pipeline]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     pub schedule: Vec<Schedule>,
@@ -84,6 +84,11 @@ pub struct Axes {
     #[command(flatten)]
     #[serde(flatten)]
     pub rdma: Rdma,
+}
+
+/// A list as one value, by the full path of its type: an argument that clap splits by itself would have lost the comma of `1,5MB`.
+fn list_of_sizes(text: &str) -> Result<std::vec::Vec<ByteSize>, SizeError> {
+    if text.is_empty() { Ok(Vec::new()) } else { sizes(text) }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

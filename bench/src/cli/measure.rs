@@ -30,7 +30,7 @@ Examples:
   squall run smc-rate --size 1 --nodes 2 --senders one --fabric shm
   squall run latency --size 1,10KB --nodes 2 --out /tmp/latency
   squall run write --fabric tcp --size 8MB --json
-  squall run write --fabric verbs --size 2,1MB --perftest
+  squall run write --fabric verbs --size 2B,1MB --perftest
 
 Exit status: 0 if every point ran and verified; see squall --help for the others.";
 

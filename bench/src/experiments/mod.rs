@@ -21,7 +21,7 @@ use crate::run::fault::Fault;
 use crate::run::stage::Stage;
 
 /// How each experiment is measured, and what bounds them.
-pub const MEASURES: Measures = Measures { capacity: capacity::measure, point: measure };
+pub const MEASURES: Measures = Measures { capacity: capacity::measure, beside: capacity::measure_beside, point: measure };
 
 /// Measures one point and writes its rows.
 fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {

@@ -18,6 +18,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
     stage.progress.notices(&members.notices());
     let messages = members.warm_up(Load::Full, point.trial_seconds, stage.request.axes.messages)?;
     for trial in stage.next_trial(setting)..=point.trials {
+        stage.begin_trial();
         let before = stage.probe();
         let outcome = members.run(messages, Load::Full, false)?;
         let notes = [outcome.requests(setting.senders), Some(stage.probed(before)).filter(|note| !note.is_empty())];

@@ -1,5 +1,6 @@
 //! A run from its request to its end: the loop over points.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -37,6 +38,8 @@ pub struct Assignment {
 pub struct Measures {
     /// What the machine can do at most, as far as the points of a plan are bound by it.
     pub capacity: fn(&Plan, &Stage<'_>) -> Result<Capacity, Fault>,
+    /// The same for one point that passes its bound, while its nodes wait.
+    pub beside: fn(&PlannedPoint, &Stage<'_>) -> Result<Capacity, Fault>,
     /// One point, down to its rows.
     pub point: fn(&PlannedPoint, &mut Stage<'_>) -> Result<(), Fault>,
 }
@@ -190,15 +193,29 @@ fn run(
     progress.say(&format!("results go to {}", folder.path().display()));
     folder.rows().notices().iter().for_each(|notice| progress.say(notice));
     announcement(plan, &remaining).iter().for_each(|line| progress.say(line));
-    let mut stage = Stage { interrupt, hosts, machine, request, capacity: Capacity::default(), folder, progress: &progress };
+    let mut stage = Stage {
+        interrupt,
+        hosts,
+        machine,
+        request,
+        capacity: Capacity::default(),
+        beside: measures.beside,
+        is_measured_beside: false,
+        throttled: Cell::default(),
+        folder,
+        progress: &progress,
+    };
     let left = Plan { points: remaining.iter().map(|&point| point.clone()).collect() };
     match (measures.capacity)(&left, &stage) {
         Ok(capacity) => stage.capacity = capacity,
         Err(Fault::Failed(why)) => progress.say(&format!("no bounds: {why}")),
         Err(fault) => return Err(fault),
     }
-    let effective = Effective::of(plan, machine, request, &stage.capacity).map_err(|error| results(&error))?;
-    stage.folder.set_effective(effective).map_err(|error| results(&error))?;
+    let keep = |stage: &mut Stage<'_>| {
+        let effective = Effective::of(plan, machine, request, &stage.capacity).map_err(|error| results(&error))?;
+        stage.folder.set_effective(effective).map_err(|error| results(&error))
+    };
+    keep(&mut stage)?;
     for (at, point) in remaining.into_iter().enumerate() {
         if interrupt.is_set() {
             return Err(Fault::Interrupted);
@@ -221,6 +238,9 @@ fn run(
                 Err(fault) => return Err(fault),
             },
         };
+        if std::mem::take(&mut stage.is_measured_beside) {
+            keep(&mut stage)?;
+        }
         progress.end(at + 1, count, point, &outcome);
     }
     progress.finish();

@@ -50,6 +50,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
     for trial in stage.next_trial(setting)..=point.trials {
         let patience = stage.patience(point.trial_seconds + policy::set_up_seconds(setting.nodes, point.memory_bytes));
         let mut cluster = Cluster::found(point, stage, full, Instant::now() + patience)?;
+        stage.begin_trial();
         let outcome = cluster.upset(upset, point.trial_seconds)?;
         drop(cluster);
         let times = outcome.times(upset)?;
