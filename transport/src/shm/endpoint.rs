@@ -19,7 +19,7 @@ use crate::lasting::Lasting;
 use crate::park;
 use crate::rank::Rank;
 use crate::region::{CopyMethod, Region, STREAM_BYTES_MIN, carry};
-use crate::write::Write;
+use crate::write::{RegionId, Write};
 
 /// What is assumed where the system does not tell.
 const LAST_LEVEL_CACHE_BYTES_USUAL: usize = 8 << 20;
@@ -162,6 +162,11 @@ impl Endpoint for ShmEndpoint {
 
     fn members(&self) -> usize {
         self.peers.len()
+    }
+
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        let peer = self.peers.get(rank.index())?.as_ref()?;
+        peer.regions.get(usize::from(region.0)).map(|region| region.bytes() as u64)
     }
 
     #[inline]

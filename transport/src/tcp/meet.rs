@@ -20,10 +20,11 @@ use socket2::{Domain, Socket, Type};
 use super::kept::Kept;
 use super::limits::{LINK_UP_MS_MAX, UNPROVEN_MAX};
 use super::link::Link;
-use crate::endpoint::OpenError;
+use crate::endpoint::{OpenError, check_regions};
 use crate::exchange::{Exchange, connection_token, same_token};
 use crate::holes::Holes;
 use crate::lasting::{Lasting, Tag};
+use crate::lost::give_up_after;
 use crate::rank::Rank;
 use crate::region::Region;
 
@@ -50,9 +51,18 @@ pub(super) struct Met {
     pub(super) holes: Vec<Option<String>>,
 }
 
+/// What my ends of all links are like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// Where they listen and dial from.
+    pub(super) bind: IpAddr,
+    /// How long a peer's host may be silent.
+    pub(super) lost_after: Duration,
+}
+
 /// Links to all other members that can be had; `kept` are my sockets of the last epoch.
-pub(super) fn meet(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<Met, OpenError> {
-    let listener = listen(bind)?;
+pub(super) fn meet(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<Met, OpenError> {
+    let listener = listen(ends.bind)?;
     let address = listener.local_addr().map_err(failed("reading the listener's address"))?;
     let (mut holes, me, lasting) = (Holes::of(exchange), exchange.rank(), Lasting::of(exchange));
     let resumable = kept.into_iter().filter_map(|kept| Some((kept.lasting.find(&lasting)?, kept)));
@@ -62,12 +72,13 @@ pub(super) fn meet(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region]
         region_bytes: regions.iter().map(|region| region.bytes() as u64).collect(),
         kept: resumable.iter().map(|(peer, kept)| (*peer, kept.lasting.tag)).collect(),
     };
-    let announced = announce(exchange, &mut holes, mine)?;
+    let announced = announce(exchange, &mut holes, regions, mine)?;
     resumable.retain(|(peer, kept)| !holes.is_hole(*peer) && announced[peer.index()].kept.contains(&(me, kept.lasting.tag)));
     let addresses: Vec<_> = announced.iter().map(|announced| announced.listens_at).collect();
-    let sockets = Meeting::new(&listener, exchange, &mut holes, resumable).link(bind, &addresses)?;
+    let sockets = Meeting::new(&listener, exchange, &mut holes, resumable).link(ends.bind, &addresses)?;
     for socket in sockets.iter().flatten() {
-        socket.set_nodelay(true).map_err(failed("setting up a data socket"))?;
+        let set_up = socket.set_nodelay(true).and_then(|()| give_up_after(socket, ends.lost_after));
+        set_up.map_err(failed("setting up a data socket"))?;
     }
     if exchange.patience().is_none() {
         exchange.all_gather("tcp linked", &[])?;
@@ -102,11 +113,15 @@ fn listen(bind: IpAddr) -> Result<TcpListener, OpenError> {
 }
 
 /// What all members announce; of a hole it means nothing.
-fn announce(exchange: &mut dyn Exchange, holes: &mut Holes, mine: Announcement) -> Result<Vec<Announcement>, OpenError> {
+fn announce(
+    exchange: &mut dyn Exchange,
+    holes: &mut Holes,
+    regions: &[Region],
+    mine: Announcement,
+) -> Result<Vec<Announcement>, OpenError> {
     let encoded = postcard::to_stdvec(&mine).expect("an announcement always encodes");
     let parts = exchange.all_gather("tcp address and regions", &encoded)?;
     holes.look(&parts);
-    let regions = mine.region_bytes.len();
     let mut announced = vec![mine; holes.members()];
     for peer in holes.peers().collect::<Vec<_>>() {
         match read_announcement(&parts[peer.index()], regions) {
@@ -117,12 +132,10 @@ fn announce(exchange: &mut dyn Exchange, holes: &mut Holes, mine: Announcement) 
     Ok(announced)
 }
 
-fn read_announcement(part: &[u8], regions: usize) -> Result<Announcement, String> {
+fn read_announcement(part: &[u8], regions: &[Region]) -> Result<Announcement, String> {
     let theirs: Announcement = postcard::from_bytes(part).map_err(|error| format!("its announcement is unreadable ({error})"))?;
-    match theirs.region_bytes.len() {
-        count if count == regions => Ok(theirs),
-        count => Err(format!("it opens with {count} regions where I have {regions}; same program?")),
-    }
+    check_regions(regions, theirs.region_bytes.iter().copied())?;
+    Ok(theirs)
 }
 
 /// All connections while they are made.
