@@ -18,6 +18,8 @@
 
 pub mod atomic;
 #[cfg(not(loom))]
+mod counted;
+#[cfg(not(loom))]
 pub mod endpoint;
 #[cfg(not(loom))]
 pub mod exchange;
@@ -48,7 +50,7 @@ pub mod verbs;
 pub mod write;
 
 #[cfg(not(loom))]
-pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker};
+pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker, WriteOrder};
 #[cfg(not(loom))]
 pub use exchange::Exchange;
 #[cfg(not(loom))]

@@ -45,11 +45,14 @@ pub(super) struct SimArgs {
     /// Members of the group, 2 to 64 [default: by seed]
     #[arg(long, value_name = "N", value_parser = axes::nodes)]
     nodes: Option<u32>,
+    /// Over a fabric that keeps no order of writes: a word carries how many spans it stands behind
+    #[arg(long)]
+    counted: bool,
     /// Build this fault in; the checker must find it
     #[arg(long, value_name = "NAME", value_parser = mutant)]
     mutant: Option<Mutant>,
     /// Build in every fault, one after the other, from the first seed on
-    #[arg(long, conflicts_with_all = ["mutant", "nodes", "churn", "trace"])]
+    #[arg(long, conflicts_with_all = ["mutant", "nodes", "churn", "counted", "trace"])]
     mutants: bool,
     /// Stop after this many failed seeds
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -105,6 +108,7 @@ impl SimArgs {
         let options = |churn| Options {
             seeds: self.first_to_last(),
             churn,
+            counted: self.counted,
             mutant: self.mutant,
             members: self.nodes.map(|nodes| nodes as usize),
             failures_max: self.failures as usize,
@@ -171,7 +175,8 @@ fn run_shown(options: &Options, interrupt: &Interrupt) -> anyhow::Result<Report>
 
 fn tell(options: &Options, report: &Report) -> anyhow::Result<()> {
     let (rate, hours) = (units::number(report.seeds_per_s()), units::number(report.virtual_s_per_hour() / 3600.0));
-    let what = options.churn.map(|aim| format!("churn for {aim}: ")).unwrap_or_default();
+    let counted = if options.counted { "counted, " } else { "" };
+    let what = options.churn.map_or(counted.to_owned(), |aim| format!("{counted}churn for {aim}: "));
     let views = options.churn.map(|_| format!("{} views, ", report.views)).unwrap_or_default();
     say(&format!(
         "{what}{} run ({rate} a second, {hours} virtual hours an hour): {views}{} sent, {} delivered, {} nulls",

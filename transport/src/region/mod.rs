@@ -25,6 +25,7 @@ mod io;
 mod map;
 mod pool;
 mod ring;
+mod trouble;
 
 pub(crate) use copy::STREAM_BYTES_MIN;
 pub(crate) use copy::carry;
