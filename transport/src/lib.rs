@@ -25,6 +25,8 @@ mod holes;
 #[cfg(not(loom))]
 mod lasting;
 #[cfg(not(loom))]
+mod lost;
+#[cfg(not(loom))]
 pub mod mesh;
 #[cfg(not(loom))]
 pub mod outbox;
@@ -46,6 +48,8 @@ pub mod write;
 pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker};
 #[cfg(not(loom))]
 pub use exchange::Exchange;
+#[cfg(not(loom))]
+pub use lost::{LOST_AFTER, LOST_AFTER_MIN};
 #[cfg(not(loom))]
 pub use outbox::Outbox;
 pub use rank::{NodeId, Rank};

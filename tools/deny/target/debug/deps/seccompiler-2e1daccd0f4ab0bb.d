@@ -1,0 +1,12 @@
+/work/wt/hostile/tools/deny/target/debug/deps/seccompiler-2e1daccd0f4ab0bb.d: /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/lib.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/mod.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/bpf.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/condition.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/filter.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/rule.rs
+
+/work/wt/hostile/tools/deny/target/debug/deps/libseccompiler-2e1daccd0f4ab0bb.rlib: /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/lib.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/mod.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/bpf.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/condition.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/filter.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/rule.rs
+
+/work/wt/hostile/tools/deny/target/debug/deps/libseccompiler-2e1daccd0f4ab0bb.rmeta: /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/lib.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/mod.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/bpf.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/condition.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/filter.rs /root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/rule.rs
+
+/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/lib.rs:
+/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/mod.rs:
+/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/bpf.rs:
+/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/condition.rs:
+/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/filter.rs:
+/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/seccompiler-0.5.0/src/backend/rule.rs:
