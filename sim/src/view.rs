@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use squall_transport::{NodeId, Rank};
 
-use crate::checker::{Broken, Property};
+use crate::property::{Broken, Property};
 
 /// What the checker knows of one view.
 #[derive(Clone)]

@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use super::bell::Bell;
-use super::memory::{NoMemory, REGIONS_MAX, receive_memory, send_memory};
+use super::memory::{NoMemory, REGIONS_MAX, receive_memory, send_memory, system};
 use crate::endpoint::OpenError;
 use crate::exchange::{Exchange, connection_token, same_token};
 use crate::holes::Holes;
@@ -111,11 +111,6 @@ fn announce(exchange: &mut dyn Exchange, holes: &mut Holes, mine: Announcement) 
         }
     }
     Ok(announced)
-}
-
-pub(super) fn system(what: &str) -> impl FnOnce(std::io::Error) -> OpenError {
-    let what = what.to_owned();
-    move |source| OpenError::System { fabric: "shm", what, source }
 }
 
 fn wrong(peer: Rank, what: &str) -> OpenError {

@@ -11,7 +11,6 @@ use rustix::net::{
 };
 
 use super::bell::Bell;
-use super::link::system;
 use crate::endpoint::{OpenError, check_regions};
 use crate::region::{Region, RegionError};
 
@@ -106,4 +105,10 @@ pub(super) fn receive_memory(socket: &UnixStream, mine: &[Region], known: &[Regi
     let regions = sizes.iter().enumerate().map(&mut region).collect::<Result<Vec<_>, NoMemory>>()?;
     let bell = Bell::of_peer(fds.next().ok_or_else(no_memory)?)?;
     Ok(Some((regions, bell)))
+}
+
+/// What the system said, as the error of opening this fabric.
+pub(super) fn system(what: &str) -> impl FnOnce(std::io::Error) -> OpenError {
+    let what = what.to_owned();
+    move |source| OpenError::System { fabric: "shm", what, source }
 }
