@@ -50,8 +50,8 @@ unsafe impl Send for Device {}
 unsafe impl Sync for Device {}
 
 /// An error of this provider from a system error.
-pub(super) fn system(what: impl Into<String>, source: io::Error) -> OpenError {
-    OpenError::System { fabric: "verbs", what: what.into(), source }
+pub(super) fn system(what: impl Into<String>, reason: io::Error) -> OpenError {
+    OpenError::System { fabric: "verbs", what: what.into(), reason }
 }
 
 /// What a call that returns an error number (or -1 and `errno`) means.
