@@ -113,7 +113,7 @@ fn config(members: usize, random: &mut Random) -> Config {
         config.block_bytes = Some((config.large_max / blocks).max(16) as u32);
         config.schedule = random.pick(&[
             ScheduleKind::Pipeline,
-            ScheduleKind::Pipeline,
+            ScheduleKind::TwoTrees,
             ScheduleKind::Tree,
             ScheduleKind::Chain,
             ScheduleKind::Sequential,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::exchange::{Exchange, ExchangeError};
 use crate::rank::Rank;
 use crate::region::{Region, RegionError, RegionOptions};
-use crate::write::Write;
+use crate::write::{RegionId, TABLE, Write};
 
 /// The queue towards a peer has no room; the write left nothing behind (rule T4). Post it again after a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +59,20 @@ pub enum OpenError {
     },
 }
 
+/// Whether a peer's regions, of these sizes, can be those of a member whose regions are `mine`; if not, why.
+pub(crate) fn check_regions(mine: &[Region], theirs: impl ExactSizeIterator<Item = u64>) -> Result<(), String> {
+    if theirs.len() != mine.len() {
+        return Err(format!("it opens with {} regions where I have {}; same program?", theirs.len(), mine.len()));
+    }
+    for (index, (mine, theirs)) in mine.iter().zip(theirs).enumerate() {
+        let mine = mine.bytes() as u64;
+        if RegionId(index as u16) == TABLE && theirs != mine {
+            return Err(format!("its table has {theirs} bytes and mine {mine}; same program and configuration?"));
+        }
+    }
+    Ok(())
+}
+
 /// What a device was given to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
@@ -109,8 +123,9 @@ pub trait Fabric {
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError>;
 
     /// Links this member with all others of the exchange. A collective: every member calls it with regions of the same
-    /// roles ([`TABLE`](crate::write::TABLE), [`POOL`](crate::write::POOL)). When it returns, every link stands in both directions and every
-    /// region may be written by the others.
+    /// roles ([`TABLE`](crate::write::TABLE), [`POOL`](crate::write::POOL)). Tables are laid out alike, so a peer whose table has
+    /// another size than mine shows nonsense; pools may differ ([`Endpoint::region_bytes`]). When it returns, every link stands in
+    /// both directions and every region may be written by the others.
     ///
     /// Where the exchange has [patience](Exchange::patience), members that do not come, end, stop or show nonsense meanwhile are *holes*: there is no link to
     /// them, they are [given up](Exchange::give_up), and the new endpoint treats them as links that broke: it reports [`Event::Down`] for each, swallows what
@@ -141,6 +156,13 @@ pub trait Endpoint {
 
     /// Members of the epoch, myself among them.
     fn members(&self) -> usize;
+
+    /// Size in bytes of a region of this member, as far as this provider knows it: what is written there must lie inside. Asked
+    /// once an epoch, not for each write. `None`: nothing is known, and the caller has to take it for as large as its own.
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        let _ = (rank, region);
+        None
+    }
 
     /// Hands one write for `to` to the fabric. It may wait in a queue until [`flush`](Endpoint::flush).
     ///

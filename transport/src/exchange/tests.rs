@@ -95,7 +95,8 @@ fn another_protocol_version_is_refused_on_both_sides() {
     let reason = Refusal::WrongVersion { theirs: PROTOCOL_VERSION + 1, ours: PROTOCOL_VERSION };
     assert_eq!(refusal(&mut server), reason);
     let refused = ConnectError::Refused { address: address.into(), reason };
-    assert!(refused.to_string().contains("speaks protocol version 3, the rendezvous 2"), "{refused}");
+    let both = format!("speaks protocol version {}, the rendezvous {PROTOCOL_VERSION}", PROTOCOL_VERSION + 1);
+    assert!(refused.to_string().contains(&both), "{refused}");
     assert_eq!(member.join().expect("no panic"), Some(refused));
 }
 

@@ -418,7 +418,7 @@ impl<'a> Meeting<'a> {
             }
         }
         self.make_room();
-        match receive_memory(&waiting.socket, self.regions.len(), &waiting.known) {
+        match receive_memory(&waiting.socket, self.regions, &waiting.known) {
             Ok(None) => self.waiting.push(waiting),
             Ok(Some((regions, bell))) => self.links.push(Link { peer, regions, bell, socket: waiting.socket, lasting: None }),
             Err(NoMemory::Mine(error)) => return Err(error),

@@ -16,7 +16,7 @@ use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
 use crate::exchange::Exchange;
 use crate::rank::Rank;
 use crate::region::Region;
-use crate::write::{Place, Write};
+use crate::write::{Place, RegionId, Write};
 
 /// What epoll calls the eventfd of the wakers; links go by their rank.
 const ALARM: u64 = u64::MAX;
@@ -165,6 +165,11 @@ impl Endpoint for TcpEndpoint {
 
     fn members(&self) -> usize {
         self.links.len()
+    }
+
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        let link = self.links.get(rank.index())?.as_ref()?;
+        link.region_bytes().get(usize::from(region.0)).copied()
     }
 
     #[inline]

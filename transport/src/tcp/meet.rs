@@ -22,7 +22,7 @@ use super::kept::Kept;
 use super::limits::{ACCEPTS_PER_TURN_MAX, LINK_UP_MS_MAX, REDIAL_MS_MAX, REDIAL_MS_MIN, UNPROVEN_MAX};
 use super::link::Link;
 use crate::address::{beside, own};
-use crate::endpoint::OpenError;
+use crate::endpoint::{OpenError, check_regions};
 use crate::exchange::crowd::{Standing, gives_way, source};
 use crate::exchange::door::{Door, Knock, is_short};
 use crate::exchange::stream::{Listener, Stream};
@@ -78,7 +78,7 @@ pub(super) fn meet(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region],
         region_bytes: regions.iter().map(|region| region.bytes() as u64).collect(),
         kept: resumable.iter().map(|(peer, kept)| (*peer, kept.lasting.tag)).collect(),
     };
-    let announced = announce(exchange, &mut holes, mine)?;
+    let announced = announce(exchange, &mut holes, regions, mine)?;
     resumable.retain(|(peer, kept)| !holes.is_hole(*peer) && announced[peer.index()].kept.contains(&(me, kept.lasting.tag)));
     // Between hosts, link-local addresses lose their interface: it is another one's there.
     let addresses: Vec<_> = announced.iter().map(|announced| beside(address, announced.listens_at)).collect();
@@ -120,11 +120,15 @@ fn listen(bind: IpAddr) -> Result<(Door, SocketAddr), OpenError> {
 }
 
 /// What all members announce; of a hole it means nothing.
-fn announce(exchange: &mut dyn Exchange, holes: &mut Holes, mine: Announcement) -> Result<Vec<Announcement>, OpenError> {
+fn announce(
+    exchange: &mut dyn Exchange,
+    holes: &mut Holes,
+    regions: &[Region],
+    mine: Announcement,
+) -> Result<Vec<Announcement>, OpenError> {
     let encoded = postcard::to_stdvec(&mine).expect("an announcement always encodes");
     let parts = exchange.all_gather("tcp address and regions", &encoded)?;
     holes.look(&parts);
-    let regions = mine.region_bytes.len();
     let mut announced = vec![mine; holes.members()];
     for peer in holes.peers().collect::<Vec<_>>() {
         match read_announcement(&parts[peer.index()], regions) {
@@ -135,12 +139,10 @@ fn announce(exchange: &mut dyn Exchange, holes: &mut Holes, mine: Announcement) 
     Ok(announced)
 }
 
-fn read_announcement(part: &[u8], regions: usize) -> Result<Announcement, String> {
+fn read_announcement(part: &[u8], regions: &[Region]) -> Result<Announcement, String> {
     let theirs: Announcement = postcard::from_bytes(part).map_err(|error| format!("its announcement is unreadable ({error})"))?;
-    match theirs.region_bytes.len() {
-        count if count == regions => Ok(theirs),
-        count => Err(format!("it opens with {count} regions where I have {regions}; same program?")),
-    }
+    check_regions(regions, theirs.region_bytes.iter().copied())?;
+    Ok(theirs)
 }
 
 /// All connections while they are made.

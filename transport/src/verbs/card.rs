@@ -23,6 +23,13 @@ pub(super) struct RemoteMemory {
     pub(super) key: u32,
 }
 
+impl RemoteMemory {
+    /// Whether every address in it is a number.
+    fn fits(&self) -> bool {
+        self.address.checked_add(self.bytes).is_some()
+    }
+}
+
 /// How its packets look, on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Wire {
@@ -128,6 +135,17 @@ impl Card {
         if theirs.regions.len() != self.regions.len() || theirs.queue_pairs.len() != members {
             let (regions, mine) = (theirs.regions.len(), self.regions.len());
             return Err(format!("it opens with {regions} regions where I have {mine}; same program?"));
+        }
+        // Region 0 is the table, which is laid out alike everywhere, and so is the control memory.
+        let alike = self.regions.first().zip(theirs.regions.first()).into_iter().chain([(&self.control, &theirs.control)]);
+        for (mine, theirs) in alike {
+            if mine.bytes != theirs.bytes {
+                let (theirs, mine) = (theirs.bytes, mine.bytes);
+                return Err(format!("its memory has {theirs} bytes where mine has {mine}; same program and configuration?"));
+            }
+        }
+        if let Some(memory) = theirs.regions.iter().chain([&theirs.control]).find(|memory| !memory.fits()) {
+            return Err(format!("its memory of {} bytes at {:#x} ends beyond all addresses", memory.bytes, memory.address));
         }
         if !(1..=5).contains(&theirs.mtu) {
             return Err(format!("its path MTU is number {}, which does not exist", theirs.mtu));
@@ -244,6 +262,10 @@ mod tests {
         assert_eq!(mine.accept(&Card { queue_pairs: vec![1, 2], ..limited.clone() }, 2), Ok(()));
         assert!(limited.accept(&limited, 2).unwrap_err().contains("both are limited members"));
         assert!(refused(&Card { regions: vec![mine.control], ..mine.clone() }).contains("1 regions where I have 0"));
+        let small = RemoteMemory { bytes: 4096, ..mine.control };
+        assert!(refused(&Card { control: small, ..mine.clone() }).contains("4096 bytes where mine has 8192"));
+        let wild = RemoteMemory { address: u64::MAX - 4096, ..mine.control };
+        assert!(refused(&Card { control: wild, ..mine.clone() }).contains("beyond all addresses"));
         assert!(refused(&Card { mtu: 6, ..mine.clone() }).contains("does not exist"));
         assert!(refused(&Card { queue_pairs: vec![1], ..mine.clone() }).contains("same program"));
     }

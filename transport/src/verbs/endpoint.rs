@@ -21,7 +21,7 @@ use super::options::VerbsOptions;
 use super::sleep;
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Requests, Waker};
 use crate::rank::Rank;
-use crate::write::{Place, Write};
+use crate::write::{Place, RegionId, Write};
 
 /// One member's queue pairs to all others.
 ///
@@ -281,6 +281,11 @@ impl Endpoint for VerbsEndpoint {
 
     fn members(&self) -> usize {
         self.links.len()
+    }
+
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        let link = self.links.get(rank.index())?.as_ref()?;
+        link.regions.get(usize::from(region.0)).map(|memory| memory.bytes)
     }
 
     #[inline]
