@@ -57,6 +57,10 @@ pub struct VerbsEndpoint {
     linger: Duration,
     /// News of the device that were looked at.
     news_seen: u64,
+    /// My port was down when it was last looked at.
+    port_is_down: bool,
+    /// How long it may be.
+    port_patience: Duration,
     /// Of links that are down.
     counted: Counters,
 }
@@ -95,6 +99,8 @@ impl VerbsEndpoint {
             probe_every: options.detection.probe_every,
             linger: options.linger,
             news_seen: 0,
+            port_is_down: false,
+            port_patience: options.detection.gives_up_after(),
             counted: Counters::default(),
         })
     }
@@ -208,9 +214,10 @@ impl VerbsEndpoint {
     fn keep_house(&mut self, now: Instant) {
         self.probed_at = now;
         self.device.take_events();
-        if self.device.has_news(&mut self.news_seen) {
-            let (device, port) = (Arc::clone(&self.device), self.port);
-            self.each(|link| if device.failed(port, link.number()) { Err(Failure::Device) } else { Ok(()) });
+        if self.device.has_news(&mut self.news_seen) || self.port_is_down {
+            let (device, port, patience) = (Arc::clone(&self.device), self.port, self.port_patience);
+            self.port_is_down = device.is_down(port);
+            self.each(|link| if device.failed(port, link.number(), patience) { Err(Failure::Device) } else { Ok(()) });
         }
         self.each(Link::probe);
     }

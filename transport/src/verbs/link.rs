@@ -11,6 +11,7 @@ use super::limits::{MAILBOX_BYTES, RECEIVES};
 use super::memory::MemoryRegion;
 use super::queue_pair::{QueuePair, ReadyToSend, Receive};
 use super::wake::Wake;
+use super::words::Words;
 use crate::atomic::Ordering;
 use crate::endpoint::QueueFull;
 use crate::rank::Rank;
@@ -66,6 +67,8 @@ pub(super) struct Link {
     control: Region,
     chain: Chain,
     credits: Credits,
+    /// Where values wait, if they cannot travel inside requests.
+    words: Option<Words>,
     wake: Wake,
     /// Bytes that one request can move.
     message_bytes_max: u64,
@@ -95,6 +98,7 @@ impl Link {
         sends: u32,
         message_bytes_max: u64,
         signal: Signal,
+        words: Option<Words>,
     ) -> Link {
         let (chain, credits, wake) = (Chain::new(sends as usize), Credits::new(sends), Wake::default());
         let Target { peer, regions, mailbox, mtu_bytes } = target;
@@ -107,6 +111,7 @@ impl Link {
             control,
             chain,
             credits,
+            words,
             wake,
             message_bytes_max,
             signal,
@@ -241,7 +246,7 @@ impl Link {
     fn ring(&mut self) -> Result<(), Failure> {
         let (peer, credits, counters) = (self.peer, &mut self.credits, &mut self.counters);
         counters.doorbells += 1;
-        let first = self.chain.link(|must| {
+        let first = self.chain.link(self.words.as_ref(), |must| {
             let (sequence, signalled) = credits.post(must);
             counters.signalled += u64::from(signalled);
             (RequestId { peer, receive: false, sequence }.encode(), signalled)
@@ -259,7 +264,7 @@ impl Link {
         }
         let id = self.control_id();
         self.queue_pair
-            .post_word(id, value, self.mailbox.address + at, self.mailbox.key, immediate)
+            .post_word(id, value, (self.mailbox.address + at, self.mailbox.key), immediate, self.words.as_ref())
             .map_err(|error: io::Error| Failure::Post(error.raw_os_error().unwrap_or(0)))?;
         Ok(true)
     }
@@ -280,7 +285,9 @@ impl Link {
             return Ok(false);
         }
         let id = self.control_id();
-        self.queue_pair.post_message(id, u64::from(code)).map_err(|error| Failure::Post(error.raw_os_error().unwrap_or(0)))?;
+        self.queue_pair
+            .post_message(id, u64::from(code), self.words.as_ref())
+            .map_err(|error| Failure::Post(error.raw_os_error().unwrap_or(0)))?;
         Ok(true)
     }
 

@@ -22,7 +22,7 @@ use super::abi::{self, CStruct};
 use super::card::{Card, RemoteMemory, Wire, mtu_bytes, path};
 use super::completion::CompletionQueue;
 use super::credits::{Holds, entries, sends};
-use super::device::{Device, outcome_text, system, unavailable};
+use super::device::{outcome_text, system, unavailable};
 use super::failure::Failure;
 use super::limits::{IWARP_INLINE_BYTES, LINK_UP_MAX, MAILBOX_BYTES, MEMBERS_MAX, RECEIVES, REGIONS_MAX, SCRATCH_BYTES, WORD_BYTES};
 use super::link::{Link, RequestId, Signal, Target, receives};
@@ -32,6 +32,7 @@ use super::options::VerbsOptions;
 use super::queue_pair::{Init, Limits, Path, QueuePair, ReadyToSend, prepare};
 use super::sleep;
 use super::sysfs::LinkKind;
+use super::words::{self, Words};
 use crate::endpoint::OpenError;
 use crate::exchange::Exchange;
 use crate::holes::Holes;
@@ -82,12 +83,18 @@ pub(super) fn open(
     }
     let mut card = Card::new(Wire::of(choice.link, choice.gid.v2), gid, port.lid, mtu(&port, options)?, remote(&control));
     let card_mtu = card.mtu;
+    card.partition = choice.partition.1;
+    card.needs_global_route = port.flags & abi::PORT_NEEDS_GLOBAL_ROUTE != 0;
     card.regions = memory.iter().map(|memory| remote(memory)).collect();
     let making = Making { opened, options, completions: &completions, control: &control, limits };
     let mut holes = Holes::of(exchange);
     let (cards, connected) = match opened.address {
         None => making.by_numbers(card, exchange, &mut holes)?,
         Some(address) => making.by_manager(address, card, exchange, &mut holes)?,
+    };
+    let words = match connected.inline_bytes < WORD_BYTES {
+        true => Some(Arc::new(making.words(members)?)),
+        false => None,
     };
     let signal = if opened.address.is_some() { Signal::Message } else { Signal::Immediate };
     let link = |(pair, theirs): (Option<QueuePair<ReadyToSend>>, (usize, &Option<Card>))| {
@@ -98,7 +105,8 @@ pub(super) fn open(
         mailbox.address += MAILBOX_BYTES * me.index() as u64;
         let mtu_bytes = (signal == Signal::Immediate).then(|| mtu_bytes(card_mtu.min(theirs.mtu)));
         let target = Target { peer: Rank::new(index), regions: theirs.regions.clone(), mailbox, mtu_bytes };
-        Some(Link::new(pair, target, &control, limits.sends, message_max, signal))
+        let words = words.as_ref().map(|memory| Words::new(memory, words::bytes(limits.sends) * index as u64, limits.sends));
+        Some(Link::new(pair, target, &control, limits.sends, message_max, signal, words))
     };
     let mut links: Vec<_> = connected.pairs.into_iter().zip(cards.iter().enumerate()).map(link).collect();
     call_the_roll(exchange, &mut holes, "verbs connected", &mut links)?;
@@ -186,15 +194,23 @@ impl Making<'_> {
     /// A new queue pair for `peer` with its receives posted, and the bytes it takes inline.
     fn queue_pair(&self, peer: Rank) -> Result<(QueuePair<Init>, u32), OpenError> {
         let (device, port) = (&self.opened.device, self.opened.choice.port);
-        let with = |inline_bytes| QueuePair::<Init>::new(device, self.completions, &Limits { inline_bytes, ..self.limits }, port);
-        let (pair, inline_bytes) = with(self.limits.inline_bytes).or_else(|_| with(WORD_BYTES))?;
-        enough_inline(device, inline_bytes)?;
+        let partition = self.opened.choice.partition.0;
+        let with =
+            |inline_bytes| QueuePair::<Init>::new(device, self.completions, &Limits { inline_bytes, ..self.limits }, port, partition);
+        let (pair, inline_bytes) = with(self.limits.inline_bytes).or_else(|_| with(WORD_BYTES)).or_else(|_| with(0))?;
         // For the peer's wake-up and farewell, before anything can come.
         for receive in &receives(self.control, peer) {
             // SAFETY: a word of the control region, which lives longer than the queue pair: here as the earlier local, later in the endpoint.
             unsafe { pair.post_receive(receive) }.map_err(|error| system("posting a receive", error))?;
         }
         Ok((pair, inline_bytes))
+    }
+
+    /// Places for the values of all links, by rank.
+    fn words(&self, members: usize) -> Result<MemoryRegion, OpenError> {
+        let bytes = (words::bytes(self.limits.sends) * members as u64).next_multiple_of(4096);
+        let region = Region::allocate(bytes as usize, &RegionOptions { populate: true, ..RegionOptions::default() })?;
+        MemoryRegion::register(&self.opened.device, &region, false)
     }
 
     /// Cards carry addresses, to which the connection manager connects.
@@ -217,7 +233,7 @@ impl Making<'_> {
             // SAFETY: as in `queue_pair`.
             let bytes = unsafe { prepare(connection, device, self.completions, &self.limits, &receives) }?;
             inline_bytes = inline_bytes.min(bytes);
-            enough_inline(device, bytes)
+            Ok(())
         };
         meeting.resolve(&addresses, &mut prepare, exchange, holes)?;
         let rolls = exchange.all_gather("verbs ready to connect", &holes.roll())?;
@@ -248,14 +264,18 @@ fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) 
             opened.device.name, holds.requests, holds.entries
         ))
     })?;
-    Ok(Limits { sends, receives: RECEIVES, inline_bytes: inline_wanted(opened, options).max(WORD_BYTES) })
+    let inline_bytes = match inline_wanted(opened, options) {
+        0 => 0,
+        bytes => bytes.max(WORD_BYTES),
+    };
+    Ok(Limits { sends, receives: RECEIVES, inline_bytes })
 }
 
 /// Bytes that Spans are to carry inline.
 fn inline_wanted(opened: &Opened, options: &VerbsOptions) -> u32 {
     match opened.choice.link {
         LinkKind::Iwarp => options.inline_bytes.max(IWARP_INLINE_BYTES),
-        LinkKind::InfiniBand | LinkKind::Roce => options.inline_bytes,
+        LinkKind::InfiniBand | LinkKind::Roce | LinkKind::Other => options.inline_bytes,
     }
 }
 
@@ -270,13 +290,6 @@ fn mtu(port: &abi::PortAttributes, options: &VerbsOptions) -> Result<u8, OpenErr
                 "a path MTU of {bytes} bytes: the port takes powers of two from 256 to {most} (its interface's MTU bounds that)"
             ))
         }),
-    }
-}
-
-fn enough_inline(device: &Device, bytes: u32) -> Result<(), OpenError> {
-    match bytes < WORD_BYTES {
-        true => Err(unavailable(format!("{} takes no inline data, by which words carry their value", device.name))),
-        false => Ok(()),
     }
 }
 
@@ -300,7 +313,9 @@ fn connect(
 
 fn describe(path: &Path) -> String {
     let to = match path.gid {
-        Some(gid) => format!("peer's GID {}", super::sysfs::Gid { index: 0, raw: gid, v2: true, interface: None }.address()),
+        Some(gid) => {
+            format!("peer's GID {}", super::sysfs::Gid { index: 0, raw: gid, v2: true, interface: None, prefix_bits: None }.address())
+        }
         None => format!("peer's LID {}", path.lid),
     };
     format!("{to}, queue pair {}, path MTU {}", path.peer_number, mtu_bytes(path.mtu))

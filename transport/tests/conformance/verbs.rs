@@ -59,6 +59,19 @@ fn the_shortest_queues_carry_every_stream() {
     }
 }
 
+/// As on a device that takes nothing inside its requests. (On iWARP words go inside all the same.)
+#[test]
+fn words_travel_by_value_though_their_requests_go_by_reference() {
+    if there() {
+        for queue_writes in [8, 256] {
+            let fabric = with(VerbsOptions { queue_writes, inline_bytes: 0, ..VerbsOptions::default() });
+            suite::streams_of_all_members_at_once(&mut Cluster::open(&fabric, 4));
+            suite::whole_group_parks_and_finishes(Cluster::open(&fabric, 4));
+            suite::no_wake_up_is_lost(Cluster::open(&fabric, 2));
+        }
+    }
+}
+
 /// Stronger than T5 asks: a destroyed queue pair lets nothing in, whether or not the peers know.
 #[test]
 fn nothing_lands_at_a_dropped_endpoint_from_that_moment_on() {
