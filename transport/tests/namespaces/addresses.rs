@@ -138,7 +138,7 @@ fn members_on_one_host_need_no_address_over_shm_and_tcp_says_what_it_lacks() {
                 };
                 let members = [0, 1].map(|rank| scope.spawn(member(rank)));
                 serve_until(&mut server, || members.iter().all(|member| member.is_finished()));
-                members.map(|member| member.join().expect("linked"));
+                members.into_iter().for_each(|member| member.join().expect("linked"));
             });
             let fabric = TcpFabric::default();
             let table = fabric.region(4096, &RegionOptions::default()).expect("memory");
