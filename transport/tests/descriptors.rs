@@ -183,6 +183,20 @@ fn who_calls_a_rendezvous_without_descriptors_learns_that() {
     assert!(said.contains("Too many open files"), "{said}");
 }
 
+#[test]
+fn who_has_no_descriptor_to_call_with_learns_that() {
+    let test = "who_has_no_descriptor_to_call_with_learns_that";
+    if std::env::var_os(ROLE).is_some() {
+        let held: Vec<_> = std::iter::repeat_with(|| std::fs::File::open("/dev/null")).map_while(Result::ok).collect();
+        let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let error = Session::connect(nobody, &ClusterKey::from_hex(&"0".repeat(64)).expect("a key"), &options(1, PATIENCE));
+        say(&error.expect_err("there is no descriptor for it").to_string());
+        return drop(held);
+    }
+    let said = Copy::start(test, "caller").hear();
+    assert!(said.contains("Too many open files") && said.contains("raise this process' limit (ulimit -n)"), "{said}");
+}
+
 /// The lower of two members, which is slow: after the other's address is known, strangers come to it first.
 struct Slow<'a> {
     session: Session,

@@ -9,6 +9,7 @@ use crate::address::lacks_interface;
 use crate::lost::LOST_AFTER;
 use crate::rank::{NodeId, Rank};
 
+use super::door::is_short;
 use super::frame::FrameError;
 use super::key::ClusterKey;
 use super::link::{Link, LinkError};
@@ -163,6 +164,7 @@ impl Call {
             Place::Local(name) => connect_unix(name.as_bytes()).map(Stream::from),
         };
         connected.map_err(|error| match error.kind() {
+            _ if is_short(&error) => Setback::Final(self.unreachable(format!("{error} here: raise this process' limit (ulimit -n)"))),
             _ if is_final(&error) => Setback::Final(self.unreachable(error.to_string())),
             ErrorKind::WouldBlock => Setback::Overrun(LinkError::Crowded.to_string()),
             _ => Setback::Unreachable(error.to_string()),

@@ -18,7 +18,7 @@ pub(crate) enum Knock {
     Came(Stream, Place),
     /// Nobody waits.
     Nobody,
-    /// The system lacks what a connection needs.
+    /// The system lacks what a connection needs, or refuses this listener.
     Short(io::Error),
 }
 
@@ -53,9 +53,9 @@ impl Door {
             match self.listener.accept() {
                 Ok((stream, from)) => return Knock::Came(stream, from),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Knock::Nobody,
-                Err(error) if is_short(&error) => return Knock::Short(error),
                 // A connection that died before it was let in is the stranger's trouble.
-                Err(_) => {}
+                Err(error) if is_of_connection(&error) => {}
+                Err(error) => return Knock::Short(error),
             }
         }
     }
@@ -96,6 +96,22 @@ pub(crate) fn say(stream: &Stream, why: &[u8]) {
 /// A descriptor that can be done without. None where there is none left, until another time.
 fn reserve() -> Option<File> {
     File::open("/dev/null").or_else(|_| File::open("/")).ok()
+}
+
+/// Whether it is an error of the connection that was to be let in: accept(2) names them.
+fn is_of_connection(error: &io::Error) -> bool {
+    const OF_NETWORK: [i32; 8] = [
+        libc::EPROTO,
+        libc::ENOPROTOOPT,
+        libc::ENETDOWN,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+        libc::ENONET,
+        libc::EPERM,
+    ];
+    let known = matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted);
+    known || error.raw_os_error().is_some_and(|errno| OF_NETWORK.contains(&errno))
 }
 
 /// Whether the system, or this process, has no descriptor or memory for one more.

@@ -226,7 +226,10 @@ impl RendezvousServer {
                 Knock::Short(_) if self.make_way() => {}
                 Knock::Short(error) => {
                     self.door.turn_away(&NO_DESCRIPTOR, ACCEPTS_PER_TURN_MAX);
-                    return self.events.push_back(ServerEvent::AcceptFailed { reason: error.to_string() });
+                    if self.telling.tells(Instant::now()) {
+                        self.events.push_back(ServerEvent::AcceptFailed { reason: error.to_string() });
+                    }
+                    return;
                 }
             }
         }

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
+use super::dialled::Dialled;
 use super::kept::Kept;
-use super::limits::{ACCEPTS_PER_TURN_MAX, LINK_UP_MS_MAX, REDIAL_MS_MAX, REDIAL_MS_MIN, UNPROVEN_MAX};
+use super::limits::{ACCEPTS_PER_TURN_MAX, LINK_UP_MS_MAX, UNPROVEN_MAX};
 use super::link::Link;
 use crate::address::{beside, own};
 use crate::endpoint::{OpenError, check_regions};
@@ -35,8 +36,8 @@ use crate::region::Region;
 
 /// Names the protocol and its version.
 const MAGIC: [u8; 8] = *b"squltcp2";
-const TOKEN_BYTES: usize = 32;
-const HELLO_BYTES: usize = MAGIC.len() + 2 + TOKEN_BYTES;
+pub(super) const TOKEN_BYTES: usize = 32;
+pub(super) const HELLO_BYTES: usize = MAGIC.len() + 2 + TOKEN_BYTES;
 const PURPOSE: &str = "tcp data";
 /// What a listener says in the place of its token to a member that it does without.
 const DECLINED: &str = "tcp data declined";
@@ -161,23 +162,6 @@ struct Meeting<'a> {
     shortage: Option<std::io::Error>,
     /// By rank: sockets whose other end has proved itself.
     sockets: Vec<Option<TcpStream>>,
-}
-
-/// A connection that I make and that was not answered.
-struct Dialled {
-    peer: Rank,
-    address: SocketAddr,
-    /// None between two attempts.
-    socket: Option<TcpStream>,
-    /// When the next attempt is due, if none is under way, and the pause behind that.
-    due: Instant,
-    pause: Duration,
-    /// Why the last attempt led to nothing.
-    setback: Option<std::io::Error>,
-    /// It is connected, and I said who I am.
-    greeted: bool,
-    said: [u8; TOKEN_BYTES],
-    count: usize,
 }
 
 /// A connection that somebody made and that has not shown its token.
@@ -427,71 +411,6 @@ fn socket_from(bind: IpAddr) -> std::io::Result<Socket> {
     socket.bind(&own(SocketAddr::new(bind, 0)).into())?;
     socket.set_nonblocking(true)?;
     Ok(socket)
-}
-
-impl Dialled {
-    /// Due at once.
-    fn to(peer: Rank, address: SocketAddr) -> Dialled {
-        let (due, pause) = (Instant::now(), Duration::from_millis(REDIAL_MS_MIN));
-        Dialled { peer, address, socket: None, due, pause, setback: None, greeted: false, said: [0; TOKEN_BYTES], count: 0 }
-    }
-
-    /// The attempt led to nothing, another may not.
-    fn again(self, setback: std::io::Error) -> Dialled {
-        let due = Instant::now() + self.pause;
-        let pause = (2 * self.pause).min(Duration::from_millis(REDIAL_MS_MAX));
-        Dialled { due, pause, setback: Some(setback), ..Dialled::to(self.peer, self.address) }
-    }
-
-    /// Begins to connect.
-    fn begin(&self) -> std::io::Result<()> {
-        let socket = self.socket.as_ref().expect("made just now");
-        match SockRef::from(socket).connect(&self.address.into()) {
-            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Says `hello` if the connection stands; `Ok` too while it does not yet.
-    fn greet(&mut self, hello: &[u8; HELLO_BYTES]) -> std::io::Result<()> {
-        let Some(socket) = &mut self.socket else {
-            return Ok(());
-        };
-        if let Some(error) = socket.take_error()? {
-            return Err(error);
-        }
-        if let Err(error) = socket.peer_addr() {
-            return if error.kind() == ErrorKind::NotConnected { Ok(()) } else { Err(error) };
-        }
-        socket.write_all(hello)?;
-        self.greeted = true;
-        Ok(())
-    }
-
-    /// Reads what has come of the answer; whether it is complete.
-    fn listen(&mut self) -> std::io::Result<bool> {
-        let Some(socket) = self.socket.as_mut().filter(|_| self.greeted) else {
-            return Ok(false);
-        };
-        match socket.read(&mut self.said[self.count..]) {
-            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                self.count += count;
-                Ok(self.count == TOKEN_BYTES)
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn unreachable(&self, reason: std::io::Error) -> OpenError {
-        OpenError::System { fabric: "tcp", what: format!("connecting to rank {} at {}", self.peer, self.address), reason }
-    }
-
-    fn unanswered(&self, error: &std::io::Error) -> OpenError {
-        let what = format!("it did not answer ({error}); did it fail, or does something else listen there?");
-        OpenError::Peer { fabric: "tcp", peer: self.peer, what }
-    }
 }
 
 #[cfg(test)]

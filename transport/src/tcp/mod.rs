@@ -18,6 +18,7 @@
 //!
 //! It does not encrypt, and it does not reconnect: a broken link stays broken for its epoch.
 
+mod dialled;
 mod endpoint;
 mod frame;
 mod intake;

@@ -219,7 +219,10 @@ impl VerbsEndpoint {
             self.port_is_down = device.is_down(port);
             self.each(|link| if device.failed(port, link.number(), patience) { Err(Failure::Device) } else { Ok(()) });
         }
-        self.each(Link::probe);
+        // Nothing leaves by a port that is down, and soft-RoCE does not even try again.
+        if !self.port_is_down {
+            self.each(Link::probe);
+        }
     }
 
     fn is_quiet(&self) -> bool {
