@@ -114,6 +114,12 @@ impl VerbsEndpoint {
         self.links.get(rank.index())?.as_ref()?.mtu_bytes()
     }
 
+    /// Whether the device promises that its writes for `rank` land in order (`ibv_query_qp_data_in_order`). None where the link is down, or the library is
+    /// older than the question. This provider assumes that order whatever the answer: see the module's documentation.
+    pub fn promises_order(&self, rank: Rank) -> Option<bool> {
+        self.links.get(rank.index())?.as_ref()?.promises_order()
+    }
+
     /// Does `act` with every live link; those where it fails are down.
     #[inline]
     fn each(&mut self, mut act: impl FnMut(&mut Link) -> Result<(), Failure>) {

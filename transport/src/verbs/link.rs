@@ -124,6 +124,10 @@ impl Link {
         self.mtu_bytes
     }
 
+    pub(super) fn promises_order(&self) -> Option<bool> {
+        self.queue_pair.promises_order()
+    }
+
     pub(super) fn counters(&self) -> Counters {
         self.counters
     }

@@ -8,6 +8,9 @@
 //! ```
 //!
 //! RC keeps one queue pair's writes in order (T1) and memory is never registered for relaxed ordering, so a Word lands after the Spans before it.
+//! What the device says of that order can be asked ([`VerbsEndpoint::promises_order`]); devices that keep it without a promise are common, soft-RoCE among
+//! them. One that does not keep it (EFA, adaptive routing out of order) would need [counted](crate::WriteOrder::Counted) publication, which this
+//! provider does not speak.
 //! A request is signalled now and then; its completion returns the credit of all before it. The completion queue is as large as all send and
 //! receive queues together, so it cannot overrun.
 //!

@@ -127,6 +127,18 @@ fn a_flush_rings_one_doorbell_a_peer() {
     assert_eq!(cluster.endpoint(0).counters().writes, 40);
 }
 
+/// What the device says of the order of its writes can be asked of each link that stands, and of no other.
+#[test]
+fn a_device_is_asked_what_it_promises_of_order() {
+    if !there() {
+        return;
+    }
+    let mut cluster = Cluster::open(&VerbsFabric::default(), 2);
+    let [there, mine] = [1, 0].map(|rank| cluster.endpoint(0).promises_order(Rank::new(rank)));
+    println!("the device promises order: {there:?}");
+    assert_eq!((mine, cluster.endpoint(1).promises_order(Rank::new(0))), (None, there));
+}
+
 /// A message is a Span and the word behind it, as small messages are sent; all that came together leaves together.
 #[test]
 fn a_stream_of_small_batches_is_signalled_now_and_then() {
