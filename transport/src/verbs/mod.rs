@@ -9,8 +9,7 @@
 //!
 //! RC keeps one queue pair's writes in order (T1) and memory is never registered for relaxed ordering, so a Word lands after the Spans before it.
 //! What the device says of that order can be asked ([`VerbsEndpoint::promises_order`]); devices that keep it without a promise are common, soft-RoCE among
-//! them. One that does not keep it (EFA, adaptive routing out of order) would need [counted](crate::WriteOrder::Counted) publication, which this
-//! provider does not speak.
+//! them. For those that do not keep it (EFA, adaptive routing out of order) [`VerbsOptions::counted`] has writes [counted](crate::WriteOrder::Counted).
 //! A request is signalled now and then; its completion returns the credit of all before it. The completion queue is as large as all send and
 //! receive queues together, so it cannot overrun.
 //!
@@ -33,6 +32,7 @@ mod chain;
 mod choose;
 mod completion;
 mod counters;
+mod counting;
 mod credits;
 mod device;
 mod endpoint;
@@ -65,7 +65,7 @@ use manager::Anchor;
 use memory::MemoryRegion;
 use sysfs::Tree;
 
-use crate::endpoint::{Fabric, OpenError};
+use crate::endpoint::{Fabric, OpenError, WriteOrder};
 use crate::exchange::Exchange;
 use crate::region::{Region, RegionError, RegionOptions};
 
@@ -185,6 +185,10 @@ impl Fabric for VerbsFabric {
 
     fn name(&self) -> &'static str {
         "verbs"
+    }
+
+    fn write_order(&self) -> WriteOrder {
+        if self.options.counted { WriteOrder::Counted } else { WriteOrder::Ordered }
     }
 
     /// Memory near to the device, unless the options name a node.

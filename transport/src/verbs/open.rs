@@ -21,11 +21,12 @@ use super::Opened;
 use super::abi::{self, CStruct};
 use super::card::{Card, RemoteMemory, Wire, mtu_bytes, path};
 use super::completion::CompletionQueue;
+use super::counting::{self, Counting, RECORD_BYTES};
 use super::credits::{Holds, entries, sends};
 use super::device::{Device, outcome_text, system, unavailable};
 use super::failure::Failure;
-use super::limits::{IWARP_INLINE_BYTES, LINK_UP_MAX, MAILBOX_BYTES, MEMBERS_MAX, RECEIVES, REGIONS_MAX, SCRATCH_BYTES, WORD_BYTES};
-use super::link::{Link, RequestId, Signal, Target, receives};
+use super::limits::{IWARP_INLINE_BYTES, LINK_UP_MAX, MAILBOX_BYTES, MEMBERS_MAX, REGIONS_MAX, SCRATCH_BYTES, WORD_BYTES};
+use super::link::{Link, RequestId, Signal, Target, receives, receives_of};
 use super::manager::{Connection, Meeting};
 use super::memory::MemoryRegion;
 use super::options::VerbsOptions;
@@ -69,9 +70,16 @@ pub(super) fn open(
     }
     let message_max = u64::from(port.max_msg_sz.clamp(1 << 12, 1 << 30));
     let span_max = memory.iter().map(|memory| (memory.region().bytes() as u64).div_ceil(message_max)).max().unwrap_or(1);
+    if options.counted && (opened.address.is_some() || span_max > counting::WINDOW) {
+        return Err(unavailable(format!(
+            "{choice} cannot count writes: it has no immediates, or its messages are short; leave that option off"
+        )));
+    }
     let limits = limits(opened, options, members - 1, span_max)?;
-    let completions = Arc::new(CompletionQueue::new(device, entries(members - 1, limits.sends, RECEIVES))?);
-    let control_bytes = (MAILBOX_BYTES * members as u64).next_multiple_of(SCRATCH_BYTES);
+    let completions = Arc::new(CompletionQueue::new(device, entries(members - 1, limits.sends, limits.receives))?);
+    let records_at = (MAILBOX_BYTES * members as u64).next_multiple_of(SCRATCH_BYTES);
+    let records_bytes = if options.counted { counting::RECORDS_BYTES * members as u64 } else { 0 };
+    let control_bytes = (records_at + records_bytes).next_multiple_of(SCRATCH_BYTES);
     let control =
         Region::allocate((control_bytes + SCRATCH_BYTES) as usize, &RegionOptions { populate: true, ..RegionOptions::default() })?;
     let control = Arc::new(MemoryRegion::register(device, &control, false)?);
@@ -81,6 +89,7 @@ pub(super) fn open(
         return Err(unavailable(format!("{choice}: that GID is empty now; did its interface lose its address?")));
     }
     let mut card = Card::new(Wire::of(choice.link, choice.gid.v2), gid, port.lid, mtu(&port, options)?, remote(&control));
+    card.counted = options.counted;
     let card_mtu = card.mtu;
     card.regions = memory.iter().map(|memory| remote(memory)).collect();
     let making = Making { opened, options, completions: &completions, control: &control, limits };
@@ -97,7 +106,11 @@ pub(super) fn open(
         let mut mailbox = theirs.control;
         mailbox.address += MAILBOX_BYTES * me.index() as u64;
         let mtu_bytes = (signal == Signal::Immediate).then(|| mtu_bytes(card_mtu.min(theirs.mtu)));
-        let target = Target { peer: Rank::new(index), regions: theirs.regions.clone(), mailbox, mtu_bytes };
+        let peer = Rank::new(index);
+        let mut records = theirs.control;
+        records.address += records_at + counting::RECORDS_BYTES * me.index() as u64;
+        let counting = options.counted.then(|| Counting::new(peer, records, &control, records_at));
+        let target = Target { peer, regions: theirs.regions.clone(), mailbox, mtu_bytes, counting };
         Some(Link::new(pair, target, &control, limits.sends, message_max, signal))
     };
     let mut links: Vec<_> = connected.pairs.into_iter().zip(cards.iter().enumerate()).map(link).collect();
@@ -188,11 +201,11 @@ impl Making<'_> {
         let (device, port) = (&self.opened.device, self.opened.choice.port);
         let with = |inline_bytes| QueuePair::<Init>::new(device, self.completions, &Limits { inline_bytes, ..self.limits }, port);
         let (pair, inline_bytes) = with(self.limits.inline_bytes).or_else(|_| with(WORD_BYTES))?;
-        enough_inline(device, inline_bytes)?;
+        enough_inline(device, inline_bytes, self.options)?;
         // For the peer's wake-up and farewell, before anything can come.
-        for receive in &receives(self.control, peer) {
+        for receive in receives(self.control, peer, self.options.counted) {
             // SAFETY: a word of the control region, which lives longer than the queue pair: here as the earlier local, later in the endpoint.
-            unsafe { pair.post_receive(receive) }.map_err(|error| system("posting a receive", error))?;
+            unsafe { pair.post_receive(&receive) }.map_err(|error| system("posting a receive", error))?;
         }
         Ok((pair, inline_bytes))
     }
@@ -213,11 +226,11 @@ impl Making<'_> {
         let addresses: Vec<_> = cards.iter().map(|card| card.as_ref().and_then(|card| card.listens_at)).collect();
         let (device, mut inline_bytes) = (&self.opened.device, u32::MAX);
         let mut prepare = |peer, connection: &Connection| {
-            let receives = receives(self.control, peer);
+            let receives: Vec<_> = receives(self.control, peer, false).collect();
             // SAFETY: as in `queue_pair`.
             let bytes = unsafe { prepare(connection, device, self.completions, &self.limits, &receives) }?;
             inline_bytes = inline_bytes.min(bytes);
-            enough_inline(device, bytes)
+            enough_inline(device, bytes, self.options)
         };
         meeting.resolve(&addresses, &mut prepare, exchange, holes)?;
         let rolls = exchange.all_gather("verbs ready to connect", &holes.roll())?;
@@ -248,13 +261,14 @@ fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) 
             opened.device.name, holds.requests, holds.entries
         ))
     })?;
-    Ok(Limits { sends, receives: RECEIVES, inline_bytes: inline_wanted(opened, options).max(WORD_BYTES) })
+    Ok(Limits { sends, receives: receives_of(options.counted), inline_bytes: inline_wanted(opened, options).max(WORD_BYTES) })
 }
 
 /// Bytes that Spans are to carry inline.
 fn inline_wanted(opened: &Opened, options: &VerbsOptions) -> u32 {
     match opened.choice.link {
         LinkKind::Iwarp => options.inline_bytes.max(IWARP_INLINE_BYTES),
+        LinkKind::InfiniBand | LinkKind::Roce if options.counted => options.inline_bytes.max(RECORD_BYTES),
         LinkKind::InfiniBand | LinkKind::Roce => options.inline_bytes,
     }
 }
@@ -273,9 +287,9 @@ fn mtu(port: &abi::PortAttributes, options: &VerbsOptions) -> Result<u8, OpenErr
     }
 }
 
-fn enough_inline(device: &Device, bytes: u32) -> Result<(), OpenError> {
-    match bytes < WORD_BYTES {
-        true => Err(unavailable(format!("{} takes no inline data, by which words carry their value", device.name))),
+fn enough_inline(device: &Device, bytes: u32, options: &VerbsOptions) -> Result<(), OpenError> {
+    match bytes < if options.counted { RECORD_BYTES } else { WORD_BYTES } {
+        true => Err(unavailable(format!("{} takes {bytes} bytes of inline data: too few for a word to carry its value", device.name))),
         false => Ok(()),
     }
 }
