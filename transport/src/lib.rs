@@ -11,7 +11,8 @@
 //! - [`endpoint`]: what a provider is, with rules T1 to T7.
 //! - [`exchange`]: how members meet, prove themselves and swap addresses.
 //! - [`mesh`]: standing connections between processes, over which they meet again when the group changes.
-//! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`verbs`] (RDMA), [`sim`] (virtual time).
+//! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`verbs`] (RDMA), [`sim`] (virtual time, unkind), [`model`] (virtual time, as long as
+//!   hosts and network cards take).
 //!
 //! What it does not do: order messages, know senders, or retry anything; data on the wire is not encrypted.
 
@@ -30,6 +31,8 @@ mod lasting;
 mod lost;
 #[cfg(not(loom))]
 pub mod mesh;
+#[cfg(not(loom))]
+pub mod model;
 #[cfg(not(loom))]
 pub mod outbox;
 pub mod park;

@@ -10,7 +10,8 @@ use rustix::time::{ClockId, clock_gettime};
 /// What [`now_ns`] adds to this host's clock.
 static CLOCK_OFFSET_NS: AtomicI64 = AtomicI64::new(0);
 
-/// Nanoseconds of the clock that all nodes of a point share: this host's own, or the first host's as far as it is known here.
+/// Nanoseconds of the clock that all nodes of a point share: this host's own, or the first host's as far as it is known
+/// here.
 #[inline]
 pub fn now_ns() -> u64 {
     // Relaxed: a number that publishes nothing.

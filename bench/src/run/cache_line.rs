@@ -1,5 +1,5 @@
-//! The round trip of a cache line between two cores, probed before and after short trials: on a virtual machine it moves by several times within seconds, and
-//! small-message figures move with it.
+//! The round trip of a cache line between two cores, probed before and after short trials: on a virtual machine it
+//! moves by several times within seconds, and small-message figures move with it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -13,7 +13,8 @@ const ROUND_TRIPS: u64 = 2000;
 #[repr(align(128))]
 struct Line(AtomicU64);
 
-/// Nanoseconds of one round trip between the first two of `cores`; none if there is only one, or a thread cannot run there.
+/// Nanoseconds of one round trip between the first two of `cores`; none if there is only one, or a thread cannot run
+/// there.
 pub fn round_trip_ns(cores: &[usize]) -> Option<f64> {
     let [first, second, ..] = *cores else { return None };
     let (there, back) = (Line(AtomicU64::new(0)), Line(AtomicU64::new(0)));

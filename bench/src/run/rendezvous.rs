@@ -31,7 +31,8 @@ impl Rendezvous {
         let over = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&over);
         let serve = move || {
-            // Relaxed: a flag that publishes nothing. An error of poll leaves the nodes without a rendezvous, which they report.
+            // Relaxed: a flag that publishes nothing. An error of poll leaves the nodes without a rendezvous, which
+            // they report.
             while !is_over.load(Ordering::Relaxed) && server.poll(TURN).is_ok() {}
         };
         let thread = thread::Builder::new().name("rendezvous".into()).spawn(serve).map_err(|error| error.to_string())?;

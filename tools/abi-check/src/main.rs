@@ -1,7 +1,9 @@
-//! Compares the structs and constants that Squall declares for `libibverbs` and `librdmacm` with the C headers that are installed here.
+//! Compares the structs and constants that Squall declares for `libibverbs` and `librdmacm` with the C headers that are
+//! installed here.
 //!
-//! It writes a C program that prints each size, offset and value by its C name, compiles it with `cc` (or `$CC`), runs it, and compares. Needs
-//! `libibverbs-dev` and `librdmacm-dev` (Debian) or `rdma-core-devel` (Fedora). Exits with 0 only if everything agrees.
+//! It writes a C program that prints each size, offset and value by its C name, compiles it with `cc` (or `$CC`), runs
+//! it, and compares. Needs `libibverbs-dev` and `librdmacm-dev` (Debian) or `rdma-core-devel` (Fedora). Exits with 0
+//! only if everything agrees.
 
 #![forbid(unsafe_code)]
 

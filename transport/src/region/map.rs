@@ -69,7 +69,7 @@ pub enum RegionError {
     },
 }
 
-/// One mapped memfd; unmapped on drop.
+/// One mapped memfd, or memory of this process alone; unmapped on drop.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     base: *mut u8,
@@ -77,7 +77,8 @@ pub(crate) struct Mapping {
     pub(crate) notices: Vec<String>,
     /// Whose the bytes are.
     pub(super) hands: Hands,
-    fd: OwnedFd,
+    /// None: private memory, which nobody else can map.
+    fd: Option<OwnedFd>,
 }
 
 // SAFETY: a Mapping is an address range that stays valid until drop; every access goes through R1 to R4 of the module above, which hold
@@ -135,7 +136,17 @@ impl Mapping {
             // SAFETY: a new reservation at an address the kernel chooses, then trimmed by mapping over its aligned part.
             unsafe { map_aligned(bytes, access, &fd) }.map_err(failed("mmap"))?
         };
-        Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), hands: Hands::default(), fd })
+        Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), hands: Hands::default(), fd: Some(fd) })
+    }
+
+    /// Address space of this process alone, of which only touched pages become memory.
+    pub(crate) fn reserve(bytes: usize) -> Result<Mapping, RegionError> {
+        let bytes = bytes.max(1).next_multiple_of(rustix::param::page_size());
+        let failed = |errno: rustix::io::Errno| RegionError::Allocate { bytes, call: "mmap", source: errno.into() };
+        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+        // SAFETY: a new mapping at an address the kernel chooses.
+        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, access, flags) }.map_err(failed)?;
+        Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), hands: Hands::default(), fd: None })
     }
 
     #[inline]
@@ -144,7 +155,7 @@ impl Mapping {
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.fd.as_ref().expect("reserved memory is of this process alone and has no descriptor").as_fd()
     }
 
     /// Says what could not be had, why, and what is done without it.

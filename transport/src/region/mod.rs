@@ -54,6 +54,12 @@ impl Region {
         Ok(Region { mapping: Arc::new(Mapping::allocate(bytes, options)?) })
     }
 
+    /// Address space that reads as zeros, of this process alone: a page becomes memory when it is first written. So a region that nobody touches costs nothing
+    /// however large it is (the memory of a *modelled* host), and one that is written here and there costs what is written.
+    pub fn reserve(bytes: usize) -> Result<Region, RegionError> {
+        Ok(Region { mapping: Arc::new(Mapping::reserve(bytes)?) })
+    }
+
     /// Maps the region that a peer allocated, from its memfd.
     pub(crate) fn map(fd: std::os::fd::OwnedFd, bytes: usize) -> Result<Region, RegionError> {
         Ok(Region { mapping: Arc::new(Mapping::of(fd, bytes)?) })
@@ -71,6 +77,9 @@ impl Region {
     }
 
     /// The memfd behind it.
+    ///
+    /// # Panics
+    /// If it was [reserved](Region::reserve).
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.mapping.fd()
     }
@@ -238,5 +247,12 @@ mod tests {
             assert!(refused(|| copy_between(from, 60, to, 60, 8, CopyMethod::Plain)).contains("a ring has bytes 64..128"));
         }
         assert!(refused(|| copy_between(&other, u64::MAX, &region, 0, 8, CopyMethod::Plain)).contains("outside"));
+    }
+
+    #[test]
+    fn reserved_memory_may_be_larger_than_the_machine() {
+        let region = Region::reserve(1 << 44).unwrap();
+        region.word((1 << 44) - 8).store(7, Ordering::Relaxed);
+        assert_eq!((region.word(0).load(Ordering::Relaxed), region.word((1 << 44) - 8).load(Ordering::Relaxed)), (0, 7));
     }
 }

@@ -6,8 +6,9 @@
 //!   returned  nothing, with an immediate: how many Spans and Words were counted off in all
 //! ```
 //!
-//! An immediate is heard once what it came with is in. Each takes a receive, which is posted anew before it is returned; a sender has no more under way than it
-//! was returned, so receives never run out. What is returned is told by one request at a time, so that no later one can be overtaken.
+//! An immediate is heard once what it came with is in. Each takes a receive, which is posted anew before it is
+//! returned; a sender has no more under way than it was returned, so receives never run out. What is returned is told
+//! by one request at a time, so that no later one can be overtaken.
 
 use super::card::RemoteMemory;
 use super::chain::{Chain, Source};

@@ -117,8 +117,9 @@ impl VerbsEndpoint {
         self.links.get(rank.index())?.as_ref()?.mtu_bytes()
     }
 
-    /// Whether the device promises that its writes for `rank` land in order (`ibv_query_qp_data_in_order`). None where the link is down, or the library is
-    /// older than the question. This provider assumes that order whatever the answer, unless told to count ([`VerbsOptions::counted`]).
+    /// Whether the device promises that its writes for `rank` land in order (`ibv_query_qp_data_in_order`). None where
+    /// the link is down, or the library is older than the question. This provider assumes that order whatever the
+    /// answer, unless told to count ([`VerbsOptions::counted`]).
     pub fn promises_order(&self, rank: Rank) -> Option<bool> {
         self.links.get(rank.index())?.as_ref()?.promises_order()
     }

@@ -315,8 +315,8 @@ impl Link {
         Ok(true)
     }
 
-    /// Takes in what the peer counted, which came with this code and took receive `slot`, and hands each word that may be set to `set`: `false` if it lies
-    /// outside. Whether the code is one of those.
+    /// Takes in what the peer counted, which came with this code and took receive `slot`, and hands each word that may
+    /// be set to `set`: `false` if it lies outside. Whether the code is one of those.
     pub(super) fn count(&mut self, slot: u64, code: u32, mut set: impl FnMut(Place, u64) -> bool) -> Result<bool, Failure> {
         let Some(counting) = &mut self.counting else {
             return Ok(false);
@@ -425,8 +425,8 @@ const fn receive_at(slot: u64) -> u64 {
     16 + 8 * slot
 }
 
-/// The receives that wait for `peer`, in its mailbox here; each is named by its place among them. Those for what is counted, which comes as immediates, leave
-/// memory alone.
+/// The receives that wait for `peer`, in its mailbox here; each is named by its place among them. Those for what is
+/// counted, which comes as immediates, leave memory alone.
 pub(super) fn receives(control: &MemoryRegion, peer: Rank, counted: bool) -> impl Iterator<Item = Receive> {
     let mailbox = control.region().address() as u64 + MAILBOX_BYTES * peer.index() as u64;
     let key = control.local_key();

@@ -1,12 +1,13 @@
-//! Memory copies between regions of shared memory, with somebody reading what was copied: what `memcpy` measures, and the bound of shared memory.
+//! Memory copies between regions of shared memory, with somebody reading what was copied: what `memcpy` measures, and
+//! the bound of shared memory.
 //!
 //! ```text
 //!   copying thread:  source --copy--> target, message after message around a working set, then raise its counter
 //!   reading thread:  follows the counter, reads head, tail and one line of every 64 KiB of each message
 //! ```
 //!
-//! With all cores, each thread copies and reads what its neighbour copied. The reader is there because copies that bypass the cache look best as
-//! long as nobody reads the destination.
+//! With all cores, each thread copies and reads what its neighbour copied. The reader is there because copies that
+//! bypass the cache look best as long as nobody reads the destination.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -103,7 +104,8 @@ impl Lane {
     }
 }
 
-/// Copies around the working set of lane `own` until told to stop; with more lanes, also reads the next lane's messages.
+/// Copies around the working set of lane `own` until told to stop; with more lanes, also reads the next lane's
+/// messages.
 fn copy_until(case: &CopyCase, stride: u64, lanes: &[Lane], own: usize, go: &AtomicBool, stop: &AtomicBool) -> anyhow::Result<u64> {
     os::pin(case.copiers[own]).map_err(|what| anyhow!(what))?;
     while !go.load(Ordering::Relaxed) {
@@ -148,7 +150,8 @@ fn read_until(case: &CopyCase, stride: u64, core: usize, lane: &Lane, stop: &Ato
     }
 }
 
-/// Reads samples of the messages that `lane` has and the caller has not seen (of those still there); how many there are now.
+/// Reads samples of the messages that `lane` has and the caller has not seen (of those still there); how many there are
+/// now.
 fn read_new(case: &CopyCase, stride: u64, lane: &Lane, seen: u64) -> u64 {
     // Acquire: pairs with the release of the copier.
     let copied = lane.copied.load(Ordering::Acquire);
