@@ -25,7 +25,7 @@ use super::counting::{self, Counting, RECORD_BYTES};
 use super::credits::{Holds, entries, sends};
 use super::device::{Device, outcome_text, system, unavailable};
 use super::failure::Failure;
-use super::limits::{IWARP_INLINE_BYTES, LINK_UP_MAX, MAILBOX_BYTES, MEMBERS_MAX, REGIONS_MAX, SCRATCH_BYTES, WORD_BYTES};
+use super::limits::{IWARP_INLINE_BYTES, LINK_UP_MAX, MAILBOX_BYTES, MEMBERS_MAX, RECEIVES, REGIONS_MAX, SCRATCH_BYTES, WORD_BYTES};
 use super::link::{Link, RequestId, Signal, Target, receives, receives_of};
 use super::manager::{Connection, Meeting};
 use super::memory::MemoryRegion;
@@ -253,7 +253,10 @@ fn remote(memory: &MemoryRegion) -> RemoteMemory {
 /// As much as was asked for and the device holds, of queue pairs and of completions: see `credits`. The longest Span moves in `span_max` requests.
 fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) -> Result<Limits, OpenError> {
     let attributes = opened.device.attributes()?;
-    let holds = Holds { requests: attributes.max_qp_wr.max(0) as u32, entries: attributes.max_cqe.max(0) as u32 };
+    // Receives for what is counted take entries too.
+    let counted = (receives_of(options.counted) - RECEIVES).saturating_mul(peers as u32);
+    let entries = (attributes.max_cqe.max(0) as u32).saturating_sub(counted);
+    let holds = Holds { requests: attributes.max_qp_wr.max(0) as u32, entries };
     let span_max = u32::try_from(span_max).unwrap_or(u32::MAX);
     let sends = sends(options.queue_writes, span_max, peers, holds).map_err(|least| {
         unavailable(format!(
