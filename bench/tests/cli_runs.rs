@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use squall_bench::results::{Row, Summary, read_rows};
+use squall_report::{Row, Summary, read_rows};
 use tempfile::TempDir;
 
 /// Far longer than anything here takes; only a hang meets it.

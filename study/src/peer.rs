@@ -83,12 +83,12 @@ impl Peer {
     pub fn on(profile: &Profile) -> Peer {
         let rdma = Peer {
             port_gigabytes_per_second: 10.6,
-            block_us: 4.0,
+            block_us: 6.0,
             message_us: 0.05,
             send_us: 4.6,
             turn_us: 2.0,
-            sender_us: 0.4,
-            delivery_us: 0.5,
+            sender_us: 0.27,
+            delivery_us: 0.75,
             kernel: None,
         };
         if profile.kernel.is_none() {
@@ -96,7 +96,7 @@ impl Peer {
         }
         Peer {
             send_us: 10.0,
-            kernel: Some(PeerKernel { write_us: 10.0, send_ns_per_kilobyte: 200.0, receive_ns_per_kilobyte: 200.0 }),
+            kernel: Some(PeerKernel { write_us: 4.0, send_ns_per_kilobyte: 350.0, receive_ns_per_kilobyte: 350.0 }),
             ..rdma
         }
     }

@@ -2,8 +2,8 @@
 
 use crate::run::Senders;
 
-const BANDWIDTH: &str = include_str!("../../bench/reference/derecho_bandwidth.csv");
-const LATENCY: &str = include_str!("../../bench/reference/derecho_latency.csv");
+const BANDWIDTH: &str = include_str!("../../report/reference/derecho_bandwidth.csv");
+const LATENCY: &str = include_str!("../../report/reference/derecho_latency.csv");
 
 /// A point of a bandwidth curve.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -26,6 +26,8 @@ mod holes;
 #[cfg(not(loom))]
 mod lasting;
 #[cfg(not(loom))]
+mod lost;
+#[cfg(not(loom))]
 pub mod mesh;
 #[cfg(not(loom))]
 pub mod model;
@@ -49,6 +51,8 @@ pub mod write;
 pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker};
 #[cfg(not(loom))]
 pub use exchange::Exchange;
+#[cfg(not(loom))]
+pub use lost::{LOST_AFTER, LOST_AFTER_MIN};
 #[cfg(not(loom))]
 pub use outbox::Outbox;
 pub use rank::{NodeId, Rank};

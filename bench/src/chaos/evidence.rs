@@ -7,7 +7,7 @@ use squall_sim::checker::{Verdict, check};
 use squall_sim::trace::{Event, Interleaving, Trace};
 use squall_transport::{NodeId, Rank};
 
-use super::ledger::{self, Entry};
+use super::trace_file::{self, Entry};
 
 /// One life of a process: from its way into the group to its way out.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Findings {
 pub(super) fn examine(lives: &[Life], rests: bool) -> anyhow::Result<Findings> {
     let mut entries: Vec<(u64, NodeId, Entry)> = Vec::new();
     for life in lives {
-        entries.extend(ledger::read(&life.trace)?.into_iter().map(|(at_ns, entry)| (at_ns, life.node, entry)));
+        entries.extend(trace_file::read(&life.trace)?.into_iter().map(|(at_ns, entry)| (at_ns, life.node, entry)));
     }
     // Stable: entries of one process stay in their order.
     entries.sort_by_key(|(at_ns, ..)| *at_ns);
@@ -172,9 +172,9 @@ mod tests {
     /// The trace of a process, in a file.
     fn life(folder: &Path, node: NodeId, events: &[Event]) -> Life {
         let trace = folder.join(format!("{node}.trace"));
-        let mut ledger = ledger::Ledger::new(std::fs::File::create(&trace).unwrap());
-        events.iter().for_each(|event| ledger.note(&Entry::Event(event.clone())));
-        ledger.write_out();
+        let mut file = trace_file::TraceFile::new(std::fs::File::create(&trace).unwrap());
+        events.iter().for_each(|event| file.note(&Entry::Event(event.clone())));
+        file.write_out();
         Life { node, trace, fate: Fate::Lives }
     }
 

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{ByteSize, EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, say};
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED};
+use crate::ask::axes;
+use crate::ask::request::UsageError;
+use crate::ask::size::ByteSize;
 use crate::chaos::{BREAKUPS_EVERY, BYTES_MIN, Kind, Options, Round, Strike, Tally, run};
-use crate::results::{Moment, units};
-use crate::run::axes::{self, FabricKind};
+use crate::jobs::kinds::FabricKind;
 use crate::run::interrupt::Interrupt;
-use crate::run::plan::UsageError;
+use squall_report::{Moment, units};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

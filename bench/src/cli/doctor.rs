@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::say;
-use crate::node::machine::cores;
-use crate::results::{Environment, units};
+use super::output::say;
+use crate::ask::machine::Machine;
+use crate::jobs::os::cores;
+use crate::jobs::rdma::Rdma;
 use crate::run::cache_line::round_trip_ns;
-use crate::run::machine::Machine;
-use crate::run::request::Rdma;
+use squall_report::{Environment, units};
 
 /// Prints it.
 pub(super) fn print(as_json: bool) -> anyhow::Result<()> {

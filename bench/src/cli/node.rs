@@ -11,15 +11,17 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use squall_transport::exchange::{BindError, ClusterKey};
 
 use super::launcher::Launched;
-use super::{EXIT_DONE, EXIT_INTERRUPTED, Measurement, REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs, say};
-use crate::node::KEY_VARIABLE;
-use crate::run::axes::NODES_MAX;
+use super::measure::{Measurement, REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED};
+use crate::ask::axes::NODES_MAX;
+use crate::ask::request::UsageError;
+use crate::jobs::job::KEY_VARIABLE;
+use crate::jobs::rdma::Rdma;
 use crate::run::hosts::Listening;
 use crate::run::hosts::agent::{self, AgentError, AgentOptions};
 use crate::run::hosts::local::Local;
 use crate::run::interrupt::Interrupt;
-use crate::run::plan::UsageError;
-use crate::run::request::Rdma;
 
 pub(super) const EXAMPLES: &str = "\
 Every host runs the same command. Rank 0 is the host whose address the rendezvous is; it does what
@@ -50,7 +52,7 @@ pub(super) struct NodeArgs {
     #[arg(long, value_name = "HOST:PORT", env = "SQUALL_RENDEZVOUS")]
     rendezvous: Option<String>,
     /// How many hosts there are [default: what the launcher says]
-    #[arg(long, value_name = "N", value_parser = super::super::run::axes::nodes)]
+    #[arg(long, value_name = "N", value_parser = crate::ask::axes::nodes)]
     nodes: Option<u32>,
     /// Which host this is, from 0 [default: what the launcher says, else the rendezvous]
     #[arg(long, value_name = "R")]

@@ -9,11 +9,12 @@ use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use squall_sim::{Aim, Mutant, Options, Report, catch, run};
 
-use super::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, say};
-use crate::results::units;
-use crate::run::axes;
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED};
+use crate::ask::axes;
+use crate::ask::request::UsageError;
 use crate::run::interrupt::Interrupt;
-use crate::run::plan::UsageError;
+use squall_report::units;
 
 /// Most seeds of one call: days of them.
 const SEEDS_MAX: u64 = 1 << 32;

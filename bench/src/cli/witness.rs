@@ -10,7 +10,9 @@ use squall_group::WitnessService;
 use squall_transport::exchange::random_node;
 use squall_transport::mesh::{Mesh, MeshOptions};
 
-use super::{EXIT_DONE, EXIT_INTERRUPTED, node, say};
+use super::node;
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED};
 use crate::run::interrupt::Interrupt;
 
 pub(super) const EXAMPLES: &str = "\

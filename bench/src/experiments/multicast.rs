@@ -1,11 +1,11 @@
 //! `multicast` and `smc-rate`, the parent's side: how fast a group delivers what its senders send as fast as the window lets.
 
 use super::group::Members;
-use super::member::Load;
-use super::stage::Stage;
-use crate::results::Row;
+use crate::ask::point::PlannedPoint;
+use crate::jobs::group::Load;
 use crate::run::fault::Fault;
-use crate::run::plan::PlannedPoint;
+use crate::run::stage::Stage;
+use squall_report::Row;
 
 /// The parent's side.
 ///

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use crate::node::machine;
+use crate::jobs::os;
 
 const ROUND_TRIPS: u64 = 2000;
 
@@ -19,7 +19,7 @@ pub fn round_trip_ns(cores: &[usize]) -> Option<f64> {
     let (there, back) = (Line(AtomicU64::new(0)), Line(AtomicU64::new(0)));
     thread::scope(|scope| {
         let echo = scope.spawn(|| {
-            let pinned = machine::pin(second).is_ok();
+            let pinned = os::pin(second).is_ok();
             for count in 1..=ROUND_TRIPS {
                 // Acquire and release: as the counters that the fabric publishes with.
                 while there.0.load(Ordering::Acquire) < count {
@@ -30,7 +30,7 @@ pub fn round_trip_ns(cores: &[usize]) -> Option<f64> {
             pinned
         });
         let probe = scope.spawn(|| {
-            let pinned = machine::pin(first).is_ok();
+            let pinned = os::pin(first).is_ok();
             let mut began = Instant::now();
             for count in 1..=ROUND_TRIPS {
                 there.0.store(count, Ordering::Release);
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn two_cores_have_a_round_trip_and_one_has_none() {
-        let cores = machine::cores();
+        let cores = os::cores();
         assert_eq!(round_trip_ns(&cores[..1]), None);
         if cores.len() > 1 {
             assert!(round_trip_ns(&cores).is_some_and(|ns| ns > 0.0));

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+/// Status of a program that Ctrl-C or SIGTERM ended.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
 /// Whether the user wants the run to end.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::plan::{Plan, PlannedPoint};
-use crate::results::{Row, units};
+use crate::ask::plan::Plan;
+use crate::ask::point::PlannedPoint;
+use squall_report::{Row, units};
 
 /// What the user sees on standard error while a run goes on.
 #[derive(Debug)]

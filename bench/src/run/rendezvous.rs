@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use squall_transport::exchange::{ClusterKey, RendezvousServer, ServerOptions};
 
-use crate::node::job::Meeting;
+use crate::jobs::job::Meeting;
 
 /// How long one turn of the server waits.
 const TURN: Duration = Duration::from_millis(20);

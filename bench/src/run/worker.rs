@@ -7,8 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::stderr_tail::StderrTail;
-use crate::node::control::{Reply, Told};
-use crate::node::{KEY_VARIABLE, PARENT_VARIABLE, frame};
+use crate::jobs::control::{Reply, Told};
+use crate::jobs::frame;
+use crate::jobs::job::{KEY_VARIABLE, PARENT_VARIABLE};
 
 /// How long the last lines of a process that has ended may take to come.
 const LAST_WORDS: Duration = Duration::from_millis(300);

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{AnnounceError, Columns, Descriptor, Limits, Mutation, Rdmc};
 use squall_sst::{Layout, LayoutBuilder, Table};
-use squall_transport::region::{CopyMethod, Pool, Region, RegionOptions, SizeClass, copy_between};
+use squall_transport::region::{Pool, Region, RegionOptions, SizeClass};
+use squall_transport::sim::land;
 use squall_transport::{Outbox, POOL, Place, Rank, TABLE, Write};
 
 const BUFFER_BYTES: u64 = 24 << 10;
@@ -229,8 +230,9 @@ impl World {
                 let piece = 1 + self.random.below(len);
                 let last = self.random.below(2) == 0;
                 let skip = if last { len - piece } else { 0 };
-                let (source, target) = (&self.nodes[at].pool_region, &self.nodes[peer].pool_region);
-                copy_between(source, from.offset + skip, target, to.offset + skip, piece, CopyMethod::Plain);
+                let shift = |place: Place| Place::new(place.region, place.offset + skip);
+                let regions = |node: usize| [self.nodes[node].table_region.clone(), self.nodes[node].pool_region.clone()];
+                land(Write::Span { from: shift(from), to: shift(to), len: piece }, &regions(at), &regions(peer));
                 if piece < len {
                     let rest = if last { 0 } else { piece };
                     let shift = |place: Place| Place::new(place.region, place.offset + rest);

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use squall_smc::{Columns, Inbound, Limits, Malformed};
 use squall_sst::{LayoutBuilder, Table};
-use squall_transport::{Rank, Region, RegionOptions};
+use squall_transport::sim::land;
+use squall_transport::{Place, Rank, Region, RegionOptions, TABLE, Write};
 
 const SENDER: Rank = Rank(1);
 
@@ -29,7 +30,8 @@ impl Garbage {
     }
 
     fn set_word(&self, index: usize, value: u64) {
-        self.region.word(self.columns.ring.at(1) + 8 * index as u64).store(value, std::sync::atomic::Ordering::Relaxed);
+        let at = Place::new(TABLE, self.columns.ring.at(1) + 8 * index as u64);
+        land(Write::Word { at, value }, &[], std::slice::from_ref(&self.region));
     }
 
     fn receive(&mut self, accept: bool) -> Result<(), Malformed> {

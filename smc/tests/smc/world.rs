@@ -1,11 +1,11 @@
 //! One sender and its receivers over real regions, joined by a wire in memory that lands writes when it is told to.
 
-use std::sync::atomic::Ordering;
+use std::slice;
 
 use squall_smc::{Columns, Inbound, Kind, Limits, Malformed, Outbound, Taken, WindowFull};
 use squall_sst::{LayoutBuilder, Table};
-use squall_transport::region::{CopyMethod, copy_between};
-use squall_transport::{Outbox, Rank, Region, RegionOptions, Write};
+use squall_transport::sim::land;
+use squall_transport::{Outbox, Place, Rank, Region, RegionOptions, Write};
 
 /// What one index of the sender's stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,15 +114,15 @@ impl World {
         let mut any = false;
         for _ in 0..count {
             let Some(write) = self.outbox.pop(Rank::new(member)) else { break };
-            let (from, to) = (&self.members[0].region, &self.members[member].region);
-            match write {
-                Write::Span { from: source, to: target, len } => {
-                    // The far half first: bytes of a Span land in any order.
-                    let half = len / 2;
-                    copy_between(from, source.offset + half, to, target.offset + half, len - half, CopyMethod::Plain);
-                    copy_between(from, source.offset, to, target.offset, half, CopyMethod::Plain);
-                }
-                Write::Word { at, value } => to.word(at.offset).store(value, Ordering::Release),
+            let land = |write| land(write, slice::from_ref(&self.members[0].region), slice::from_ref(&self.members[member].region));
+            if let Write::Span { from, to, len } = write {
+                // The far half first: bytes of a Span land in any order.
+                let half = len / 2;
+                let shift = |place: Place| Place::new(place.region, place.offset + half);
+                land(Write::Span { from: shift(from), to: shift(to), len: len - half });
+                land(Write::Span { from, to, len: half });
+            } else {
+                land(write);
             }
             any = true;
         }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::lost::LOST_AFTER;
 use crate::rank::{NodeId, Rank};
 
 use super::frame::FrameError;
@@ -89,7 +90,7 @@ impl Call {
     pub(super) fn join(&self, version: u8, key: &ClusterKey, options: &ConnectOptions) -> Result<(Wire, Welcome), ConnectError> {
         let stream = self.reach()?;
         let link = Link::initiator(&key.handshake_secret(), version, WELCOME_BYTES_MAX);
-        let mut wire = Wire::new(stream, link).map_err(|error| self.no_answer(error.to_string()))?;
+        let mut wire = Wire::new(stream, link, LOST_AFTER).map_err(|error| self.no_answer(error.to_string()))?;
         let hello = ToServer::Hello { node: options.node, rank: options.rank };
         let welcome = self.introduce(&mut wire, &hello)?;
         Ok((wire, welcome))

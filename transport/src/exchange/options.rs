@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::frame::HEADER_BYTES_MAX;
+use crate::lost::LOST_AFTER;
 
 /// The most members that one rendezvous serves.
 pub const MEMBERS_MAX: usize = 1024;
@@ -30,10 +31,14 @@ pub struct ServerOptions {
     pub gather_timeout: Duration,
     /// The longest frame either side may send, in bytes: a control message, or all parts of one gather together.
     pub frame_bytes_max: usize,
+    /// How long a host may be silent before its connection is given up, at both ends: a pulled cable, a host without power. At least
+    /// [`LOST_AFTER_MIN`](crate::LOST_AFTER_MIN). A member that reads nothing for as long while something waits to be sent to it is given up too.
+    pub lost_after: Duration,
 }
 
 impl ServerOptions {
-    /// The usual limits for `members` members: 5 s to shake hands, 30 s to join, 60 s to gather, frames of 16 MiB.
+    /// The usual limits for `members` members: 5 s to shake hands, 30 s to join, 60 s to gather, frames of 16 MiB,
+    /// [`LOST_AFTER`](crate::LOST_AFTER).
     pub fn new(members: usize) -> Self {
         Self {
             members,
@@ -41,6 +46,7 @@ impl ServerOptions {
             join_timeout: Duration::from_secs(30),
             gather_timeout: Duration::from_secs(60),
             frame_bytes_max: 16 << 20,
+            lost_after: LOST_AFTER,
         }
     }
 }

@@ -224,7 +224,7 @@ impl RendezvousServer {
             self.drop_oldest_stranger(greeting_max);
         }
         let link = Link::responder(&self.secret, PROTOCOL_VERSION, HELLO_BYTES_MAX);
-        match Wire::new(stream, link) {
+        match Wire::new(stream, link, self.options.lost_after) {
             Ok(wire) => {
                 let phase = Phase::Greeting { deadline: after(Instant::now(), self.options.handshake_timeout) };
                 self.connections.push(Connection { wire, address, phase });
@@ -309,7 +309,8 @@ impl RendezvousServer {
             members: self.options.members as u16,
             token: self.token,
             frame_bytes_max: self.options.frame_bytes_max as u32,
-            patience_ms: u64::try_from(self.options.patience().as_millis()).unwrap_or(u64::MAX),
+            patience_ms: milliseconds(self.options.patience()),
+            lost_after_ms: milliseconds(self.options.lost_after),
         };
         let connection = &mut self.connections[index];
         connection.phase = Phase::Member(rank);
@@ -475,6 +476,10 @@ impl RendezvousServer {
         let (bytes, bytes_max) = (bytes.len(), self.options.payload_bytes_max());
         if bytes > bytes_max { Err(SendError::TooLarge { bytes, bytes_max }) } else { Ok(()) }
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for RendezvousServer {

@@ -53,6 +53,8 @@ impl Session {
         let (mut wire, welcome) = Call::new(address, options.timeout).join(version, key, options)?;
         let frame_bytes_max = welcome.frame_bytes_max as usize;
         wire.link.set_frame_bytes_max(frame_bytes_max);
+        // It took such values when it was set up; a socket that does not any more is one that is over, which shows at its next use.
+        let _ = wire.give_up_after(Duration::from_millis(welcome.lost_after_ms));
         Ok(Self {
             wire,
             address,

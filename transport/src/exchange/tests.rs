@@ -51,7 +51,7 @@ fn leaving(server: &mut RendezvousServer) -> LeaveReason {
 fn shake_hands(server: &mut RendezvousServer, key: &ClusterKey, version: u8) -> Wire {
     let stream = TcpStream::connect(server.local_addr()).expect("connect");
     let link = Link::initiator(&key.handshake_secret(), version, 1 << 20);
-    let mut wire = Wire::new(stream, link).expect("wire");
+    let mut wire = Wire::new(stream, link, crate::LOST_AFTER).expect("wire");
     let deadline = Instant::now() + PATIENCE;
     while !wire.link.is_open() {
         wire.flush();

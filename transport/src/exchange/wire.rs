@@ -6,19 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::net::sockopt;
 
 use super::link::{Link, LinkError};
+use crate::lost::give_up_after;
 
 /// How much one turn reads, so that no connection keeps the others waiting.
 const TURN_BYTES_MAX: usize = 256 << 10;
 const READ_BYTES: usize = 64 << 10;
-
-/// A host that vanished without a word is given up after half a minute. (No TCP_USER_TIMEOUT: it would also end a connection
-/// whose other side is alive but does not read for a while.)
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
-const KEEPALIVE_PROBES: u32 = 3;
 
 /// A non-blocking socket and what was read from and is to be written to it.
 pub(crate) struct Wire {
@@ -31,13 +25,11 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream, link: Link) -> io::Result<Self> {
+    /// The other host is given up once it was silent for `lost_after`.
+    pub(crate) fn new(stream: TcpStream, link: Link, lost_after: Duration) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        sockopt::set_socket_keepalive(&stream, true)?;
-        sockopt::set_tcp_keepidle(&stream, KEEPALIVE_AFTER)?;
-        sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_EVERY)?;
-        sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES)?;
+        give_up_after(&stream, lost_after)?;
         Ok(Self { stream, link, ended: None, heard_all: false, said_all: false, write_failed: false })
     }
 
@@ -53,6 +45,11 @@ impl Wire {
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.stream.local_addr()
+    }
+
+    /// Changes how long the other host may be silent.
+    pub(crate) fn give_up_after(&self, lost_after: Duration) -> io::Result<()> {
+        give_up_after(&self.stream, lost_after)
     }
 
     /// What to wait for.

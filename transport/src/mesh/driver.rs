@@ -182,7 +182,7 @@ impl Driver {
         for dial in self.dials.iter_mut().filter(|dial| dial.due.is_some_and(|due| due <= now)) {
             dial.due = None;
             let link = Link::initiator(&self.secret, self.version, HELLO_BYTES_MAX);
-            let wire = |stream| Wire::new(stream, link).map_err(|error| Failure::Passing(error.to_string()));
+            let wire = |stream| Wire::new(stream, link, self.options.lost_after).map_err(|error| Failure::Passing(error.to_string()));
             match dial::begin(dial.address).and_then(wire) {
                 Ok(wire) => {
                     let phase = Phase::Dialling { dial: dial.id, told: None };
@@ -266,7 +266,7 @@ impl Driver {
         }
         let link = Link::responder(&self.secret, self.version, HELLO_BYTES_MAX);
         // A socket that cannot be set up is as good as one that is closed at once.
-        if let Ok(wire) = Wire::new(stream, link) {
+        if let Ok(wire) = Wire::new(stream, link, self.options.lost_after) {
             let deadline = after(Instant::now(), self.options.handshake_timeout);
             self.connections.push(Connection::new(wire, Phase::Greeting { deadline }));
         }

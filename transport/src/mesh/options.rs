@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::exchange::frame::HEADER_BYTES_MAX;
 use crate::exchange::{BindError, FRAME_BYTES_MAX, MEMBERS_MAX};
+use crate::lost::LOST_AFTER;
 
 const FRAME_BYTES_MIN: usize = 16 << 10;
 const QUEUE_BYTES_MAX: usize = 1 << 30;
@@ -32,10 +33,14 @@ pub struct MeshOptions {
     pub handshake_timeout: Duration,
     /// How long what was queued may take to be said after [`disconnect`](super::Mesh::disconnect) or when the mesh is dropped.
     pub farewell_timeout: Duration,
+    /// How long a peer's host may be silent before the connection with it is down: a pulled cable, a host without power. At least
+    /// [`LOST_AFTER_MIN`](crate::LOST_AFTER_MIN). A peer that takes nothing for as long while something waits to be sent to it is down too.
+    pub lost_after: Duration,
 }
 
 impl Default for MeshOptions {
-    /// Frames of 1 MiB, 4 MiB a peer and direction, 256 peers, 5 s to connect and to shake hands, 1 s to part.
+    /// Frames of 1 MiB, 4 MiB a peer and direction, 256 peers, 5 s to connect and to shake hands, 1 s to part,
+    /// [`LOST_AFTER`](crate::LOST_AFTER).
     fn default() -> Self {
         Self {
             frame_bytes_max: 1 << 20,
@@ -45,6 +50,7 @@ impl Default for MeshOptions {
             connect_timeout: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             farewell_timeout: Duration::from_secs(1),
+            lost_after: LOST_AFTER,
         }
     }
 }

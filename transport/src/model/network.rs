@@ -14,7 +14,7 @@ use super::spec::{KernelSpec, ModelSpec};
 use super::wire::Wire;
 use crate::endpoint::QueueFull;
 use crate::rank::Rank;
-use crate::region::{CopyMethod, Region, copy_between};
+use crate::region::{CopyMethod, Region, carry};
 use crate::sim::Random;
 use crate::write::{POOL, Write};
 
@@ -256,8 +256,7 @@ impl State {
             self.nodes[node].clock_ps += kernel.call_ps + (bytes as f64 * kernel.receive_byte_ps) as u64;
             while let Some(&flying) = self.links[index as usize].flying.front().filter(|flying| flying.end <= taken) {
                 self.links[index as usize].flying.pop_front();
-                self.apply(index, flying.write);
-                self.landed(index);
+                self.is_in(index, &flying);
             }
             let at_ps = self.nodes[node].clock_ps + self.spec.switch.hop_ps;
             self.schedule(at_ps, What::Room { link: index, bytes });
@@ -451,15 +450,7 @@ impl State {
         let mut any = false;
         while self.links[index as usize].lands(now_ps) {
             let Some(flying) = self.links[index as usize].flying.pop_front() else { return };
-            match (flying.lane, flying.write) {
-                (Some(lane), Write::Word { .. }) => self.deal_with(index, lane),
-                (Some(_), Write::Span { .. }) => {}
-                (None, _) => {
-                    self.apply(index, flying.write);
-                    self.landed(index);
-                    any = true;
-                }
-            }
+            any |= self.is_in(index, &flying);
         }
         if any {
             let (_, to) = self.ends(index);
@@ -467,12 +458,25 @@ impl State {
         }
     }
 
+    /// All bytes of a write are in. Whether its receiver can see it; a block waits for the thread that deals with it.
+    fn is_in(&mut self, index: u32, flying: &Flying) -> bool {
+        match (flying.lane, flying.write) {
+            (Some(lane), Write::Word { .. }) => self.deal_with(index, lane),
+            (Some(_), Write::Span { .. }) => {}
+            (None, write) => {
+                self.apply(index, write);
+                self.landed(index);
+                return true;
+            }
+        }
+        false
+    }
+
     /// A write has landed: there is room for another.
     fn landed(&mut self, index: u32) {
         let (from, _) = self.ends(index);
         let link = &mut self.links[index as usize];
-        // Blocks of lanes are not counted.
-        link.outstanding = link.outstanding.saturating_sub(1);
+        link.outstanding -= 1;
         if std::mem::take(&mut link.refused) {
             self.stir(from);
         }
@@ -486,11 +490,11 @@ impl State {
             Write::Span { from: source, to: place, len } => {
                 let (mine, theirs) = (&self.nodes[from].regions, &self.nodes[to].regions);
                 let (mine, theirs) = (&mine[usize::from(source.region.0)], &theirs[usize::from(place.region.0)]);
-                copy_between(mine, source.offset, theirs, place.offset, len, CopyMethod::Plain);
+                carry(mine, source.offset, theirs, place.offset, len, CopyMethod::Plain);
             }
             // Release: pairs with the acquire of whoever reads the word.
             Write::Word { at, value } => {
-                self.nodes[to].regions[usize::from(at.region.0)].word(at.offset).store(value, Ordering::Release);
+                self.nodes[to].regions[usize::from(at.region.0)].link_word(at.offset).store(value, Ordering::Release);
             }
         }
     }
@@ -544,8 +548,14 @@ impl State {
         let (span_bytes, counter_bytes) = (self.spec.nic.line_bytes(span_len(&block.span)), self.spec.nic.line_bytes(8));
         link.waiting.push_back(Pending { write: block.span, left: span_bytes, lane: Some(lane) });
         link.waiting.push_back(Pending { write: block.counter, left: counter_bytes, lane: Some(lane) });
+        let bytes = span_bytes + counter_bytes;
+        if let Some(kernel) = &self.spec.kernel {
+            link.in_kernels += bytes;
+            let this = &mut self.nodes[node];
+            this.thread_free_ps = this.thread_free_ps.max(self.now_ps) + (bytes as f64 * kernel.send_byte_ps) as u64;
+        }
         let at_ps = self.now_ps + self.spec.nic.start_ps;
-        self.schedule(at_ps, What::Told { link: block.link, bytes: span_bytes + counter_bytes });
+        self.schedule(at_ps, What::Told { link: block.link, bytes });
     }
 }
 

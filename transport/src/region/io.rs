@@ -4,7 +4,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::Region;
 
@@ -116,7 +116,7 @@ pub(crate) fn land_words(region: &Region, offset: u64, bytes: &[u8]) {
     let mut words = rest.chunks_exact(8);
     for word in &mut words {
         let value = u64::from_ne_bytes(std::array::from_fn(|i| word[i]));
-        word_of(region, at).store(value, Ordering::Relaxed);
+        region.link_word(at).store(value, Ordering::Relaxed);
         at += 8;
     }
     land(region, at, words.remainder());
@@ -134,7 +134,7 @@ pub(crate) fn lift_words(region: &Region, offset: u64, into: &mut [u8]) {
     let mut at = offset + head.len() as u64;
     let mut words = rest.chunks_exact_mut(8);
     for word in &mut words {
-        word.copy_from_slice(&word_of(region, at).load(Ordering::Relaxed).to_ne_bytes());
+        word.copy_from_slice(&region.link_word(at).load(Ordering::Relaxed).to_ne_bytes());
         at += 8;
     }
     lift(region, at, words.into_remainder());
@@ -145,13 +145,6 @@ fn lift(region: &Region, offset: u64, into: &mut [u8]) {
     // SAFETY: in bounds by the check; `into` is no region memory. A Span's source is not written while its post is outstanding, but for words
     // of its owner, who is the caller.
     unsafe { std::ptr::copy_nonoverlapping(region.base().add(offset as usize), into.as_mut_ptr(), into.len()) }
-}
-
-/// An aligned word that the caller has checked to lie inside.
-fn word_of(region: &Region, offset: u64) -> &AtomicU64 {
-    debug_assert!(offset.is_multiple_of(8));
-    // SAFETY: R1 and R4: the callers checked the whole range and step through its multiples of 8.
-    unsafe { &*region.base().add(offset as usize).cast::<AtomicU64>() }
 }
 
 #[cfg(test)]

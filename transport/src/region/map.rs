@@ -6,6 +6,8 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat,
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, mmap_anonymous, munmap};
 use rustix::process::{Resource, getrlimit};
 
+use super::hands::Hands;
+
 /// Size of a huge page on the machines Squall runs on, and the alignment of large regions.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// Regions up to this size are collapsed into huge pages when asked: collapsing copies, which larger pools would pay for in seconds.
@@ -72,6 +74,8 @@ pub(crate) struct Mapping {
     base: *mut u8,
     pub(crate) bytes: usize,
     pub(crate) notices: Vec<String>,
+    /// Whose the bytes are.
+    pub(super) hands: Hands,
     /// None: private memory, which nobody else can map.
     fd: Option<OwnedFd>,
 }
@@ -122,7 +126,7 @@ impl Mapping {
             // SAFETY: a new reservation at an address the kernel chooses, then trimmed by mapping over its aligned part.
             unsafe { map_aligned(bytes, access, &fd) }.map_err(failed("mmap"))?
         };
-        Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), fd: Some(fd) })
+        Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), hands: Hands::default(), fd: Some(fd) })
     }
 
     /// Address space of this process alone, of which only touched pages become memory.
@@ -132,7 +136,7 @@ impl Mapping {
         let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
         // SAFETY: a new mapping at an address the kernel chooses.
         let base = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, access, flags) }.map_err(failed)?;
-        Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), fd: None })
+        Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), hands: Hands::default(), fd: None })
     }
 
     #[inline]

@@ -18,7 +18,7 @@ use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
 use crate::lasting::Lasting;
 use crate::park;
 use crate::rank::Rank;
-use crate::region::{CopyMethod, Region, STREAM_BYTES_MIN, copy_between};
+use crate::region::{CopyMethod, Region, STREAM_BYTES_MIN, carry};
 use crate::write::Write;
 
 /// What is assumed where the system does not tell.
@@ -175,11 +175,11 @@ impl Endpoint for ShmEndpoint {
                 let source = &self.regions[usize::from(from.region.0)];
                 let target = &peer.regions[usize::from(to.region.0)];
                 let method = if len as usize >= self.stream_bytes_min { CopyMethod::Streaming } else { CopyMethod::Plain };
-                copy_between(source, from.offset, target, to.offset, len, method);
+                carry(source, from.offset, target, to.offset, len, method);
             }
             Write::Word { at, value } => {
                 // Release: pairs with the acquire of the peer's reader; the Spans before it are visible with it.
-                peer.regions[usize::from(at.region.0)].word(at.offset).store(value, Ordering::Release);
+                peer.regions[usize::from(at.region.0)].link_word(at.offset).store(value, Ordering::Release);
             }
         }
         if !peer.touched {

@@ -12,7 +12,7 @@
 //! carries its value (T3), a broken link is reported and never invented (T6).
 //!
 //! [`SimNetwork`] holds the time and everything that is on its way, [`SimFabric`] opens endpoints on it, [`SoloExchange`] stands in for the
-//! meeting at start-up, [`Random`] is where all chance comes from.
+//! meeting at start-up, [`Random`] is where all chance comes from. [`land`] is for tests that are the network themselves.
 //!
 //! What it does not do: run members (the crate `squall-sim` does), or wait in real time.
 
@@ -22,6 +22,7 @@ mod fabric;
 mod link;
 mod network;
 mod random;
+mod wire;
 mod words;
 
 pub use exchange::SoloExchange;
@@ -29,3 +30,4 @@ pub use fabric::{SimEndpoint, SimFabric};
 pub use link::LinkSpec;
 pub use network::{Changed, SimNetwork};
 pub use random::{Random, mix};
+pub use wire::land;

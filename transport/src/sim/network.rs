@@ -11,7 +11,7 @@ use super::random::Random;
 use super::words::{read_words, write_words};
 use crate::endpoint::{Event, QueueFull};
 use crate::rank::Rank;
-use crate::region::{CopyMethod, Region, copy_between};
+use crate::region::{CopyMethod, Region, carry};
 use crate::write::{Place, Write};
 
 /// A handle to the network that all members of one epoch share.
@@ -491,13 +491,13 @@ impl State {
                     self.read(link, &piece);
                 }
                 if let Some(target) = self.target(link, piece.to) {
-                    copy_between(&piece.source, piece.from, &target, piece.to.offset, piece.len, CopyMethod::Plain);
+                    carry(&piece.source, piece.from, &target, piece.to.offset, piece.len, CopyMethod::Plain);
                 }
             }
             What::Set { link, at, value } => {
                 if let Some(target) = self.target(link, at) {
                     // Release: pairs with the acquire of whoever reads the word; all that landed before it is visible then.
-                    target.word(at.offset).store(value, Ordering::Release);
+                    target.link_word(at.offset).store(value, Ordering::Release);
                 }
                 self.landed(link);
             }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use super::kept::Kept;
 use super::limits::{EVENTS_MAX, STAGING_BYTES};
 use super::link::{Link, Taken};
-use super::meet::{Met, meet};
+use super::meet::{Ends, Met, meet};
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
 use crate::exchange::Exchange;
 use crate::rank::Rank;
@@ -41,8 +40,8 @@ pub struct TcpEndpoint {
 }
 
 impl TcpEndpoint {
-    pub(super) fn open(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<TcpEndpoint, OpenError> {
-        let Met { links, holes } = meet(bind, exchange, regions, kept)?;
+    pub(super) fn open(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<TcpEndpoint, OpenError> {
+        let Met { links, holes } = meet(ends, exchange, regions, kept)?;
         let system = |errno: rustix::io::Errno| OpenError::System { fabric: "tcp", what: "setting up epoll".into(), source: errno.into() };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
         let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(system)?;
@@ -246,7 +245,7 @@ impl Drop for TcpEndpoint {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::super::TcpFabric;
     use super::*;
@@ -255,7 +254,7 @@ mod tests {
     use crate::rank::NodeId;
     use crate::region::RegionOptions;
 
-    const BIND: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const ENDS: Ends = Ends { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), lost_after: crate::LOST_AFTER };
 
     /// My endpoint, and the naked link of a peer that may say anything.
     fn with_a_peer() -> (TcpEndpoint, Region, Link) {
@@ -264,8 +263,8 @@ mod tests {
         let region = Region::allocate(4096, &RegionOptions::default()).unwrap();
         std::thread::scope(|scope| {
             let other = region.clone();
-            let peer = scope.spawn(move || meet(BIND, &mut theirs, &[other], Vec::new()).unwrap().links.swap_remove(0).unwrap());
-            let endpoint = TcpEndpoint::open(BIND, &mut mine, std::slice::from_ref(&region), Vec::new()).unwrap();
+            let peer = scope.spawn(move || meet(&ENDS, &mut theirs, &[other], Vec::new()).unwrap().links.swap_remove(0).unwrap());
+            let endpoint = TcpEndpoint::open(&ENDS, &mut mine, std::slice::from_ref(&region), Vec::new()).unwrap();
             (endpoint, region, peer.join().unwrap())
         })
     }

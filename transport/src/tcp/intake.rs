@@ -100,7 +100,7 @@ impl Intake {
             match Frame::decode(header, region_bytes)? {
                 Frame::Word { region, offset, value } => {
                     // Publishes the Spans before it: pairs with the acquire load of whoever waits for this counter.
-                    regions[usize::from(region.0)].word(offset).store(value, Ordering::Release);
+                    regions[usize::from(region.0)].link_word(offset).store(value, Ordering::Release);
                     bytes = rest;
                 }
                 Frame::Span { region, offset, len } if len <= SMALL_SPAN_BYTES_MAX as u64 => {

@@ -24,6 +24,7 @@ use crate::endpoint::OpenError;
 use crate::exchange::{Exchange, connection_token, same_token};
 use crate::holes::Holes;
 use crate::lasting::{Lasting, Tag};
+use crate::lost::give_up_after;
 use crate::rank::Rank;
 use crate::region::Region;
 
@@ -50,9 +51,18 @@ pub(super) struct Met {
     pub(super) holes: Vec<Option<String>>,
 }
 
+/// What my ends of all links are like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// Where they listen and dial from.
+    pub(super) bind: IpAddr,
+    /// How long a peer's host may be silent.
+    pub(super) lost_after: Duration,
+}
+
 /// Links to all other members that can be had; `kept` are my sockets of the last epoch.
-pub(super) fn meet(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<Met, OpenError> {
-    let listener = listen(bind)?;
+pub(super) fn meet(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<Met, OpenError> {
+    let listener = listen(ends.bind)?;
     let address = listener.local_addr().map_err(failed("reading the listener's address"))?;
     let (mut holes, me, lasting) = (Holes::of(exchange), exchange.rank(), Lasting::of(exchange));
     let resumable = kept.into_iter().filter_map(|kept| Some((kept.lasting.find(&lasting)?, kept)));
@@ -65,9 +75,10 @@ pub(super) fn meet(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region]
     let announced = announce(exchange, &mut holes, mine)?;
     resumable.retain(|(peer, kept)| !holes.is_hole(*peer) && announced[peer.index()].kept.contains(&(me, kept.lasting.tag)));
     let addresses: Vec<_> = announced.iter().map(|announced| announced.listens_at).collect();
-    let sockets = Meeting::new(&listener, exchange, &mut holes, resumable).link(bind, &addresses)?;
+    let sockets = Meeting::new(&listener, exchange, &mut holes, resumable).link(ends.bind, &addresses)?;
     for socket in sockets.iter().flatten() {
-        socket.set_nodelay(true).map_err(failed("setting up a data socket"))?;
+        let set_up = socket.set_nodelay(true).and_then(|()| give_up_after(socket, ends.lost_after));
+        set_up.map_err(failed("setting up a data socket"))?;
     }
     if exchange.patience().is_none() {
         exchange.all_gather("tcp linked", &[])?;

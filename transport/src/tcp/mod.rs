@@ -13,6 +13,9 @@
 //!
 //! The sockets of an endpoint that is [retired](crate::Fabric::retire) are kept for the next epoch, where the exchange knows its members by name.
 //!
+//! A peer whose process ends is down at once: its sockets close. One whose host falls silent (a pulled cable, no power) is down within
+//! [`lost_after`](TcpFabric::lost_after), whether anything is sent or not; the kernel keeps that time.
+//!
 //! It does not encrypt, and it does not reconnect: a broken link stays broken for its epoch.
 
 mod endpoint;
@@ -28,24 +31,34 @@ pub use endpoint::TcpEndpoint;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kept::Kept;
+use meet::Ends;
 
 use crate::endpoint::{Fabric, OpenError};
 use crate::exchange::Exchange;
+use crate::lost::LOST_AFTER;
 use crate::region::{Region, RegionError, RegionOptions};
 
 /// Makes endpoints over TCP whose sockets all belong to one local address. Clones share the sockets that were kept from retired endpoints.
 #[derive(Clone, Debug)]
 pub struct TcpFabric {
     bind: IpAddr,
+    lost_after: Duration,
     kept: Arc<Mutex<Vec<Kept>>>,
 }
 
 impl TcpFabric {
     /// Data connections listen at, and are made from, `bind`, an address of this host that the other members reach.
     pub fn new(bind: IpAddr) -> TcpFabric {
-        TcpFabric { bind, kept: Arc::default() }
+        TcpFabric { bind, lost_after: LOST_AFTER, kept: Arc::default() }
+    }
+
+    /// A peer is down once its host was silent for `lost_after` ([`LOST_AFTER`] unless it is said, at least [`LOST_AFTER_MIN`](crate::LOST_AFTER_MIN)): its
+    /// cable was pulled, it has no power. So is a peer that takes nothing for as long while something waits to be sent to it.
+    pub fn lost_after(self, lost_after: Duration) -> TcpFabric {
+        TcpFabric { lost_after, ..self }
     }
 }
 
@@ -80,7 +93,7 @@ impl Fabric for TcpFabric {
         }
         let me = exchange.node(exchange.rank());
         let kept = self.kept().extract_if(.., |kept| Some(kept.lasting.me) == me).collect();
-        TcpEndpoint::open(self.bind, exchange, regions, kept)
+        TcpEndpoint::open(&Ends { bind: self.bind, lost_after: self.lost_after }, exchange, regions, kept)
     }
 
     fn retire(&self, endpoint: TcpEndpoint) {

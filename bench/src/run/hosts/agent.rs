@@ -17,11 +17,11 @@ use super::bell::Bell;
 use super::local::Local;
 use super::switchboard::SILENCE_MAX;
 use super::talk::{FromAgent, Greeting, Hello, ToAgent, decode, encode};
-use crate::node::control::{Reply, Told};
-use crate::node::job::Job;
-use crate::node::machine::now_ns;
+use crate::jobs::control::{Reply, Told};
+use crate::jobs::job::Job;
+use crate::jobs::os::now_ns;
+use crate::jobs::rdma::Rdma;
 use crate::run::interrupt::Interrupt;
-use crate::run::request::Rdma;
 use crate::run::worker::Worker;
 
 /// How long attempts to connect last before people are told, the first one and later ones.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Hosts --Command--> Switchboard --ToAgent--> agents
-//!         <--GatherNews, news of crews, clocks, facts--   <--FromAgent--
+//!         <--GatherNews, news of listeners, clocks, facts--   <--FromAgent--
 //! ```
 
 use std::collections::HashMap;
@@ -19,9 +19,10 @@ use squall_transport::exchange::{LeaveReason, RendezvousServer, ServerEvent};
 
 use super::bell::Bell;
 use super::clock::Clock;
-use super::talk::{Facts, FromAgent, Greeting, Hello, ToAgent, decode, encode};
-use crate::node::machine::now_ns;
-use crate::run::crew::{End, News};
+use super::talk::{FromAgent, Greeting, Hello, ToAgent, decode, encode};
+use crate::ask::host::Facts;
+use crate::jobs::os::now_ns;
+use crate::run::news::{End, News};
 
 /// How often an agent is asked whether it is there.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -40,7 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub(super) enum Command {
     /// Tell an agent something.
     Tell { rank: usize, message: ToAgent },
-    /// A crew of the first `nodes` hosts wants to hear of its point.
+    /// A point of the first `nodes` hosts begins; whoever runs it wants news of them.
     Begin { point: u64, nodes: usize, news: Sender<(usize, News)> },
     /// It is over: every agent ends its node.
     End { point: u64 },
@@ -113,7 +114,7 @@ pub(super) struct Switchboard {
     hello: Hello,
     seats: Vec<Seat>,
     gathered: bool,
-    crews: HashMap<u64, (usize, Sender<(usize, News)>)>,
+    listeners: HashMap<u64, (usize, Sender<(usize, News)>)>,
     sampling: Option<Sampling>,
     describing: Option<Sender<Described>>,
     next_ping: u64,
@@ -142,7 +143,7 @@ impl Switchboard {
             hello: Hello::of(nodes),
             seats: (0..nodes).map(seat).collect(),
             gathered: nodes == 1,
-            crews: HashMap::new(),
+            listeners: HashMap::new(),
             sampling: None,
             describing: None,
             next_ping: 0,
@@ -273,19 +274,19 @@ impl Switchboard {
                     let _ = answer.send((rank, facts));
                 }
             }
-            FromAgent::Reply { point, reply } => self.tell_crew(point, rank, News::Reply(reply)),
+            FromAgent::Reply { point, reply } => self.tell_run(point, rank, News::Reply(reply)),
             FromAgent::Gone { point, status, stderr } => {
                 let end = End { status: status.map(ExitStatus::from_raw), stderr, lost: None };
-                self.tell_crew(point, rank, News::Gone(Some(end)));
+                self.tell_run(point, rank, News::Gone(Some(end)));
             }
             FromAgent::Leaving(why) => self.seats[rank].said = Some(why),
         }
     }
 
-    fn tell_crew(&self, point: u64, rank: usize, news: News) {
-        if let Some((_, crew)) = self.crews.get(&point) {
-            // Nobody listens if the crew is just ending.
-            let _ = crew.send((rank, news));
+    fn tell_run(&self, point: u64, rank: usize, news: News) {
+        if let Some((_, listener)) = self.listeners.get(&point) {
+            // Nobody listens if the point is just ending.
+            let _ = listener.send((rank, news));
         }
     }
 
@@ -298,10 +299,10 @@ impl Switchboard {
                     // As above.
                     let _ = news.send((rank, News::Gone(Some(End { status: None, stderr: String::new(), lost }))));
                 }
-                self.crews.insert(point, (nodes, news));
+                self.listeners.insert(point, (nodes, news));
             }
             Command::End { point } => {
-                if let Some((nodes, _)) = self.crews.remove(&point) {
+                if let Some((nodes, _)) = self.listeners.remove(&point) {
                     (1..nodes).for_each(|rank| self.tell(rank, &ToAgent::End { point }));
                 }
             }
@@ -352,7 +353,7 @@ impl Switchboard {
             return;
         }
         let known = |rank: usize| if rank == 0 { Some(Clock::default()) } else { self.seats[rank].probe.as_ref()?.best };
-        // Nobody listens if the crew is just ending.
+        // Nobody listens if the point is just ending.
         let _ = sampling.answer.send((0..sampling.nodes).map(known).collect());
         self.seats.iter_mut().for_each(|seat| seat.probe = None);
         self.sampling = None;
@@ -406,10 +407,10 @@ impl Switchboard {
             // Nobody listens once gathering has failed.
             let _ = self.gatherer.send(GatherNews::Failed(format!("rank {rank} at {}: {why}", self.place(rank))));
         }
-        for (_, crew) in self.crews.values().filter(|(nodes, _)| rank < *nodes) {
+        for (_, listener) in self.listeners.values().filter(|(nodes, _)| rank < *nodes) {
             let end = End { status: None, stderr: String::new(), lost: Some(why.to_owned()) };
-            // Nobody listens if the crew is just ending.
-            let _ = crew.send((rank, News::Gone(Some(end))));
+            // Nobody listens if the point is just ending.
+            let _ = listener.send((rank, News::Gone(Some(end))));
         }
         if let Some(answer) = &self.describing {
             let _ = answer.send((rank, Err(why.to_owned())));

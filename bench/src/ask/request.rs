@@ -1,0 +1,99 @@
+//! What was asked for on the command line.
+
+use serde::{Deserialize, Serialize};
+
+use super::axes::Senders;
+use super::experiment::Experiment;
+use super::size::ByteSize;
+use crate::jobs::kinds::Verify;
+use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::rdma::Rdma;
+
+/// What was asked: which experiments, and every axis that was given. An empty list is the experiment's own default.
+///
+/// It is kept in `run.json`, so that a run can be resumed with the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Which experiments, in this order.
+    pub experiments: Vec<Experiment>,
+    /// About a minute instead of a full run.
+    pub quick: bool,
+    /// The axes.
+    #[serde(flatten)]
+    pub axes: Axes,
+}
+
+/// The axes and settings that were given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
+#[command(next_help_heading = "Axes (a comma-separated list sweeps)")]
+pub struct Axes {
+    /// What carries the writes
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    pub fabric: Vec<FabricKind>,
+    /// Group sizes, 2 to 64 [example: 2,4,8]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::axes::nodes)]
+    pub nodes: Vec<u32>,
+    /// Message sizes; KB, MB, GB are powers of 1024 [example: 1,10KB,1MB,100MB]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub size: Vec<ByteSize>,
+    /// Who sends: all, half (rounded down), one, or a number
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub senders: Vec<Senders>,
+    /// Deliver when received, or in one total order
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    pub ordering: Vec<Ordering>,
+    /// Messages a sender may have undelivered [default: by size and memory]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    pub window: Vec<u64>,
+    /// Bytes of a relay block [default: by message size and group size]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub block: Vec<ByteSize>,
+    /// How large messages are relayed [default: pipeline]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    pub schedule: Vec<Schedule>,
+    /// Seconds of one trial [default: 1, or 0.2 with --quick]
+    #[arg(long, value_name = "S", conflicts_with = "messages", help_heading = "How to measure", value_parser = seconds)]
+    pub seconds: Option<f64>,
+    /// Messages of each sender in one trial, instead of a time
+    #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u64).range(1..))]
+    pub messages: Option<u64>,
+    /// Trials of each point, after one that warms up [default: 5, or 3 with --quick]
+    #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub trials: Option<u32>,
+    /// How much of each payload is written and checked [default: sampled]
+    #[arg(long, value_enum, help_heading = "How to measure")]
+    pub verify: Option<Verify>,
+    /// Measure perftest's ib_write_bw and ib_write_lat in turns with each point of `write` over verbs
+    #[arg(long, help_heading = "How to measure")]
+    #[serde(default)]
+    pub perftest: bool,
+    /// Never sleep when idle: for cores that nobody else needs
+    #[arg(long, help_heading = "How to measure")]
+    pub spin: bool,
+    /// Let groups detect failures, as those do whose members may change; compare with a run without to see what it costs
+    #[arg(long, help_heading = "How to measure")]
+    #[serde(default)]
+    pub membership: bool,
+    /// Seconds after which a trial that has not ended fails its point [default: 20 times what it should take, at least 30]
+    #[arg(long, value_name = "S", help_heading = "How to measure", value_parser = seconds)]
+    pub deadline: Option<f64>,
+    /// Cores for the nodes, in order, around the list [example: 0,2,4]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "How to measure")]
+    pub pin: Vec<usize>,
+    /// How to use RDMA devices.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rdma: Rdma,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.001..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("give seconds, from 0.001 to 3600".into()),
+    }
+}
+
+/// A request that cannot be meant, with the mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
