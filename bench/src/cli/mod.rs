@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::ask::request::UsageError;
+use crate::jobs::os;
 use measure::{REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
 use output::say;
 use squall_report::{CompareOptions, Rate, at_least, compare, plot_folder};
@@ -118,6 +119,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
+    os::raise_open_files();
     let status = match Cli::parse().command {
         Command::Reproduce(args) => args.measured().measure(None),
         Command::Run(args) => args.measured().measure(None),

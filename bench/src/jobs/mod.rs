@@ -25,5 +25,6 @@ pub mod perftest;
 pub mod rdma;
 pub mod shape;
 pub mod stream;
+pub mod threads;
 pub mod wire;
 pub mod write;

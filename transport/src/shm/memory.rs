@@ -110,5 +110,5 @@ pub(super) fn receive_memory(socket: &UnixStream, mine: &[Region], known: &[Regi
 /// What the system said, as the error of opening this fabric.
 pub(super) fn system(what: &str) -> impl FnOnce(std::io::Error) -> OpenError {
     let what = what.to_owned();
-    move |source| OpenError::System { fabric: "shm", what, source }
+    move |reason| OpenError::System { fabric: "shm", what, reason }
 }
