@@ -143,10 +143,10 @@ pub trait Fabric {
     /// another size than mine shows nonsense; pools may differ ([`Endpoint::region_bytes`]). When it returns, every link stands in
     /// both directions and every region may be written by the others.
     ///
-    /// Where the exchange has [patience](Exchange::patience), members that do not come, end, stop or show nonsense meanwhile are *holes*: there is no link to
+    /// Where the exchange has [patience](Exchange::patience), members that do not come, end, stop or show nonsense meanwhile are *absent*: there is no link to
     /// them, they are [given up](Exchange::give_up), and the new endpoint treats them as links that broke: it reports [`Event::Down`] for each, swallows what
     /// is posted to them, and knows a [reason](Endpoint::down_reason). Links are made with all members at once, and patience runs out for all at the same
-    /// time. Members need not agree on who is a hole: the link of a member that another gave up breaks soon after, if it ever stood.
+    /// time. Members need not agree on who is absent: the link of a member that another gave up breaks soon after, if it ever stood.
     ///
     /// # Errors
     /// Where the exchange has no patience, what kept a peer from being linked. In any case what this member lacks itself: memory, descriptors, a device.

@@ -17,6 +17,8 @@
 //! What it does not do: order messages, know senders, or retry anything; data on the wire is not encrypted.
 
 #[cfg(not(loom))]
+mod absent;
+#[cfg(not(loom))]
 mod address;
 pub mod atomic;
 #[cfg(not(loom))]
@@ -26,9 +28,7 @@ pub mod endpoint;
 #[cfg(not(loom))]
 pub mod exchange;
 #[cfg(not(loom))]
-mod holes;
-#[cfg(not(loom))]
-mod lasting;
+mod link_name;
 #[cfg(not(loom))]
 mod lost;
 #[cfg(not(loom))]

@@ -66,7 +66,7 @@ impl Fabric for ShmFabric {
         let bell = bell::Bell::new()?;
         let fenceable = fence::register();
         let me = exchange.node(exchange.rank());
-        let kept = self.kept().extract_if(.., |kept| Some(kept.lasting.me) == me).collect();
+        let kept = self.kept().extract_if(.., |kept| Some(kept.link_name.me) == me).collect();
         let met = link::connect(exchange, regions, &bell, fenceable, kept)?;
         ShmEndpoint::new(exchange.rank(), regions.to_vec(), bell, met, fenceable)
     }

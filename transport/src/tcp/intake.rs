@@ -4,7 +4,7 @@ use super::frame::{BadFrame, Frame, HEADER_BYTES};
 use super::kept::Rest;
 use super::limits::{SMALL_SPAN_BYTES_MAX, STAGING_BEHIND_SPAN_BYTES, STAGING_BYTES};
 use crate::atomic::Ordering;
-use crate::lasting::Tag;
+use crate::link_name::Tag;
 use crate::region::{Region, land, land_words};
 
 /// Bytes of a frame that is kept until the rest of it arrives.

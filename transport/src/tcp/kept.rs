@@ -13,7 +13,7 @@ use std::net::{Shutdown, TcpStream};
 
 use super::frame::{BadFrame, Frame, HEADER_BYTES};
 use super::limits::DRAIN_READS_MAX;
-use crate::lasting::{Lasting, Tag};
+use crate::link_name::{LinkName, Tag};
 
 /// Bytes thrown away by one read.
 const DISCARD_BYTES: usize = 16 << 10;
@@ -21,7 +21,7 @@ const DISCARD_BYTES: usize = 16 << 10;
 /// A socket whose epoch has ended here.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) lasting: Lasting,
+    pub(super) link_name: LinkName,
     /// Until it is used again.
     socket: Option<TcpStream>,
     rest: Rest,
@@ -43,8 +43,8 @@ pub(super) struct Rest {
 
 impl Kept {
     /// A socket into which my mark was written.
-    pub(super) fn new(socket: TcpStream, lasting: Lasting, rest: Rest) -> Kept {
-        Kept { lasting, socket: Some(socket), rest }
+    pub(super) fn new(socket: TcpStream, link_name: LinkName, rest: Rest) -> Kept {
+        Kept { link_name, socket: Some(socket), rest }
     }
 
     /// The socket, to be used in the next epoch.
@@ -75,7 +75,7 @@ impl Kept {
                 Ok(got) => {
                     rest.count += got;
                     if rest.count == HEADER_BYTES {
-                        rest.pass(self.lasting.tag).map_err(|bad| std::io::Error::new(ErrorKind::InvalidData, bad))?;
+                        rest.pass(self.link_name.tag).map_err(|bad| std::io::Error::new(ErrorKind::InvalidData, bad))?;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
@@ -138,7 +138,7 @@ mod tests {
         let mine = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let theirs = listener.accept().unwrap().0;
         let rest = Rest { region_bytes: vec![4096], payload: 40, header: [0; HEADER_BYTES], count: 0, ended: false };
-        (Kept::new(mine, Lasting { me: NodeId(1), peer: NodeId(2), tag: TAG }, rest), theirs)
+        (Kept::new(mine, LinkName { me: NodeId(1), peer: NodeId(2), tag: TAG }, rest), theirs)
     }
 
     fn old_epoch() -> Vec<u8> {

@@ -98,7 +98,7 @@ impl Fabric for TcpFabric {
             return Err(unavailable(format!("{bind} means all interfaces; name the one address that the members share")));
         }
         let me = exchange.node(exchange.rank());
-        let kept = self.kept().extract_if(.., |kept| Some(kept.lasting.me) == me).collect();
+        let kept = self.kept().extract_if(.., |kept| Some(kept.link_name.me) == me).collect();
         TcpEndpoint::open(&Ends { bind, lost_after: self.lost_after }, exchange, regions, kept)
     }
 

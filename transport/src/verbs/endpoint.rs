@@ -36,7 +36,7 @@ pub struct VerbsEndpoint {
     rank: Rank,
     failures: Vec<Option<Failure>>,
     /// By rank: why there was no link from the start.
-    holes: Vec<Option<String>>,
+    absent: Vec<Option<String>>,
     completions: Arc<CompletionQueue>,
     taken: Box<[WorkCompletion; COMPLETIONS_AT_ONCE]>,
     memory: Vec<Arc<MemoryRegion>>,
@@ -74,7 +74,7 @@ impl VerbsEndpoint {
         let mut links = parts.links;
         let members = links.len();
         let mut down = VecDeque::with_capacity(members);
-        down.extend((0..members).filter(|&index| parts.holes[index].is_some()).map(Rank::new));
+        down.extend((0..members).filter(|&index| parts.absent[index].is_some()).map(Rank::new));
         // The first writes over new links were the provider's.
         links.iter_mut().flatten().for_each(Link::forget_counters);
         Ok(VerbsEndpoint {
@@ -82,7 +82,7 @@ impl VerbsEndpoint {
             departed: Vec::with_capacity(members),
             rank,
             failures: vec![None; members],
-            holes: parts.holes,
+            absent: parts.absent,
             completions: parts.completions,
             taken: Box::new([WorkCompletion::zeroed(); COMPLETIONS_AT_ONCE]),
             memory: parts.memory,
@@ -382,8 +382,8 @@ impl Endpoint for VerbsEndpoint {
     }
 
     fn down_reason(&self, rank: Rank) -> Option<String> {
-        let hole = || self.holes.get(rank.index()).cloned().flatten();
-        self.failure(rank).map(|failure| failure.to_string()).or_else(hole)
+        let absent = || self.absent.get(rank.index()).cloned().flatten();
+        self.failure(rank).map(|failure| failure.to_string()).or_else(absent)
     }
 
     fn backlog(&self) -> bool {
