@@ -48,8 +48,8 @@ pub const PANICKED: &str = "panicked: ";
 
 /// Checks every property that the events of `trace` can tell about.
 ///
-/// A trace without [`Event::Finish`] is one that was cut off: what should have happened by its end is not asked of it. Stability (13) is asked
-/// of traces in one global order only, since it relates moments at different processes.
+/// A trace without [`Event::Finish`] is one that was cut off: what should have happened by its end is not asked of it.
+/// Stability (13) is asked of traces in one global order only, since it relates moments at different processes.
 pub fn check(trace: &Trace) -> Verdict {
     let changing = trace.events.iter().any(Event::is_change);
     let mut checker = Checker { global: trace.interleaving == Interleaving::Global, changing, ..Checker::default() };
@@ -91,7 +91,8 @@ struct Process {
 }
 
 impl Checker {
-    /// First pass: what was announced. In a trace of real processes a delivery may stand before the send that it delivers.
+    /// First pass: what was announced. In a trace of real processes a delivery may stand before the send that it
+    /// delivers.
     fn prepare(&mut self, event: &Event) {
         match event {
             Event::Install { process, view, members, senders, ordered } => {

@@ -16,7 +16,8 @@ pub enum Property {
     Majority = 4,
     /// Who is in the next view follows from who is in this one, was suspected, left and joined.
     ChangeDerivation = 5,
-    /// A change that was accepted under a leader that died is a view of its own, not blended with those of the next leader.
+    /// A change that was accepted under a leader that died is a view of its own, not blended with those of the next
+    /// leader.
     Adoption = 6,
     /// What is delivered was sent, same bytes, by a sender of that view.
     Integrity = 7,
@@ -36,7 +37,8 @@ pub enum Property {
     Uniformity = 14,
     /// All cut a view at the same place, not below what was delivered, and deliver nothing beyond.
     TrimAgreement = 16,
-    /// Whoever cuts has wedged before, and who has wedged does nothing in between; nobody cuts before a majority has accepted where.
+    /// Whoever cuts has wedged before, and who has wedged does nothing in between; nobody cuts before a majority has
+    /// accepted where.
     Wedge = 17,
     /// Nobody follows a lower rank than before, and nobody leads whom not all have turned to that it trusts.
     Leaders = 18,

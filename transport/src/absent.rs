@@ -42,7 +42,8 @@ impl Absent {
         linked.map(|(index, _)| Rank::new(index)).filter(|&peer| peer != self.me)
     }
 
-    /// Members that gave nothing to a gather to which nobody gives empty bytes are absent from now on. One that gave and has left since is not.
+    /// Members that gave nothing to a gather to which nobody gives empty bytes are absent from now on. One that gave
+    /// and has left since is not.
     pub(crate) fn look(&mut self, parts: &[Vec<u8>]) {
         if self.patience.is_some() {
             self.note(|peer| parts[peer.index()].is_empty());
@@ -55,7 +56,8 @@ impl Absent {
         }
     }
 
-    /// Peers that `exchange` does without now. One that has finished its own opening and left is among them: first take in what it said before.
+    /// Peers that `exchange` does without now. One that has finished its own opening and left is among them: first take
+    /// in what it said before.
     pub(crate) fn gone(&self, exchange: &dyn Exchange) -> Vec<Rank> {
         match self.patience {
             Some(_) => self.peers().filter(|&peer| exchange.is_absent(peer)).collect(),
@@ -63,7 +65,8 @@ impl Absent {
         }
     }
 
-    /// There is no link with `peer` because of `error`: from now on it is absent, of which the exchange is told. Without patience the error comes back.
+    /// There is no link with `peer` because of `error`: from now on it is absent, of which the exchange is told.
+    /// Without patience the error comes back.
     pub(crate) fn exclude(&mut self, exchange: &mut dyn Exchange, peer: Rank, error: OpenError) -> Result<(), OpenError> {
         if self.patience.is_none() {
             return Err(error);
@@ -97,7 +100,8 @@ impl Absent {
         Ok(())
     }
 
-    /// As [`deadline`](Absent::deadline) where a gather follows, in which others wait for me as long as they have patience: half of it.
+    /// As [`deadline`](Absent::deadline) where a gather follows, in which others wait for me as long as they have
+    /// patience: half of it.
     pub(crate) fn deadline_before_gather(&self, limit: Duration) -> Instant {
         Instant::now() + self.patience.map_or(limit, |patience| (patience / 2).min(limit))
     }
@@ -107,7 +111,8 @@ impl Absent {
         Instant::now() + self.patience.map_or(limit, |patience| patience.min(limit))
     }
 
-    /// How long to sleep for news before the next look at who is [`gone`](Absent::gone), if `deadline` does not come first.
+    /// How long to sleep for news before the next look at who is [`gone`](Absent::gone), if `deadline` does not come
+    /// first.
     pub(crate) fn nap(&self, deadline: Instant) -> Duration {
         let left = deadline.saturating_duration_since(Instant::now());
         self.patience.map_or(left, |_| left.min(LOOK_EVERY))

@@ -24,7 +24,8 @@ use crate::write::{RegionId, Write};
 /// What is assumed where the system does not tell.
 const LAST_LEVEL_CACHE_BYTES_USUAL: usize = 8 << 20;
 
-/// Size of the largest cache of the first core: regions of a group that fit it together stay there, and copies past it would only be slower.
+/// Size of the largest cache of the first core: regions of a group that fit it together stay there, and copies past it
+/// would only be slower.
 fn last_level_cache_bytes() -> usize {
     let told = |index: u32| {
         let text = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
@@ -44,7 +45,8 @@ struct Peer {
     down: bool,
 }
 
-/// The process at the other end of a socket. It made the socket or got it from its parent, and holds it: so the number is not another's by now.
+/// The process at the other end of a socket. It made the socket or got it from its parent, and holds it: so the number
+/// is not another's by now.
 fn process_of(socket: &UnixStream) -> Option<OwnedFd> {
     let pid = socket_peercred(socket).ok()?.pid;
     pidfd_open(pid, PidfdFlags::empty()).ok()

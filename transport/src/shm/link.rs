@@ -1,13 +1,15 @@
 //! Making the links: who dials whom, tokens both ways, then memfds.
 //!
-//! The lower rank dials. The dialling side shows its token, the other answers with its own and its memfds, the first sends its memfds. No step waits for one
-//! peer alone, so that one that is stopped holds up nobody's link with another. Connections that have not shown a token give way to new ones where there are too
-//! many, or no descriptor is left; a member that was pushed out so by strangers dials again. Where the exchange has patience, peers that have given no memory at the end
-//! are absent, and their sockets are closed: a peer to which its side stood already finds its link broken. Until it does it may write into the memory that it
-//! was given, as one that was stopped and removed may ([`Fabric::severs`](crate::Fabric::severs)).
+//! The lower rank dials. The dialling side shows its token, the other answers with its own and its memfds, the first
+//! sends its memfds. No step waits for one peer alone, so that one that is stopped holds up nobody's link with another.
+//! Connections that have not shown a token give way to new ones where there are too many, or no descriptor is left; a
+//! member that was pushed out so by strangers dials again. Where the exchange has patience, peers that have given no
+//! memory at the end are absent, and their sockets are closed: a peer to which its side stood already finds its link
+//! broken. Until it does it may write into the memory that it was given, as one that was stopped and removed may
+//! ([`Fabric::severs`](crate::Fabric::severs)).
 //!
-//! A socket that both ends kept from retired endpoints, which they find out as `tcp` does, is used again: there both send their memory at once, and of the
-//! regions that are still the same no memfd. Nothing else ever passes through it.
+//! A socket that both ends kept from retired endpoints, which they find out as `tcp` does, is used again: there both
+//! send their memory at once, and of the regions that are still the same no memfd. Nothing else ever passes through it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -37,7 +39,8 @@ const LINK_UP_MAX: Duration = Duration::from_secs(30);
 const UNPROVEN_MAX: usize = 256;
 /// Connections taken in before those that are there are heard.
 const ACCEPTS_PER_TURN_MAX: usize = 64;
-/// Between two attempts to connect to a peer that closed before it answered, or has too many waiting at its door; each pause is twice the last.
+/// Between two attempts to connect to a peer that closed before it answered, or has too many waiting at its door; each
+/// pause is twice the last.
 const REDIAL_MIN: Duration = Duration::from_millis(1);
 const REDIAL_MAX: Duration = Duration::from_millis(100);
 const TOKEN_BYTES: usize = 32;
@@ -85,7 +88,8 @@ pub(super) struct Met {
     pub(super) fenceable: bool,
 }
 
-/// Links with all other members that can be had; `fenceable` says whether this one can be fenced from outside, `kept` is what is left of the last epoch.
+/// Links with all other members that can be had; `fenceable` says whether this one can be fenced from outside, `kept`
+/// is what is left of the last epoch.
 pub(super) fn connect(
     exchange: &mut dyn Exchange,
     regions: &[Region],
@@ -191,7 +195,8 @@ impl<'a> Meeting<'a> {
         Meeting { door, exchange, absent, regions, bell, token, me, deadline, strangers, shortage: None, redials, waiting, links }
     }
 
-    /// Takes up what was kept, dials every other higher rank, lets the lower ones connect, and swaps memory; the links by rank once nobody is missing.
+    /// Takes up what was kept, dials every other higher rank, lets the lower ones connect, and swaps memory; the links
+    /// by rank once nobody is missing.
     fn link(mut self, announced: &[Announcement], resumable: Vec<(Rank, Kept)>) -> Result<Vec<Link>, OpenError> {
         for (peer, kept) in resumable {
             let Kept { socket, mine, theirs: known, .. } = kept;
@@ -346,7 +351,8 @@ impl<'a> Meeting<'a> {
         Ok(())
     }
 
-    /// Sees to it that strangers do not hold the descriptors that a peer's memory needs: those that find none when they arrive are lost.
+    /// Sees to it that strangers do not hold the descriptors that a peer's memory needs: those that find none when they
+    /// arrive are lost.
     fn make_room(&mut self) {
         let needed = self.regions.len() + 1;
         let fits = |door: &Door| {
@@ -365,7 +371,8 @@ impl<'a> Meeting<'a> {
         index.map(|index| self.strangers.remove(index)).is_some()
     }
 
-    /// Reads what a stranger says and answers a member with my token and memory; keeps it while it may still prove itself.
+    /// Reads what a stranger says and answers a member with my token and memory; keeps it while it may still prove
+    /// itself.
     fn hear(&mut self, mut stranger: Stranger) -> Result<Option<Stranger>, OpenError> {
         match read_some(&stranger.socket, &mut stranger.said, &mut stranger.count) {
             Ok(true) => {}

@@ -52,8 +52,9 @@ impl Fabric for SimFabric {
         Region::allocate(bytes, &RegionOptions::default())
     }
 
-    /// Returns at once, so that one thread can open all members in turn. What is posted to a member before it has opened waits for that. Absent members are those that the
-    /// exchange does without; a member that another opened without is told so.
+    /// Returns at once, so that one thread can open all members in turn. What is posted to a member before it has
+    /// opened waits for that. Absent members are those that the exchange does without; a member that another opened
+    /// without is told so.
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<SimEndpoint, OpenError> {
         let (rank, members) = (exchange.rank(), self.network.members());
         if exchange.members() != members {
@@ -99,7 +100,8 @@ impl Endpoint for SimEndpoint {
         self.members
     }
 
-    /// Members open one after another, so a peer's regions may not be there yet. In a simulation all members keep the rules.
+    /// Members open one after another, so a peer's regions may not be there yet. In a simulation all members keep the
+    /// rules.
     fn region_bytes(&self, _rank: Rank, _region: RegionId) -> Option<u64> {
         Some(u64::MAX)
     }

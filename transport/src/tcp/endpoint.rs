@@ -73,7 +73,8 @@ impl TcpEndpoint {
         links.into_iter().flatten().filter_map(|link| link.keep(&mut self.staging, &self.regions)).collect()
     }
 
-    /// Asks epoll what is ready. What does not fit comes with the next look: readiness is level-triggered, and the kernel takes turns.
+    /// Asks epoll what is ready. What does not fit comes with the next look: readiness is level-triggered, and the
+    /// kernel takes turns.
     fn look(&mut self, timeout: Duration) {
         let timeout = Timespec { tv_sec: timeout.as_secs().min(1 << 30) as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
         let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; EVENTS_MAX];

@@ -98,7 +98,8 @@ impl Link {
         }
     }
 
-    /// Ends this epoch's stream and keeps the socket for the next, if everything that was posted is on its way. Otherwise the link is closed.
+    /// Ends this epoch's stream and keeps the socket for the next, if everything that was posted is on its way.
+    /// Otherwise the link is closed.
     pub(super) fn keep(mut self, staging: &mut [u8; STAGING_BYTES], regions: &[Region]) -> Option<Kept> {
         let awaits_room = self.send(regions);
         if let Some(link_name) = self.link_name.filter(|_| !awaits_room && !self.mute) {

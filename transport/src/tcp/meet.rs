@@ -5,10 +5,11 @@
 //!   magic, its rank, token(dialler -> listener)  -->
 //!                            <--  token(listener -> dialler)
 //! ```
-//! Connections that have not shown the token give way to new ones where there are too many, or no descriptor is left; a member that was pushed out so by strangers
-//! dials again. One that another gave up is told so. No step waits for one peer alone, so that one that is
-//! stopped holds up nobody's link with another. Where the exchange has patience, peers without a socket at the end are absent; a member that gave
-//! another up has closed its end, or never opens it, which the other finds as a link that broke.
+//! Connections that have not shown the token give way to new ones where there are too many, or no descriptor is left; a
+//! member that was pushed out so by strangers dials again. One that another gave up is told so. No step waits for one
+//! peer alone, so that one that is stopped holds up nobody's link with another. Where the exchange has patience, peers
+//! without a socket at the end are absent; a member that gave another up has closed its end, or never opens it, which
+//! the other finds as a link that broke.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -102,8 +103,8 @@ fn failed(what: &'static str) -> impl Fn(std::io::Error) -> OpenError {
     move |reason| OpenError::System { fabric: "tcp", what: what.into(), reason }
 }
 
-/// A socket whose buffers are left to the kernel, which grows them with the traffic: of the fixed sizes from 256 KiB to 4 MiB none was faster on
-/// loopback, and a small receive buffer halved the throughput.
+/// A socket whose buffers are left to the kernel, which grows them with the traffic: of the fixed sizes from 256 KiB to
+/// 4 MiB none was faster on loopback, and a small receive buffer halved the throughput.
 fn stream_socket(address: IpAddr) -> std::io::Result<Socket> {
     Socket::new(Domain::for_address(SocketAddr::new(address, 0)), Type::STREAM, None)
 }
@@ -181,7 +182,8 @@ impl<'a> Meeting<'a> {
         Meeting { door, exchange, absent, token, me, deadline, resuming, dialled, unproven, shortage, sockets }
     }
 
-    /// Takes up kept sockets again, dials every other higher rank, lets the lower ones connect; the sockets by rank once nobody is missing.
+    /// Takes up kept sockets again, dials every other higher rank, lets the lower ones connect; the sockets by rank
+    /// once nobody is missing.
     fn link(mut self, bind: IpAddr, addresses: &[SocketAddr]) -> Result<Vec<Option<TcpStream>>, OpenError> {
         for peer in self.absent.peers().filter(|&peer| peer > self.me && !self.is_resuming(peer)).collect::<Vec<_>>() {
             self.press(bind, Dialled::to(peer, addresses[peer.index()]))?;

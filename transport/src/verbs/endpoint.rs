@@ -31,7 +31,8 @@ use crate::write::{Place, RegionId, Write};
 pub struct VerbsEndpoint {
     /// By rank; none to myself and where the link is down.
     links: Vec<Option<Link>>,
-    /// Links of members that said farewell. They stay until the end, so that the device still acknowledges the farewell.
+    /// Links of members that said farewell. They stay until the end, so that the device still acknowledges the
+    /// farewell.
     departed: Vec<Link>,
     rank: Rank,
     failures: Vec<Option<Failure>>,
@@ -113,12 +114,14 @@ impl VerbsEndpoint {
         self.failures.get(rank.index()).copied().flatten()
     }
 
-    /// What was posted since the endpoint was opened. It takes a look at each link: for the end of a measurement, not for its loop.
+    /// What was posted since the endpoint was opened. It takes a look at each link: for the end of a measurement, not
+    /// for its loop.
     pub fn counters(&self) -> Counters {
         self.links.iter().flatten().fold(self.counted, |sum, link| sum + link.counters())
     }
 
-    /// Bytes that a packet to `rank` carries: the smaller of both ends' path MTU. None where the link is down, or by TCP (iWARP).
+    /// Bytes that a packet to `rank` carries: the smaller of both ends' path MTU. None where the link is down, or by
+    /// TCP (iWARP).
     pub fn path_mtu_bytes(&self, rank: Rank) -> Option<u32> {
         self.links.get(rank.index())?.as_ref()?.mtu_bytes()
     }
@@ -409,7 +412,8 @@ impl Endpoint for VerbsEndpoint {
             self.request_notify();
             // Once more after the request: what completed before it notifies nobody.
             self.progress();
-            // What was posted or invited since the last `arm` has landed only now: the caller has to look at memory after that.
+            // What was posted or invited since the last `arm` has landed only now: the caller has to look at memory
+            // after that.
             let settled = !self.quiet_at_arm && self.is_quiet();
             if self.stirred || settled || !self.down.is_empty() || now >= deadline || self.sleep(now, deadline) {
                 break;

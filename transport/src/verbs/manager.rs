@@ -10,8 +10,9 @@
 //!                                 <--  accept: token
 //!   check; established                             established
 //! ```
-//! As with TCP, a connection that does not show the token is refused and does no harm. What can fail at one member alone comes before the barrier, where the
-//! others hear of it; what fails behind it ends connections, which they hear of too.
+//! As with TCP, a connection that does not show the token is refused and does no harm. What can fail at one member
+//! alone comes before the barrier, where the others hear of it; what fails behind it ends connections, which they hear
+//! of too.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
@@ -54,7 +55,8 @@ pub(super) struct Connection {
     raw: NonNull<abi::CmId>,
 }
 
-// SAFETY: librdmacm is thread-safe; the channel is destroyed once, after all that belong to it (see the users' order of fields).
+// SAFETY: librdmacm is thread-safe; the channel is destroyed once, after all that belong to it (see the users' order of
+// fields).
 unsafe impl Send for Channel {}
 // SAFETY: as for Send.
 unsafe impl Sync for Channel {}
@@ -168,8 +170,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // SAFETY: made once, ended once; all its events are acknowledged as they are taken. Once its queue pair is gone nothing of the peer
-        // lands (T5).
+        // SAFETY: made once, ended once; all its events are acknowledged as they are taken. Once its queue pair is gone
+        // nothing of the peer lands (T5).
         unsafe {
             if self.queue_pair().is_some() {
                 (self.cm.destroy_qp)(self.raw.as_ptr());
@@ -301,8 +303,8 @@ impl Meeting {
         self.until(prepare, "no way to it was found", missing, exchange, absent)
     }
 
-    /// Connects to every higher rank and lets every lower one connect, once all members are through [`Meeting::resolve`]. Connections by rank; the channel
-    /// must outlive them.
+    /// Connects to every higher rank and lets every lower one connect, once all members are through
+    /// [`Meeting::resolve`]. Connections by rank; the channel must outlive them.
     pub(super) fn connect(
         mut self,
         prepare: &mut Prepare<'_>,

@@ -9,8 +9,9 @@
 //!   --- barrier: everybody was heard ---
 //! ```
 //!
-//! Where the exchange has patience, a peer that fails at any of this is absent, and so is one that says at a barrier that it does without me. Its queue pair is
-//! destroyed at once, so that a peer which does not know yet finds the link broken by its next probe.
+//! Where the exchange has patience, a peer that fails at any of this is absent, and so is one that says at a barrier
+//! that it does without me. Its queue pair is destroyed at once, so that a peer which does not know yet finds the link
+//! broken by its next probe.
 
 use std::io;
 use std::net::IpAddr;
@@ -214,7 +215,8 @@ impl Making<'_> {
         enough_inline(device, inline_bytes, self.options)?;
         // For the peer's wake-up and farewell, before anything can come.
         for receive in receives(self.control, peer, self.options.counted) {
-            // SAFETY: a word of the control region, which lives longer than the queue pair: here as the earlier local, later in the endpoint.
+            // SAFETY: a word of the control region, which lives longer than the queue pair: here as the earlier local,
+            // later in the endpoint.
             unsafe { pair.post_receive(&receive) }.map_err(|error| system("posting a receive", error))?;
         }
         Ok((pair, inline_bytes))
@@ -267,7 +269,8 @@ fn remote(memory: &MemoryRegion) -> RemoteMemory {
     RemoteMemory { address: memory.region().address() as u64, bytes: memory.region().bytes() as u64, key: memory.remote_key() }
 }
 
-/// As much as was asked for and the device holds, of queue pairs and of completions: see `credits`. The longest Span moves in `span_max` requests.
+/// As much as was asked for and the device holds, of queue pairs and of completions: see `credits`. The longest Span
+/// moves in `span_max` requests.
 fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) -> Result<Limits, OpenError> {
     let attributes = opened.device.attributes()?;
     // Receives for what is counted take entries too.
@@ -360,7 +363,8 @@ fn cause(opened: &Opened, path: &Path, error: &io::Error) -> &'static str {
     }
 }
 
-/// The first writes over new links: a whole packet to each peer, so that what is wrong with the way is found now and by name.
+/// The first writes over new links: a whole packet to each peer, so that what is wrong with the way is found now and by
+/// name.
 struct Greeting<'a> {
     opened: &'a Opened,
     completions: &'a CompletionQueue,
@@ -370,7 +374,8 @@ struct Greeting<'a> {
 }
 
 impl Greeting<'_> {
-    /// Greets the peers that `whom` picks and waits for their completions; links to those that do not answer are dropped.
+    /// Greets the peers that `whom` picks and waits for their completions; links to those that do not answer are
+    /// dropped.
     fn send(
         &self,
         exchange: &mut dyn Exchange,

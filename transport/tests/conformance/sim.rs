@@ -1,4 +1,5 @@
-//! Provider `sim`: driven by whoever holds the cluster. It allocates as it goes (virtual time has no data path), so T7 is not asked of it.
+//! Provider `sim`: driven by whoever holds the cluster. It allocates as it goes (virtual time has no data path), so T7
+//! is not asked of it.
 
 use std::time::Duration;
 

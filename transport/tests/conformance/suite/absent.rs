@@ -11,7 +11,8 @@ use squall_transport::{Endpoint, Event, Exchange, Fabric, OpenError, Place, Rank
 use super::cluster::{Cluster, TABLE_BYTES};
 
 const MEMBERS: usize = 3;
-/// Longer than a busy machine keeps a member that is well from a step; a check takes this long for each step at which somebody is missed.
+/// Longer than a busy machine keeps a member that is well from a step; a check takes this long for each step at which
+/// somebody is missed.
 const SHORT: Duration = Duration::from_secs(2);
 
 /// What a member does at the start of an epoch instead of opening and staying.
@@ -105,7 +106,8 @@ where
     Cluster::with_gaps(opened, Box::new(|| {}))
 }
 
-/// Makes sure that exactly the pairs of members of which one is absent to the other are down to each other, and that words of all other pairs go on.
+/// Makes sure that exactly the pairs of members of which one is absent to the other are down to each other, and that
+/// words of all other pairs go on.
 pub(crate) fn assert_absent<E: Endpoint>(cluster: &mut Cluster<E>, is_absent: impl Fn(usize, usize) -> bool) {
     let count = cluster.members.len();
     let pairs: Vec<(usize, usize)> =

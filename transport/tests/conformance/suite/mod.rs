@@ -31,7 +31,8 @@ pub(crate) use stream::{
     streams_of_all_members_at_once,
 };
 
-/// Every check as a test of the fabric that the expression makes, with members as threads of this process. With `if`, only where that fabric is to be had.
+/// Every check as a test of the fabric that the expression makes, with members as threads of this process. With `if`,
+/// only where that fabric is to be had.
 #[macro_export]
 macro_rules! conformance {
     ($fabric:expr) => {
