@@ -3,21 +3,25 @@
 //! All `unsafe` that touches region bytes is in this folder. What may be done with which byte:
 //!
 //! - R1 *words* (8 bytes, 8-aligned) that others may write are only touched as atomics ([`Region::word`]).
-//! - R2 *ring bytes* between a ring's released and published frontier are written by nobody: readers may hold `&[u8]` to them
-//!   ([`RingReader`]). The writer touches bytes only between its tail and the frontier that every reader released ([`RingWriter`]).
-//! - R3 *pool blocks* are in one of three hands: the owner writes ([`Block`]), peers write ([`OpenBlock`]), or nobody writes
-//!   ([`FilledBlock`]). Each change of hands takes the old handle.
+//! - R2 *ring bytes* between a ring's released and published frontier are written by nobody: readers may hold `&[u8]`
+//!   to them ([`RingReader`]). The writer touches bytes only between its tail and the frontier that every reader
+//!   released ([`RingWriter`]).
+//! - R3 *pool blocks* are in one of three hands: the owner writes ([`Block`]), peers write ([`OpenBlock`]), or nobody
+//!   writes ([`FilledBlock`]). Each change of hands takes the old handle.
 //! - R4 a region outlives every handle into it (they share its mapping).
-//! - R5 *links* (what an [`Endpoint`](crate::Endpoint) posts and lands, [`copy_between`], a simulated wire) touch region bytes from outside, as a device
-//!   does, whether a NIC, the kernel, another process's mapping or a borrowed processor does it. What they may touch when is R2 and R3.
+//! - R5 *links* (what an [`Endpoint`](crate::Endpoint) posts and lands, [`copy_between`], a simulated wire) touch
+//!   region bytes from outside, as a device does, whether a NIC, the kernel, another process's mapping or a borrowed
+//!   processor does it. What they may touch when is R2 and R3.
 //!
-//! Handles keep R1 to R4 among themselves, whatever their holder does: no two of a region's words, rings and pools share a byte, a ring has one
-//! writer and one reader here, of which neither passes the other, every sum is checked, and what breaks a rule panics. So code that forbids `unsafe` cannot
-//! reach outside a region by them, nor make two of them disagree.
+//! Handles keep R1 to R4 among themselves, whatever their holder does: no two of a region's words, rings and pools
+//! share a byte, a ring has one writer and one reader here, of which neither passes the other, every sum is checked,
+//! and what breaks a rule panics. So code that forbids `unsafe` cannot reach outside a region by them, nor make two of
+//! them disagree.
 //!
-//! What no handle can check is what comes over a link. The members of an authenticated epoch are trusted to keep R2 and R3, as everywhere
-//! one-sided writes are used: the memory of a member that accepts writes is as correct as the members that write. A program that opens an endpoint is such
-//! a member, at both ends if it opens both. Its posts are to this crate's safety what a write to `/proc/self/mem` is to the standard library's.
+//! What no handle can check is what comes over a link. The members of an authenticated epoch are trusted to keep R2 and
+//! R3, as everywhere one-sided writes are used: the memory of a member that accepts writes is as correct as the members
+//! that write. A program that opens an endpoint is such a member, at both ends if it opens both. Its posts are to this
+//! crate's safety what a write to `/proc/self/mem` is to the standard library's.
 
 mod copy;
 mod hands;
@@ -25,6 +29,7 @@ mod io;
 mod map;
 mod pool;
 mod ring;
+mod trouble;
 
 pub(crate) use copy::STREAM_BYTES_MIN;
 pub(crate) use copy::carry;
@@ -39,7 +44,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// Memory that is mapped once, page-aligned, backed by a sealed memfd so that other processes of this host can map it too.
+/// Memory that is mapped once, page-aligned, backed by a sealed memfd so that other processes of this host can map it
+/// too.
 ///
 /// Cloning gives another handle to the same memory.
 #[derive(Clone, Debug)]
@@ -53,8 +59,9 @@ impl Region {
         Ok(Region { mapping: Arc::new(Mapping::allocate(bytes, options)?) })
     }
 
-    /// Address space that reads as zeros, of this process alone: a page becomes memory when it is first written. So a region that nobody touches costs nothing
-    /// however large it is (the memory of a *modelled* host), and one that is written here and there costs what is written.
+    /// Address space that reads as zeros, of this process alone: a page becomes memory when it is first written. So a
+    /// region that nobody touches costs nothing however large it is (the memory of a *modelled* host), and one that is
+    /// written here and there costs what is written.
     pub fn reserve(bytes: usize) -> Result<Region, RegionError> {
         Ok(Region { mapping: Arc::new(Mapping::reserve(bytes)?) })
     }
@@ -93,8 +100,8 @@ impl Region {
         if !self.mapping.hands.is_word(offset) {
             self.open_words(offset, 8);
         }
-        // SAFETY: R1 and R4: in bounds and aligned, as below; mapped as long as self; no ring and no pool has these bytes, so they are only ever
-        // accessed as atomics, or by links (R5).
+        // SAFETY: R1 and R4: in bounds and aligned, as below; mapped as long as self; no ring and no pool has these
+        // bytes, so they are only ever accessed as atomics, or by links (R5).
         unsafe { &*self.base().add(offset as usize).cast::<AtomicU64>() }
     }
 
@@ -185,13 +192,6 @@ mod tests {
     }
 
     #[test]
-    fn reserved_memory_may_be_larger_than_the_machine() {
-        let region = Region::reserve(1 << 44).unwrap();
-        region.word((1 << 44) - 8).store(7, Ordering::Relaxed);
-        assert_eq!((region.word(0).load(Ordering::Relaxed), region.word((1 << 44) - 8).load(Ordering::Relaxed)), (0, 7));
-    }
-
-    #[test]
     fn a_word_outside_or_between_words_is_a_bug_whatever_the_offset() {
         for offset in [4096, 4090, 4, u64::MAX, u64::MAX - 6, u64::MAX - 7, u64::MAX - 15, 1 << 63] {
             let (near, link) = (page(), page());
@@ -253,5 +253,12 @@ mod tests {
             assert!(refused(|| copy_between(from, 60, to, 60, 8, CopyMethod::Plain)).contains("a ring has bytes 64..128"));
         }
         assert!(refused(|| copy_between(&other, u64::MAX, &region, 0, 8, CopyMethod::Plain)).contains("outside"));
+    }
+
+    #[test]
+    fn reserved_memory_may_be_larger_than_the_machine() {
+        let region = Region::reserve(1 << 44).unwrap();
+        region.word((1 << 44) - 8).store(7, Ordering::Relaxed);
+        assert_eq!((region.word(0).load(Ordering::Relaxed), region.word((1 << 44) - 8).load(Ordering::Relaxed)), (0, 7));
     }
 }
