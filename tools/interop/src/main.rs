@@ -1,5 +1,6 @@
-//! A witness for Squall's own binding of `libibverbs`: a member made of the crate `ibverbs`, which declares everything anew, from the headers of its own copy of
-//! rdma-core. It makes a pair with a `VerbsEndpoint` and watches what that one writes.
+//! A witness for Squall's own binding of `libibverbs`: a member made of the crate `ibverbs`, which declares everything
+//! anew, from the headers of its own copy of rdma-core. It makes a pair with a `VerbsEndpoint` and watches what that
+//! one writes.
 //!
 //! ```text
 //!   rank 0: VerbsFabric::open          rank 1: queue pair, memory and receives of the crate `ibverbs`
@@ -8,8 +9,8 @@
 //!      |  wake-up, farewell  ==>        |     writes with an immediate, which take its receives
 //! ```
 //!
-//! The crate posts only SEND and registers only memory of its own, so writing is one-way here. Needs an RDMA device of InfiniBand or RoCE
-//! (`scripts/soft-roce run`). Exits with 0 only if every byte came, in order.
+//! The crate posts only SEND and registers only memory of its own, so writing is one-way here. Needs an RDMA device of
+//! InfiniBand or RoCE (`scripts/soft-roce run`). Exits with 0 only if every byte came, in order.
 
 use std::ptr::read_volatile;
 use std::sync::mpsc;
@@ -164,7 +165,8 @@ fn witness(choice: &Choice, mut exchange: LocalExchange, steps: &mpsc::Receiver<
     let gid = mine.gid.ok_or("no GID")?;
     let table = RemoteMemory { address: base, bytes: TABLE_BYTES, key: memory.rkey().key };
     let control = RemoteMemory { address: base + TABLE_BYTES, bytes: CONTROL_BYTES, ..table };
-    // Squall's card tells what its version and wire are; mine is given in the same gather, so both are known beforehand.
+    // Squall's card tells what its version and wire are; mine is given in the same gather, so both are known
+    // beforehand.
     let wire = match (choice.link, choice.gid.v2) {
         (LinkKind::InfiniBand, _) => 0,
         (_, false) => 1,
