@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first. A crate may name crates of lower layers only; so `report` stands by itself.
 const LAYERS: [&[&str]; 6] =
-    [&["transport", "report"], &["sst"], &["smc", "rdmc", "orderer", "membership"], &["group"], &["sim"], &["bench"]];
+    [&["transport", "report"], &["sst"], &["smc", "rdmc", "orderer", "membership"], &["group"], &["sim", "study"], &["bench"]];
 /// Where transport may be unsafe.
 const UNSAFE_FOLDERS: [&str; 3] = ["region", "shm", "verbs"];
 

@@ -207,8 +207,9 @@ impl Protocol {
     /// becomes one.
     pub fn see(&mut self, peer: Rank, row: Row) {
         if self.hears(peer) && peer != self.me {
-            let (before, received) = (&self.rows[peer.index()], self.row.received.as_deref());
-            if self.mutation == Mutation::None && !can_follow(&row, before, &self.nodes, received) {
+            // Who suspects me has not counted me in its trim.
+            let received = self.row.received.as_deref().filter(|_| !row.suspected.has(self.me));
+            if self.mutation == Mutation::None && !can_follow(&row, &self.rows[peer.index()], &self.nodes, received) {
                 return self.suspect(peer);
             }
             if self.mutation == Mutation::ForgetsSuspicion && self.suspects.has(peer) {
@@ -259,7 +260,10 @@ impl Protocol {
     /// If it was said before, or the vector has not one place a sender.
     pub fn freeze(&mut self, received: Vec<u64>) {
         assert!(self.row.received.is_none() && received.len() == self.senders, "one frontier a sender, once a view");
-        let is_wrong = |rank: &Rank| *rank != self.me && !is_covered(&self.rows[rank.index()].accepted, &received);
+        let is_wrong = |rank: &Rank| {
+            let row = &self.rows[rank.index()];
+            *rank != self.me && !row.suspected.has(self.me) && !is_covered(&row.accepted, &received)
+        };
         let wrong: Vec<Rank> = self.trusted().filter(is_wrong).collect();
         wrong.into_iter().for_each(|rank| self.suspect(rank));
         self.row.received = Some(received);

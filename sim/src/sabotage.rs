@@ -12,7 +12,7 @@ use squall_transport::exchange::ExchangeError;
 use squall_transport::region::RegionError;
 use squall_transport::sim::{SimEndpoint, SimFabric, SoloExchange, land};
 use squall_transport::{
-    Endpoint, Event, Exchange, Fabric, OpenError, Place, QueueFull, Rank, Region, RegionId, RegionOptions, TABLE, Waker, Write,
+    Endpoint, Event, Exchange, Fabric, OpenError, Place, QueueFull, Rank, Region, RegionId, RegionOptions, TABLE, Waker, Write, WriteOrder,
 };
 
 use crate::mutant::Mutant;
@@ -64,6 +64,10 @@ impl Fabric for SimulatedFabric {
 
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+
+    fn write_order(&self) -> WriteOrder {
+        self.inner.write_order()
     }
 
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {

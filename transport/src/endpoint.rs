@@ -20,6 +20,17 @@ pub enum Event {
     Down(Rank),
 }
 
+/// How the writes that are posted to one peer land.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOrder {
+    /// In the order in which they are posted.
+    Ordered,
+    /// In any order: a Word carries how many Spans it stands behind, and the receiving endpoint applies it once they are in, at a
+    /// [`poll`](Endpoint::poll) and behind all Words before it. So data by Span and the Word that publishes it are as good as ordered. What does not hold is
+    /// that a Span lands behind an earlier Word, or behind an earlier Span.
+    Counted,
+}
+
 /// Why a fabric could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -119,6 +130,11 @@ pub trait Fabric {
         true
     }
 
+    /// How the writes of its endpoints land, and so how rule T1 comes about.
+    fn write_order(&self) -> WriteOrder {
+        WriteOrder::Ordered
+    }
+
     /// Memory of `bytes` bytes that this fabric can write from and into.
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError>;
 
@@ -146,7 +162,8 @@ pub trait Fabric {
 
 /// One member's links to all others, for one epoch.
 ///
-/// Rules, which every provider passes (`tests/conformance`): T1 posts to one peer land in posting order. T2 bytes of one Span land in
+/// Rules, which every provider passes (`tests/conformance`): T1 posts to one peer land in posting order; of a fabric that is
+/// [counted](WriteOrder::Counted), each Word behind all that was posted before it. T2 bytes of one Span land in
 /// any order; a Word never tears. T3 a Span's source is read late, a Word carries its value. T4 `post` never blocks:
 /// `QueueFull` leaves nothing behind. T5 once it is dropped nothing from its peers lands in memory that is in use.
 /// T6 a broken link is reported at least once and never invented. T7 nothing allocates after `open`.

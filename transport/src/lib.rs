@@ -11,13 +11,16 @@
 //! - [`endpoint`]: what a provider is, with rules T1 to T7.
 //! - [`exchange`]: how members meet, prove themselves and swap addresses.
 //! - [`mesh`]: standing connections between processes, over which they meet again when the group changes.
-//! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`verbs`] (RDMA), [`sim`] (virtual time).
+//! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`verbs`] (RDMA), [`sim`] (virtual time, unkind), [`model`] (virtual time, as long as
+//!   hosts and network cards take).
 //!
 //! What it does not do: order messages, know senders, or retry anything; data on the wire is not encrypted.
 
 #[cfg(not(loom))]
 mod address;
 pub mod atomic;
+#[cfg(not(loom))]
+mod counted;
 #[cfg(not(loom))]
 pub mod endpoint;
 #[cfg(not(loom))]
@@ -30,6 +33,8 @@ mod lasting;
 mod lost;
 #[cfg(not(loom))]
 pub mod mesh;
+#[cfg(not(loom))]
+pub mod model;
 #[cfg(not(loom))]
 pub mod outbox;
 pub mod park;
@@ -49,7 +54,7 @@ pub mod write;
 #[cfg(not(loom))]
 pub use address::loopback;
 #[cfg(not(loom))]
-pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker};
+pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker, WriteOrder};
 #[cfg(not(loom))]
 pub use exchange::Exchange;
 #[cfg(not(loom))]

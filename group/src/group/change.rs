@@ -10,7 +10,6 @@ use squall_transport::{Endpoint, Rank};
 use super::Group;
 use crate::epoch::Clock;
 use crate::error::{Ended, JoinRefused};
-use crate::last_word::LastWord;
 use crate::order::Order;
 use crate::outgoing::State;
 use crate::upcalls::Upcalls;
@@ -252,32 +251,6 @@ impl<E: Endpoint> Group<E> {
             self.outgoing.state = State::Open;
         }
         progress
-    }
-
-    /// A member that wrote what no member writes is lost to the group, if that can go on without it; otherwise the
-    /// others are told whose fault the end is. Where somebody wrote into my own ring, nobody but me can be named, and I
-    /// cannot go on.
-    #[cold]
-    pub(super) fn blame(&mut self, ended: Ended) -> Result<bool, Ended> {
-        let Some(of) = ended.blames().filter(|&of| of != self.view.me) else { return Err(ended) };
-        match &mut self.epoch {
-            Some(epoch) => {
-                epoch.membership.suspect(of);
-                epoch.look = true;
-                self.blamed.get_or_insert(ended);
-                Ok(true)
-            }
-            None => {
-                self.say_last(LastWord { of, accuser: Some(self.view.me) });
-                Err(ended)
-            }
-        }
-    }
-
-    /// What a member wrote in this view that no member writes, if this one has seen such a thing: the group goes on
-    /// without that member.
-    pub fn blamed(&self) -> Option<Ended> {
-        self.blamed
     }
 
     /// How long to sleep, given that membership wants to be stepped now and then.

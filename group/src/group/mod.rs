@@ -1,5 +1,6 @@
 //! The one composition of all protocols: what a member of a group is made of, and what can be asked of it.
 
+mod blame;
 mod change;
 mod opening;
 mod turn;

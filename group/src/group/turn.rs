@@ -5,19 +5,16 @@ use std::time::Instant;
 use squall_orderer::Run;
 use squall_smc::Taken;
 use squall_sst::Malformed;
-use squall_transport::{Endpoint, Event, Rank, Write};
+use squall_transport::{Endpoint, Event};
 
 use super::Group;
 use crate::error::Ended;
-use crate::last_word::LastWord;
 use crate::outgoing::{Outgoing, State};
 use crate::pace::Pace;
 use crate::upcalls::{Delivery, Upcalls};
 
 /// Messages and nulls handed out in one turn at the most, so that acknowledgements and sends get their turn too.
 const DELIVERIES_A_TURN_MAX: u64 = 4096;
-/// Times that a member that ends tries to get its last word out.
-const LAST_WORD_TRIES: usize = 200;
 
 impl<E: Endpoint> Group<E> {
     /// One turn of the loop: takes in what has landed, hands out what may be delivered, sends what is to be sent. Whether anything happened. Never
@@ -77,41 +74,6 @@ impl<E: Endpoint> Group<E> {
             self.outbox.discard(peer);
         }
         Ok(lost)
-    }
-
-    /// Why the group is over, now that the link to `peer` is down: a member that ends because of another says so before it goes.
-    /// Passes it on.
-    #[cold]
-    fn lost(&mut self, peer: Rank) -> Ended {
-        let said = LastWord::parse(self.table.get(self.columns.lost, peer), self.view.members);
-        // Nobody loses itself, or me while I am here.
-        let said = said.filter(|word| word.accuser.is_some() || ![peer, self.view.me].contains(&word.of));
-        let word = said.unwrap_or(LastWord { of: peer, accuser: None });
-        if word.of != self.view.me {
-            self.say_last(word);
-        }
-        match word {
-            LastWord { of, accuser: None } => Ended::MemberDown(of),
-            LastWord { of, accuser: Some(by) } => Ended::Accused { member: of, by },
-        }
-    }
-
-    /// Tells the others because of whom the group is over here, as far as that goes without waiting for them: whom it does not reach
-    /// blames me.
-    #[cold]
-    pub(super) fn say_last(&mut self, word: LastWord) {
-        let write = Write::Word { at: self.table.place(self.columns.lost), value: word.encode() };
-        let mut untold: Vec<Rank> = (0..self.view.members).map(Rank::new).filter(|&row| row != self.view.me).collect();
-        for _ in 0..LAST_WORD_TRIES {
-            untold.retain(|&row| self.endpoint.post(row, write).is_err());
-            self.endpoint.flush();
-            if untold.is_empty() && !self.endpoint.backlog() {
-                return;
-            }
-            // What else there is to hear changes nothing any more.
-            let _ = self.endpoint.poll();
-            std::thread::yield_now();
-        }
     }
 
     /// Sends what the application committed since the last turn.

@@ -1,8 +1,9 @@
-//! Compares the structs and constants that Squall declares for `libibverbs` and `librdmacm` with the C headers that are installed here, and the structs
-//! with those of the crate `rdma-sys` too.
+//! Compares the structs and constants that Squall declares for `libibverbs` and `librdmacm` with the C headers that are
+//! installed here, and the structs with those of the crate `rdma-sys` too.
 //!
-//! It writes a C program that prints each size, offset and value by its C name, compiles it with `cc` (or `$CC`), runs it, and compares. Needs
-//! `libibverbs-dev`, `librdmacm-dev` and `libclang-dev` (Debian) or `rdma-core-devel` and `clang-devel` (Fedora). Exits with 0 only if everything agrees.
+//! It writes a C program that prints each size, offset and value by its C name, compiles it with `cc` (or `$CC`), runs
+//! it, and compares. Needs `libibverbs-dev`, `librdmacm-dev` and `libclang-dev` (Debian) or `rdma-core-devel` and
+//! `clang-devel` (Fedora). Exits with 0 only if everything agrees.
 
 #![forbid(unsafe_code)]
 

@@ -53,6 +53,12 @@ impl Region {
         Ok(Region { mapping: Arc::new(Mapping::allocate(bytes, options)?) })
     }
 
+    /// Address space that reads as zeros, of this process alone: a page becomes memory when it is first written. So a region that nobody touches costs nothing
+    /// however large it is (the memory of a *modelled* host), and one that is written here and there costs what is written.
+    pub fn reserve(bytes: usize) -> Result<Region, RegionError> {
+        Ok(Region { mapping: Arc::new(Mapping::reserve(bytes)?) })
+    }
+
     /// Maps the region that a peer allocated, from its memfd.
     pub(crate) fn map(fd: std::os::fd::OwnedFd, bytes: usize) -> Result<Region, RegionError> {
         Ok(Region { mapping: Arc::new(Mapping::of(fd, bytes)?) })
@@ -70,6 +76,9 @@ impl Region {
     }
 
     /// The memfd behind it.
+    ///
+    /// # Panics
+    /// If it was [reserved](Region::reserve).
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.mapping.fd()
     }
@@ -173,6 +182,13 @@ mod tests {
     fn refused<T>(what: impl FnOnce() -> T) -> String {
         let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(what()))).expect_err("refused");
         panic.downcast_ref::<String>().expect("a reason").clone()
+    }
+
+    #[test]
+    fn reserved_memory_may_be_larger_than_the_machine() {
+        let region = Region::reserve(1 << 44).unwrap();
+        region.word((1 << 44) - 8).store(7, Ordering::Relaxed);
+        assert_eq!((region.word(0).load(Ordering::Relaxed), region.word((1 << 44) - 8).load(Ordering::Relaxed)), (0, 7));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::link::LinkSpec;
 use super::network::SimNetwork;
-use crate::endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Waker};
+use crate::endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Waker, WriteOrder};
 use crate::exchange::Exchange;
 use crate::rank::Rank;
 use crate::region::{Region, RegionError, RegionOptions};
@@ -41,6 +41,10 @@ impl Fabric for SimFabric {
 
     fn severs(&self) -> bool {
         !self.network.state().is_mapped()
+    }
+
+    fn write_order(&self) -> WriteOrder {
+        if self.network.state().is_counted() { WriteOrder::Counted } else { WriteOrder::Ordered }
     }
 
     /// Plain memory: where it lies does not matter in virtual time.
@@ -114,6 +118,7 @@ impl Endpoint for SimEndpoint {
     fn poll(&mut self) -> Option<Event> {
         let mut state = self.network.state();
         state.pass_call_time();
+        state.apply(self.node);
         state.take_event(self.node)
     }
 

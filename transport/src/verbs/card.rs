@@ -71,6 +71,8 @@ pub(super) struct Card {
     pub(super) mtu: u8,
     pub(super) regions: Vec<RemoteMemory>,
     pub(super) control: RemoteMemory,
+    /// Whether writes are counted.
+    pub(super) counted: bool,
     /// Where the connection manager listens, if it makes the connections.
     pub(super) listens_at: Option<SocketAddr>,
     /// Numbers of the queue pairs, by rank of the peer each is for; of mine 0.
@@ -83,9 +85,20 @@ pub(super) struct Card {
 
 impl Card {
     pub(super) fn new(wire: Wire, gid: [u8; 16], lid: u16, mtu: u8, control: RemoteMemory) -> Card {
-        let (regions, queue_pairs, listens_at) = (Vec::new(), Vec::new(), None);
-        let (partition, needs_global_route) = (u16::MAX, false);
-        Card { version: VERSION, wire, gid, lid, mtu, regions, control, listens_at, queue_pairs, partition, needs_global_route }
+        Card {
+            version: VERSION,
+            wire,
+            gid,
+            lid,
+            mtu,
+            regions: Vec::new(),
+            control,
+            counted: false,
+            listens_at: None,
+            queue_pairs: Vec::new(),
+            partition: u16::MAX,
+            needs_global_route: false,
+        }
     }
 
     /// Gives mine and takes everyone's but for holes, each checked against mine.
@@ -135,6 +148,10 @@ impl Card {
         if theirs.regions.len() != self.regions.len() || theirs.queue_pairs.len() != members {
             let (regions, mine) = (theirs.regions.len(), self.regions.len());
             return Err(format!("it opens with {regions} regions where I have {mine}; same program?"));
+        }
+        if theirs.counted != self.counted {
+            let word = |counted| if counted { "counts writes" } else { "trusts the order of writes" };
+            return Err(format!("it {}, mine {}: give every member the same option", word(theirs.counted), word(self.counted)));
         }
         // Region 0 is the table, which is laid out alike everywhere, and so is the control memory.
         let alike = self.regions.first().zip(theirs.regions.first()).into_iter().chain([(&self.control, &theirs.control)]);
@@ -266,6 +283,7 @@ mod tests {
         assert!(refused(&Card { control: small, ..mine.clone() }).contains("4096 bytes where mine has 8192"));
         let wild = RemoteMemory { address: u64::MAX - 4096, ..mine.control };
         assert!(refused(&Card { control: wild, ..mine.clone() }).contains("beyond all addresses"));
+        assert!(refused(&Card { counted: true, ..mine.clone() }).contains("it counts writes, mine trusts"));
         assert!(refused(&Card { mtu: 6, ..mine.clone() }).contains("does not exist"));
         assert!(refused(&Card { queue_pairs: vec![1], ..mine.clone() }).contains("same program"));
     }

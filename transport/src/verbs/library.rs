@@ -102,6 +102,22 @@ pub(super) fn verbs() -> Result<&'static Verbs, String> {
     VERBS.get_or_init(load).as_ref().map_err(|error| format!("{error}; {mend}"))
 }
 
+/// Asks whether a queue pair's writes are in order; none where the library is older than the question (rdma-core 44).
+pub(super) fn query_order() -> Option<QueryOrder> {
+    static QUERY: OnceLock<Option<QueryOrder>> = OnceLock::new();
+    *QUERY.get_or_init(|| {
+        // SAFETY: as in `load`; it is open already.
+        let library = unsafe { Shared::open(Some("libibverbs.so.1"), RTLD_NOW | RTLD_LOCAL) }.ok()?;
+        // SAFETY: the type is that of the header.
+        let query = unsafe { library.get::<QueryOrder>("ibv_query_qp_data_in_order") }.ok().map(|query| *query);
+        std::mem::forget(library);
+        query
+    })
+}
+
+/// Of `infiniband/verbs.h`: the queue pair, the operation, flags.
+pub(super) type QueryOrder = unsafe extern "C" fn(*mut QueuePair, c_int, u32) -> c_int;
+
 /// `librdmacm`, or why there is none.
 pub(super) fn cm() -> Result<&'static Cm, String> {
     static CM: OnceLock<Result<Cm, String>> = OnceLock::new();

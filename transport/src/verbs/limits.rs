@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Receives that are posted to each queue pair: for one wake-up (at most one is under way, see `wake`) and one farewell.
+/// Receives that are posted to each queue pair, besides those for what is counted: for one wake-up (at most one is under
+/// way, see `wake`) and one farewell.
 pub(super) const RECEIVES: u32 = 2;
 /// Completions taken at once.
 pub(super) const COMPLETIONS_AT_ONCE: usize = 32;

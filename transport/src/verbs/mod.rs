@@ -7,9 +7,12 @@
 //!   park    invite the peers to wake me, wait until that has landed, look once more, sleep on the completion channel
 //! ```
 //!
-//! RC keeps one queue pair's writes in order (T1) and memory is never registered for relaxed ordering, so a Word lands after the Spans before it.
-//! A request is signalled now and then; its completion returns the credit of all before it. The completion queue is as large as all send and
-//! receive queues together, so it cannot overrun.
+//! RC keeps one queue pair's writes in order (T1) and memory is never registered for relaxed ordering, so a Word lands
+//! after the Spans before it. What the device says of that order can be asked ([`VerbsEndpoint::promises_order`]);
+//! devices that keep it without a promise are common, soft-RoCE among them. For those that do not keep it (EFA,
+//! adaptive routing out of order) [`VerbsOptions::counted`] has writes [counted](crate::WriteOrder::Counted). A request
+//! is signalled now and then; its completion returns the credit of all before it. The completion queue is as large as
+//! all send and receive queues together, so it cannot overrun.
 //!
 //! `libibverbs` is opened when it is first needed ([`availability`]): one binary serves machines with and without RDMA. What its header has inline is
 //! called through the context's table of functions.
@@ -37,6 +40,7 @@ mod chain;
 mod choose;
 mod completion;
 mod counters;
+mod counting;
 mod credits;
 mod device;
 mod endpoint;
@@ -70,7 +74,7 @@ use manager::Anchor;
 use memory::MemoryRegion;
 use sysfs::Tree;
 
-use crate::endpoint::{Fabric, OpenError};
+use crate::endpoint::{Fabric, OpenError, WriteOrder};
 use crate::exchange::Exchange;
 use crate::region::{Region, RegionError, RegionOptions};
 
@@ -216,6 +220,10 @@ impl Fabric for VerbsFabric {
 
     fn name(&self) -> &'static str {
         "verbs"
+    }
+
+    fn write_order(&self) -> WriteOrder {
+        if self.options.counted { WriteOrder::Counted } else { WriteOrder::Ordered }
     }
 
     /// Memory near to the device, unless the options name a node.

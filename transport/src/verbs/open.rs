@@ -21,11 +21,12 @@ use super::Opened;
 use super::abi::{self, CStruct};
 use super::card::{Card, RemoteMemory, Wire, mtu_bytes, path};
 use super::completion::CompletionQueue;
+use super::counting::{self, Counting, RECORD_BYTES};
 use super::credits::{Holds, entries, sends};
-use super::device::{outcome_text, system, unavailable};
+use super::device::{Device, outcome_text, system, unavailable};
 use super::failure::Failure;
 use super::limits::{IWARP_INLINE_BYTES, LINK_UP_MAX, MAILBOX_BYTES, MEMBERS_MAX, RECEIVES, REGIONS_MAX, SCRATCH_BYTES, WORD_BYTES};
-use super::link::{Link, RequestId, Signal, Target, receives};
+use super::link::{Link, RequestId, Signal, Target, receives, receives_of};
 use super::manager::{Connection, Meeting};
 use super::memory::MemoryRegion;
 use super::options::VerbsOptions;
@@ -70,9 +71,16 @@ pub(super) fn open(
     }
     let message_max = u64::from(port.max_msg_sz.clamp(1 << 12, 1 << 30));
     let span_max = memory.iter().map(|memory| (memory.region().bytes() as u64).div_ceil(message_max)).max().unwrap_or(1);
+    if options.counted && (opened.address.is_some() || span_max > counting::WINDOW) {
+        return Err(unavailable(format!(
+            "{choice} cannot count writes: it has no immediates, or its messages are short; leave that option off"
+        )));
+    }
     let limits = limits(opened, options, members - 1, span_max)?;
-    let completions = Arc::new(CompletionQueue::new(device, entries(members - 1, limits.sends, RECEIVES))?);
-    let control_bytes = (MAILBOX_BYTES * members as u64).next_multiple_of(SCRATCH_BYTES);
+    let completions = Arc::new(CompletionQueue::new(device, entries(members - 1, limits.sends, limits.receives))?);
+    let records_at = (MAILBOX_BYTES * members as u64).next_multiple_of(SCRATCH_BYTES);
+    let records_bytes = if options.counted { counting::RECORDS_BYTES * members as u64 } else { 0 };
+    let control_bytes = (records_at + records_bytes).next_multiple_of(SCRATCH_BYTES);
     let control =
         Region::allocate((control_bytes + SCRATCH_BYTES) as usize, &RegionOptions { populate: true, ..RegionOptions::default() })?;
     let control = Arc::new(MemoryRegion::register(device, &control, false)?);
@@ -82,6 +90,7 @@ pub(super) fn open(
         return Err(unavailable(format!("{choice}: that GID is empty now; did its interface lose its address?")));
     }
     let mut card = Card::new(Wire::of(choice.link, choice.gid.v2), gid, port.lid, mtu(&port, options)?, remote(&control));
+    card.counted = options.counted;
     let card_mtu = card.mtu;
     card.partition = choice.partition.1;
     card.needs_global_route = port.flags & abi::PORT_NEEDS_GLOBAL_ROUTE != 0;
@@ -104,8 +113,12 @@ pub(super) fn open(
         let mut mailbox = theirs.control;
         mailbox.address += MAILBOX_BYTES * me.index() as u64;
         let mtu_bytes = (signal == Signal::Immediate).then(|| mtu_bytes(card_mtu.min(theirs.mtu)));
-        let target = Target { peer: Rank::new(index), regions: theirs.regions.clone(), mailbox, mtu_bytes };
         let words = words.as_ref().map(|memory| Words::new(memory, words::bytes(limits.sends) * index as u64, limits.sends));
+        let peer = Rank::new(index);
+        let mut records = theirs.control;
+        records.address += records_at + counting::RECORDS_BYTES * me.index() as u64;
+        let counting = options.counted.then(|| Counting::new(peer, records, &control, records_at));
+        let target = Target { peer, regions: theirs.regions.clone(), mailbox, mtu_bytes, counting };
         Some(Link::new(pair, target, &control, limits.sends, message_max, signal, words))
     };
     let mut links: Vec<_> = connected.pairs.into_iter().zip(cards.iter().enumerate()).map(link).collect();
@@ -198,10 +211,11 @@ impl Making<'_> {
         let with =
             |inline_bytes| QueuePair::<Init>::new(device, self.completions, &Limits { inline_bytes, ..self.limits }, port, partition);
         let (pair, inline_bytes) = with(self.limits.inline_bytes).or_else(|_| with(WORD_BYTES)).or_else(|_| with(0))?;
+        enough_inline(device, inline_bytes, self.options)?;
         // For the peer's wake-up and farewell, before anything can come.
-        for receive in &receives(self.control, peer) {
+        for receive in receives(self.control, peer, self.options.counted) {
             // SAFETY: a word of the control region, which lives longer than the queue pair: here as the earlier local, later in the endpoint.
-            unsafe { pair.post_receive(receive) }.map_err(|error| system("posting a receive", error))?;
+            unsafe { pair.post_receive(&receive) }.map_err(|error| system("posting a receive", error))?;
         }
         Ok((pair, inline_bytes))
     }
@@ -229,11 +243,11 @@ impl Making<'_> {
         let addresses: Vec<_> = cards.iter().map(|card| card.as_ref().and_then(|card| card.listens_at)).collect();
         let (device, mut inline_bytes) = (&self.opened.device, u32::MAX);
         let mut prepare = |peer, connection: &Connection| {
-            let receives = receives(self.control, peer);
+            let receives: Vec<_> = receives(self.control, peer, false).collect();
             // SAFETY: as in `queue_pair`.
             let bytes = unsafe { prepare(connection, device, self.completions, &self.limits, &receives) }?;
             inline_bytes = inline_bytes.min(bytes);
-            Ok(())
+            enough_inline(device, bytes, self.options)
         };
         meeting.resolve(&addresses, &mut prepare, exchange, holes)?;
         let rolls = exchange.all_gather("verbs ready to connect", &holes.roll())?;
@@ -256,7 +270,10 @@ fn remote(memory: &MemoryRegion) -> RemoteMemory {
 /// As much as was asked for and the device holds, of queue pairs and of completions: see `credits`. The longest Span moves in `span_max` requests.
 fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) -> Result<Limits, OpenError> {
     let attributes = opened.device.attributes()?;
-    let holds = Holds { requests: attributes.max_qp_wr.max(0) as u32, entries: attributes.max_cqe.max(0) as u32 };
+    // Receives for what is counted take entries too.
+    let counted = (receives_of(options.counted) - RECEIVES).saturating_mul(peers as u32);
+    let entries = (attributes.max_cqe.max(0) as u32).saturating_sub(counted);
+    let holds = Holds { requests: attributes.max_qp_wr.max(0) as u32, entries };
     let span_max = u32::try_from(span_max).unwrap_or(u32::MAX);
     let sends = sends(options.queue_writes, span_max, peers, holds).map_err(|least| {
         unavailable(format!(
@@ -268,13 +285,14 @@ fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) 
         0 => 0,
         bytes => bytes.max(WORD_BYTES),
     };
-    Ok(Limits { sends, receives: RECEIVES, inline_bytes })
+    Ok(Limits { sends, receives: receives_of(options.counted), inline_bytes })
 }
 
 /// Bytes that Spans are to carry inline.
 fn inline_wanted(opened: &Opened, options: &VerbsOptions) -> u32 {
     match opened.choice.link {
         LinkKind::Iwarp => options.inline_bytes.max(IWARP_INLINE_BYTES),
+        LinkKind::InfiniBand | LinkKind::Roce | LinkKind::Other if options.counted => options.inline_bytes.max(RECORD_BYTES),
         LinkKind::InfiniBand | LinkKind::Roce | LinkKind::Other => options.inline_bytes,
     }
 }
@@ -290,6 +308,14 @@ fn mtu(port: &abi::PortAttributes, options: &VerbsOptions) -> Result<u8, OpenErr
                 "a path MTU of {bytes} bytes: the port takes powers of two from 256 to {most} (its interface's MTU bounds that)"
             ))
         }),
+    }
+}
+
+/// What is counted travels inline; a device that takes too little of it can carry ordered writes only.
+fn enough_inline(device: &Device, bytes: u32, options: &VerbsOptions) -> Result<(), OpenError> {
+    match options.counted && bytes < RECORD_BYTES {
+        true => Err(unavailable(format!("{} takes {bytes} bytes of inline data, and counted writes need {RECORD_BYTES}", device.name))),
+        false => Ok(()),
     }
 }
 

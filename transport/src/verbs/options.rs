@@ -73,6 +73,10 @@ pub struct VerbsOptions {
     pub traffic_class: u8,
     /// Service level: virtual lane of InfiniBand, priority of RoCE.
     pub service_level: u8,
+    /// For fabrics that do not keep the order of writes (EFA, adaptive routing out of order):
+    /// [count](crate::WriteOrder::Counted) them. Costs a receive and a completion a write; every member must say the
+    /// same. Not over iWARP, which has no immediates.
+    pub counted: bool,
     /// How long a dropped endpoint waits at the most until its last writes have landed.
     pub linger: Duration,
 }
@@ -93,6 +97,7 @@ impl Default for VerbsOptions {
             on_demand_paging: false,
             traffic_class: 0,
             service_level: 0,
+            counted: false,
             linger: Duration::from_millis(500),
         }
     }

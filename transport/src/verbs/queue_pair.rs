@@ -19,6 +19,7 @@ use std::sync::Arc;
 use super::abi::{self, CStruct};
 use super::completion::CompletionQueue;
 use super::device::{Device, outcome, system};
+use super::library::query_order;
 use super::limits::{IWARP_INLINE_BYTES, WORD_BYTES};
 use super::manager::{Connection, Held};
 use super::options::Detection;
@@ -315,6 +316,13 @@ impl QueuePair<ReadyToSend> {
         let raw = connection.queue_pair().ok_or_else(|| system("a connection without queue pair", io::ErrorKind::Other.into()))?;
         let maker = Maker::Manager { connection: Some(connection), _held: Arc::clone(held) };
         QueuePair::of(raw, maker, device, completions)
+    }
+
+    /// Whether the device promises that what it writes for the peer lands in order; none if the library cannot be asked. Most devices keep that order and
+    /// promise nothing.
+    pub(super) fn promises_order(&self) -> Option<bool> {
+        // SAFETY: live until drop; the question changes nothing.
+        query_order().map(|query| unsafe { query(self.handle.raw.as_ptr(), abi::RDMA_WRITE, 0) } == 1)
     }
 
     /// Posts a linked list of requests with one doorbell.

@@ -1,4 +1,5 @@
-//! An agent: one of the other hosts. It starts, feeds and ends the nodes that the first host wants here, and knows nothing of what they do.
+//! An agent: one of the other hosts. It starts, feeds and ends the nodes that the first host wants here, and knows
+//! nothing of what they do.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
