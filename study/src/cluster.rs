@@ -18,6 +18,8 @@ pub(crate) struct LoopCosts {
     pub(crate) turn_ps: u64,
     pub(crate) record_ps: u64,
     pub(crate) block_ps: u64,
+    /// A turn more for each large message that is under way.
+    pub(crate) transfer_ps: u64,
     /// How long it spins before it sleeps.
     pub(crate) spin_ps: u64,
     pub(crate) wake_ps: u64,
@@ -57,7 +59,7 @@ struct Idle {
 
 /// A group on a model of a cluster.
 #[derive(Debug)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     network: ModelNetwork,
     hosts: Vec<Host>,
     turns: BinaryHeap<Reverse<(u64, usize)>>,
@@ -83,6 +85,7 @@ impl Cluster {
                 turn_ps: scaled(work.costs.turn_ps).max(1),
                 record_ps: scaled(work.costs.record_ps),
                 block_ps: scaled(work.costs.block_ps),
+                transfer_ps: scaled(work.costs.transfer_ps),
                 ..work.costs
             };
             let app_costs = AppCosts { send_ps: scaled(work.app.send_ps), delivery_ps: scaled(work.app.delivery_ps), ..work.app };
@@ -152,7 +155,9 @@ impl Cluster {
         let stats = host.group.stats();
         let (records, blocks) = (stats.received - host.seen.received, stats.blocks_posted - host.seen.blocks_posted);
         host.seen = stats;
-        network.spend(rank, records * host.costs.record_ps + blocks * host.costs.block_ps);
+        let under_way = (stats.received + stats.messages_sent).saturating_sub(stats.delivered);
+        let cost_ps = records * host.costs.record_ps + blocks * host.costs.block_ps + under_way * host.costs.transfer_ps;
+        network.spend(rank, cost_ps);
         let (end_ps, news) = network.end_turn(rank);
         if !was_done && host.app.delivered == self.expected {
             self.unfinished -= 1;

@@ -19,6 +19,7 @@
 mod app;
 pub mod bound;
 mod cluster;
+pub mod goals;
 
 mod memory;
 mod peer;
@@ -31,7 +32,6 @@ pub mod raw;
 mod run;
 mod spread;
 
-pub use cluster::Cluster;
 pub use memory::{MEMORY_BYTES_MAX, TooLarge};
 pub use peer::{Peer, PeerKernel};
 pub use peer_error::{FITTED_NODES, PeerError, PointError, drawn};

@@ -72,6 +72,7 @@ impl Peer {
 
     pub(crate) fn slow_down(&self, run: &Run, work: &mut Work) {
         let ps = |us: f64| (us * 1e6) as u64;
+        work.costs.transfer_ps = 0;
         work.costs.turn_ps = ps(self.turn_us + self.sender_us * run.senders as f64);
         work.app.delivery_ps = ps(self.delivery_us);
         work.app.gap_ps = ps(if run.is_relayed() { self.message_us } else { self.send_us });
@@ -79,24 +80,28 @@ impl Peer {
 }
 
 impl Peer {
-    /// As it is on this kind of cluster.
+    /// As it is on this kind of cluster: fitted by `examples/fit.rs` to the curves over 100 Gb/s InfiniBand (with libfabric) and 100 Gb/s TCP.
     pub fn on(profile: &Profile) -> Peer {
         let rdma = Peer {
             port_gigabytes_per_second: 10.6,
-            block_us: 4.0,
+            block_us: 6.0,
             message_us: 0.05,
             send_us: 4.6,
             turn_us: 2.0,
-            sender_us: 0.4,
-            delivery_us: 0.5,
+            sender_us: 0.27,
+            delivery_us: 0.75,
             kernel: None,
         };
         if profile.kernel.is_none() {
             return rdma;
         }
         Peer {
+            port_gigabytes_per_second: 3.27,
+            block_us: 57.0,
             send_us: 10.0,
-            kernel: Some(PeerKernel { write_us: 10.0, send_ns_per_kilobyte: 200.0, receive_ns_per_kilobyte: 200.0 }),
+            sender_us: 0.22,
+            delivery_us: 5.7,
+            kernel: Some(PeerKernel { write_us: 4.0, send_ns_per_kilobyte: 187.0, receive_ns_per_kilobyte: 350.0 }),
             ..rdma
         }
     }

@@ -141,6 +141,8 @@ pub struct CpuTable {
     pub delivery_ns: f64,
     /// A block of a large message, in or out.
     pub block_ns: f64,
+    /// More for each turn and large message that is not delivered everywhere here.
+    pub transfer_ns: f64,
     /// What the application does with each kilobyte that it sends or is handed.
     pub touch_ns_per_kilobyte: f64,
     /// A request written.
@@ -252,6 +254,7 @@ impl Profile {
             field("cpu.record_ns", cpu.record_ns, 0.0, 1e9, "ns"),
             field("cpu.delivery_ns", cpu.delivery_ns, 0.0, 1e9, "ns"),
             field("cpu.block_ns", cpu.block_ns, 0.0, 1e9, "ns"),
+            field("cpu.transfer_ns", cpu.transfer_ns, 0.0, 1e9, "ns"),
             field("cpu.touch_ns_per_kilobyte", cpu.touch_ns_per_kilobyte, 0.0, 1e6, "ns"),
             field("cpu.post_ns", cpu.post_ns, 0.0, 1e9, "ns"),
             field("cpu.doorbell_ns", cpu.doorbell_ns, 0.0, 1e9, "ns"),

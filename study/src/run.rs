@@ -281,6 +281,7 @@ impl Run {
                 turn_ps: ps(turn_ns),
                 record_ps: ps(cpu.record_ns),
                 block_ps: ps(cpu.block_ns),
+                transfer_ps: if self.is_relayed() { ps(cpu.transfer_ns) } else { 0 },
                 spin_ps: us(cpu.spin_us, u64::MAX / 2),
                 wake_ps: us(cpu.wake_us, 0),
                 skew: cpu.skew,

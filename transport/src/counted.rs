@@ -79,6 +79,16 @@ impl Arrivals {
         self.spans_in.len()
     }
 
+    /// Spans that are in without a gap.
+    pub(crate) fn spans(&self) -> u64 {
+        self.spans
+    }
+
+    /// Words that are applied.
+    pub(crate) fn words(&self) -> u64 {
+        self.words
+    }
+
     /// Span `number` is in. How many Spans more are in without a gap.
     pub(crate) fn span(&mut self, number: u64) -> Result<u64, Uncountable> {
         let place = self.place(number, self.spans)?;

@@ -41,14 +41,14 @@ pub enum OpenError {
     #[error(transparent)]
     Region(#[from] RegionError),
     /// A system call failed while the links were being made.
-    #[error("{fabric}: {what}: {source}")]
+    #[error("{fabric}: {what}: {reason}")]
     System {
         /// The fabric's name.
         fabric: &'static str,
         /// What was being done, with addresses and peers.
         what: String,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said. Not a source of its own: the text has it already.
+        reason: std::io::Error,
     },
     /// A peer did not behave as the protocol says.
     #[error("{fabric}: peer {peer}: {what}")]

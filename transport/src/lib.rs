@@ -16,6 +16,8 @@
 //!
 //! What it does not do: order messages, know senders, or retry anything; data on the wire is not encrypted.
 
+#[cfg(not(loom))]
+mod address;
 pub mod atomic;
 #[cfg(not(loom))]
 mod counted;
@@ -49,6 +51,8 @@ pub mod tcp;
 pub mod verbs;
 pub mod write;
 
+#[cfg(not(loom))]
+pub use address::loopback;
 #[cfg(not(loom))]
 pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker, WriteOrder};
 #[cfg(not(loom))]

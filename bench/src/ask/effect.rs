@@ -54,6 +54,7 @@ fn given_rdma(rdma: &Rdma) -> impl Iterator<Item = &'static str> {
         ("tclass", rdma.tclass.is_some()),
         ("sl", rdma.sl.is_some()),
         ("prompt-detection", rdma.prompt_detection),
+        ("count-writes", rdma.count_writes),
     ];
     given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name)
 }

@@ -31,6 +31,10 @@ pub struct Rdma {
     /// Give up a silent peer after milliseconds, not half a second; only for a network without congestion
     #[arg(long)]
     pub prompt_detection: bool,
+    /// Count writes instead of trusting their order: for fabrics that do not keep it (EFA, adaptive routing out of
+    /// order)
+    #[arg(long)]
+    pub count_writes: bool,
     /// An address of this host that the peers reach, to choose the device by; set by the run.
     #[arg(skip)]
     pub address: Option<IpAddr>,
@@ -50,6 +54,7 @@ impl Rdma {
             traffic_class: self.tclass.unwrap_or(usual.traffic_class),
             service_level: self.sl.unwrap_or(usual.service_level),
             detection: if self.prompt_detection { Detection::PROMPT } else { usual.detection },
+            counted: self.count_writes,
             ..usual
         }
     }

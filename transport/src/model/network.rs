@@ -14,7 +14,7 @@ use super::spec::{KernelSpec, ModelSpec};
 use super::wire::Wire;
 use crate::endpoint::QueueFull;
 use crate::rank::Rank;
-use crate::region::{CopyMethod, Region, copy_between};
+use crate::region::{CopyMethod, Region, carry};
 use crate::sim::Random;
 use crate::write::{POOL, Write};
 
@@ -168,6 +168,7 @@ impl State {
     }
 
     pub(super) fn post(&mut self, from: usize, to: usize, write: Write) -> Result<(), QueueFull> {
+        self.check(from, to, &write);
         let link = (from * self.members + to) as u32;
         let waits = self.spec.lanes.is_some() && self.takes_a_lane(from, link, write);
         if !waits {
@@ -182,6 +183,22 @@ impl State {
         node.clock_ps += self.spec.host.post_ps;
         node.counted.writes += 1;
         Ok(())
+    }
+
+    /// Panics if the write lies outside the regions: a bug of the caller.
+    fn check(&self, from: usize, to: usize, write: &Write) {
+        let (mine, theirs) = (&self.nodes[from].regions, &self.nodes[to].regions);
+        match *write {
+            Write::Span { from, to, len } => {
+                assert!(len > 0, "an empty span");
+                mine[usize::from(from.region.0)].check(from.offset, len);
+                theirs[usize::from(to.region.0)].check(to.offset, len);
+            }
+            Write::Word { at, .. } => {
+                assert!(at.offset.is_multiple_of(8), "a word at {at:?} is not aligned");
+                theirs[usize::from(at.region.0)].check(at.offset, 8);
+            }
+        }
     }
 
     fn push(&mut self, link: u32, write: Write) {
@@ -256,8 +273,7 @@ impl State {
             self.nodes[node].clock_ps += kernel.call_ps + (bytes as f64 * kernel.receive_byte_ps) as u64;
             while let Some(&flying) = self.links[index as usize].flying.front().filter(|flying| flying.end <= taken) {
                 self.links[index as usize].flying.pop_front();
-                self.apply(index, flying.write);
-                self.landed(index);
+                self.is_in(index, &flying);
             }
             let at_ps = self.nodes[node].clock_ps + self.spec.switch.hop_ps;
             self.schedule(at_ps, What::Room { link: index, bytes });
@@ -451,15 +467,7 @@ impl State {
         let mut any = false;
         while self.links[index as usize].lands(now_ps) {
             let Some(flying) = self.links[index as usize].flying.pop_front() else { return };
-            match (flying.lane, flying.write) {
-                (Some(lane), Write::Word { .. }) => self.deal_with(index, lane),
-                (Some(_), Write::Span { .. }) => {}
-                (None, _) => {
-                    self.apply(index, flying.write);
-                    self.landed(index);
-                    any = true;
-                }
-            }
+            any |= self.is_in(index, &flying);
         }
         if any {
             let (_, to) = self.ends(index);
@@ -467,12 +475,25 @@ impl State {
         }
     }
 
+    /// All bytes of a write are in. Whether its receiver can see it; a block waits for the thread that deals with it.
+    fn is_in(&mut self, index: u32, flying: &Flying) -> bool {
+        match (flying.lane, flying.write) {
+            (Some(lane), Write::Word { .. }) => self.deal_with(index, lane),
+            (Some(_), Write::Span { .. }) => {}
+            (None, write) => {
+                self.apply(index, write);
+                self.landed(index);
+                return true;
+            }
+        }
+        false
+    }
+
     /// A write has landed: there is room for another.
     fn landed(&mut self, index: u32) {
         let (from, _) = self.ends(index);
         let link = &mut self.links[index as usize];
-        // Blocks of lanes are not counted.
-        link.outstanding = link.outstanding.saturating_sub(1);
+        link.outstanding -= 1;
         if std::mem::take(&mut link.refused) {
             self.stir(from);
         }
@@ -486,11 +507,11 @@ impl State {
             Write::Span { from: source, to: place, len } => {
                 let (mine, theirs) = (&self.nodes[from].regions, &self.nodes[to].regions);
                 let (mine, theirs) = (&mine[usize::from(source.region.0)], &theirs[usize::from(place.region.0)]);
-                copy_between(mine, source.offset, theirs, place.offset, len, CopyMethod::Plain);
+                carry(mine, source.offset, theirs, place.offset, len, CopyMethod::Plain);
             }
             // Release: pairs with the acquire of whoever reads the word.
             Write::Word { at, value } => {
-                self.nodes[to].regions[usize::from(at.region.0)].word(at.offset).store(value, Ordering::Release);
+                self.nodes[to].regions[usize::from(at.region.0)].link_word(at.offset).store(value, Ordering::Release);
             }
         }
     }
@@ -544,8 +565,14 @@ impl State {
         let (span_bytes, counter_bytes) = (self.spec.nic.line_bytes(span_len(&block.span)), self.spec.nic.line_bytes(8));
         link.waiting.push_back(Pending { write: block.span, left: span_bytes, lane: Some(lane) });
         link.waiting.push_back(Pending { write: block.counter, left: counter_bytes, lane: Some(lane) });
+        let bytes = span_bytes + counter_bytes;
+        if let Some(kernel) = &self.spec.kernel {
+            link.in_kernels += bytes;
+            let this = &mut self.nodes[node];
+            this.thread_free_ps = this.thread_free_ps.max(self.now_ps) + (bytes as f64 * kernel.send_byte_ps) as u64;
+        }
         let at_ps = self.now_ps + self.spec.nic.start_ps;
-        self.schedule(at_ps, What::Told { link: block.link, bytes: span_bytes + counter_bytes });
+        self.schedule(at_ps, What::Told { link: block.link, bytes });
     }
 }
 
@@ -553,5 +580,140 @@ fn span_len(write: &Write) -> u64 {
     match write {
         Write::Span { len, .. } => *len,
         Write::Word { .. } => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::{Endpoint, Fabric};
+    use crate::model::{HostSpec, LaneSpec, ModelEndpoint, ModelFabric, NicSpec, SwitchSpec};
+    use crate::region::RegionOptions;
+    use crate::sim::SoloExchange;
+    use crate::write::{Place, TABLE};
+
+    /// 1 byte a nanosecond, no headers, everything else round numbers.
+    fn spec() -> ModelSpec {
+        let nic = NicSpec {
+            bytes_per_s: 1e9,
+            pcie_bytes_per_s: 2e9,
+            write_ps: 10_000,
+            packet_bytes: 4096,
+            header_bytes: 0,
+            burst_bytes: 1000,
+            start_ps: 200_000,
+            fetch_ps: 0,
+            inline_bytes: 64,
+            land_ps: 100_000,
+            queue_max: 8,
+        };
+        let switch = SwitchSpec { hop_ps: 300_000, leaf_hosts: None, oversubscription: 1.0 };
+        ModelSpec { nic, switch, host: HostSpec { post_ps: 10_000, doorbell_ps: 50_000 }, kernel: None, lanes: None }
+    }
+
+    fn open(spec: &ModelSpec, members: usize) -> (ModelNetwork, Vec<(ModelEndpoint, Region)>) {
+        let network = ModelNetwork::new(spec, members, 1);
+        let fabric = ModelFabric::on(&network);
+        let open = |rank: usize| {
+            let (table, pool) = (Region::reserve(4096).unwrap(), fabric.region(1 << 30, &RegionOptions::default()).unwrap());
+            let mut exchange = SoloExchange::new(Rank::new(rank), members);
+            (fabric.open(&mut exchange, &[table.clone(), pool]).unwrap(), table)
+        };
+        let opened = (0..members).map(open).collect();
+        (network, opened)
+    }
+
+    fn block(len: u64) -> Write {
+        Write::Span { from: Place::new(POOL, 0), to: Place::new(POOL, 0), len }
+    }
+
+    fn counter(value: u64) -> Write {
+        Write::Word { at: Place::new(TABLE, 64), value }
+    }
+
+    /// When a member's word became `value`.
+    fn until(network: &ModelNetwork, table: &Region, value: u64) -> u64 {
+        while table.word(64).load(Ordering::Acquire) != value {
+            network.happen(&mut Vec::new());
+        }
+        network.state().now_ps
+    }
+
+    #[test]
+    fn a_counter_is_seen_once_the_last_byte_of_its_block_is_in() {
+        let (network, mut members) = open(&spec(), 2);
+        network.begin_turn(Rank::new(0), 0);
+        members[0].0.post(Rank::new(1), block(10_000)).unwrap();
+        members[0].0.post(Rank::new(1), counter(1)).unwrap();
+        assert_eq!(network.end_turn(Rank::new(0)), (70_000, false));
+        // Two posts, a doorbell, the card, the hop, 10,000 bytes, the least time of the word, memory.
+        assert_eq!(until(&network, &members[1].1, 1), 70_000 + 200_000 + 300_000 + 10_000_000 + 10_000 + 100_000);
+    }
+
+    #[test]
+    fn links_share_a_port_fairly_and_one_receiver_takes_in_a_line_of_bytes() {
+        let (network, mut members) = open(&spec(), 3);
+        network.begin_turn(Rank::new(0), 0);
+        for to in [1, 2] {
+            members[0].0.post(Rank::new(to), block(100_000)).unwrap();
+            members[0].0.post(Rank::new(to), counter(1)).unwrap();
+        }
+        network.end_turn(Rank::new(0));
+        let (one, other) = (until(&network, &members[1].1, 1), until(&network, &members[2].1, 1));
+        assert!(one > 199_000_000 && other - one < 2_000_000, "bursts in turn: {one} and {other}");
+
+        let (network, mut members) = open(&spec(), 3);
+        for from in [0, 1] {
+            network.begin_turn(Rank::new(from), 0);
+            members[from].0.post(Rank::new(2), block(100_000)).unwrap();
+            members[from].0.post(Rank::new(2), Write::Word { at: Place::new(TABLE, 64 + 8 * from as u64), value: 1 }).unwrap();
+            network.end_turn(Rank::new(from));
+        }
+        let both = until(&network, &members[2].1, 1);
+        assert!(both > 199_000_000, "two senders halve what each gets: {both}");
+    }
+
+    #[test]
+    fn a_full_queue_is_an_answer_and_has_room_once_a_write_has_landed() {
+        let (network, mut members) = open(&spec(), 2);
+        network.begin_turn(Rank::new(0), 0);
+        let posted = (1..100).take_while(|&value| members[0].0.post(Rank::new(1), counter(value)).is_ok()).count();
+        assert_eq!(posted, 8);
+        network.end_turn(Rank::new(0));
+        let mut stirred = Vec::new();
+        while !stirred.contains(&Rank::new(0)) {
+            network.happen(&mut stirred);
+        }
+        assert!(members[0].0.post(Rank::new(1), counter(9)).is_ok());
+    }
+
+    #[test]
+    fn oversubscribed_leaves_are_the_limit_between_them_and_not_within() {
+        let leaves = SwitchSpec { leaf_hosts: Some(2), oversubscription: 4.0, ..spec().switch };
+        let took = |to: usize| {
+            let (network, mut members) = open(&ModelSpec { switch: leaves.clone(), ..spec() }, 4);
+            network.begin_turn(Rank::new(0), 0);
+            members[0].0.post(Rank::new(to), block(100_000)).unwrap();
+            members[0].0.post(Rank::new(to), counter(1)).unwrap();
+            network.end_turn(Rank::new(0));
+            until(&network, &members[to].1, 1)
+        };
+        // Two hosts of 1 GB/s share a trunk of 0.5 GB/s.
+        assert!(took(1) < 102_000_000 && took(2) > 198_000_000, "{} and {}", took(1), took(2));
+    }
+
+    #[test]
+    fn a_lane_has_one_block_on_its_way_and_its_thread_takes_time() {
+        let lanes = LaneSpec { block_ps: 5_000_000, block_spread: 0.0, record_bytes: 0, slot_bytes: 0, words_by_reference: true };
+        let (network, mut members) = open(&ModelSpec { lanes: Some(lanes), ..spec() }, 2);
+        network.begin_turn(Rank::new(0), 0);
+        for count in [1, 2] {
+            members[0].0.post(Rank::new(1), block(10_000)).unwrap();
+            members[0].0.post(Rank::new(1), counter(count)).unwrap();
+        }
+        network.end_turn(Rank::new(0));
+        let (first, second) = (until(&network, &members[1].1, 1), until(&network, &members[1].1, 2));
+        // A block, the receiver's thread, word back, the sender's thread.
+        assert!(second - first > 10_000_000 + 10_000_000 + 500_000, "{first} and {second}");
     }
 }

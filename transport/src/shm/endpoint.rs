@@ -89,10 +89,10 @@ impl ShmEndpoint {
             peers[link.peer.index()] =
                 Some(Peer { regions: link.regions, lasting: link.lasting, process, bell, touched: false, down: false });
         }
-        let (watch, gone) = Watch::start(members, sockets, bell.clone()).map_err(|source| OpenError::System {
+        let (watch, gone) = Watch::start(members, sockets, bell.clone()).map_err(|reason| OpenError::System {
             fabric: "shm",
             what: "starting the thread that watches for the end of peers".into(),
-            source,
+            reason,
         })?;
         if !unreported.is_empty() {
             gone.news.store(true, Ordering::Relaxed);

@@ -42,7 +42,7 @@ pub struct TcpEndpoint {
 impl TcpEndpoint {
     pub(super) fn open(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<TcpEndpoint, OpenError> {
         let Met { links, holes } = meet(ends, exchange, regions, kept)?;
-        let system = |errno: rustix::io::Errno| OpenError::System { fabric: "tcp", what: "setting up epoll".into(), source: errno.into() };
+        let system = |errno: rustix::io::Errno| OpenError::System { fabric: "tcp", what: "setting up epoll".into(), reason: errno.into() };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
         let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(system)?;
         epoll::add(&epoll, &alarm, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN).map_err(system)?;

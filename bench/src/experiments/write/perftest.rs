@@ -170,7 +170,7 @@ fn arguments(choice: &Choice, perftest: &PerftestJob, count: u64, port: u16) -> 
     ];
     arguments.push(match choice.link {
         LinkKind::Iwarp => "--rdma_cm".into(),
-        LinkKind::InfiniBand | LinkKind::Roce => format!("--gid-index={}", choice.gid.index),
+        LinkKind::InfiniBand | LinkKind::Roce | LinkKind::Other => format!("--gid-index={}", choice.gid.index),
     });
     arguments
 }

@@ -112,7 +112,8 @@ fn connect(options: &AgentOptions, interrupt: &Interrupt) -> Result<(Session, So
             match Session::connect(address, &options.key, &ConnectOptions { node, rank: options.rank.map(Rank), timeout }) {
                 Ok(session) => return Ok((session, address)),
                 Err(error @ ConnectError::Unreachable { .. }) => unreachable = error.to_string(),
-                // It is there, and slow.
+                // It is there, and slow, or has its hands full of strangers.
+                Err(error @ ConnectError::Overrun { .. }) => unreachable = error.to_string(),
                 Err(error @ ConnectError::NoAnswer { waited_ms, .. }) if u128::from(waited_ms) >= timeout.as_millis() => {
                     unreachable = error.to_string();
                 }
