@@ -5,8 +5,8 @@ use squall_transport::Rank;
 /// Bits of a rank, and of what is one more than one.
 const RANK_BITS: u32 = 32;
 
-/// The word of the column `group.lost`: in its lower half one more than the rank because of whom the group is over, in its upper
-/// half one more than that of the accuser, if there is one. 0 says nothing.
+/// The word of the column `group.lost`: in its lower half one more than the rank because of whom the group is over, in
+/// its upper half one more than that of the accuser, if there is one. 0 says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LastWord {
     /// Because of whom.

@@ -1,5 +1,5 @@
-//! A member that lies: arbitrary words and bytes in every column and ring, by seed, over shm and tcp. Nobody panics or hangs, and
-//! whoever notices names the liar.
+//! A member that lies: arbitrary words and bytes in every column and ring, by seed, over shm and tcp. Nobody panics or
+//! hangs, and whoever notices names the liar.
 //!
 //! `HOSTILE_SEEDS=0..3000` runs these seeds instead of the usual ones. A failure prints the line that replays it.
 

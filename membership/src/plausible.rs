@@ -6,8 +6,8 @@ use crate::limits::MEMBERS_MAX;
 use crate::row::{Accepted, Row};
 use crate::trim::members_after;
 
-/// Whether a member of the view of `nodes` that had said `before` can say `row`, as another sees it that has received so much of
-/// each sender (`None`: it has not wedged).
+/// Whether a member of the view of `nodes` that had said `before` can say `row`, as another sees it that has received
+/// so much of each sender (`None`: it has not wedged).
 pub(crate) fn can_follow(row: &Row, before: &Row, nodes: &[NodeId], received: Option<&[u64]>) -> bool {
     row.suspected.has_all(&before.suspected)
         && row.leaving >= before.leaving

@@ -15,15 +15,15 @@ pub enum Taken<'a> {
     Null,
     /// A message with its payload.
     Data(&'a [u8]),
-    /// A large message. Its descriptor was shown by [`Inbound::look`], and what was decided on it then stays so: these bytes
-    /// may have changed.
+    /// A large message. Its descriptor was shown by [`Inbound::look`], and what was decided on it then stays so: these
+    /// bytes may have changed.
     Large(&'a [u8]),
 }
 
 /// One sender's ring as this member has it: what came (`seen`), and what was handed to the application (`taken`).
 ///
-/// The sender can write the ring at any time. So a record's header is read once, when it is looked at; of what is taken later
-/// only the payload comes from the ring.
+/// The sender can write the ring at any time. So a record's header is read once, when it is looked at; of what is taken
+/// later only the payload comes from the ring.
 #[derive(Debug)]
 pub struct Inbound {
     reader: RingReader,
@@ -105,8 +105,8 @@ impl Inbound {
         self.look(|_, _| true)
     }
 
-    /// Looks at every record that came since the last time. `large` is told index and descriptor of each large message; if it
-    /// answers `false` (no buffer for it), looking stops there until the next turn.
+    /// Looks at every record that came since the last time. `large` is told index and descriptor of each large message;
+    /// if it answers `false` (no buffer for it), looking stops there until the next turn.
     ///
     /// # Errors
     /// A record that no sender writes.
@@ -146,7 +146,8 @@ impl Inbound {
         Ok(Arrived { indices: at.index - start.index, data_until })
     }
 
-    /// Hands out the next index, which must have come ([`Inbound::seen`]). What it borrows stays until [`Inbound::release`].
+    /// Hands out the next index, which must have come ([`Inbound::seen`]). What it borrows stays until
+    /// [`Inbound::release`].
     #[inline(always)]
     pub fn take(&mut self) -> Taken<'_> {
         assert!(self.taken.index < self.seen.index, "only what came is taken");
@@ -187,8 +188,8 @@ impl Inbound {
         self.reader.release(self.taken.position);
     }
 
-    /// Kind, length and bytes of the record with this header at index `index`, of whose bytes so many are here; `None` if no
-    /// sender makes it.
+    /// Kind, length and bytes of the record with this header at index `index`, of whose bytes so many are here; `None`
+    /// if no sender makes it.
     #[cold]
     fn record(&self, header: u64, available: u64, index: u64) -> Option<(Kind, u64, u64)> {
         let (kind, length) = parse(header)?;

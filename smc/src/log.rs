@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// The headers of the records that were looked at and not taken, oldest first, kept out of the peers' reach: what was decided on
-/// a header stays decided, whatever becomes of the ring's bytes. Equal headers in a row share an entry.
+/// The headers of the records that were looked at and not taken, oldest first, kept out of the peers' reach: what was
+/// decided on a header stays decided, whatever becomes of the ring's bytes. Equal headers in a row share an entry.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     oldest: Entry,

@@ -6,8 +6,8 @@ use crate::layout::Column;
 use crate::malformed::Malformed;
 use crate::table::Table;
 
-/// A monotone word of every row, as this member last read it. A word that goes back, or beyond what its writer can know, is
-/// its writer's fault.
+/// A monotone word of every row, as this member last read it. A word that goes back, or beyond what its writer can
+/// know, is its writer's fault.
 #[derive(Clone, Debug)]
 pub struct Frontier {
     column: Column,
@@ -21,8 +21,8 @@ impl Frontier {
         Frontier { column, name, seen: vec![0; members] }
     }
 
-    /// The least of the others' words and of `own`, which is mine as I know it and not as it stands in the table. Nobody can
-    /// be beyond `most`.
+    /// The least of the others' words and of `own`, which is mine as I know it and not as it stands in the table.
+    /// Nobody can be beyond `most`.
     ///
     /// # Errors
     /// A word went back, or is above `most`.

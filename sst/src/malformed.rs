@@ -2,11 +2,11 @@
 
 use squall_transport::Rank;
 
-/// A member wrote what breaks its column's invariant. One-sided writes cannot be refused, so a word is checked where it is
-/// read.
+/// A member wrote what breaks its column's invariant. One-sided writes cannot be refused, so a word is checked where it
+/// is read.
 ///
-/// Only the owner of a row or a ring writes it, so the owner is to blame. A member that writes into another's place makes that
-/// other one look guilty: no fabric tells who wrote a byte.
+/// Only the owner of a row or a ring writes it, so the owner is to blame. A member that writes into another's place
+/// makes that other one look guilty: no fabric tells who wrote a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("member {member} wrote {value:#x} as `{column}`, which no member writes: it runs another version, or its memory is broken")]
 pub struct Malformed {

@@ -46,8 +46,8 @@ pub fn pin(core: usize) -> Result<(), String> {
     set_affinity(core).map_err(|errno| format!("cannot run on core {core}: {errno}; `squall doctor` lists the cores"))
 }
 
-/// As [`pin`], but where the system refuses the call itself, as sandboxes do, the thread runs wherever the kernel places it: the answer is
-/// then a notice.
+/// As [`pin`], but where the system refuses the call itself, as sandboxes do, the thread runs wherever the kernel
+/// places it: the answer is then a notice.
 ///
 /// # Errors
 /// As [`pin`].

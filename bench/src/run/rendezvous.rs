@@ -13,8 +13,8 @@ use crate::jobs::os;
 
 /// Files that a process of a run has open, however many nodes there are: pipes, results, its memory, its own sockets.
 const OPEN_FILES_BASE: u64 = 24;
-/// The same for each node: in the parent its pipes and its connection, in another node over shared memory a socket, memory and a handle of
-/// its process.
+/// The same for each node: in the parent its pipes and its connection, in another node over shared memory a socket,
+/// memory and a handle of its process.
 const OPEN_FILES_A_NODE: u64 = 5;
 /// How long one turn of the server waits.
 const TURN: Duration = Duration::from_millis(20);

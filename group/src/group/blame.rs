@@ -10,14 +10,15 @@ use crate::last_word::LastWord;
 const LAST_WORD_TRIES: usize = 200;
 
 impl<E: Endpoint> Group<E> {
-    /// What a member wrote in this view that no member writes, if this one has seen such a thing: the group goes on without that
-    /// member.
+    /// What a member wrote in this view that no member writes, if this one has seen such a thing: the group goes on
+    /// without that member.
     pub fn blamed(&self) -> Option<Ended> {
         self.blamed
     }
 
-    /// A member that wrote what no member writes is lost to the group, if that can go on without it; otherwise the others are told
-    /// whose fault the end is. Where somebody wrote into my own ring, nobody but me can be named, and I cannot go on.
+    /// A member that wrote what no member writes is lost to the group, if that can go on without it; otherwise the
+    /// others are told whose fault the end is. Where somebody wrote into my own ring, nobody but me can be named, and I
+    /// cannot go on.
     #[cold]
     pub(super) fn blame(&mut self, ended: Ended) -> Result<bool, Ended> {
         let Some(of) = ended.blames().filter(|&of| of != self.view.me) else { return Err(ended) };
@@ -35,8 +36,8 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
-    /// Why the group is over, now that the link to `peer` is down: a member that ends because of another says so before it goes.
-    /// Passes it on.
+    /// Why the group is over, now that the link to `peer` is down: a member that ends because of another says so before
+    /// it goes. Passes it on.
     #[cold]
     pub(super) fn lost(&mut self, peer: Rank) -> Ended {
         let said = LastWord::parse(self.table.get(self.columns.lost, peer), self.view.members);
@@ -50,8 +51,8 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
-    /// Tells the others because of whom the group is over here, as far as that goes without waiting for them: whom it does not reach
-    /// blames me.
+    /// Tells the others because of whom the group is over here, as far as that goes without waiting for them: whom it
+    /// does not reach blames me.
     fn say_last(&mut self, word: LastWord) {
         let write = Write::Word { at: self.table.place(self.columns.lost), value: word.encode() };
         let mut untold: Vec<Rank> = (0..self.view.members).map(Rank::new).filter(|&row| row != self.view.me).collect();

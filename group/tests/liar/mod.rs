@@ -62,7 +62,8 @@ pub(crate) enum Habit {
     Row,
     /// Words and bytes of its ring change before and after they are published.
     Ring,
-    /// Any word and any byte of the table and of the pool, those of others among them: who is to blame then cannot be known.
+    /// Any word and any byte of the table and of the pool, those of others among them: who is to blame then cannot be
+    /// known.
     Anywhere,
 }
 

@@ -1,5 +1,5 @@
-//! `deny CALL[=ERRNO]... -- COMMAND...` runs a command to which the kernel refuses some system calls, as containers and sandboxes
-//! do. Without root: the filter holds for the command and its children, for good.
+//! `deny CALL[=ERRNO]... -- COMMAND...` runs a command to which the kernel refuses some system calls, as containers and
+//! sandboxes do. Without root: the filter holds for the command and its children, for good.
 
 #![forbid(unsafe_code)]
 
