@@ -6,6 +6,7 @@
 
 pub mod axes;
 pub mod experiment;
+pub mod fabric;
 pub mod host;
 pub mod machine;
 pub mod memory;

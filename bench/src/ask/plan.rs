@@ -1,5 +1,6 @@
 //! From a request to the points that will run, each with its memory and its time, before anything starts.
 
+use super::axes::NODES_MAX;
 use super::machine::Machine;
 use super::point::PlannedPoint;
 use super::request::{Axes, Request, UsageError};
@@ -19,6 +20,7 @@ impl Plan {
     /// A contradiction in the request.
     pub fn of(request: &Request, machine: &Machine) -> Result<Plan, UsageError> {
         check_axes(request)?;
+        check_nodes(&request.axes)?;
         check_pins(&request.axes, machine)?;
         check_hosts(&request.axes, machine)?;
         let mut points = Vec::new();
@@ -60,6 +62,16 @@ fn check_axes(request: &Request) -> Result<(), UsageError> {
             let taken = taken.iter().map(|axis| format!("--{axis}")).collect::<Vec<_>>().join(", ");
             Err(UsageError(format!("{experiment} does not sweep --{axis}; it takes {taken}. Leave --{axis} out.")))
         }
+    }
+}
+
+/// Real nodes are processes of a host, or hosts.
+fn check_nodes(axes: &Axes) -> Result<(), UsageError> {
+    match axes.nodes.iter().find(|&&nodes| nodes > NODES_MAX) {
+        None => Ok(()),
+        Some(nodes) => Err(UsageError(format!(
+            "--nodes {nodes}: at most {NODES_MAX} nodes can be measured; larger groups run on modelled clusters, such as --fabric sim-rdma-100g"
+        ))),
     }
 }
 
@@ -119,7 +131,7 @@ mod tests {
     #[test]
     fn a_window_shrinks_until_it_fits_and_says_so() {
         let axes = Axes { size: vec![ByteSize(100 << 20)], nodes: vec![4], senders: vec![Senders::All], ..Axes::default() };
-        let axes = Axes { fabric: vec![FabricKind::Shm], ordering: vec![Ordering::Ordered], window: vec![8], ..axes };
+        let axes = Axes { fabric: vec![FabricKind::Shm.into()], ordering: vec![Ordering::Ordered], window: vec![8], ..axes };
         let roomy = plan(Experiment::Multicast, axes.clone(), 64 << 30);
         assert_eq!((roomy.points[0].setting.window, roomy.points[0].notes.len()), (Some(8), 0));
         let tight = plan(Experiment::Multicast, axes.clone(), 7 << 30);
@@ -153,7 +165,7 @@ mod tests {
 
     #[test]
     fn verbs_are_skipped_with_the_reason() {
-        let plan = plan(Experiment::Write, Axes { fabric: vec![FabricKind::Verbs], ..Axes::default() }, 1 << 30);
+        let plan = plan(Experiment::Write, Axes { fabric: vec![FabricKind::Verbs.into()], ..Axes::default() }, 1 << 30);
         assert!(plan.points.iter().all(|point| point.skip.as_deref() == Some("verbs is unavailable: no device")));
         assert_eq!(plan.seconds(), 0.0);
     }
