@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use squall_report::{Environment, Row, RunFolder};
 use squall_study::published::{self, Bandwidth};
-use squall_study::{FITTED_NODES, Outcome, Peer, PeerError, PointError, Profile, Run, goals, raw};
+use squall_study::{FITTED_NODES, Outcome, Peer, PeerError, PointError, Profile, Run, Senders, goals, raw};
 
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_POINTS_FAILED};
@@ -190,7 +190,7 @@ fn latencies(args: &StudyArgs) -> anyhow::Result<String> {
             point.source == source && point.message_bytes == 1 && (!args.quick || QUICK_NODES.contains(&point.nodes))
         };
         for point in published::latency().into_iter().filter(wanted) {
-            let run = goals::light(&profile, point.nodes, 1);
+            let run = goals::light(&profile, point.nodes, Senders::All, 1);
             let peer = Run { peer: Some(Peer::on(&profile)), ..run.clone() };
             let p50 = |run: Run| run.run().map(|outcome| outcome.latency.us(0.5));
             let (peer, squall) = (p50(peer)?, p50(run)?);
