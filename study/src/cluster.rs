@@ -155,7 +155,8 @@ impl Cluster {
         let stats = host.group.stats();
         let (records, blocks) = (stats.received - host.seen.received, stats.blocks_posted - host.seen.blocks_posted);
         host.seen = stats;
-        let under_way = (stats.received + stats.messages_sent).saturating_sub(stats.delivered);
+        let here = stats.received + stats.messages_sent + stats.nulls_sent;
+        let under_way = here.saturating_sub(host.group.delivered_seq());
         let cost_ps = records * host.costs.record_ps + blocks * host.costs.block_ps + under_way * host.costs.transfer_ps;
         network.spend(rank, cost_ps);
         let (end_ps, news) = network.end_turn(rank);

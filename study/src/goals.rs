@@ -82,16 +82,19 @@ pub fn measure(nodes_max: usize, mut each: impl FnMut(&Goal)) -> Result<Vec<Goal
             add(Goal { what: format!("{what}, n = {nodes}"), published, wanted, got, because });
         }
     }
-    for (nodes, published, most) in [(2, "8 to 11", 2.5), (16, "42 to 48", 5.0)] {
-        let outcome = light(&rdma, nodes, 1).run()?;
-        let (wanted, got, because) = (Wanted::AtMost(most), outcome.latency.us(0.5), split(&outcome));
-        add(Goal {
-            what: format!("1 B, all send one at a time, ordered, latency at the sender in us, n = {nodes}"),
-            published,
-            wanted,
-            got,
-            because,
-        });
+    let latencies = [
+        (2, Senders::One, "8 to 11", Wanted::AtMost(2.5)),
+        (16, Senders::One, "8 to 11", Wanted::AtMost(5.0)),
+        (16, Senders::All, "42 to 48", Wanted::Any),
+    ];
+    for (nodes, senders, published, wanted) in latencies {
+        let outcome = light(&rdma, nodes, senders, 1).run()?;
+        let (got, because) = (outcome.latency.us(0.5), split(&outcome));
+        let what = format!(
+            "1 B, {} at a time, ordered, latency at the sender in us, n = {nodes}",
+            if senders == Senders::One { "one" } else { "one of each" }
+        );
+        add(Goal { what, published, wanted, got, because });
     }
     for (what, bytes, published) in [("100 MB", MB_100, "4 to 6"), ("10 KB", KB_10, "6 to 33")] {
         let rate = |profile| Run::stream(profile, 4, Senders::All, bytes).run().map(|outcome| outcome.bytes_per_s);
@@ -99,21 +102,16 @@ pub fn measure(nodes_max: usize, mut each: impl FnMut(&Goal)) -> Result<Vec<Goal
         let what = format!("{what}, all send, n = 4: times faster than TCP");
         add(Goal { what, published, wanted: Wanted::Any, got, because: String::new() });
     }
-    let latency = |profile| light(profile, 2, 1).run().map(|outcome| outcome.latency.us(0.5));
+    let latency = |profile| light(profile, 2, Senders::All, 1).run().map(|outcome| outcome.latency.us(0.5));
     let got = latency(&tcp)? - latency(&rdma)?;
     let what = "1 B, n = 2: what TCP adds, in us".to_owned();
     add(Goal { what, published: "125", wanted: Wanted::Any, got, because: String::new() });
     Ok(goals)
 }
 
-/// Every member sends one message after the other, each once its last one was delivered.
-pub fn light(profile: &Profile, nodes: usize, message_bytes: u64) -> Run {
-    Run {
-        load: Load::Closed,
-        messages: Some(LATENCY_MESSAGES),
-        window: Some(4),
-        ..Run::stream(profile, nodes, Senders::All, message_bytes)
-    }
+/// Senders send one message after the other, each once its last one was delivered.
+pub fn light(profile: &Profile, nodes: usize, senders: Senders, message_bytes: u64) -> Run {
+    Run { load: Load::Closed, messages: Some(LATENCY_MESSAGES), window: Some(4), ..Run::stream(profile, nodes, senders, message_bytes) }
 }
 
 /// What cores and ports did meanwhile.

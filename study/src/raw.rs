@@ -20,21 +20,36 @@ pub fn bytes_per_s(profile: &Profile, bytes: u64, writes: u64) -> f64 {
     let (mut sender, _) = pair.open(0);
     let _receiver = pair.open(1);
     let place = Place::new(POOL, 0);
-    let (mut posted, mut now_ps) = (0, 0);
-    while posted < writes {
-        pair.network.begin_turn(Rank::new(0), now_ps);
-        while posted < writes && sender.post(Rank::new(1), Write::Span { from: place, to: place, len: bytes }).is_ok() {
-            posted += 1;
+    let (mut posted, mut now_ps, mut ended_ps, mut happened) = (0, 0, 0, 0);
+    loop {
+        for rank in [Rank::new(0), Rank::new(1)] {
+            if pair.network.clock_ps(rank) > now_ps {
+                continue;
+            }
+            pair.network.begin_turn(rank, now_ps);
+            while rank.index() == 0
+                && posted < writes
+                && sender.post(Rank::new(1), Write::Span { from: place, to: place, len: bytes }).is_ok()
+            {
+                posted += 1;
+            }
+            pair.network.end_turn(rank);
         }
-        let (end_ps, _) = pair.network.end_turn(Rank::new(0));
-        now_ps = end_ps.max(pair.network.next_ps().unwrap_or(end_ps));
-        pair.happen_until(now_ps);
+        match pair.network.next_ps() {
+            Some(at_ps) => {
+                now_ps = now_ps.max(at_ps);
+                pair.happen_until(at_ps);
+                ended_ps = if pair.kernels { pair.network.clock_ps(Rank::new(1)) } else { now_ps };
+            }
+            // A core may still be at work on what has come, once.
+            None if happened == pair.network.happened() => break,
+            None => {
+                happened = pair.network.happened();
+                now_ps = now_ps.max(pair.network.clock_ps(Rank::new(0))).max(pair.network.clock_ps(Rank::new(1)));
+            }
+        }
     }
-    while pair.network.next_ps().is_some() || pair.receive(now_ps) {
-        now_ps = now_ps.max(pair.network.next_ps().unwrap_or(now_ps));
-        pair.happen_until(now_ps);
-    }
-    (bytes * writes) as f64 / now_ps as f64 * 1e12
+    (bytes * writes) as f64 / ended_ps as f64 * 1e12
 }
 
 /// From a post of one word to the word in the peer's memory, in picoseconds, seen by a peer that looks all the time.
@@ -84,13 +99,11 @@ impl Pair {
         }
     }
 
-    /// With kernels, a receiver takes in what has come. Whether there was any.
-    fn receive(&self, now_ps: u64) -> bool {
-        if !self.kernels {
-            return false;
+    /// With kernels, the receiver takes in what has come.
+    fn receive(&self, now_ps: u64) {
+        if self.kernels {
+            self.network.begin_turn(Rank::new(1), now_ps);
+            self.network.end_turn(Rank::new(1));
         }
-        self.network.begin_turn(Rank::new(1), now_ps.max(self.network.clock_ps(Rank::new(1))));
-        self.network.end_turn(Rank::new(1));
-        self.network.next_ps().is_some()
     }
 }

@@ -63,7 +63,7 @@ fn a_paced_load_counts_from_when_messages_were_due() {
 #[test]
 fn what_must_come_out_does() {
     let goals = goals::measure(16, |_| {}).unwrap();
-    assert_eq!(goals.len(), 8);
+    assert_eq!(goals.len(), 9);
     for goal in &goals {
         assert!(goal.is_met(), "{}: {} is not {} ({})", goal.what, goal.got, goal.wanted, goal.because);
     }

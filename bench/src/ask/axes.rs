@@ -61,6 +61,20 @@ impl FromStr for Senders {
     }
 }
 
+/// Most nodes of a modelled cluster.
+pub const MODELLED_NODES_MAX: u32 = 1024;
+
+/// Parses the size of a group, which may be modelled.
+///
+/// # Errors
+/// What is wrong with it, and what is right.
+pub fn group_size(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(nodes) if (2..=MODELLED_NODES_MAX).contains(&nodes) => Ok(nodes),
+        _ => nodes(text),
+    }
+}
+
 /// Parses a number of nodes.
 ///
 /// # Errors

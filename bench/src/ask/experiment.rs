@@ -15,6 +15,8 @@ pub enum Experiment {
     Write,
     /// Small-message multicast: messages per second
     SmcRate,
+    /// One sender's large messages, by every schedule that relays them; not part of `reproduce`
+    RdmcSchedules,
     /// The main experiment: bandwidth of a group
     Multicast,
     /// From the send to the delivery: closed loop, light load, saturated
@@ -34,6 +36,7 @@ impl Experiment {
             Experiment::Memcpy => &["size"],
             Experiment::Write => &["fabric", "size", "window"],
             Experiment::SmcRate => &["fabric", "nodes", "size", "senders", "ordering", "window"],
+            Experiment::RdmcSchedules => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
             Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule"],
             Experiment::Multicast | Experiment::Latency => {
                 &["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule"]
@@ -49,7 +52,9 @@ impl Experiment {
             Experiment::Memcpy => &[],
             Experiment::Write => &["messages", "verify", "perftest", "spin", "pin"],
             Experiment::ViewChange => &["verify", "pin"],
-            Experiment::SmcRate | Experiment::Multicast | Experiment::Latency => &["messages", "verify", "spin", "membership", "pin"],
+            Experiment::SmcRate | Experiment::Multicast | Experiment::RdmcSchedules | Experiment::Latency => {
+                &["messages", "verify", "spin", "membership", "pin"]
+            }
         }
     }
 }

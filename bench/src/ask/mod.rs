@@ -7,6 +7,7 @@
 pub mod axes;
 mod effect;
 pub mod experiment;
+pub mod fabric;
 pub mod host;
 pub mod machine;
 pub mod memory;

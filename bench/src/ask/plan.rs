@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::axes::NODES_MAX;
 use super::effect;
 use super::machine::Machine;
 use super::point::PlannedPoint;
@@ -22,6 +23,7 @@ impl Plan {
     /// A contradiction in the request.
     pub fn of(request: &Request, machine: &Machine) -> Result<Plan, UsageError> {
         check_axes(request)?;
+        check_nodes(&request.axes)?;
         check_pins(&request.axes, machine)?;
         check_hosts(&request.axes, machine)?;
         let mut points = Vec::new();
@@ -70,6 +72,16 @@ fn check_axes(request: &Request) -> Result<(), UsageError> {
     }
 }
 
+/// Real nodes are processes of a host, or hosts.
+fn check_nodes(axes: &Axes) -> Result<(), UsageError> {
+    match axes.nodes.iter().find(|&&nodes| nodes > NODES_MAX) {
+        None => Ok(()),
+        Some(nodes) => Err(UsageError(format!(
+            "--nodes {nodes}: at most {NODES_MAX} nodes can be measured; larger groups run on modelled clusters, such as --fabric sim-rdma-100g"
+        ))),
+    }
+}
+
 fn check_pins(axes: &Axes, machine: &Machine) -> Result<(), UsageError> {
     match axes.pin.iter().find(|core| !machine.pin_cores().contains(core)) {
         None => Ok(()),
@@ -97,6 +109,7 @@ mod tests {
     use super::*;
     use crate::ask::axes::Senders;
     use crate::ask::experiment::Experiment;
+    use crate::ask::fabric::FabricName;
     use crate::ask::size::{ByteSize, KB, MB};
     use crate::ask::verbs::Verbs;
     use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
@@ -127,7 +140,7 @@ mod tests {
     #[test]
     fn a_window_shrinks_until_it_fits_and_says_so() {
         let axes = Axes { size: vec![ByteSize(100 << 20)], nodes: vec![4], senders: vec![Senders::All], ..Axes::default() };
-        let axes = Axes { fabric: vec![FabricKind::Shm], ordering: vec![Ordering::Ordered], window: vec![8], ..axes };
+        let axes = Axes { fabric: vec![FabricKind::Shm.into()], ordering: vec![Ordering::Ordered], window: vec![8], ..axes };
         let roomy = plan(Experiment::Multicast, axes.clone(), 64 << 30);
         assert_eq!((roomy.points[0].setting.window, roomy.points[0].notes.len()), (Some(8), 0));
         let tight = plan(Experiment::Multicast, axes.clone(), 7 << 30);
@@ -161,7 +174,7 @@ mod tests {
 
     #[test]
     fn verbs_are_skipped_with_the_reason() {
-        let plan = plan(Experiment::Write, Axes { fabric: vec![FabricKind::Verbs], ..Axes::default() }, 1 << 30);
+        let plan = plan(Experiment::Write, Axes { fabric: vec![FabricKind::Verbs.into()], ..Axes::default() }, 1 << 30);
         assert!(plan.points.iter().all(|point| point.skip.as_deref() == Some("verbs is unavailable: no device")));
         assert_eq!(plan.seconds(), 0.0);
     }
@@ -183,7 +196,7 @@ mod tests {
     #[test]
     fn a_value_given_twice_is_one_point() {
         let axes = Axes { nodes: vec![2, 2], size: vec![ByteSize(MB), ByteSize(MB)], senders: vec![Senders::One], ..Axes::default() };
-        let axes = Axes { fabric: vec![FabricKind::Shm], ordering: vec![Ordering::Ordered], ..axes };
+        let axes = Axes { fabric: vec![FabricName::Real(FabricKind::Shm)], ordering: vec![Ordering::Ordered], ..axes };
         assert_eq!(plan(Experiment::Multicast, axes.clone(), 8 << 30).points.len(), 1);
         let shrunk = Axes { size: vec![ByteSize(100 * MB)], window: vec![8, 16], nodes: vec![4], ..axes };
         assert_eq!(plan(Experiment::Multicast, shrunk, 2 << 30).points.len(), 1);
@@ -192,7 +205,7 @@ mod tests {
     #[test]
     fn flags_without_effect_are_refused_and_those_with_some_are_not() {
         let refused = |experiment, axes: Axes| Plan::of(&request(&[experiment], axes), &machine(8 << 30)).unwrap_err().0;
-        let shm = Axes { fabric: vec![FabricKind::Shm], ..Axes::default() };
+        let shm = Axes { fabric: vec![FabricName::Real(FabricKind::Shm)], ..Axes::default() };
         let mtu = Rdma { mtu: Some(1024), ..Rdma::default() };
         let error = refused(Experiment::Multicast, Axes { rdma: mtu.clone(), ..shm.clone() });
         assert!(error.contains("--mtu has an effect over --fabric verbs only"), "{error}");
@@ -203,7 +216,7 @@ mod tests {
         assert!(refused(Experiment::Memcpy, Axes { spin: true, ..Axes::default() }).contains("--spin has no effect on memcpy"));
         let small = Axes { size: vec![ByteSize(KB)], schedule: vec![Schedule::Tree], ..shm.clone() };
         assert!(refused(Experiment::Multicast, small).contains("--schedule has an effect on messages that are relayed"));
-        let verbs = Axes { fabric: vec![FabricKind::Verbs], rdma: mtu, perftest: true, ..Axes::default() };
+        let verbs = Axes { fabric: vec![FabricName::Real(FabricKind::Verbs)], rdma: mtu, perftest: true, ..Axes::default() };
         assert!(Plan::of(&request(&[Experiment::Write], verbs), &machine(8 << 30)).is_ok());
         let spinning = Axes { spin: true, ..shm };
         assert!(Plan::of(&request(&Experiment::ALL, spinning), &machine(8 << 30)).is_ok());

@@ -84,8 +84,8 @@ const DEADLINE_MIN: Duration = Duration::from_secs(30);
 /// Seconds that a trial of `experiment` should take.
 pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
     match (experiment, quick) {
-        (Experiment::Multicast, false) => 0.5,
-        (Experiment::Multicast, true) => 0.1,
+        (Experiment::Multicast | Experiment::RdmcSchedules, false) => 0.5,
+        (Experiment::Multicast | Experiment::RdmcSchedules, true) => 0.1,
         (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
         // The fault, and time to see what was before and after.
         (Experiment::ViewChange, false) => 3.0,

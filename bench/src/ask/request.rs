@@ -1,12 +1,15 @@
 //! What was asked for on the command line.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::axes::Senders;
 use super::experiment::Experiment;
+use super::fabric::FabricName;
 use super::size::{ByteSize, SizeError, sizes};
 use crate::jobs::kinds::Verify;
-use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::kinds::{Ordering, Schedule};
 use crate::jobs::rdma::Rdma;
 
 /// What was asked: which experiments, and every axis that was given. An empty list is the experiment's own default.
@@ -27,11 +30,15 @@ pub struct Request {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 #[command(next_help_heading = "Axes (a comma-separated list sweeps)")]
 pub struct Axes {
-    /// What carries the writes
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
-    pub fabric: Vec<FabricKind>,
-    /// Group sizes, 2 to 64 [example: 2,4,8]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::axes::nodes)]
+    /// What carries the writes: shm, tcp, verbs, or modelled clusters (sim-rdma-100g, sim-rdma-400g, sim-tcp-100g, sim-tcp-10g)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub fabric: Vec<FabricName>,
+    /// File with the profile of a modelled cluster of your own, as another fabric
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    pub profile: Vec<PathBuf>,
+    /// Group sizes, 2 to 64, or to 1024 on modelled clusters [example: 2,4,8 or 2..16]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::axes::group_size)]
     pub nodes: Vec<u32>,
     /// Message sizes; KB, MB, GB are powers of 1024 [example: 1,10KB,1.5MB,100MB]
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = list_of_sizes)]
@@ -84,6 +91,13 @@ pub struct Axes {
     #[command(flatten)]
     #[serde(flatten)]
     pub rdma: Rdma,
+}
+
+impl Axes {
+    /// Whether it is for modelled clusters.
+    pub fn is_modelled(&self) -> bool {
+        !self.profile.is_empty() || self.fabric.iter().any(|fabric| fabric.modelled().is_some())
+    }
 }
 
 /// A list as one value, by the full path of its type: an argument that clap splits by itself would have lost the comma

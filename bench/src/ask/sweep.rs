@@ -1,9 +1,11 @@
 //! What an experiment sweeps: every combination of the axes that were given, and of its own defaults for the others.
 
+use clap::ValueEnum;
 use squall_report::bounds::Warmth;
 
 use super::axes::Senders;
 use super::experiment::Experiment;
+use super::fabric::FabricName;
 use super::machine::Machine;
 use super::policy;
 use super::request::{Axes, Request, UsageError};
@@ -42,6 +44,7 @@ impl Sweep<'_> {
             Experiment::Memcpy => Ok(self.memcpy()),
             Experiment::Write => Ok(self.write()),
             Experiment::SmcRate => self.smc_rate(),
+            Experiment::RdmcSchedules => self.rdmc_schedules(),
             Experiment::Multicast => self.multicast(),
             Experiment::Latency => self.latency(),
             Experiment::ViewChange => self.view_change(),
@@ -56,7 +59,8 @@ impl Sweep<'_> {
         let verbs = self.machine.verbs.unavailable.is_none().then_some(FabricKind::Verbs);
         let shm = self.machine.hosts.is_none().then_some(FabricKind::Shm);
         let all: Vec<FabricKind> = shm.into_iter().chain([FabricKind::Tcp]).chain(verbs).collect();
-        or(&self.axes().fabric, &all)
+        let given: Vec<FabricKind> = self.axes().fabric.iter().filter_map(FabricName::real).collect();
+        or(&given, &all)
     }
 
     fn sizes(&self, full: &[u64], quick: &[u64]) -> Vec<u64> {
@@ -136,6 +140,16 @@ impl Sweep<'_> {
         self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2]), senders, &[Ordering::Ordered], Variant::Plain)
     }
 
+    /// One sender's large messages by every schedule.
+    fn rdmc_schedules(&self) -> Result<Vec<Setting>, UsageError> {
+        let sizes = self.sizes(&[10 * MB, 100 * MB], &[10 * MB]);
+        if let Some(&small) = sizes.iter().find(|&&bytes| bytes <= SMALL_MAX) {
+            let (size, max) = (ByteSize(small), ByteSize(SMALL_MAX));
+            return Err(UsageError(format!("messages of --size {size} are not relayed; rdmc-schedules takes sizes above {max}")));
+        }
+        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2, 4]), &[Senders::One], &[Ordering::Unordered], Variant::Plain)
+    }
+
     fn multicast(&self) -> Result<Vec<Setting>, UsageError> {
         let sizes = self.sizes(&PUBLISHED_SIZES.map(|size| size.0), &PUBLISHED_SIZES.map(|size| size.0));
         let senders: &[Senders] = match self.request.quick {
@@ -212,6 +226,10 @@ impl Sweep<'_> {
         Ok(settings)
     }
 
+    fn schedules(&self) -> &'static [Schedule] {
+        if self.experiment == Experiment::RdmcSchedules { Schedule::value_variants() } else { &[Schedule::Pipeline] }
+    }
+
     /// The same group with every window, block and schedule.
     fn shapes(&self, group: Setting) -> Result<Vec<Setting>, UsageError> {
         let mut settings = Vec::new();
@@ -225,7 +243,7 @@ impl Sweep<'_> {
                 continue;
             }
             for block in optional(&self.axes().block) {
-                for schedule in or(&self.axes().schedule, &[Schedule::Pipeline]) {
+                for schedule in or(&self.axes().schedule, self.schedules()) {
                     let block = block.map(|block| block.0);
                     let config = shape.config(group.senders, Ordering::Ordered, block, schedule);
                     config.check(group.nodes as usize).map_err(|error| UsageError(error.to_string()))?;

@@ -10,7 +10,7 @@ use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, EXIT_POINTS
 use super::table;
 use crate::ask::experiment::Experiment;
 use crate::ask::request::{Axes, Request};
-use crate::experiments::MEASURES;
+use crate::experiments::{MEASURES, modelled};
 use crate::run::execute::{Assignment, Ending, execute, how_to_resume};
 use crate::run::hosts::Hosts;
 
@@ -31,6 +31,7 @@ Examples:
   squall run latency --size 1,10KB --nodes 2 --out /tmp/latency
   squall run write --fabric tcp --size 8MB --json
   squall run write --fabric verbs --size 2B,1MB --perftest
+  squall run multicast --fabric sim-rdma-100g,sim-tcp-100g --nodes 2..16   on a model of a cluster, in virtual time
 
 Exit status: 0 if every point ran and verified; see squall --help for the others.";
 
@@ -98,20 +99,29 @@ impl Measurement {
     /// Runs it, on these hosts if it spans any.
     pub(super) fn measure(self, hosts: Option<Hosts>) -> anyhow::Result<u8> {
         let Measurement { request, output, name, subcommand } = self;
-        let assignment = Assignment { request, out: output.out, resume: output.resume, name, hosts };
-        let ending = execute(&assignment, &MEASURES)?;
-        let folder = ending.folder.display().to_string();
-        if output.json {
-            say(&format!("{:#}", table::json(&ending.rendered.summary, &folder)))?;
-        } else {
-            say(&table::text(&ending.rendered.summary))?;
-            say(&format!("report: {}", ending.rendered.report.display()))?;
+        if request.axes.is_modelled() {
+            modelled::check(&request, hosts.is_some(), output.resume)?;
+            let (folder, rendered, failed) = modelled::measure(&request, output.out.as_deref(), &name)?;
+            return tell(&output, Ending { folder, rendered, failed, skipped: 0, interrupted: false }, &subcommand);
         }
-        if ending.interrupted {
-            let _ = writeln!(io::stderr(), "interrupted; {}", how_to_resume(&ending.folder, &subcommand));
-        }
-        Ok(status(&ending))
+        let assignment = Assignment { request, out: output.out.clone(), resume: output.resume, name, hosts };
+        tell(&output, execute(&assignment, &MEASURES)?, &subcommand)
     }
+}
+
+/// Says what came of it; the exit status.
+fn tell(output: &OutputArgs, ending: Ending, subcommand: &str) -> anyhow::Result<u8> {
+    let folder = ending.folder.display().to_string();
+    if output.json {
+        say(&format!("{:#}", table::json(&ending.rendered.summary, &folder)))?;
+    } else {
+        say(&table::text(&ending.rendered.summary))?;
+        say(&format!("report: {}", ending.rendered.report.display()))?;
+    }
+    if ending.interrupted {
+        let _ = writeln!(io::stderr(), "interrupted; {}", how_to_resume(&ending.folder, subcommand));
+    }
+    Ok(status(&ending))
 }
 
 fn status(ending: &Ending) -> u8 {

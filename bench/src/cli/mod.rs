@@ -8,16 +8,19 @@ mod node;
 mod output;
 mod sim;
 pub mod status;
+mod study;
 mod table;
 mod witness;
 mod worker;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::ask::axes::MODELLED_NODES_MAX;
 use crate::ask::request::UsageError;
 use crate::jobs::os;
 use measure::{REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
@@ -56,6 +59,9 @@ enum Command {
     /// Inject faults into groups of processes, round by round, and check their traces
     #[command(after_help = chaos::EXAMPLES)]
     Chaos(chaos::ChaosArgs),
+    /// The published figures on a model of a cluster: what was published, the model's error, and what Squall does
+    #[command(after_help = study::EXAMPLES)]
+    Study(study::StudyArgs),
     /// Be one host of a run that spans hosts
     #[command(after_help = node::EXAMPLES)]
     Node(Box<node::NodeArgs>),
@@ -120,7 +126,7 @@ fn share(text: &str) -> Result<f64, String> {
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
     os::raise_open_files();
-    let status = match Cli::parse().command {
+    let status = match Cli::parse_from(written_out(std::env::args_os())).command {
         Command::Reproduce(args) => args.measured().measure(None),
         Command::Run(args) => args.measured().measure(None),
         Command::Node(args) => node::join(*args),
@@ -128,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare_runs(&args),
         Command::Doctor(args) => doctor::print(args.json).map(|()| EXIT_DONE),
         Command::Sim(args) => sim::simulate(&args),
+        Command::Study(args) => study::draw(&args),
         Command::Chaos(args) => chaos::strike(args),
         Command::Witness(args) => witness::serve(&args),
         Command::Worker => return worker::main(),
@@ -141,6 +148,36 @@ pub fn main() -> ExitCode {
             ExitCode::from(if usage { EXIT_USAGE } else { EXIT_ERROR })
         }
     }
+}
+
+/// The arguments with the ranges of `--nodes` written out: `2..5` is `2,3,4,5`.
+fn written_out(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    const FLAG: &str = "--nodes";
+    let mut follows = false;
+    let mut written = Vec::new();
+    for arg in args {
+        let text = arg.to_str().unwrap_or_default();
+        let prefix = if follows { Some("") } else { text.starts_with("--nodes=").then_some("--nodes=") };
+        follows = text == FLAG;
+        written.push(match prefix.and_then(|prefix| text.strip_prefix(prefix)).and_then(ranges) {
+            Some(list) => format!("{}{list}", prefix.unwrap_or_default()).into(),
+            None => arg,
+        });
+    }
+    written
+}
+
+/// A list with its ranges written out; `None` if there is none, or one that makes no sense, which the parser then says.
+fn ranges(list: &str) -> Option<String> {
+    let item = |item: &str| match item.split_once("..") {
+        None => Some(vec![item.to_owned()]),
+        Some((first, last)) => {
+            let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+            (first <= last && last <= MODELLED_NODES_MAX).then(|| (first..=last).map(|nodes| nodes.to_string()).collect())
+        }
+    };
+    let items: Option<Vec<Vec<String>>> = list.contains("..").then(|| list.split(',').map(item).collect())?;
+    Some(items?.concat().join(","))
 }
 
 fn plot(args: &PlotArgs) -> anyhow::Result<u8> {
@@ -170,4 +207,22 @@ fn compare_runs(args: &CompareArgs) -> anyhow::Result<u8> {
         say(&texts.into_iter().flatten().collect::<Vec<_>>().join("\n"))?;
     }
     Ok(if passed { EXIT_DONE } else { EXIT_BELOW })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_nodes_are_written_out_and_nothing_else_is() {
+        let written = |line: &str| {
+            let args = written_out(line.split(' ').map(OsString::from));
+            args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(written("squall run latency --nodes 2..4,8 --size 1"), "squall run latency --nodes 2,3,4,8 --size 1");
+        assert_eq!(written("squall run latency --nodes=2..3"), "squall run latency --nodes=2,3");
+        for same in ["squall sim --seeds 2..4", "squall run latency --nodes 4..2", "squall run latency --nodes 2..x"] {
+            assert_eq!(written(same), same);
+        }
+    }
 }

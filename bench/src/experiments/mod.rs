@@ -9,6 +9,7 @@ pub mod group;
 mod latencies;
 mod latency;
 pub mod memcpy;
+pub mod modelled;
 mod multicast;
 pub mod payload;
 pub mod view_change;
@@ -28,7 +29,7 @@ fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
     match point.setting.experiment {
         Experiment::Memcpy => memcpy::measure(point, stage),
         Experiment::Write => write::measure(point, stage),
-        Experiment::SmcRate | Experiment::Multicast => multicast::measure(point, stage),
+        Experiment::SmcRate | Experiment::RdmcSchedules | Experiment::Multicast => multicast::measure(point, stage),
         Experiment::Latency => latency::measure(point, stage),
         Experiment::ViewChange => view_change::measure(point, stage),
     }

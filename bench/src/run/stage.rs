@@ -161,6 +161,7 @@ impl<'a> Stage<'a> {
 mod tests {
     use super::*;
     use crate::ask::experiment::Experiment;
+    use crate::ask::fabric::FabricName;
     use crate::ask::plan::Plan;
     use crate::ask::request::Axes;
     use crate::ask::size::{ByteSize, MB};
@@ -172,7 +173,7 @@ mod tests {
     /// is measured again.
     fn emitted(beside: fn(&PlannedPoint, &Stage<'_>) -> Result<Capacity, Fault>) -> Vec<Row> {
         let root = tempfile::tempdir().unwrap();
-        let axes = Axes { fabric: vec![FabricKind::Tcp], nodes: vec![2], size: vec![ByteSize(MB)], ..Axes::default() };
+        let axes = Axes { fabric: vec![FabricName::Real(FabricKind::Tcp)], nodes: vec![2], size: vec![ByteSize(MB)], ..Axes::default() };
         let request = Request { experiments: vec![Experiment::Multicast], quick: true, axes };
         let machine = Machine { cores: vec![0, 1], memory_bytes: 8 << 30, ..Machine::default() };
         let plan = Plan::of(&request, &machine).unwrap();

@@ -90,6 +90,28 @@ pub(crate) fn way_in<F: Fabric>(inner: F, exchange: LocalExchange, lies: Option<
     (LiarFabric { inner, lies, heard: Rc::clone(&heard) }, Listener { inner: exchange, heard })
 }
 
+/// A fabric whose regions are larger than what is asked for.
+pub(crate) struct Generous<F> {
+    pub(crate) inner: F,
+    pub(crate) more_bytes: usize,
+}
+
+impl<F: Fabric> Fabric for Generous<F> {
+    type Endpoint = F::Endpoint;
+
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {
+        self.inner.region(bytes + self.more_bytes, options)
+    }
+
+    fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<Self::Endpoint, OpenError> {
+        self.inner.open(exchange, regions)
+    }
+}
+
 /// An exchange that notes how the table is laid out.
 pub(crate) struct Listener {
     inner: LocalExchange,

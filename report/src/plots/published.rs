@@ -39,7 +39,8 @@ pub(crate) struct PublishedLatency {
 /// The published network that a fabric is drawn beside, with its name for a legend.
 pub(crate) fn counterpart(fabric: &str) -> (&'static str, &'static str) {
     match fabric {
-        "tcp" => ("tcp-eth100g", "Derecho over TCP, 100 Gb/s"),
+        "tcp" | "sim-tcp-100g" | "derecho-in-sim-tcp-100g" => ("tcp-eth100g", "Derecho over TCP, 100 Gb/s"),
+        "sim-tcp-10g" | "derecho-in-sim-tcp-10g" => ("tcp-eth10g", "Derecho over TCP, 10 Gb/s"),
         _ => ("ib100g-libfabric", "Derecho over RDMA, 100 Gb/s"),
     }
 }
@@ -52,7 +53,7 @@ pub(crate) fn bandwidths() -> Vec<PublishedBandwidth> {
 /// The published latencies of the paper (figures 12b and 13b), which have the four message sizes of `latency`.
 pub(crate) fn latencies(fabric: &str, message_bytes: u64) -> Vec<PublishedLatency> {
     let source = match fabric {
-        "tcp" => "tcp_TOCS_fig13b",
+        "tcp" | "sim-tcp-100g" | "sim-tcp-10g" => "tcp_TOCS_fig13b",
         _ => "rdma_TOCS_fig12b",
     };
     let message = crate::units::bytes(message_bytes).replace(' ', "");
@@ -103,7 +104,7 @@ mod tests {
 
     #[test]
     fn counterparts_are_in_the_files() {
-        for fabric in ["shm", "tcp", "verbs"] {
+        for fabric in ["shm", "tcp", "verbs", "sim-rdma-100g", "sim-tcp-10g"] {
             let (network, _) = counterpart(fabric);
             assert!(bandwidths().iter().any(|row| row.network == network));
             for bytes in [1, 10_240, 1 << 20, 100 << 20] {

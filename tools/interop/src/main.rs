@@ -1,6 +1,5 @@
-//! A witness for Squall's own binding of `libibverbs`: a member made of the crate `ibverbs`, which declares everything
-//! anew, from the headers of its own copy of rdma-core. It makes a pair with a `VerbsEndpoint` and watches what that
-//! one writes.
+//! A witness for Squall's own binding of `libibverbs`: a member made of the crate `ibverbs`, which declares everything anew, from the headers of its own copy of
+//! rdma-core. It makes a pair with a `VerbsEndpoint` and watches what that one writes.
 //!
 //! ```text
 //!   rank 0: VerbsFabric::open          rank 1: queue pair, memory and receives of the crate `ibverbs`
@@ -9,8 +8,8 @@
 //!      |  wake-up, farewell  ==>        |     writes with an immediate, which take its receives
 //! ```
 //!
-//! The crate posts only SEND and registers only memory of its own, so writing is one-way here. Needs an RDMA device of
-//! InfiniBand or RoCE (`scripts/soft-roce run`). Exits with 0 only if every byte came, in order.
+//! The crate posts only SEND and registers only memory of its own, so writing is one-way here. Needs an RDMA device of InfiniBand or RoCE
+//! (`scripts/soft-roce run`). Exits with 0 only if every byte came, in order.
 
 use std::ptr::read_volatile;
 use std::sync::mpsc;
@@ -55,6 +54,7 @@ struct Card {
     mtu: u8,
     regions: Vec<RemoteMemory>,
     control: RemoteMemory,
+    counted: bool,
     listens_at: Option<std::net::SocketAddr>,
     queue_pairs: Vec<u32>,
     partition: u16,
@@ -165,8 +165,6 @@ fn witness(choice: &Choice, mut exchange: LocalExchange, steps: &mpsc::Receiver<
     let gid = mine.gid.ok_or("no GID")?;
     let table = RemoteMemory { address: base, bytes: TABLE_BYTES, key: memory.rkey().key };
     let control = RemoteMemory { address: base + TABLE_BYTES, bytes: CONTROL_BYTES, ..table };
-    // Squall's card tells what its version and wire are; mine is given in the same gather, so both are known
-    // beforehand.
     let wire = match (choice.link, choice.gid.v2) {
         (LinkKind::InfiniBand, _) => 0,
         (_, false) => 1,
@@ -180,6 +178,7 @@ fn witness(choice: &Choice, mut exchange: LocalExchange, steps: &mpsc::Receiver<
         mtu: 1,
         regions: vec![table],
         control,
+        counted: false,
         listens_at: None,
         queue_pairs: vec![mine.num, 0],
         partition: choice.partition.1,
