@@ -1,11 +1,11 @@
-//! A replicated counter: processes of this host that add to one counter through a group over shared memory. Every member applies the
-//! same additions in the same order, so all end with the same value.
+//! A replicated counter: processes of this host that add to one counter through a group over shared memory. Every
+//! member applies the same additions in the same order, so all end with the same value.
 //!
 //!     cargo run --release --example counter -p squall-group -- --members 4
 //!     cargo run --release --example counter -p squall-group -- --members 4 --kill
 //!
-//! The parent starts itself once for each member and serves the rendezvous where they meet. With `--kill` it kills one member while all
-//! count; the others go on in a view without it, and still end with one value.
+//! The parent starts itself once for each member and serves the rendezvous where they meet. With `--kill` it kills one
+//! member while all count; the others go on in a view without it, and still end with one value.
 
 use std::collections::HashSet;
 use std::env;

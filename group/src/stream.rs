@@ -52,8 +52,8 @@ impl Stream {
         refused.map_or(Ok(arrived.indices), Err)
     }
 
-    /// The number of the next large message that is handed out. It is not read from the ring once more, where it may have
-    /// changed.
+    /// The number of the next large message that is handed out. It is not read from the ring once more, where it may
+    /// have changed.
     pub(crate) fn next_large(&mut self) -> u64 {
         self.handed_out += 1;
         self.handed_out - 1

@@ -1,11 +1,11 @@
 //! The columns of the shared state table that this crate owns, and what their words say.
 //!
-//! Row r is written by member r alone, but not every member is told the same: a word that r pushes to q may be meant for q
-//! only. So a row's words here are facts *between r and the member that reads its copy*, and r's own copy of its row stays
-//! unused.
+//! Row r is written by member r alone, but not every member is told the same: a word that r pushes to q may be meant
+//! for q only. So a row's words here are facts *between r and the member that reads its copy*, and r's own copy of its
+//! row stays unused.
 //!
-//! Slots: transfer t of a sender uses slot t mod `transfers_max`. Words of a slot carry the transfer's number, so a word left
-//! over from an earlier transfer of the slot says nothing about a later one.
+//! Slots: transfer t of a sender uses slot t mod `transfers_max`. Words of a slot carry the transfer's number, so a
+//! word left over from an earlier transfer of the slot says nothing about a later one.
 
 use squall_sst::{Column, LayoutBuilder};
 use squall_transport::region::Pool;
@@ -22,16 +22,16 @@ pub(crate) const POOL_BYTES_LIMIT: u64 = Pool::ALIGNMENT << BUFFER_BITS;
 /// Where the columns lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Columns {
-    /// Per sender and slot, at `sender * transfers_max + slot`. Row r at member q: how many blocks of the slot's transfer r has
-    /// sent to q; the schedule says which. Written by r behind each block's Span (rules T1 and T3), read by q. Grows: first the
-    /// transfer, then the count.
+    /// Per sender and slot, at `sender * transfers_max + slot`. Row r at member q: how many blocks of the slot's
+    /// transfer r has sent to q; the schedule says which. Written by r behind each block's Span (rules T1 and T3), read
+    /// by q. Grows: first the transfer, then the count.
     pub sent: squall_sst::Columns,
-    /// Per sender and slot. Row r at member q: r has a buffer for the slot's transfer, and where. Written by r once a transfer and
-    /// only to those that send to r in it, read by q. Invariant: the buffer takes blocks of this transfer and nothing else until r
-    /// has received all of them.
+    /// Per sender and slot. Row r at member q: r has a buffer for the slot's transfer, and where. Written by r once a
+    /// transfer and only to those that send to r in it, read by q. Invariant: the buffer takes blocks of this transfer
+    /// and nothing else until r has received all of them.
     pub ready: squall_sst::Columns,
-    /// Per sender. Row r at member q: r has received all transfers of the sender below this, completely. Written by r to the
-    /// members that sent to r in them, read by q, which may then stop keeping what it sent. Grows.
+    /// Per sender. Row r at member q: r has received all transfers of the sender below this, completely. Written by r
+    /// to the members that sent to r in them, read by q, which may then stop keeping what it sent. Grows.
     pub received: squall_sst::Columns,
     transfers_max: u32,
 }
@@ -77,8 +77,8 @@ pub(crate) fn sent_word(transfer: u64, count: u32) -> u64 {
     transfer << COUNT_BITS | u64::from(count)
 }
 
-/// Blocks of `transfer` that a `sent` word tells of: none if it is about an earlier transfer; `None` if it is about a later one,
-/// which cannot come before this one is complete.
+/// Blocks of `transfer` that a `sent` word tells of: none if it is about an earlier transfer; `None` if it is about a
+/// later one, which cannot come before this one is complete.
 #[inline]
 pub(crate) fn sent_count(word: u64, transfer: u64) -> Option<u32> {
     let earlier_by = (transfer << COUNT_BITS).wrapping_sub(word >> COUNT_BITS << COUNT_BITS);

@@ -102,8 +102,8 @@ pub fn median_ratio(a: &[f64], b: &[f64]) -> Option<MedianRatio> {
     Some(MedianRatio { ratio, low, high, significance })
 }
 
-/// How likely samples of one distribution, `a` scaled by `scale`, would have `b` so low among them: the exact one-sided chance of the rank sum of Mann and
-/// Whitney. Values that are equal count against it.
+/// How likely samples of one distribution, `a` scaled by `scale`, would have `b` so low among them: the exact one-sided
+/// chance of the rank sum of Mann and Whitney. Values that are equal count against it.
 pub fn rank_chance(a: &[f64], b: &[f64], scale: f64) -> f64 {
     let reached = a.iter().map(|a| b.iter().filter(|b| **b >= a * scale).count()).sum();
     // Ways to deal out the values so that `b` reaches `a` in so many pairs are the coefficients of a Gaussian binomial,
@@ -121,7 +121,8 @@ pub fn rank_chance(a: &[f64], b: &[f64], scale: f64) -> f64 {
     (ways.iter().sum::<f64>() / combinations(a.len() + b.len(), a.len())).clamp(0.0, 1.0)
 }
 
-/// Trials a side that can show a difference with so little chance: a complete separation of so many is one of `C(2n, n)`.
+/// Trials a side that can show a difference with so little chance: a complete separation of so many is one of
+/// `C(2n, n)`.
 pub fn trials_that_tell(chance: f64) -> u32 {
     (1..).find(|&trials| 1.0 / combinations(2 * trials as usize, trials as usize) <= chance).unwrap_or(u32::MAX)
 }
@@ -232,7 +233,8 @@ mod tests {
 
     #[test]
     fn ranks_are_dealt_out_as_often_as_counted_by_hand() {
-        // Of the 20 ways to deal out six values, one has every `b` below every `a`, and one more has one pair the other way round.
+        // Of the 20 ways to deal out six values, one has every `b` below every `a`, and one more has one pair the other
+        // way round.
         assert_eq!(rank_chance(&[4.0, 5.0, 6.0], &[1.0, 2.0, 3.0], 1.0), 0.05);
         assert_eq!(rank_chance(&[3.0, 5.0, 6.0], &[1.0, 2.0, 4.0], 1.0), 0.1);
         assert_eq!(rank_chance(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0], 1.0), 1.0);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use squall_transport::{NodeId, Rank};
 
-use crate::checker::{Broken, Property};
+use crate::property::{Broken, Property};
 use crate::states::States;
 use crate::trace::Event;
 

@@ -1,10 +1,11 @@
-//! Who leads, who accepts, and when anybody may act: the properties of a change of views that one sees in the order of one clock only.
+//! Who leads, who accepts, and when anybody may act: the properties of a change of views that one sees in the order of
+//! one clock only.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use squall_transport::{NodeId, Rank};
 
-use crate::checker::{Broken, Property};
+use crate::property::{Broken, Property};
 use crate::trace::Event;
 
 /// What is known of the end of each view.
@@ -65,7 +66,8 @@ impl Leaders {
         }
     }
 
-    /// Nobody acts before more than half have accepted from one leader; a later leader then repeats it. In a view of two a witness may do.
+    /// Nobody acts before more than half have accepted from one leader; a later leader then repeats it. In a view of
+    /// two a witness may do.
     fn act(&mut self, process: NodeId, view: u64, leader: Rank) -> Result<(), Broken> {
         let end = self.views.entry(view).or_default();
         let (members, leaders) = (end.members.len(), (0..=leader.index()).map(Rank::new));

@@ -26,6 +26,7 @@ mod churn;
 mod leaders;
 mod member;
 mod mutant;
+mod property;
 mod recorder;
 mod run;
 mod sabotage;

@@ -6,8 +6,8 @@ use squall_transport::{Endpoint, NodeId, Rank};
 
 use crate::trace::{Event, hash_bytes};
 
-/// Writes down what one member of a group does, simulated or real: tell it of every message sent and delivered as it happens, and call
-/// [`Recorder::stepped`] after every turn of the loop.
+/// Writes down what one member of a group does, simulated or real: tell it of every message sent and delivered as it
+/// happens, and call [`Recorder::stepped`] after every turn of the loop.
 #[derive(Debug)]
 pub struct Recorder {
     process: NodeId,
@@ -109,8 +109,8 @@ impl Recorder {
         self.deliveries.push(Event::Deliver { process: self.process, view: self.view, seq, sender, index, hash: hash_bytes(payload) });
     }
 
-    /// A turn of the loop is over. Its events are put in an order that the checker can follow: what came from others, what this member put into its own
-    /// stream, what it has of that, what it delivered.
+    /// A turn of the loop is over. Its events are put in an order that the checker can follow: what came from others,
+    /// what this member put into its own stream, what it has of that, what it delivered.
     pub fn stepped<E: Endpoint>(&mut self, group: &mut Group<E>) {
         let mine = self.senders.iter().position(|&sender| sender == self.rank);
         for position in (0..self.senders.len()).filter(|&position| Some(position) != mine) {
@@ -130,7 +130,8 @@ impl Recorder {
         self.events.append(&mut self.cut);
     }
 
-    /// Whom it suspects, and how far the view's end is. A turn that wedges delivers nothing before it is decided, so this stands before the deliveries.
+    /// Whom it suspects, and how far the view's end is. A turn that wedges delivers nothing before it is decided, so
+    /// this stands before the deliveries.
     fn note_change<E: Endpoint>(&mut self, group: &Group<E>) {
         let (process, view) = (self.process, self.view);
         let Some(protocol) = group.membership().map(|membership| membership.protocol()) else { return };

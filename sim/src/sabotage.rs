@@ -27,7 +27,8 @@ pub(crate) fn way_in(fabric: SimFabric, rank: Rank, members: usize, senders: u64
     (SimulatedFabric { inner: fabric, senders, mutant, heard }, listener)
 }
 
-/// An exchange that notes what is gathered: the group compares the layout of its table, and faults need to know which word is which.
+/// An exchange that notes what is gathered: the group compares the layout of its table, and faults need to know which
+/// word is which.
 pub(crate) struct Listener {
     solo: SoloExchange,
     heard: Rc<RefCell<String>>,

@@ -88,7 +88,8 @@ impl Scenario {
         scenario
     }
 
-    /// The first sender sends many small messages one by one to a peer that hardly takes any: everything behind the link fills up too.
+    /// The first sender sends many small messages one by one to a peer that hardly takes any: everything behind the
+    /// link fills up too.
     fn flood(&mut self) {
         let sender = self.config.senders[0];
         let peer = Rank::new((sender.index() + 1) % self.members);

@@ -11,7 +11,8 @@ use crate::sabotage::way_in;
 use crate::scenario::Scenario;
 use crate::trace::{Interleaving, Trace};
 
-/// Steps of one member in a row that find nothing to do, with nothing on its way, after which it is taken to be at rest.
+/// Steps of one member in a row that find nothing to do, with nothing on its way, after which it is taken to be at
+/// rest.
 const REST_STEPS: u64 = 12;
 /// Steps of all members in one run, at most: one that goes on for longer makes no progress.
 const STEPS_MAX: u64 = 2_000_000;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use squall_transport::NodeId;
 
-use crate::checker::{Broken, Property};
+use crate::property::{Broken, Property};
 use crate::trace::{Event, state_after};
 
 /// What is known of everybody's state.

@@ -133,7 +133,8 @@ pub enum Event {
         /// Position among its messages.
         index: u64,
     },
-    /// The process is new in the view, or still is, and waits for the state with which the view begins: it delivers nothing.
+    /// The process is new in the view, or still is, and waits for the state with which the view begins: it delivers
+    /// nothing.
     Behind {
         /// Which process.
         process: NodeId,
@@ -308,7 +309,8 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
     mix(hash ^ u64::from_le_bytes(last))
 }
 
-/// The state of an application that remembers everything: what it was, and then this delivery. At the beginning it is 0.
+/// The state of an application that remembers everything: what it was, and then this delivery. At the beginning it is
+/// 0.
 pub fn state_after(state: u64, hash: u64) -> u64 {
     mix(state.rotate_left(1) ^ hash)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use squall_transport::{NodeId, Rank};
 
-use crate::checker::{Broken, Property};
+use crate::property::{Broken, Property};
 
 /// What the checker knows of one view.
 #[derive(Clone)]
@@ -130,14 +130,14 @@ impl View {
         Ok(())
     }
 
-    /// A null answers a message that another has sent (a large one is answered when it is announced, so whether it was received does not
-    /// matter): one of the same turn, or of a later one.
+    /// A null answers a message that another has sent (a large one is answered when it is announced, so whether it was
+    /// received does not matter): one of the same turn, or of a later one.
     pub(crate) fn null(&mut self, process: NodeId, sender: Rank, first: u64, count: u64, global: bool) -> Result<(), Broken> {
         let position = self.own_position(process, sender)?;
         self.use_indices(position, first, count)?;
         let last = first + count - 1;
-        // Worked example: turn 4 of position 1 comes after turn 4 of position 0 and after turn 3 of position 2. So index 4 of position 1 asks
-        // position 0 to fill up to turn 4, and position 2 up to turn 3.
+        // Worked example: turn 4 of position 1 comes after turn 4 of position 0 and after turn 3 of position 2. So
+        // index 4 of position 1 asks position 0 to fill up to turn 4, and position 2 up to turn 3.
         let answers = (0..self.streams.len()).filter(|&other| other != position).any(|other| {
             let known = if global { self.streams[other].next } else { u64::MAX };
             let newest = self.streams[other].sent.range(..known).next_back().map(|(index, _)| *index);

@@ -1,4 +1,5 @@
-//! Simulated clusters by seed: every property holds in thousands of runs, every mutant is caught, every run repeats itself.
+//! Simulated clusters by seed: every property holds in thousands of runs, every mutant is caught, every run repeats
+//! itself.
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
@@ -43,7 +44,8 @@ fn the_same_seed_gives_the_same_trace() {
     assert_eq!(hashes.len(), 40);
 }
 
-/// Runs the mutant from three places in the space of seeds; each time it must be caught in time. What was broken first, and how often.
+/// Runs the mutant from three places in the space of seeds; each time it must be caught in time. What was broken first,
+/// and how often.
 fn caught(mutant: Mutant) -> BTreeMap<Property, usize> {
     let mut broken = BTreeMap::new();
     for first in [0, 100_000, 7_000_000] {

@@ -7,8 +7,8 @@ use crate::table::Table;
 
 /// A monotone word of my row, pushed to every other member by value.
 ///
-/// Pushes coalesce: however often it was raised since the last push, one Word a peer goes out, and a peer whose queue is full gets the
-/// then newest value later.
+/// Pushes coalesce: however often it was raised since the last push, one Word a peer goes out, and a peer whose queue
+/// is full gets the then newest value later.
 #[derive(Clone, Debug)]
 pub struct Counter {
     column: Column,

@@ -6,10 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 /// The loopback address that works here: `127.0.0.1`, or `::1` where there is no IPv4.
 ///
 /// # Errors
-/// What the system says of the first, if there is neither: the loopback interface is down, in a container that was given none, say. Members of one host meet at a
-/// [`Place::Local`](crate::exchange::Place::Local) then, and use `shm`.
+/// What the system says of the first, if there is neither: the loopback interface is down, in a container that was
+/// given none, say. Members of one host meet at a [`Place::Local`](crate::exchange::Place::Local) then, and use `shm`.
 pub fn loopback() -> io::Result<IpAddr> {
-    // Where its interface is down an address can still be bound, but nothing leads there. To connect a datagram socket sends nothing.
+    // Where its interface is down an address can still be bound, but nothing leads there. To connect a datagram socket
+    // sends nothing.
     let works = |address: IpAddr| UdpSocket::bind((address, 0))?.connect((address, 9)).map(|()| address);
     works(Ipv4Addr::LOCALHOST.into()).or_else(|error| works(Ipv6Addr::LOCALHOST.into()).map_err(|_| error))
 }
@@ -41,8 +42,8 @@ pub(crate) fn lacks_interface(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(v6) if v6.scope_id() == 0 && v6.ip().is_unicast_link_local())
 }
 
-/// The index of the interface that `address` belongs to, where it is only one. `table` is what the kernel lists: address, index, bits, scope, flags, all in hex,
-/// and the interface's name.
+/// The index of the interface that `address` belongs to, where it is only one. `table` is what the kernel lists:
+/// address, index, bits, scope, flags, all in hex, and the interface's name.
 fn interface_of(table: &str, address: Ipv6Addr) -> Option<u32> {
     let entry = |line: &str| {
         let mut fields = line.split_whitespace();

@@ -6,12 +6,13 @@
 //!   applied                                                   a, then b        at the receiver's poll
 //! ```
 //!
-//! Each Span carries its number, each Word its own and how many Spans it stands behind. A Word that has come waits in [`Arrivals`] until it is the next and
-//! all Spans before it are in; then the receiving endpoint sets it. So a Word lands behind all that was posted before it, as rule T1 asks of it. A Span may land
-//! before a Word that was posted before it.
+//! Each Span carries its number, each Word its own and how many Spans it stands behind. A Word that has come waits in
+//! [`Arrivals`] until it is the next and all Spans before it are in; then the receiving endpoint sets it. So a Word
+//! lands behind all that was posted before it, as rule T1 asks of it. A Span may land before a Word that was posted
+//! before it.
 //!
-//! Both ends agree on a window: a power of two that neither Spans nor Words are further ahead of the oldest outstanding one. It is what the sender's queue holds,
-//! so a receiver that does not poll fills that queue and no more.
+//! Both ends agree on a window: a power of two that neither Spans nor Words are further ahead of the oldest outstanding
+//! one. It is what the sender's queue holds, so a receiver that does not poll fills that queue and no more.
 
 use crate::write::Place;
 
@@ -139,7 +140,8 @@ mod tests {
     }
 
     proptest! {
-        /// However what was posted lands: words are applied once each, in their order, each with all spans before it in, and in the end all are.
+        /// However what was posted lands: words are applied once each, in their order, each with all spans before it
+        /// in, and in the end all are.
         #[test]
         fn words_come_in_order_and_behind_their_spans(
             posts in proptest::collection::vec(any::<bool>(), 1..200),

@@ -7,15 +7,18 @@
 //! ```
 //!
 //! - [`region`]: memory that peers may write, rings and pools in it, and who may touch which byte when.
-//! - [`write`](mod@write): the one verb's operand, [`Span`](write::Write::Span) (by reference) and [`Word`](write::Write::Word) (by value).
+//! - [`write`](mod@write): the one verb's operand, [`Span`](write::Write::Span) (by reference) and
+//!   [`Word`](write::Write::Word) (by value).
 //! - [`endpoint`]: what a provider is, with rules T1 to T7.
 //! - [`exchange`]: how members meet, prove themselves and swap addresses.
 //! - [`mesh`]: standing connections between processes, over which they meet again when the group changes.
-//! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`verbs`] (RDMA), [`sim`] (virtual time, unkind), [`model`] (virtual time, as long as
-//!   hosts and network cards take).
+//! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`verbs`] (RDMA), [`sim`] (virtual time, unkind), [`model`]
+//!   (virtual time, as long as hosts and network cards take).
 //!
 //! What it does not do: order messages, know senders, or retry anything; data on the wire is not encrypted.
 
+#[cfg(not(loom))]
+mod absent;
 #[cfg(not(loom))]
 mod address;
 pub mod atomic;
@@ -26,9 +29,7 @@ pub mod endpoint;
 #[cfg(not(loom))]
 pub mod exchange;
 #[cfg(not(loom))]
-mod holes;
-#[cfg(not(loom))]
-mod lasting;
+mod link_name;
 #[cfg(not(loom))]
 mod lost;
 #[cfg(not(loom))]

@@ -1,8 +1,9 @@
 //! When a host that says nothing is given up.
 //!
-//! A process that ends closes its sockets, and the other ends see that at once. A host that loses its power, its cable or its route closes nothing: TCP itself
-//! would go on for a quarter of an hour while it sends, and for ever while it does not. So every socket of this crate asks the kernel to look: probes where nothing
-//! is on its way (`SO_KEEPALIVE`), a limit for what is not acknowledged (`TCP_USER_TIMEOUT`).
+//! A process that ends closes its sockets, and the other ends see that at once. A host that loses its power, its cable
+//! or its route closes nothing: TCP itself would go on for a quarter of an hour while it sends, and for ever while it
+//! does not. So every socket of this crate asks the kernel to look: probes where nothing is on its way
+//! (`SO_KEEPALIVE`), a limit for what is not acknowledged (`TCP_USER_TIMEOUT`).
 
 use std::io;
 use std::os::fd::AsFd;
@@ -16,8 +17,9 @@ pub const LOST_AFTER: Duration = Duration::from_secs(10);
 /// The least: the kernel counts its probes in seconds.
 pub const LOST_AFTER_MIN: Duration = Duration::from_secs(2);
 
-/// Has the kernel break the connection of `socket` at the latest `lost_after` after the other host was last heard of. What was sent and is not acknowledged
-/// breaks it, and so does a peer that takes nothing for that long while something waits to be sent to it.
+/// Has the kernel break the connection of `socket` at the latest `lost_after` after the other host was last heard of.
+/// What was sent and is not acknowledged breaks it, and so does a peer that takes nothing for that long while something
+/// waits to be sent to it.
 pub(crate) fn give_up_after(socket: impl AsFd, lost_after: Duration) -> io::Result<()> {
     let Plan { probe_every, user_timeout, probes } = Plan::within(lost_after);
     sockopt::set_tcp_keepidle(&socket, probe_every)?;

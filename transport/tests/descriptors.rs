@@ -1,4 +1,5 @@
-//! Processes with few file descriptors, and strangers who take them: whoever holds the key, or the token, gets in all the same, or learns why not.
+//! Processes with few file descriptors, and strangers who take them: whoever holds the key, or the token, gets in all
+//! the same, or learns why not.
 //!
 //! Each test starts this program again under a low limit; strangers come from this process, which has enough.
 
@@ -124,7 +125,8 @@ fn options(rank: u16, timeout: Duration) -> ConnectOptions {
     ConnectOptions { node: NodeId(u64::from(rank)), rank: Some(Rank(rank)), timeout }
 }
 
-/// A rendezvous in a copy: its address and key are said; then it is served. `hold` says how many descriptors it takes for itself first.
+/// A rendezvous in a copy: its address and key are said; then it is served. `hold` says how many descriptors it takes
+/// for itself first.
 fn serve(hold: usize) -> ! {
     let key = ClusterKey::random();
     let mut server = RendezvousServer::bind(loopback(), &key, ServerOptions::new(2)).expect("loopback");

@@ -37,8 +37,8 @@ fn join(address: SocketAddr, key: &ClusterKey, rank: usize) -> Result<Session, C
     Session::connect(address, key, &options(100 + rank as u64, Some(rank as u16)))
 }
 
-/// Runs `member` for each rank on a thread of its own, and the server on this one until `enough` events have come and all
-/// threads are done.
+/// Runs `member` for each rank on a thread of its own, and the server on this one until `enough` events have come and
+/// all threads are done.
 fn run<T: Send>(
     server: &mut RendezvousServer,
     key: &ClusterKey,

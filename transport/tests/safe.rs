@@ -1,4 +1,5 @@
-//! What a crate that forbids `unsafe` may write and must not get away with: none of it reaches outside a region, and no two handles disagree.
+//! What a crate that forbids `unsafe` may write and must not get away with: none of it reaches outside a region, and no
+//! two handles disagree.
 
 #![forbid(unsafe_code)]
 

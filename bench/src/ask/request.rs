@@ -86,7 +86,8 @@ pub struct Axes {
     pub rdma: Rdma,
 }
 
-/// A list as one value, by the full path of its type: an argument that clap splits by itself would have lost the comma of `1,5MB`.
+/// A list as one value, by the full path of its type: an argument that clap splits by itself would have lost the comma
+/// of `1,5MB`.
 fn list_of_sizes(text: &str) -> Result<std::vec::Vec<ByteSize>, SizeError> {
     if text.is_empty() { Ok(Vec::new()) } else { sizes(text) }
 }

@@ -12,8 +12,9 @@ const SHAPED: &str = "shaped";
 /// A quota of processor time was used up.
 const THROTTLED: &str = "throttled";
 
-/// Fills in the column `emulated` of a row over `fabric`, and says what it means there. The reason that is most its own comes first: a device in software,
-/// links of a set rate, then cores that nodes share; a quota that held the nodes back counts beside any of them.
+/// Fills in the column `emulated` of a row over `fabric`, and says what it means there. The reason that is most its own
+/// comes first: a device in software, links of a set rate, then cores that nodes share; a quota that held the nodes
+/// back counts beside any of them.
 pub(super) fn mark(row: &mut Row, fabric: Option<FabricKind>, machine: &Machine, throttled: Throttled) -> Vec<String> {
     let (mut labels, mut notes) = (Vec::new(), Vec::new());
     if let Some(fabric) = fabric {

@@ -92,7 +92,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Writes a row, after it is complete but for what is the same in every row of `point`. If it passes its bound, the bound is measured again first.
+    /// Writes a row, after it is complete but for what is the same in every row of `point`. If it passes its bound, the
+    /// bound is measured again first.
     ///
     /// # Errors
     /// [`Fault::Results`], or what ends the run meanwhile.
@@ -167,7 +168,8 @@ mod tests {
     use crate::run::capacity::Streams;
     use serde_json::Value;
 
-    /// A point over TCP whose senders reach 3 GB/s of what was measured as 2, in a run whose bound is `beside` when it is measured again.
+    /// A point over TCP whose senders reach 3 GB/s of what was measured as 2, in a run whose bound is `beside` when it
+    /// is measured again.
     fn emitted(beside: fn(&PlannedPoint, &Stage<'_>) -> Result<Capacity, Fault>) -> Vec<Row> {
         let root = tempfile::tempdir().unwrap();
         let axes = Axes { fabric: vec![FabricKind::Tcp], nodes: vec![2], size: vec![ByteSize(MB)], ..Axes::default() };

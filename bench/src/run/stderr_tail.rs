@@ -59,7 +59,8 @@ impl StderrTail {
         tail.lines.push_back(text);
     }
 
-    /// The lines, one after the other, or where and why it panicked: all if the child ends within `patience`, else those so far.
+    /// The lines, one after the other, or where and why it panicked: all if the child ends within `patience`, else
+    /// those so far.
     pub(super) fn text_at_end(&self, patience: Duration) -> String {
         let waited = self.0.1.wait_timeout_while(self.lock(), patience, |tail| !tail.ended);
         let (tail, _) = waited.unwrap_or_else(PoisonError::into_inner);

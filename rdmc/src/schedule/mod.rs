@@ -15,8 +15,9 @@
 //! | [`ScheduleKind::Chain`] | a bucket brigade | b + n - 2 |
 //! | [`ScheduleKind::Sequential`] | the root sends everything to everyone, one after another | b (n - 1) |
 //!
-//! One message is through soonest by the pipeline. A stream of messages over links that are the limit is fastest where the root
-//! sends each block once: its line carries b blocks a message by two trees or the chain, and b + log2 n - 1 by the pipeline.
+//! One message is through soonest by the pipeline. A stream of messages over links that are the limit is fastest where
+//! the root sends each block once: its line carries b blocks a message by two trees or the chain, and b + log2 n - 1 by
+//! the pipeline.
 //!
 //! The steps are a plan, not a clock: the engine posts a block as soon as it holds it and its target is ready, so a
 //! step only says in which order posts to be made by one node go out.
@@ -42,7 +43,8 @@
 //! ```
 //!
 //! Source: Behrens, Jha, Birman, Tremel, "RDMC: A Reliable RDMA Multicast for Large Objects", DSN 2018, section 4; the
-//! pipeline goes back to Ganesan and Seshadri, "On Cooperative Content Distribution and the Price of Barter", ICDCS 2005.
+//! pipeline goes back to Ganesan and Seshadri, "On Cooperative Content Distribution and the Price of Barter", ICDCS
+//! 2005.
 
 mod chain;
 mod pipeline;

@@ -1,25 +1,26 @@
-//! Two trees: even blocks go down one binary tree, odd blocks down another, and who passes blocks on in one is a leaf in
-//! the other.
+//! Two trees: even blocks go down one binary tree, odd blocks down another, and who passes blocks on in one is a leaf
+//! in the other.
 //!
-//! The root sends every block once, block t in step t. So messages that follow each other fill the whole line, which the
-//! binomial pipeline cannot do: its root sends its last block log2 n times.
+//! The root sends every block once, block t in step t. So messages that follow each other fill the whole line, which
+//! the binomial pipeline cannot do: its root sends its last block log2 n times.
 //!
 //! # The trees
 //!
-//! The members but the root stand in a row, at places 1 to p. In the first tree place x hangs under the next multiple of
-//! twice its lowest bit: 1 and 3 under 2, 2 and 6 under 4. Where that lies beyond p, x hangs under `x - lowest bit`. So
-//! odd places are leaves. In the second tree the members stand in the row turned round (p even) or moved on by one place
-//! (p odd): whoever stood at an even place now stands at an odd one.
+//! The members but the root stand in a row, at places 1 to p. In the first tree place x hangs under the next multiple
+//! of twice its lowest bit: 1 and 3 under 2, 2 and 6 under 4. Where that lies beyond p, x hangs under `x - lowest bit`.
+//! So odd places are leaves. In the second tree the members stand in the row turned round (p even) or moved on by one
+//! place (p odd): whoever stood at an even place now stands at an odd one.
 //!
 //! # Steps
 //!
-//! A member gets one block of each tree in every two steps, and passes one on to each of its children in every two steps.
-//! Each edge is used in even steps only or in odd steps only: its *colour*. The two edges into a member differ in colour, and
-//! so do the two edges out of one. Such a colouring exists: ends and beginnings of edges form paths and rings of even length. An
-//! edge below one of the other colour passes a block on in the next step, below one of its own colour in the step after.
+//! A member gets one block of each tree in every two steps, and passes one on to each of its children in every two
+//! steps. Each edge is used in even steps only or in odd steps only: its *colour*. The two edges into a member differ
+//! in colour, and so do the two edges out of one. Such a colouring exists: ends and beginnings of edges form paths and
+//! rings of even length. An edge below one of the other colour passes a block on in the next step, below one of its own
+//! colour in the step after.
 //!
-//! Block k thus reaches a member `delay` steps after step k: 0 for the two that the root sends to, and 1 or 2 more for each
-//! level. That makes at most b + 2 ceil(log2 n) steps.
+//! Block k thus reaches a member `delay` steps after step k: 0 for the two that the root sends to, and 1 or 2 more for
+//! each level. That makes at most b + 2 ceil(log2 n) steps.
 //!
 //! Example with 5 members and 4 blocks; the first tree is 4 > 2 > (1, 3), the second 1 > 3 > (4, 2):
 //!
@@ -129,7 +130,8 @@ impl Tree {
     }
 }
 
-/// Where a vertex stands in the row of the second tree: whoever stands at an even place of the first stands at an odd one.
+/// Where a vertex stands in the row of the second tree: whoever stands at an even place of the first stands at an odd
+/// one.
 fn second_place(vertex: u32, row: u32) -> u32 {
     match row.is_multiple_of(2) {
         true => row + 1 - vertex,
@@ -150,7 +152,8 @@ fn place_above(place: u32, row: u32) -> Option<u32> {
 /// A colour for each member: that of the edge into it in the first tree; the one in the second tree has the other.
 fn colours(trees: &[Tree; 2], members: u32) -> Vec<bool> {
     let mut colours = vec![None; members as usize];
-    // The root sends to the first tree in even steps and to the second in odd ones: both members that it sends to have the first colour.
+    // The root sends to the first tree in even steps and to the second in odd ones: both members that it sends to have
+    // the first colour.
     let tops = trees.iter().flat_map(|tree| tree.children[0]).flatten();
     for start in tops.chain(1..members) {
         if colours[start as usize].is_some() {

@@ -213,7 +213,8 @@ impl World {
         })
     }
 
-    /// Lands the oldest write of a link, or a piece of it: bytes of a Span land in any order, read from the source only now.
+    /// Lands the oldest write of a link, or a piece of it: bytes of a Span land in any order, read from the source only
+    /// now.
     fn land(&mut self, at: usize) -> bool {
         let peer = self.random.below(self.setup.members as u64) as usize;
         let Some(write) = self.nodes[at].wire[peer].pop_front() else { return false };

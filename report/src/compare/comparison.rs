@@ -37,7 +37,8 @@ pub struct Comparison {
     pub notices: Vec<String>,
     /// The threshold that was asked for.
     pub fail_below: Option<f64>,
-    /// Whether nothing is surely below the threshold, and nothing is missing that should not be. Without a threshold, always.
+    /// Whether nothing is surely below the threshold, and nothing is missing that should not be. Without a threshold,
+    /// always.
     pub passed: bool,
     /// Whether points that only the baseline measured are a reason to fail.
     pub missing_fails: bool,

@@ -13,8 +13,9 @@ pub enum Verdict {
     Pass,
     /// The interval lies below it, and so many lines together would hardly ever do so by chance.
     Fail,
-    /// Neither: the interval holds the threshold, or there are too few trials. With so many trials a side it would be decided; none if no number that is
-    /// worth asking for decides it, because the ratio is all but the threshold itself.
+    /// Neither: the interval holds the threshold, or there are too few trials. With so many trials a side it would be
+    /// decided; none if no number that is worth asking for decides it, because the ratio is all but the threshold
+    /// itself.
     Undecided(Option<u32>),
 }
 
@@ -32,8 +33,8 @@ pub(super) struct Interval {
     pub(super) high: f64,
 }
 
-/// The verdict on `ratio`, of so many trials a side, one of `lines` that gate. `chance` is how likely trials of equal sides, the baseline's scaled by the
-/// threshold, would lie so far below each other.
+/// The verdict on `ratio`, of so many trials a side, one of `lines` that gate. `chance` is how likely trials of equal
+/// sides, the baseline's scaled by the threshold, would lie so far below each other.
 pub(super) fn verdict_of(ratio: Interval, threshold: f64, trials: usize, chance: f64, lines: usize) -> Verdict {
     if ratio.low >= threshold {
         return Verdict::Pass;
@@ -42,7 +43,8 @@ pub(super) fn verdict_of(ratio: Interval, threshold: f64, trials: usize, chance:
     if ratio.high < threshold && chance <= allowed {
         return Verdict::Fail;
     }
-    // An interval narrows by the square root of the trials; towards the threshold it has to be narrower than the ratio is away from it.
+    // An interval narrows by the square root of the trials; towards the threshold it has to be narrower than the ratio
+    // is away from it.
     let (from, to) = (ratio.ratio.ln(), threshold.ln());
     let reach = if from < to { ratio.high.ln() - from } else { from - ratio.low.ln() };
     let narrow = trials as f64 * (reach / (from - to)).powi(2);

@@ -159,8 +159,8 @@ impl<'a> Mount<'a> {
     /// The group at `path` and those above it, as far as they can be seen below the mount.
     fn groups(&self, path: &str) -> Vec<String> {
         let point = self.point.trim_matches('/');
-        // In a container without a namespace of groups the path begins with what the mount's root is; a group that is not below the mount
-        // (`/../x`) cannot be seen, and the mount's root stands for it.
+        // In a container without a namespace of groups the path begins with what the mount's root is; a group that is
+        // not below the mount (`/../x`) cannot be seen, and the mount's root stands for it.
         let below = path.strip_prefix(self.root.trim_end_matches('/')).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         let below = below.unwrap_or("").trim_matches('/');
         let names: Vec<&str> = if below.split('/').any(|name| name == "..") { Vec::new() } else { below.split('/').collect() };

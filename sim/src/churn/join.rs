@@ -68,7 +68,8 @@ impl Run<'_> {
         self.give_up();
     }
 
-    /// Where there is no group that it could reach there is nothing to join; and who will not come does not ask for ever.
+    /// Where there is no group that it could reach there is nothing to join; and who will not come does not ask for
+    /// ever.
     fn give_up(&mut self) {
         let now_ns = self.clock.now_ns();
         let asking = std::mem::take(&mut self.asking);

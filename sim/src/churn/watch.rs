@@ -10,7 +10,8 @@ use super::run::Run;
 use super::scenario::SUSPECT_AFTER_NS;
 use crate::checker::{Property, Violation};
 
-/// A process that runs and does not reach a majority of its view leaves that view within this time, by stopping or by going on.
+/// A process that runs and does not reach a majority of its view leaves that view within this time, by stopping or by
+/// going on.
 const CORNERED_NS_MAX: u64 = 4 * SUSPECT_AFTER_NS;
 /// What was said last has landed and was answered after this time at rest.
 const SETTLE_NS: u64 = 2 * SUSPECT_AFTER_NS;

@@ -1,4 +1,5 @@
-//! One sender's stream under random interleavings: every message comes exactly once, in order, intact; full is an answer.
+//! One sender's stream under random interleavings: every message comes exactly once, in order, intact; full is an
+//! answer.
 
 use proptest::prelude::*;
 use squall_smc::{DESCRIPTOR_BYTES_MAX, Kind, Limits};

@@ -1,4 +1,5 @@
-//! A second witness: the structs of the crate `rdma-sys`. Those with unions are written out in it by hand; the others `bindgen` reads from the headers.
+//! A second witness: the structs of the crate `rdma-sys`. Those with unions are written out in it by hand; the others
+//! `bindgen` reads from the headers.
 
 use std::mem::{offset_of, size_of};
 

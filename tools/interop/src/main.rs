@@ -54,6 +54,7 @@ struct Card {
     mtu: u8,
     regions: Vec<RemoteMemory>,
     control: RemoteMemory,
+    counted: bool,
     listens_at: Option<std::net::SocketAddr>,
     queue_pairs: Vec<u32>,
     partition: u16,
@@ -164,7 +165,6 @@ fn witness(choice: &Choice, mut exchange: LocalExchange, steps: &mpsc::Receiver<
     let gid = mine.gid.ok_or("no GID")?;
     let table = RemoteMemory { address: base, bytes: TABLE_BYTES, key: memory.rkey().key };
     let control = RemoteMemory { address: base + TABLE_BYTES, bytes: CONTROL_BYTES, ..table };
-    // Squall's card tells what its version and wire are; mine is given in the same gather, so both are known beforehand.
     let wire = match (choice.link, choice.gid.v2) {
         (LinkKind::InfiniBand, _) => 0,
         (_, false) => 1,
@@ -178,6 +178,7 @@ fn witness(choice: &Choice, mut exchange: LocalExchange, steps: &mpsc::Receiver<
         mtu: 1,
         regions: vec![table],
         control,
+        counted: false,
         listens_at: None,
         queue_pairs: vec![mine.num, 0],
         partition: choice.partition.1,

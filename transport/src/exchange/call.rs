@@ -24,7 +24,8 @@ const WELCOME_BYTES_MAX: usize = 1024;
 /// Between attempts to connect; each pause is twice the last.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(5);
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(250);
-/// How long the first attempt to connect lasts; each is longer by as much. TCP itself would ask again only after one second, three, seven.
+/// How long the first attempt to connect lasts; each is longer by as much. TCP itself would ask again only after one
+/// second, three, seven.
 const CONNECT_MIN: Duration = Duration::from_secs(1);
 
 /// Who wants to join.
@@ -32,7 +33,8 @@ const CONNECT_MIN: Duration = Duration::from_secs(1);
 pub struct ConnectOptions {
     /// This incarnation of this process; no other member may have it.
     pub node: NodeId,
-    /// The rank it wants; without, it gets the lowest that is free. In one group either all ask for theirs or none does.
+    /// The rank it wants; without, it gets the lowest that is free. In one group either all ask for theirs or none
+    /// does.
     pub rank: Option<Rank>,
     /// How long to try, until the rendezvous has answered.
     pub timeout: Duration,
@@ -248,7 +250,8 @@ impl Call {
     }
 }
 
-/// One attempt to connect. With nothing listening at a local port, TCP may pick that very port for this side and connect it to itself.
+/// One attempt to connect. With nothing listening at a local port, TCP may pick that very port for this side and
+/// connect it to itself.
 fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, limit)?;
     match stream.local_addr().ok() == stream.peer_addr().ok() {

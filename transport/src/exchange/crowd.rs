@@ -15,8 +15,8 @@ pub(crate) enum Standing {
     Proven,
 }
 
-/// Which of the connections that wait, in the order they came, gives way to a newcomer: the longest there of the source with the most that have come as little
-/// far as any. None, if all have proved themselves.
+/// Which of the connections that wait, in the order they came, gives way to a newcomer: the longest there of the source
+/// with the most that have come as little far as any. None, if all have proved themselves.
 ///
 /// So a flood pushes out itself: an honest newcomer says who it is at once, and shares a source with few.
 pub(crate) fn gives_way<S: Eq + Hash>(waiting: impl IntoIterator<Item = (S, Standing)>) -> Option<usize> {

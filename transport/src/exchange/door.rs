@@ -22,8 +22,8 @@ pub(crate) enum Knock {
     Short(io::Error),
 }
 
-/// A listener that can say no where the process has no descriptor left: it gives up one that it holds in reserve, lets the one in that waits longest, tells it
-/// why it cannot stay, and takes a reserve again.
+/// A listener that can say no where the process has no descriptor left: it gives up one that it holds in reserve, lets
+/// the one in that waits longest, tells it why it cannot stay, and takes a reserve again.
 #[derive(Debug)]
 pub(crate) struct Door {
     listener: Listener,

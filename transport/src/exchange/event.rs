@@ -56,7 +56,8 @@ pub enum ServerEvent {
         /// Why it failed.
         fault: GatherFault,
     },
-    /// There was no descriptor or memory for a new connection. Who waits is told, and tries again; accepting goes on after a pause.
+    /// There was no descriptor or memory for a new connection. Who waits is told, and tries again; accepting goes on
+    /// after a pause.
     AcceptFailed {
         /// What it said.
         reason: String,

@@ -7,8 +7,8 @@ use snow::{HandshakeState, TransportState};
 use super::crowd::Standing;
 use super::frame::{FrameDecoder, FrameError, encode};
 
-/// Ephemeral keys on both sides, and the cluster key as a pre-shared secret that already guards the first message: whoever
-/// completes it has shown that he holds the key, and has shown nothing about it to one who does not.
+/// Ephemeral keys on both sides, and the cluster key as a pre-shared secret that already guards the first message:
+/// whoever completes it has shown that he holds the key, and has shown nothing about it to one who does not.
 const NOISE_PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"squall rendezvous";
 
@@ -21,8 +21,8 @@ const SEALED_BYTES_MAX: usize = u16::MAX as usize;
 
 /// A responder's answer to a first message that the key does not open.
 const KEY_REFUSED: [u8; LENGTH_BYTES] = [0; LENGTH_BYTES];
-/// What one is told that has to go before its handshake is over because others take its place. Like all that is not encrypted it is a hint: who gets it tries
-/// again, and gives it as the reason if that never helps.
+/// What one is told that has to go before its handshake is over because others take its place. Like all that is not
+/// encrypted it is a hint: who gets it tries again, and gives it as the reason if that never helps.
 pub(crate) const CROWDED: [u8; LENGTH_BYTES] = [0, 1];
 /// As [`CROWDED`], where the process that was called has no file descriptor left.
 pub(crate) const NO_DESCRIPTOR: [u8; LENGTH_BYTES] = [0, 2];

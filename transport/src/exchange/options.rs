@@ -31,8 +31,9 @@ pub struct ServerOptions {
     pub gather_timeout: Duration,
     /// The longest frame either side may send, in bytes: a control message, or all parts of one gather together.
     pub frame_bytes_max: usize,
-    /// How long a host may be silent before its connection is given up, at both ends: a pulled cable, a host without power. At least
-    /// [`LOST_AFTER_MIN`](crate::LOST_AFTER_MIN). A member that reads nothing for as long while something waits to be sent to it is given up too.
+    /// How long a host may be silent before its connection is given up, at both ends: a pulled cable, a host without
+    /// power. At least [`LOST_AFTER_MIN`](crate::LOST_AFTER_MIN). A member that reads nothing for as long while
+    /// something waits to be sent to it is given up too.
     pub lost_after: Duration,
 }
 
@@ -62,8 +63,8 @@ impl ServerOptions {
         self.frame_bytes_max - HEADER_BYTES_MAX
     }
 
-    /// How long a member waits for a gather before it gives the rendezvous up: longer than the rendezvous itself waits, so that
-    /// members are told why rather than left to guess.
+    /// How long a member waits for a gather before it gives the rendezvous up: longer than the rendezvous itself waits,
+    /// so that members are told why rather than left to guess.
     pub(super) fn patience(&self) -> Duration {
         const MARGIN: Duration = Duration::from_secs(5);
         self.join_timeout.saturating_add(self.gather_timeout).saturating_add(MARGIN)

@@ -16,7 +16,8 @@ use super::token::random_bytes;
 pub enum Place {
     /// A TCP port.
     Ip(SocketAddr),
-    /// A Unix socket by its abstract name, which needs no file, no address and no network interface: all on one host, in one network namespace.
+    /// A Unix socket by its abstract name, which needs no file, no address and no network interface: all on one host,
+    /// in one network namespace.
     Local(String),
 }
 

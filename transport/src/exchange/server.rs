@@ -40,11 +40,11 @@ const UNSENT_FRAMES_MAX: usize = 4;
 /// How long a refused connection may take to read why.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// The meeting point of one epoch: admits its members, relays their gathers, and carries messages between them and the process
-/// that owns it.
+/// The meeting point of one epoch: admits its members, relays their gathers, and carries messages between them and the
+/// process that owns it.
 ///
-/// It has no thread: its owner calls [`poll`](Self::poll), often, and nothing moves in between. No connection can make it block.
-/// Dropping it disconnects all members.
+/// It has no thread: its owner calls [`poll`](Self::poll), often, and nothing moves in between. No connection can make
+/// it block. Dropping it disconnects all members.
 pub struct RendezvousServer {
     door: Door,
     place: Place,
@@ -63,8 +63,8 @@ pub struct RendezvousServer {
 }
 
 impl RendezvousServer {
-    /// Listens at exactly `place`, an address of this host or a [name](Place::Local) that only this host knows; port 0 lets the operating system choose one
-    /// ([`place`](Self::place)).
+    /// Listens at exactly `place`, an address of this host or a [name](Place::Local) that only this host knows; port 0
+    /// lets the operating system choose one ([`place`](Self::place)).
     ///
     /// # Errors
     /// [`BindError`].
@@ -114,8 +114,8 @@ impl RendezvousServer {
         self.seats.admit(node, Some(rank)).map(|_| ())
     }
 
-    /// Parts with a member that joined but is of no use to the owner, and frees its rank for another. What was sent to it before is still
-    /// delivered; no event tells of it. It must not have given to a gather.
+    /// Parts with a member that joined but is of no use to the owner, and frees its rank for another. What was sent to
+    /// it before is still delivered; no event tells of it. It must not have given to a gather.
     pub fn turn_away(&mut self, rank: Rank) {
         if let Some(connection) = self.member(rank) {
             connection.close(FAREWELL);
@@ -128,8 +128,8 @@ impl RendezvousServer {
         self.seats.taken_count()
     }
 
-    /// Sends `bytes` to a member, whose [`Session::recv`](super::Session::recv) returns them. It does not wait: what the socket
-    /// does not take goes out in later calls of [`poll`](Self::poll).
+    /// Sends `bytes` to a member, whose [`Session::recv`](super::Session::recv) returns them. It does not wait: what
+    /// the socket does not take goes out in later calls of [`poll`](Self::poll).
     ///
     /// # Errors
     /// [`SendError`].
@@ -154,8 +154,8 @@ impl RendezvousServer {
         Ok(())
     }
 
-    /// Moves everything that can move, waits up to `timeout` for something to happen, and returns what happened; nothing if the
-    /// time is over or a signal came.
+    /// Moves everything that can move, waits up to `timeout` for something to happen, and returns what happened;
+    /// nothing if the time is over or a signal came.
     ///
     /// # Errors
     /// Only if the operating system cannot wait for sockets (out of memory).
@@ -163,7 +163,8 @@ impl RendezvousServer {
         self.poll_until(timeout, None)
     }
 
-    /// As [`poll`](Self::poll), but also returns as soon as `other` can be read, by which another thread may wake this one.
+    /// As [`poll`](Self::poll), but also returns as soon as `other` can be read, by which another thread may wake this
+    /// one.
     ///
     /// # Errors
     /// As [`poll`](Self::poll).
@@ -235,7 +236,8 @@ impl RendezvousServer {
         }
     }
 
-    /// Lets a stranger in, and hears it at once: who has said what only a member knows is not pushed out by those who come behind it.
+    /// Lets a stranger in, and hears it at once: who has said what only a member knows is not pushed out by those who
+    /// come behind it.
     fn greet(&mut self, stream: Stream, from: Place) {
         if self.strangers().count() >= self.greeting_max() && !self.make_way() {
             return self.tell_of(from, Refusal::Crowded { greeting_max: self.greeting_max() }, false);

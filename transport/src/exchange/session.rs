@@ -25,8 +25,9 @@ const UNREAD_FRAMES_MAX: usize = 4;
 
 /// A member's connection to its rendezvous: an [`Exchange`], and messages to and from whoever owns the rendezvous.
 ///
-/// Its descriptor ([`AsFd`]) hangs up (`POLLRDHUP`) when the rendezvous is gone, so a watcher can notice the death of the process
-/// that started this one. Dropping a session without [`finish`](Self::finish) looks to the others like a crash.
+/// Its descriptor ([`AsFd`]) hangs up (`POLLRDHUP`) when the rendezvous is gone, so a watcher can notice the death of
+/// the process that started this one. Dropping a session without [`finish`](Self::finish) looks to the others like a
+/// crash.
 pub struct Session {
     wire: Wire,
     address: Place,
@@ -42,7 +43,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Joins the group that meets at `place`. Tries again while nothing listens there, or others crowd it out, up to the timeout.
+    /// Joins the group that meets at `place`. Tries again while nothing listens there, or others crowd it out, up to
+    /// the timeout.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -54,7 +56,8 @@ impl Session {
         let (mut wire, welcome) = Call::new(address.clone(), options.timeout).join(version, key, options)?;
         let frame_bytes_max = welcome.frame_bytes_max as usize;
         wire.link.set_frame_bytes_max(frame_bytes_max);
-        // It took such values when it was set up; a socket that does not any more is one that is over, which shows at its next use.
+        // It took such values when it was set up; a socket that does not any more is one that is over, which shows at
+        // its next use.
         let _ = wire.give_up_after(Duration::from_millis(welcome.lost_after_ms));
         Ok(Self {
             wire,
@@ -71,7 +74,8 @@ impl Session {
         })
     }
 
-    /// The address of this host that its connection to the rendezvous comes from, which the other members of the network can reach.
+    /// The address of this host that its connection to the rendezvous comes from, which the other members of the
+    /// network can reach.
     ///
     /// # Errors
     /// What the socket says; a Unix socket has no address.

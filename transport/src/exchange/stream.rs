@@ -23,7 +23,8 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Ready for use: it does not block, does not wait to fill packets, and is given up once its other host was silent for `lost_after`.
+    /// Ready for use: it does not block, does not wait to fill packets, and is given up once its other host was silent
+    /// for `lost_after`.
     pub(crate) fn set_up(&self, lost_after: Duration) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => {
@@ -155,7 +156,8 @@ fn unix_socket() -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?)
 }
 
-/// Connects to the Unix socket with this abstract name. Never waits: where too many wait to be let in already, that is [`io::ErrorKind::WouldBlock`].
+/// Connects to the Unix socket with this abstract name. Never waits: where too many wait to be let in already, that is
+/// [`io::ErrorKind::WouldBlock`].
 pub(crate) fn connect_unix(name: &[u8]) -> io::Result<UnixStream> {
     let socket = unix_socket()?;
     rustix::net::connect(&socket, &SocketAddrUnix::new_abstract_name(name)?)?;

@@ -84,7 +84,8 @@ impl Wire {
         if self.ended.is_none() { self.fill_rest().map(|_| ()) } else { Ok(()) }
     }
 
-    /// As [`fill`](Self::fill), also once writing has failed: what came before that is still there. The number of bytes that were read.
+    /// As [`fill`](Self::fill), also once writing has failed: what came before that is still there. The number of bytes
+    /// that were read.
     pub(crate) fn fill_rest(&mut self) -> Result<usize, LinkError> {
         self.read(|link, bytes| link.receive(bytes))
     }

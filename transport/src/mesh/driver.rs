@@ -23,8 +23,8 @@ use super::options::MeshOptions;
 use super::parts::Part;
 use super::shared::{Order, Queued, Shared};
 
-/// Connections that came from outside and do not stand, beside one for each peer there may be; beyond that one gives way to a new
-/// one.
+/// Connections that came from outside and do not stand, beside one for each peer there may be; beyond that one gives
+/// way to a new one.
 const STRANGERS_MARGIN: usize = 64;
 const ACCEPTS_PER_TURN_MAX: usize = 64;
 
@@ -242,7 +242,8 @@ impl Driver {
         }
     }
 
-    /// Lets a stranger in, and hears it at once: who has said what only a peer knows is not pushed out by those who come behind it.
+    /// Lets a stranger in, and hears it at once: who has said what only a peer knows is not pushed out by those who
+    /// come behind it.
     fn greet(&mut self, stream: Stream, from: Option<IpAddr>) {
         let strangers_max = self.options.peers_max + STRANGERS_MARGIN;
         if self.strangers().count() >= strangers_max && !self.make_way() {

@@ -2,8 +2,9 @@
 
 use super::Region;
 
-/// From this length on a copy goes past the cache (non-temporal stores), found by measuring with a reader behind it: a block this long is read
-/// once by a relay or a sampling receiver, and leaving it out of the cache saves reading the destination before overwriting it.
+/// From this length on a copy goes past the cache (non-temporal stores), found by measuring with a reader behind it: a
+/// block this long is read once by a relay or a sampling receiver, and leaving it out of the cache saves reading the
+/// destination before overwriting it.
 pub(crate) const STREAM_BYTES_MIN: usize = 128 << 10;
 
 /// How bytes are copied.
@@ -15,8 +16,8 @@ pub enum CopyMethod {
     Streaming,
 }
 
-/// Copies `len` bytes at `from` of `source` to `to` of `target`, which are words for good from now on: no ring and no pool can have them. Who reads them
-/// meanwhile may see some of the copy, and of a word half.
+/// Copies `len` bytes at `from` of `source` to `to` of `target`, which are words for good from now on: no ring and no
+/// pool can have them. Who reads them meanwhile may see some of the copy, and of a word half.
 ///
 /// # Panics
 /// If a range lies outside its region, or a ring or a pool has any of it.
@@ -27,7 +28,8 @@ pub fn copy_between(source: &Region, from: u64, target: &Region, to: u64, len: u
     carry(source, from, target, to, len, method);
 }
 
-/// Copies `len` bytes at `from` of `source` to `to` of `target`, as a link (R5): the protocol of its posts keeps R2 and R3 for both ranges.
+/// Copies `len` bytes at `from` of `source` to `to` of `target`, as a link (R5): the protocol of its posts keeps R2 and
+/// R3 for both ranges.
 ///
 /// # Panics
 /// If a range lies outside its region.
@@ -35,12 +37,13 @@ pub fn copy_between(source: &Region, from: u64, target: &Region, to: u64, len: u
 pub(crate) fn carry(source: &Region, from: u64, target: &Region, to: u64, len: u64, method: CopyMethod) {
     source.check(from, len);
     target.check(to, len);
-    // SAFETY: both ranges are in bounds of live mappings (R4). Under R2 and R3 nobody holds `&[u8]` to the target range, and nobody writes the source
-    // range while its post is outstanding, but for words of its owner.
+    // SAFETY: both ranges are in bounds of live mappings (R4). Under R2 and R3 nobody holds `&[u8]` to the target
+    // range, and nobody writes the source range while its post is outstanding, but for words of its owner.
     unsafe { copy(source.base().add(from as usize), target.base().add(to as usize), len as usize, method) }
 }
 
-/// Copies a slice of ordinary memory over another of the same length, by `method`; for measuring what the machine's copies give.
+/// Copies a slice of ordinary memory over another of the same length, by `method`; for measuring what the machine's
+/// copies give.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -50,7 +53,8 @@ pub fn copy_slice(source: &[u8], target: &mut [u8], method: CopyMethod) {
     unsafe { copy(source.as_ptr(), target.as_mut_ptr(), source.len(), method) }
 }
 
-/// Copies `len` bytes; the bytes are complete for another core once a release store after it is seen. What of it overlaps itself may be any mixture.
+/// Copies `len` bytes; the bytes are complete for another core once a release store after it is seen. What of it
+/// overlaps itself may be any mixture.
 ///
 /// # Safety
 /// `from..from+len` is readable and `to..to+len` writable.
@@ -80,8 +84,8 @@ unsafe fn stream_avx2(from: *const u8, to: *mut u8, len: usize) {
     unsafe { std::ptr::copy(from, to, head) };
     let mut at = head;
     while at < head + body {
-        // SAFETY: at + STEP <= head + body <= len; `to + at` is 64-aligned because `head` aligned it and STEP is a multiple of 64. Prefetching
-        // past the end touches nothing.
+        // SAFETY: at + STEP <= head + body <= len; `to + at` is 64-aligned because `head` aligned it and STEP is a
+        // multiple of 64. Prefetching past the end touches nothing.
         unsafe {
             _mm_prefetch::<_MM_HINT_NTA>(from.wrapping_add(at + 1024).cast());
             _mm_prefetch::<_MM_HINT_NTA>(from.wrapping_add(at + 1088).cast());
@@ -98,7 +102,8 @@ unsafe fn stream_avx2(from: *const u8, to: *mut u8, len: usize) {
         }
         at += STEP;
     }
-    // SAFETY: the rest of the range. Non-temporal stores are weakly ordered: the fence makes them visible before the counter that publishes them.
+    // SAFETY: the rest of the range. Non-temporal stores are weakly ordered: the fence makes them visible before the
+    // counter that publishes them.
     unsafe {
         _mm_sfence();
         std::ptr::copy(from.add(at), to.add(at), len - at);

@@ -5,7 +5,8 @@
 //!   claims                         |-- ring --|  |-- pool --|  each by its handles alone, as long as one of them lives
 //! ```
 //!
-//! What a byte is for is settled the first time that somebody asks: a word once it is looked at, a ring or a pool once it is made.
+//! What a byte is for is settled the first time that somebody asks: a word once it is looked at, a ring or a pool once
+//! it is made.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -61,15 +61,16 @@ impl<'a, const N: usize> Gather<'a, N> {
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_iov = self.entries.as_ptr().cast_mut().cast();
         message.msg_iovlen = self.count as _;
-        // SAFETY: the first `count` entries are initialised and name memory that is readable while `self` borrows it. The kernel only reads. Region bytes
-        // among them may be changing words (the kernel is outside this program's memory model, as a NIC is; T3 allows a late read).
+        // SAFETY: the first `count` entries are initialised and name memory that is readable while `self` borrows it.
+        // The kernel only reads. Region bytes among them may be changing words (the kernel is outside this program's
+        // memory model, as a NIC is; T3 allows a late read).
         let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
     }
 }
 
-/// Reads what has arrived: first into `len` bytes at `offset` of the region if `target` names some, then into `staging`. How many bytes came; 0 is the end of the
-/// stream.
+/// Reads what has arrived: first into `len` bytes at `offset` of the region if `target` names some, then into
+/// `staging`. How many bytes came; 0 is the end of the stream.
 ///
 /// # Panics
 /// If the target lies outside its region.
@@ -84,8 +85,9 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, target: Option<(&Region, u64, u64)
         pieces[0] = libc::iovec { iov_base: base.cast(), iov_len: len as usize };
         first = 0;
     }
-    // SAFETY: both pieces are writable for the call: staging is borrowed exclusively; the region range is in bounds, mapped (R4), and nobody holds a
-    // reference into it: under R2/R3 only the peer whose Span this is writes it until the counter behind it is seen.
+    // SAFETY: both pieces are writable for the call: staging is borrowed exclusively; the region range is in bounds,
+    // mapped (R4), and nobody holds a reference into it: under R2/R3 only the peer whose Span this is writes it until
+    // the counter behind it is seen.
     let got = unsafe { libc::readv(socket.as_raw_fd(), pieces[first..].as_ptr(), (2 - first) as i32) };
     if got < 0 { Err(io::Error::last_os_error()) } else { Ok(got as usize) }
 }
@@ -96,7 +98,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, target: Option<(&Region, u64, u64)
 /// If it lies outside the region.
 pub(crate) fn land(region: &Region, offset: u64, bytes: &[u8]) {
     region.check(offset, bytes.len() as u64);
-    // SAFETY: in bounds by the check; `bytes` is no region memory, so nothing overlaps; R2/R3 exclude readers and other writers.
+    // SAFETY: in bounds by the check; `bytes` is no region memory, so nothing overlaps; R2/R3 exclude readers and other
+    // writers.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), region.base().add(offset as usize), bytes.len()) }
 }
 
@@ -142,8 +145,8 @@ pub(crate) fn lift_words(region: &Region, offset: u64, into: &mut [u8]) {
 
 fn lift(region: &Region, offset: u64, into: &mut [u8]) {
     region.check(offset, into.len() as u64);
-    // SAFETY: in bounds by the check; `into` is no region memory. A Span's source is not written while its post is outstanding, but for words
-    // of its owner, who is the caller.
+    // SAFETY: in bounds by the check; `into` is no region memory. A Span's source is not written while its post is
+    // outstanding, but for words of its owner, who is the caller.
     unsafe { std::ptr::copy_nonoverlapping(region.base().add(offset as usize), into.as_mut_ptr(), into.len()) }
 }
 

@@ -11,7 +11,8 @@ use super::trouble::advice;
 
 /// Size of a huge page on the machines Squall runs on, and the alignment of large regions.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
-/// Regions up to this size are collapsed into huge pages when asked: collapsing copies, which larger pools would pay for in seconds.
+/// Regions up to this size are collapsed into huge pages when asked: collapsing copies, which larger pools would pay
+/// for in seconds.
 const COLLAPSE_BYTES_MAX: usize = 64 << 20;
 
 /// How a region is to be had.
@@ -81,8 +82,8 @@ pub(crate) struct Mapping {
     fd: Option<OwnedFd>,
 }
 
-// SAFETY: a Mapping is an address range that stays valid until drop; every access goes through R1 to R4 of the module above, which hold
-// across threads as well as across processes.
+// SAFETY: a Mapping is an address range that stays valid until drop; every access goes through R1 to R4 of the module
+// above, which hold across threads as well as across processes.
 unsafe impl Send for Mapping {}
 // SAFETY: as for Send.
 unsafe impl Sync for Mapping {}
@@ -133,7 +134,8 @@ impl Mapping {
             // SAFETY: a new mapping at an address the kernel chooses.
             unsafe { mmap(std::ptr::null_mut(), bytes, access, MapFlags::SHARED, &fd, 0) }.map_err(failed("mmap"))?
         } else {
-            // SAFETY: a new reservation at an address the kernel chooses, then trimmed by mapping over its aligned part.
+            // SAFETY: a new reservation at an address the kernel chooses, then trimmed by mapping over its aligned
+            // part.
             unsafe { map_aligned(bytes, access, &fd) }.map_err(failed("mmap"))?
         };
         Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), hands: Hands::default(), fd: Some(fd) })

@@ -70,7 +70,8 @@ impl Pool {
         classes.iter().try_fold(0u64, |sum, class| sum.checked_add(bytes(class)?))
     }
 
-    /// A pool over `region`, classes sorted by size. It has the first [`Pool::bytes_for`] bytes until it and all its blocks are gone.
+    /// A pool over `region`, classes sorted by size. It has the first [`Pool::bytes_for`] bytes until it and all its
+    /// blocks are gone.
     ///
     /// # Panics
     /// If the region is smaller than that, or words, a ring or another pool have any of it.
@@ -168,7 +169,8 @@ pub struct FilledBlock(Handle);
 impl Block {
     /// Its bytes, to fill.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: R3: the only handle of this block, which is in nobody else's hand; in bounds because the pool made it.
+        // SAFETY: R3: the only handle of this block, which is in nobody else's hand; in bounds because the pool made
+        // it.
         unsafe { std::slice::from_raw_parts_mut(self.0.base(), self.0.len as usize) }
     }
 
@@ -215,7 +217,8 @@ impl OpenBlock {
 
     /// Everything has landed: counters that publish every byte were read, in whatever way, and no peer writes any more.
     pub fn landed(self) -> FilledBlock {
-        // Pairs with the release of the Words that carried those counters, so that the readers of the counters need not.
+        // Pairs with the release of the Words that carried those counters, so that the readers of the counters need
+        // not.
         fence(Ordering::Acquire);
         FilledBlock(self.0)
     }

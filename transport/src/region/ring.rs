@@ -7,7 +7,8 @@ use super::Region;
 
 /// Where a ring lies: `bytes` (a power of two) at `base` of a region. Positions are multiples of 8.
 ///
-/// Worked example: in a ring of 64 bytes, position 72 lies at byte 8, and a run of 56 bytes fits there without wrapping.
+/// Worked example: in a ring of 64 bytes, position 72 lies at byte 8, and a run of 56 bytes fits there without
+/// wrapping.
 ///
 /// Rings made at the same place are the same ring, which has one reader and one writer here at the most.
 #[derive(Clone, Debug)]
@@ -18,7 +19,8 @@ pub struct Ring {
     sides: Arc<Sides>,
 }
 
-/// What reader and writer of one ring, if both are here, know of each other. A ring of a peer has a reader only; to my own I write what I also read.
+/// What reader and writer of one ring, if both are here, know of each other. A ring of a peer has a reader only; to my
+/// own I write what I also read.
 #[derive(Debug, Default)]
 pub(super) struct Sides {
     /// Of the marks below; each is set once.
@@ -79,8 +81,8 @@ impl Ring {
     /// The ring of `bytes` bytes at `base`.
     ///
     /// # Panics
-    /// If `bytes` is not a power of two of at least 64, `base` is not a multiple of 8, it lies outside the region, or words, a pool or another ring have any
-    /// of it.
+    /// If `bytes` is not a power of two of at least 64, `base` is not a multiple of 8, it lies outside the region, or
+    /// words, a pool or another ring have any of it.
     pub fn new(region: &Region, base: u64, bytes: u64) -> Ring {
         assert!(bytes.is_power_of_two() && bytes >= 64 && base.is_multiple_of(8), "a ring is a power of two of bytes, at least 64");
         region.check(base, bytes);
@@ -116,8 +118,8 @@ impl Ring {
     #[inline]
     fn word(&self, position: u64) -> &AtomicU64 {
         debug_assert!(position.is_multiple_of(8));
-        // SAFETY: R1 and R4: base and position are multiples of 8 and the mask keeps the word inside the ring, which `new` checked to be inside the
-        // region.
+        // SAFETY: R1 and R4: base and position are multiples of 8 and the mask keeps the word inside the ring, which
+        // `new` checked to be inside the region.
         unsafe { &*self.region.base().add(self.place(position) as usize).cast::<AtomicU64>() }
     }
 
@@ -129,8 +131,8 @@ impl Ring {
     }
 }
 
-/// Which word from `start` on, a multiple of 8, is the one at `position`: more than there can be where it lies before `start` or between words. One
-/// comparison checks both, for each record.
+/// Which word from `start` on, a multiple of 8, is the one at `position`: more than there can be where it lies before
+/// `start` or between words. One comparison checks both, for each record.
 ///
 /// Worked example: from 16 on, 24 is word 1; 20 and 8 are beyond 2^60.
 #[inline]
@@ -157,8 +159,8 @@ impl RingReader {
         RingReader { ring, published: 0, released: 0, writer: Beside::Unsettled }
     }
 
-    /// Takes in the head that the writer published, however it was read. A head that goes back, runs further ahead than the ring is long, or further than a
-    /// writer here has come, is not taken: `false`.
+    /// Takes in the head that the writer published, however it was read. A head that goes back, runs further ahead than
+    /// the ring is long, or further than a writer here has come, is not taken: `false`.
     #[inline]
     pub fn publish(&mut self, head: u64) -> bool {
         if head < self.published || head - self.released > self.ring.bytes() || !head.is_multiple_of(8) {
@@ -214,8 +216,8 @@ impl RingReader {
         let is_readable = self.released <= position && position <= self.published && len <= self.published - position;
         assert!(is_readable, "{len} bytes at {position} are not readable");
         let start = self.ring.pointer(position, len);
-        // SAFETY: R2: published and not released, so nobody writes them while `self` is borrowed: no peer, and no writer here, whose tail is behind them and
-        // who reclaims only what was released; in bounds by `pointer`.
+        // SAFETY: R2: published and not released, so nobody writes them while `self` is borrowed: no peer, and no
+        // writer here, whose tail is behind them and who reclaims only what was released; in bounds by `pointer`.
         unsafe { std::slice::from_raw_parts(start, len as usize) }
     }
 
@@ -304,8 +306,8 @@ impl RingWriter {
         let (skipped, free) = (position.wrapping_sub(self.tail), self.free());
         assert!(skipped <= free && len <= free - skipped, "{len} bytes at {position} are not free");
         let start = self.ring.pointer(position, len);
-        // SAFETY: R2: past the tail nobody was told of these bytes, and every reader released what lay there a lap ago, one here for sure; exclusive through
-        // `&mut self`; in bounds by `pointer`.
+        // SAFETY: R2: past the tail nobody was told of these bytes, and every reader released what lay there a lap ago,
+        // one here for sure; exclusive through `&mut self`; in bounds by `pointer`.
         unsafe { std::slice::from_raw_parts_mut(start, len as usize) }
     }
 

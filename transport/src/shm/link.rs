@@ -1,13 +1,15 @@
 //! Making the links: who dials whom, tokens both ways, then memfds.
 //!
-//! The lower rank dials. The dialling side shows its token, the other answers with its own and its memfds, the first sends its memfds. No step waits for one
-//! peer alone, so that one that is stopped holds up nobody's link with another. Connections that have not shown a token give way to new ones where there are too
-//! many, or no descriptor is left; a member that was pushed out so by strangers dials again. Where the exchange has patience, peers that have given no memory at the end
-//! are holes, and their sockets are closed: a peer to which its side stood already finds its link broken. Until it does it may write into the memory that it
-//! was given, as one that was stopped and removed may ([`Fabric::severs`](crate::Fabric::severs)).
+//! The lower rank dials. The dialling side shows its token, the other answers with its own and its memfds, the first
+//! sends its memfds. No step waits for one peer alone, so that one that is stopped holds up nobody's link with another.
+//! Connections that have not shown a token give way to new ones where there are too many, or no descriptor is left; a
+//! member that was pushed out so by strangers dials again. Where the exchange has patience, peers that have given no
+//! memory at the end are absent, and their sockets are closed: a peer to which its side stood already finds its link
+//! broken. Until it does it may write into the memory that it was given, as one that was stopped and removed may
+//! ([`Fabric::severs`](crate::Fabric::severs)).
 //!
-//! A socket that both ends kept from retired endpoints, which they find out as `tcp` does, is used again: there both send their memory at once, and of the
-//! regions that are still the same no memfd. Nothing else ever passes through it.
+//! A socket that both ends kept from retired endpoints, which they find out as `tcp` does, is used again: there both
+//! send their memory at once, and of the regions that are still the same no memfd. Nothing else ever passes through it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -19,15 +21,15 @@ use rustix::net::sockopt::socket_peercred;
 use serde::{Deserialize, Serialize};
 
 use super::bell::Bell;
-use super::memory::{NoMemory, REGIONS_MAX, receive_memory, send_memory};
+use super::memory::{NoMemory, REGIONS_MAX, receive_memory, send_memory, system};
+use crate::absent::Absent;
 use crate::endpoint::OpenError;
 use crate::exchange::crowd::{Standing, gives_way};
 use crate::exchange::door::{Door, Knock, is_short};
 use crate::exchange::place::local_name;
 use crate::exchange::stream::{Listener, Stream, connect_unix};
 use crate::exchange::{Exchange, Place, connection_token, same_token};
-use crate::holes::Holes;
-use crate::lasting::{Lasting, Tag};
+use crate::link_name::{LinkName, Tag};
 use crate::rank::Rank;
 use crate::region::Region;
 
@@ -37,7 +39,8 @@ const LINK_UP_MAX: Duration = Duration::from_secs(30);
 const UNPROVEN_MAX: usize = 256;
 /// Connections taken in before those that are there are heard.
 const ACCEPTS_PER_TURN_MAX: usize = 64;
-/// Between two attempts to connect to a peer that closed before it answered, or has too many waiting at its door; each pause is twice the last.
+/// Between two attempts to connect to a peer that closed before it answered, or has too many waiting at its door; each
+/// pause is twice the last.
 const REDIAL_MIN: Duration = Duration::from_millis(1);
 const REDIAL_MAX: Duration = Duration::from_millis(100);
 const TOKEN_BYTES: usize = 32;
@@ -52,13 +55,13 @@ pub(super) struct Link {
     pub(super) regions: Vec<Region>,
     pub(super) bell: Bell,
     pub(super) socket: UnixStream,
-    pub(super) lasting: Option<Lasting>,
+    pub(super) link_name: Option<LinkName>,
 }
 
 /// What led to a peer when its epoch ended here.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) lasting: Lasting,
+    pub(super) link_name: LinkName,
     pub(super) socket: UnixStream,
     /// What the peer has mapped of me.
     pub(super) mine: Vec<Region>,
@@ -80,12 +83,13 @@ pub(super) struct Met {
     /// In order of rank.
     pub(super) links: Vec<Link>,
     /// By rank: why there is no link.
-    pub(super) holes: Vec<Option<String>>,
+    pub(super) absent: Vec<Option<String>>,
     /// Whether all who are linked can be fenced from outside.
     pub(super) fenceable: bool,
 }
 
-/// Links with all other members that can be had; `fenceable` says whether this one can be fenced from outside, `kept` is what is left of the last epoch.
+/// Links with all other members that can be had; `fenceable` says whether this one can be fenced from outside, `kept`
+/// is what is left of the last epoch.
 pub(super) fn connect(
     exchange: &mut dyn Exchange,
     regions: &[Region],
@@ -96,36 +100,31 @@ pub(super) fn connect(
     assert!(regions.len() <= REGIONS_MAX, "at most {REGIONS_MAX} regions");
     let name = local_name("shm");
     let mut door = Door::new(Listener::bind(&Place::Local(name.clone())).map_err(system("binding a Unix socket"))?);
-    let (mut holes, me, lasting) = (Holes::of(exchange), exchange.rank(), Lasting::of(exchange));
-    let resumable = kept.into_iter().filter_map(|kept| Some((kept.lasting.find(&lasting)?, kept)));
+    let (mut absent, me, link_name) = (Absent::of(exchange), exchange.rank(), LinkName::of(exchange));
+    let resumable = kept.into_iter().filter_map(|kept| Some((kept.link_name.find(&link_name)?, kept)));
     let mut resumable: Vec<(Rank, Kept)> = resumable.collect();
-    let tags = resumable.iter().map(|(peer, kept)| (*peer, kept.lasting.tag)).collect();
-    let announced = announce(exchange, &mut holes, Announcement { socket_name: name, fenceable, kept: tags })?;
-    resumable.retain(|(peer, kept)| !holes.is_hole(*peer) && announced[peer.index()].kept.contains(&(me, kept.lasting.tag)));
-    let mut links = Meeting::new(&mut door, exchange, &mut holes, regions, bell).link(&announced, resumable)?;
-    links.iter_mut().for_each(|link| link.lasting = lasting[link.peer.index()]);
+    let tags = resumable.iter().map(|(peer, kept)| (*peer, kept.link_name.tag)).collect();
+    let announced = announce(exchange, &mut absent, Announcement { socket_name: name, fenceable, kept: tags })?;
+    resumable.retain(|(peer, kept)| !absent.is_absent(*peer) && announced[peer.index()].kept.contains(&(me, kept.link_name.tag)));
+    let mut links = Meeting::new(&mut door, exchange, &mut absent, regions, bell).link(&announced, resumable)?;
+    links.iter_mut().for_each(|link| link.link_name = link_name[link.peer.index()]);
     let fenceable = fenceable && links.iter().all(|link| announced[link.peer.index()].fenceable);
-    Ok(Met { links, holes: holes.into_reasons(), fenceable })
+    Ok(Met { links, absent: absent.into_reasons(), fenceable })
 }
 
-/// What all members announce; of a hole it means nothing.
-fn announce(exchange: &mut dyn Exchange, holes: &mut Holes, mine: Announcement) -> Result<Vec<Announcement>, OpenError> {
+/// What all members announce; of an absent member it means nothing.
+fn announce(exchange: &mut dyn Exchange, absent: &mut Absent, mine: Announcement) -> Result<Vec<Announcement>, OpenError> {
     let encoded = postcard::to_stdvec(&mine).expect("an announcement always encodes");
     let parts = exchange.all_gather("shm sockets", &encoded)?;
-    holes.look(&parts);
-    let mut announced = vec![mine; holes.members()];
-    for peer in holes.peers().collect::<Vec<_>>() {
+    absent.look(&parts);
+    let mut announced = vec![mine; absent.members()];
+    for peer in absent.peers().collect::<Vec<_>>() {
         match postcard::from_bytes(&parts[peer.index()]) {
             Ok(theirs) => announced[peer.index()] = theirs,
-            Err(error) => holes.dig(exchange, peer, wrong(peer, &format!("its announcement is unreadable ({error})")))?,
+            Err(error) => absent.exclude(exchange, peer, wrong(peer, &format!("its announcement is unreadable ({error})")))?,
         }
     }
     Ok(announced)
-}
-
-pub(super) fn system(what: &str) -> impl FnOnce(std::io::Error) -> OpenError {
-    let what = what.to_owned();
-    move |reason| OpenError::System { fabric: "shm", what, reason }
 }
 
 fn wrong(peer: Rank, what: &str) -> OpenError {
@@ -136,7 +135,7 @@ fn wrong(peer: Rank, what: &str) -> OpenError {
 struct Meeting<'a> {
     door: &'a mut Door,
     exchange: &'a mut dyn Exchange,
-    holes: &'a mut Holes,
+    absent: &'a mut Absent,
     regions: &'a [Region],
     bell: &'a Bell,
     token: [u8; 32],
@@ -183,14 +182,21 @@ struct Waiting {
 }
 
 impl<'a> Meeting<'a> {
-    fn new(door: &'a mut Door, exchange: &'a mut dyn Exchange, holes: &'a mut Holes, regions: &'a [Region], bell: &'a Bell) -> Meeting<'a> {
+    fn new(
+        door: &'a mut Door,
+        exchange: &'a mut dyn Exchange,
+        absent: &'a mut Absent,
+        regions: &'a [Region],
+        bell: &'a Bell,
+    ) -> Meeting<'a> {
         let (token, me) = (*exchange.token(), exchange.rank());
-        let deadline = holes.deadline(LINK_UP_MAX);
-        let (strangers, redials, waiting, links) = (Vec::new(), Vec::new(), Vec::new(), Vec::with_capacity(holes.members()));
-        Meeting { door, exchange, holes, regions, bell, token, me, deadline, strangers, shortage: None, redials, waiting, links }
+        let deadline = absent.deadline(LINK_UP_MAX);
+        let (strangers, redials, waiting, links) = (Vec::new(), Vec::new(), Vec::new(), Vec::with_capacity(absent.members()));
+        Meeting { door, exchange, absent, regions, bell, token, me, deadline, strangers, shortage: None, redials, waiting, links }
     }
 
-    /// Takes up what was kept, dials every other higher rank, lets the lower ones connect, and swaps memory; the links by rank once nobody is missing.
+    /// Takes up what was kept, dials every other higher rank, lets the lower ones connect, and swaps memory; the links
+    /// by rank once nobody is missing.
     fn link(mut self, announced: &[Announcement], resumable: Vec<(Rank, Kept)>) -> Result<Vec<Link>, OpenError> {
         for (peer, kept) in resumable {
             let Kept { socket, mine, theirs: known, .. } = kept;
@@ -199,7 +205,7 @@ impl<'a> Meeting<'a> {
                 Err(error) => self.fail(peer, system(&format!("sending memory to peer {peer}"))(error))?,
             }
         }
-        for peer in self.holes.peers().filter(|&peer| peer > self.me && !self.is_waiting(peer)).collect::<Vec<_>>() {
+        for peer in self.absent.peers().filter(|&peer| peer > self.me && !self.is_waiting(peer)).collect::<Vec<_>>() {
             self.dial(announced[peer.index()].socket_name.as_bytes(), peer, REDIAL_MIN)?;
         }
         while let Some(missing) = self.missing() {
@@ -208,7 +214,7 @@ impl<'a> Meeting<'a> {
                 continue;
             }
             self.wait()?;
-            let gone = self.holes.gone(self.exchange);
+            let gone = self.absent.gone(self.exchange);
             for stranger in std::mem::take(&mut self.strangers) {
                 let kept = self.hear(stranger)?;
                 self.strangers.extend(kept);
@@ -237,15 +243,15 @@ impl<'a> Meeting<'a> {
         self.waiting.iter().any(|waiting| waiting.peer == peer)
     }
 
-    /// The first peer without a link that is no hole.
+    /// The first peer without a link that is not absent.
     fn missing(&self) -> Option<Rank> {
-        self.holes.peers().find(|&peer| !self.is_linked(peer))
+        self.absent.peers().find(|&peer| !self.is_linked(peer))
     }
 
     fn fail(&mut self, peer: Rank, error: OpenError) -> Result<(), OpenError> {
         self.waiting.retain(|waiting| waiting.peer != peer);
         self.redials.retain(|redial| redial.peer != peer);
-        self.holes.dig(self.exchange, peer, error)
+        self.absent.exclude(self.exchange, peer, error)
     }
 
     /// What a peer that is late has not done.
@@ -268,7 +274,7 @@ impl<'a> Meeting<'a> {
 
     /// Connects to `peer` and says who I am; again after `pause`, if too many wait at its door.
     fn dial(&mut self, name: &[u8], peer: Rank, pause: Duration) -> Result<(), OpenError> {
-        if self.holes.is_hole(peer) {
+        if self.absent.is_absent(peer) {
             return Ok(());
         }
         let connected = loop {
@@ -309,7 +315,7 @@ impl<'a> Meeting<'a> {
         let sockets = self.strangers.iter().map(|it| &it.socket).chain(self.waiting.iter().map(|it| &it.socket));
         fds.extend(sockets.map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)));
         let due = self.redials.iter().map(|redial| redial.due).chain(self.door.timer()).min();
-        let nap = self.holes.nap(self.deadline).min(due.map_or(Duration::MAX, |due| due.saturating_duration_since(now)));
+        let nap = self.absent.nap(self.deadline).min(due.map_or(Duration::MAX, |due| due.saturating_duration_since(now)));
         let nap = Timespec { tv_sec: nap.as_secs() as i64, tv_nsec: i64::from(nap.subsec_nanos()) };
         match poll(&mut fds, Some(&nap)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -345,7 +351,8 @@ impl<'a> Meeting<'a> {
         Ok(())
     }
 
-    /// Sees to it that strangers do not hold the descriptors that a peer's memory needs: those that find none when they arrive are lost.
+    /// Sees to it that strangers do not hold the descriptors that a peer's memory needs: those that find none when they
+    /// arrive are lost.
     fn make_room(&mut self) {
         let needed = self.regions.len() + 1;
         let fits = |door: &Door| {
@@ -364,7 +371,8 @@ impl<'a> Meeting<'a> {
         index.map(|index| self.strangers.remove(index)).is_some()
     }
 
-    /// Reads what a stranger says and answers a member with my token and memory; keeps it while it may still prove itself.
+    /// Reads what a stranger says and answers a member with my token and memory; keeps it while it may still prove
+    /// itself.
     fn hear(&mut self, mut stranger: Stranger) -> Result<Option<Stranger>, OpenError> {
         match read_some(&stranger.socket, &mut stranger.said, &mut stranger.count) {
             Ok(true) => {}
@@ -378,7 +386,7 @@ impl<'a> Meeting<'a> {
             return Ok(None);
         }
         let socket = stranger.socket;
-        if self.is_linked(peer) || self.is_waiting(peer) || self.holes.is_hole(peer) {
+        if self.is_linked(peer) || self.is_waiting(peer) || self.absent.is_absent(peer) {
             // If it is gone, it needs no answer.
             let _ = (&socket).write_all(&connection_token(&self.token, self.me, peer, DECLINED));
             return Ok(None);
@@ -420,7 +428,7 @@ impl<'a> Meeting<'a> {
         self.make_room();
         match receive_memory(&waiting.socket, self.regions, &waiting.known) {
             Ok(None) => self.waiting.push(waiting),
-            Ok(Some((regions, bell))) => self.links.push(Link { peer, regions, bell, socket: waiting.socket, lasting: None }),
+            Ok(Some((regions, bell))) => self.links.push(Link { peer, regions, bell, socket: waiting.socket, link_name: None }),
             Err(NoMemory::Mine(error)) => return Err(error),
             Err(NoMemory::Theirs(what)) => return self.fail(peer, wrong(peer, &what)),
         }

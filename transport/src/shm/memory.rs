@@ -11,7 +11,6 @@ use rustix::net::{
 };
 
 use super::bell::Bell;
-use super::link::system;
 use crate::endpoint::{OpenError, check_regions};
 use crate::region::{Region, RegionError};
 
@@ -22,7 +21,8 @@ const REGION_BYTES_MAX: u64 = 1 << 40;
 /// In place of a region's size: it is the one of the last epoch.
 const AS_BEFORE: u64 = 0;
 
-/// Sends the sizes of my regions and their memfds but for those that the peer has from the last epoch, `mapped`; then the bell's.
+/// Sends the sizes of my regions and their memfds but for those that the peer has from the last epoch, `mapped`; then
+/// the bell's.
 pub(super) fn send_memory(socket: &UnixStream, regions: &[Region], bell: &Bell, mapped: &[Region]) -> std::io::Result<()> {
     let mut sizes = Vec::with_capacity(8 * (REGIONS_MAX + 1));
     sizes.extend_from_slice(&(regions.len() as u64).to_le_bytes());
@@ -65,7 +65,8 @@ impl From<RegionError> for NoMemory {
     }
 }
 
-/// The memory of a peer, as many regions as `mine` and its bell, if it has come; `known` are its regions of the last epoch.
+/// The memory of a peer, as many regions as `mine` and its bell, if it has come; `known` are its regions of the last
+/// epoch.
 pub(super) fn receive_memory(socket: &UnixStream, mine: &[Region], known: &[Region]) -> Result<Option<(Vec<Region>, Bell)>, NoMemory> {
     let mut bytes = [0; 8 * (REGIONS_MAX + 1)];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REGIONS_MAX + 1))];
@@ -106,4 +107,10 @@ pub(super) fn receive_memory(socket: &UnixStream, mine: &[Region], known: &[Regi
     let regions = sizes.iter().enumerate().map(&mut region).collect::<Result<Vec<_>, NoMemory>>()?;
     let bell = Bell::of_peer(fds.next().ok_or_else(no_memory)?)?;
     Ok(Some((regions, bell)))
+}
+
+/// What the system said, as the error of opening this fabric.
+pub(super) fn system(what: &str) -> impl FnOnce(std::io::Error) -> OpenError {
+    let what = what.to_owned();
+    move |reason| OpenError::System { fabric: "shm", what, reason }
 }

@@ -39,7 +39,8 @@ pub(super) struct Piece {
     pub(super) from: u64,
     pub(super) to: Place,
     pub(super) len: u64,
-    /// What these bytes were when the Span was posted, if it is audited: the whole Span, and where the piece begins in it.
+    /// What these bytes were when the Span was posted, if it is audited: the whole Span, and where the piece begins in
+    /// it.
     pub(super) posted: Option<(Arc<[u8]>, u64)>,
 }
 

@@ -52,8 +52,9 @@ impl Fabric for SimFabric {
         Region::allocate(bytes, &RegionOptions::default())
     }
 
-    /// Returns at once, so that one thread can open all members in turn. What is posted to a member before it has opened waits for that. Holes are those that the
-    /// exchange does without; a member that another opened without is told so.
+    /// Returns at once, so that one thread can open all members in turn. What is posted to a member before it has
+    /// opened waits for that. Absent members are those that the exchange does without; a member that another opened
+    /// without is told so.
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<SimEndpoint, OpenError> {
         let (rank, members) = (exchange.rank(), self.network.members());
         if exchange.members() != members {
@@ -61,13 +62,13 @@ impl Fabric for SimFabric {
             return Err(OpenError::Unavailable { fabric: "sim", why });
         }
         let node = self.network.node(rank);
-        let is_hole = |peer: &Rank| exchange.patience().is_some() && *peer != rank && exchange.is_absent(*peer);
-        let holes: Vec<Rank> = (0..members).map(Rank::new).filter(is_hole).collect();
+        let is_absent = |peer: &Rank| exchange.patience().is_some() && *peer != rank && exchange.is_absent(*peer);
+        let absent: Vec<Rank> = (0..members).map(Rank::new).filter(is_absent).collect();
         let mut state = self.network.state();
         state.open(node, regions);
-        holes.iter().for_each(|&hole| state.shut_out(node, self.network.node(hole)));
+        absent.iter().for_each(|&absent| state.shut_out(node, self.network.node(absent)));
         drop(state);
-        Ok(SimEndpoint { network: self.network.clone(), rank, node, members, holes, woken: Arc::default() })
+        Ok(SimEndpoint { network: self.network.clone(), rank, node, members, absent, woken: Arc::default() })
     }
 }
 
@@ -79,7 +80,7 @@ pub struct SimEndpoint {
     node: usize,
     members: usize,
     /// Members that it was opened without.
-    holes: Vec<Rank>,
+    absent: Vec<Rank>,
     woken: Arc<AtomicBool>,
 }
 
@@ -99,7 +100,8 @@ impl Endpoint for SimEndpoint {
         self.members
     }
 
-    /// Members open one after another, so a peer's regions may not be there yet. In a simulation all members keep the rules.
+    /// Members open one after another, so a peer's regions may not be there yet. In a simulation all members keep the
+    /// rules.
     fn region_bytes(&self, _rank: Rank, _region: RegionId) -> Option<u64> {
         Some(u64::MAX)
     }
@@ -123,7 +125,7 @@ impl Endpoint for SimEndpoint {
     }
 
     fn down_reason(&self, rank: Rank) -> Option<String> {
-        self.holes.contains(&rank).then(|| "it did not come to this epoch".to_owned())
+        self.absent.contains(&rank).then(|| "it did not come to this epoch".to_owned())
     }
 
     fn arm(&mut self) {

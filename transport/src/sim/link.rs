@@ -134,7 +134,8 @@ impl Link {
         self.last_landing_ns
     }
 
-    /// Puts a write of `bytes` bytes on its way at `now`. Where writes are counted it may overtake others, and be overtaken.
+    /// Puts a write of `bytes` bytes on its way at `now`. Where writes are counted it may overtake others, and be
+    /// overtaken.
     pub(super) fn launch(&mut self, bytes: u64, now: u64, counted: bool, random: &mut Random) -> Flight {
         let start = self.free_at_ns.max(now).max(self.held_until_ns);
         self.free_at_ns = start + self.spec.occupancy_ns(bytes);

@@ -19,9 +19,10 @@ use crate::write::{Place, Write};
 ///
 /// A later epoch is a mesh of its own in the same time ([`SimNetwork::extend`]): ranks are those of the handle's epoch.
 ///
-/// Nothing happens by itself: whoever holds it moves the time ([`SimNetwork::advance_to`]), and what is due by then lands. While an endpoint
-/// is called a little time passes too ([`SimNetwork::set_call_ns_max`]), so that memory changes in the middle of a member's step as it does
-/// on a real fabric. The same seed and the same calls give the same bytes at the same times.
+/// Nothing happens by itself: whoever holds it moves the time ([`SimNetwork::advance_to`]), and what is due by then
+/// lands. While an endpoint is called a little time passes too ([`SimNetwork::set_call_ns_max`]), so that memory
+/// changes in the middle of a member's step as it does on a real fabric. The same seed and the same calls give the same
+/// bytes at the same times.
 #[derive(Clone, Debug)]
 pub struct SimNetwork {
     state: Arc<Mutex<State>>,
@@ -91,19 +92,20 @@ impl SimNetwork {
         self.state().call_ns_max = ns;
     }
 
-    /// From here on, looks whether the source of a Span is still what it was when it was posted, as long as it may be read. A protocol that never
-    /// touches what it has posted shows no change; one that sends counters by Span may.
+    /// From here on, looks whether the source of a Span is still what it was when it was posted, as long as it may be
+    /// read. A protocol that never touches what it has posted shows no change; one that sends counters by Span may.
     pub fn audit_sources(&self) {
         self.state().audit = true;
     }
 
-    /// From here on peers write by mappings of their own, as in shared memory: what they have posted lands even after the receiver has dropped its endpoint, and
-    /// fabrics say so ([`Fabric::severs`](crate::Fabric::severs)).
+    /// From here on peers write by mappings of their own, as in shared memory: what they have posted lands even after
+    /// the receiver has dropped its endpoint, and fabrics say so ([`Fabric::severs`](crate::Fabric::severs)).
     pub fn map_memory(&self) {
         self.state().mapped = true;
     }
 
-    /// From here on writes land in any order, and words are counted: fabrics say so ([`Fabric::write_order`](crate::Fabric::write_order)).
+    /// From here on writes land in any order, and words are counted: fabrics say so
+    /// ([`Fabric::write_order`](crate::Fabric::write_order)).
     pub fn count_writes(&self) {
         self.state().counted = true;
     }
@@ -141,8 +143,8 @@ impl SimNetwork {
         self.state().advance_to(until_ns);
     }
 
-    /// Whether there was a reason for `rank` to look since this was asked last: something landed, a link broke, or a full queue has
-    /// room again.
+    /// Whether there was a reason for `rank` to look since this was asked last: something landed, a link broke, or a
+    /// full queue has room again.
     pub fn take_news(&self, rank: Rank) -> bool {
         std::mem::take(&mut self.state().nodes[self.node(rank)].news)
     }
@@ -162,16 +164,17 @@ impl SimNetwork {
         self.state().nodes[self.node(rank)].posted_bytes
     }
 
-    /// Breaks the link between two members, both directions, within `within_ns`: of what is on its way a part still lands, and both
-    /// are told some time later.
+    /// Breaks the link between two members, both directions, within `within_ns`: of what is on its way a part still
+    /// lands, and both are told some time later.
     pub fn cut(&self, one: Rank, other: Rank, within_ns: u64) {
         let (mut state, one, other) = (self.state(), self.node(one), self.node(other));
         state.break_link(one, other, within_ns);
         state.break_link(other, one, within_ns);
     }
 
-    /// Holds what `from` sends to `to` until `until_ns`, and nobody is told: what is posted meanwhile waits and then lands in its order, and so does the news that
-    /// the link is broken. What is on its way already still lands. [`SimNetwork::FOREVER_NS`]: nothing comes through any more.
+    /// Holds what `from` sends to `to` until `until_ns`, and nobody is told: what is posted meanwhile waits and then
+    /// lands in its order, and so does the news that the link is broken. What is on its way already still lands.
+    /// [`SimNetwork::FOREVER_NS`]: nothing comes through any more.
     pub fn hold(&self, from: Rank, to: Rank, until_ns: u64) {
         let mut state = self.state();
         let index = state.link(self.node(from), self.node(to));
@@ -186,7 +189,8 @@ impl SimNetwork {
         state.nodes[node].opened = true;
     }
 
-    /// Ends member `rank` at once. Of its writes on their way a part still lands; the others are told within `within_ns` each.
+    /// Ends member `rank` at once. Of its writes on their way a part still lands; the others are told within
+    /// `within_ns` each.
     pub fn crash(&self, rank: Rank, within_ns: u64) {
         let (mut state, node) = (self.state(), self.node(rank));
         for other in (self.first..self.first + self.members).filter(|&other| other != node) {
@@ -314,7 +318,8 @@ impl State {
         self.schedule(at_ns, What::Report { from: node, to: other });
     }
 
-    /// A member closed its endpoint: what it sent still lands, what was sent to it does not, and its peers learn that it has gone.
+    /// A member closed its endpoint: what it sent still lands, what was sent to it does not, and its peers learn that
+    /// it has gone.
     pub(super) fn close(&mut self, node: usize) {
         if self.nodes[node].silent {
             return;
@@ -380,7 +385,8 @@ impl State {
             return Ok(());
         }
         if !link.has_room(&mut self.random) {
-            // A queue that is truly full tells when a write lands; one that only claims to be is worth another look at any time.
+            // A queue that is truly full tells when a write lands; one that only claims to be is worth another look at
+            // any time.
             link.refused = true;
             node.news |= !link.is_full();
             return Err(QueueFull);
@@ -476,7 +482,8 @@ impl State {
             if self.random.chance(500) {
                 self.schedule(at_ns, What::Copy { link: index, piece });
             } else {
-                // The counter behind this Span may be due at the very same moment: the landing takes its turn now, not when it is read.
+                // The counter behind this Span may be due at the very same moment: the landing takes its turn now, not
+                // when it is read.
                 let (read_ns, landing_count) = (self.random.between(self.now_ns, at_ns), self.next_count());
                 self.schedule(read_ns, What::Read { link: index, piece, landing_ns: at_ns, landing_count });
             }
@@ -555,7 +562,8 @@ impl State {
         }
     }
 
-    /// A write has landed as a whole: the receiver has something to see, and the sender has room if it was refused before.
+    /// A write has landed as a whole: the receiver has something to see, and the sender has room if it was refused
+    /// before.
     fn landed(&mut self, link: usize) {
         self.free(link, 1);
     }

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use crate::region::{CopyMethod, Region, carry};
 use crate::write::{Place, Write};
 
-/// Lands one write in the regions `to` of its receiver, read now from the regions `from` of its sender, as a link does: for tests that decide themselves what
-/// lands when. As to any link, what the two members hold there is nothing to it.
+/// Lands one write in the regions `to` of its receiver, read now from the regions `from` of its sender, as a link does:
+/// for tests that decide themselves what lands when. As to any link, what the two members hold there is nothing to it.
 ///
 /// # Panics
 /// If it lies outside the regions.

@@ -1,4 +1,5 @@
-//! A connection that a member makes to a peer's data listener, until it is answered; however often that has to be tried.
+//! A connection that a member makes to a peer's data listener, until it is answered; however often that has to be
+//! tried.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

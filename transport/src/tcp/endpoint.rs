@@ -34,14 +34,14 @@ pub struct TcpEndpoint {
     staging: Box<[u8; STAGING_BYTES]>,
     down: VecDeque<Rank>,
     /// By rank: why there was no link from the start.
-    holes: Vec<Option<String>>,
+    absent: Vec<Option<String>>,
     /// Something landed, or a link broke, since the last `arm`.
     stirred: bool,
 }
 
 impl TcpEndpoint {
     pub(super) fn open(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<TcpEndpoint, OpenError> {
-        let Met { links, holes } = meet(ends, exchange, regions, kept)?;
+        let Met { links, absent } = meet(ends, exchange, regions, kept)?;
         let system = |errno: rustix::io::Errno| OpenError::System { fabric: "tcp", what: "setting up epoll".into(), reason: errno.into() };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
         let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(system)?;
@@ -52,7 +52,7 @@ impl TcpEndpoint {
             }
         }
         let mut down = VecDeque::with_capacity(links.len());
-        down.extend((0..links.len()).filter(|&index| holes[index].is_some()).map(Rank::new));
+        down.extend((0..links.len()).filter(|&index| absent[index].is_some()).map(Rank::new));
         Ok(TcpEndpoint {
             rank: exchange.rank(),
             links,
@@ -62,7 +62,7 @@ impl TcpEndpoint {
             ready: Vec::with_capacity(EVENTS_MAX),
             staging: Box::new([0; STAGING_BYTES]),
             down,
-            holes,
+            absent,
             stirred: false,
         })
     }
@@ -73,7 +73,8 @@ impl TcpEndpoint {
         links.into_iter().flatten().filter_map(|link| link.keep(&mut self.staging, &self.regions)).collect()
     }
 
-    /// Asks epoll what is ready. What does not fit comes with the next look: readiness is level-triggered, and the kernel takes turns.
+    /// Asks epoll what is ready. What does not fit comes with the next look: readiness is level-triggered, and the
+    /// kernel takes turns.
     fn look(&mut self, timeout: Duration) {
         let timeout = Timespec { tv_sec: timeout.as_secs().min(1 << 30) as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
         let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; EVENTS_MAX];
@@ -200,7 +201,7 @@ impl Endpoint for TcpEndpoint {
     }
 
     fn down_reason(&self, rank: Rank) -> Option<String> {
-        self.holes.get(rank.index())?.clone()
+        self.absent.get(rank.index())?.clone()
     }
 
     fn backlog(&self) -> bool {

@@ -5,10 +5,11 @@
 //!   magic, its rank, token(dialler -> listener)  -->
 //!                            <--  token(listener -> dialler)
 //! ```
-//! Connections that have not shown the token give way to new ones where there are too many, or no descriptor is left; a member that was pushed out so by strangers
-//! dials again. One that another gave up is told so. No step waits for one peer alone, so that one that is
-//! stopped holds up nobody's link with another. Where the exchange has patience, peers without a socket at the end are holes; a member that gave
-//! another up has closed its end, or never opens it, which the other finds as a link that broke.
+//! Connections that have not shown the token give way to new ones where there are too many, or no descriptor is left; a
+//! member that was pushed out so by strangers dials again. One that another gave up is told so. No step waits for one
+//! peer alone, so that one that is stopped holds up nobody's link with another. Where the exchange has patience, peers
+//! without a socket at the end are absent; a member that gave another up has closed its end, or never opens it, which
+//! the other finds as a link that broke.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -22,14 +23,14 @@ use super::dialled::Dialled;
 use super::kept::Kept;
 use super::limits::{ACCEPTS_PER_TURN_MAX, LINK_UP_MS_MAX, UNPROVEN_MAX};
 use super::link::Link;
+use crate::absent::Absent;
 use crate::address::{beside, own};
 use crate::endpoint::{OpenError, check_regions};
 use crate::exchange::crowd::{Standing, gives_way, source};
 use crate::exchange::door::{Door, Knock, is_short};
 use crate::exchange::stream::{Listener, Stream};
 use crate::exchange::{Exchange, Place, connection_token, same_token};
-use crate::holes::Holes;
-use crate::lasting::{Lasting, Tag};
+use crate::link_name::{LinkName, Tag};
 use crate::lost::{LOST_AFTER, give_up_after};
 use crate::rank::Rank;
 use crate::region::Region;
@@ -53,10 +54,10 @@ struct Announcement {
 
 /// What came of meeting, by rank.
 pub(super) struct Met {
-    /// None to myself and to holes.
+    /// None to myself and to absent members.
     pub(super) links: Vec<Option<Link>>,
     /// Why there is no link.
-    pub(super) holes: Vec<Option<String>>,
+    pub(super) absent: Vec<Option<String>>,
 }
 
 /// What my ends of all links are like.
@@ -71,19 +72,19 @@ pub(super) struct Ends {
 /// Links to all other members that can be had; `kept` are my sockets of the last epoch.
 pub(super) fn meet(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<Met, OpenError> {
     let (mut door, address) = listen(ends.bind)?;
-    let (mut holes, me, lasting) = (Holes::of(exchange), exchange.rank(), Lasting::of(exchange));
-    let resumable = kept.into_iter().filter_map(|kept| Some((kept.lasting.find(&lasting)?, kept)));
+    let (mut absent, me, link_name) = (Absent::of(exchange), exchange.rank(), LinkName::of(exchange));
+    let resumable = kept.into_iter().filter_map(|kept| Some((kept.link_name.find(&link_name)?, kept)));
     let mut resumable: Vec<(Rank, Kept)> = resumable.collect();
     let mine = Announcement {
         listens_at: address,
         region_bytes: regions.iter().map(|region| region.bytes() as u64).collect(),
-        kept: resumable.iter().map(|(peer, kept)| (*peer, kept.lasting.tag)).collect(),
+        kept: resumable.iter().map(|(peer, kept)| (*peer, kept.link_name.tag)).collect(),
     };
-    let announced = announce(exchange, &mut holes, regions, mine)?;
-    resumable.retain(|(peer, kept)| !holes.is_hole(*peer) && announced[peer.index()].kept.contains(&(me, kept.lasting.tag)));
+    let announced = announce(exchange, &mut absent, regions, mine)?;
+    resumable.retain(|(peer, kept)| !absent.is_absent(*peer) && announced[peer.index()].kept.contains(&(me, kept.link_name.tag)));
     // Between hosts, link-local addresses lose their interface: it is another one's there.
     let addresses: Vec<_> = announced.iter().map(|announced| beside(address, announced.listens_at)).collect();
-    let sockets = Meeting::new(&mut door, exchange, &mut holes, resumable).link(ends.bind, &addresses)?;
+    let sockets = Meeting::new(&mut door, exchange, &mut absent, resumable).link(ends.bind, &addresses)?;
     for socket in sockets.iter().flatten() {
         let set_up = socket.set_nodelay(true).and_then(|()| give_up_after(socket, ends.lost_after));
         set_up.map_err(failed("setting up a data socket"))?;
@@ -91,19 +92,19 @@ pub(super) fn meet(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region],
     if exchange.patience().is_none() {
         exchange.all_gather("tcp linked", &[])?;
     }
-    let links = sockets.into_iter().zip(announced).zip(lasting);
-    let link = |((socket, announced), lasting): ((Option<TcpStream>, Announcement), Option<Lasting>)| {
-        socket.map(|socket| Link::new(socket, announced.region_bytes, lasting))
+    let links = sockets.into_iter().zip(announced).zip(link_name);
+    let link = |((socket, announced), link_name): ((Option<TcpStream>, Announcement), Option<LinkName>)| {
+        socket.map(|socket| Link::new(socket, announced.region_bytes, link_name))
     };
-    Ok(Met { links: links.map(link).collect(), holes: holes.into_reasons() })
+    Ok(Met { links: links.map(link).collect(), absent: absent.into_reasons() })
 }
 
 fn failed(what: &'static str) -> impl Fn(std::io::Error) -> OpenError {
     move |reason| OpenError::System { fabric: "tcp", what: what.into(), reason }
 }
 
-/// A socket whose buffers are left to the kernel, which grows them with the traffic: of the fixed sizes from 256 KiB to 4 MiB none was faster on
-/// loopback, and a small receive buffer halved the throughput.
+/// A socket whose buffers are left to the kernel, which grows them with the traffic: of the fixed sizes from 256 KiB to
+/// 4 MiB none was faster on loopback, and a small receive buffer halved the throughput.
 fn stream_socket(address: IpAddr) -> std::io::Result<Socket> {
     Socket::new(Domain::for_address(SocketAddr::new(address, 0)), Type::STREAM, None)
 }
@@ -120,21 +121,21 @@ fn listen(bind: IpAddr) -> Result<(Door, SocketAddr), OpenError> {
     open().map_err(what)
 }
 
-/// What all members announce; of a hole it means nothing.
+/// What all members announce; of an absent member it means nothing.
 fn announce(
     exchange: &mut dyn Exchange,
-    holes: &mut Holes,
+    absent: &mut Absent,
     regions: &[Region],
     mine: Announcement,
 ) -> Result<Vec<Announcement>, OpenError> {
     let encoded = postcard::to_stdvec(&mine).expect("an announcement always encodes");
     let parts = exchange.all_gather("tcp address and regions", &encoded)?;
-    holes.look(&parts);
-    let mut announced = vec![mine; holes.members()];
-    for peer in holes.peers().collect::<Vec<_>>() {
+    absent.look(&parts);
+    let mut announced = vec![mine; absent.members()];
+    for peer in absent.peers().collect::<Vec<_>>() {
         match read_announcement(&parts[peer.index()], regions) {
             Ok(theirs) => announced[peer.index()] = theirs,
-            Err(what) => holes.dig(exchange, peer, OpenError::Peer { fabric: "tcp", peer, what })?,
+            Err(what) => absent.exclude(exchange, peer, OpenError::Peer { fabric: "tcp", peer, what })?,
         }
     }
     Ok(announced)
@@ -150,7 +151,7 @@ fn read_announcement(part: &[u8], regions: &[Region]) -> Result<Announcement, St
 struct Meeting<'a> {
     door: &'a mut Door,
     exchange: &'a mut dyn Exchange,
-    holes: &'a mut Holes,
+    absent: &'a mut Absent,
     token: [u8; 32],
     me: Rank,
     deadline: Instant,
@@ -173,17 +174,18 @@ struct Unproven {
 }
 
 impl<'a> Meeting<'a> {
-    fn new(door: &'a mut Door, exchange: &'a mut dyn Exchange, holes: &'a mut Holes, resuming: Vec<(Rank, Kept)>) -> Meeting<'a> {
+    fn new(door: &'a mut Door, exchange: &'a mut dyn Exchange, absent: &'a mut Absent, resuming: Vec<(Rank, Kept)>) -> Meeting<'a> {
         let (token, me) = (*exchange.token(), exchange.rank());
-        let deadline = holes.deadline(Duration::from_millis(LINK_UP_MS_MAX));
-        let sockets = (0..holes.members()).map(|_| None).collect();
+        let deadline = absent.deadline(Duration::from_millis(LINK_UP_MS_MAX));
+        let sockets = (0..absent.members()).map(|_| None).collect();
         let (dialled, unproven, shortage) = (Vec::new(), Vec::new(), None);
-        Meeting { door, exchange, holes, token, me, deadline, resuming, dialled, unproven, shortage, sockets }
+        Meeting { door, exchange, absent, token, me, deadline, resuming, dialled, unproven, shortage, sockets }
     }
 
-    /// Takes up kept sockets again, dials every other higher rank, lets the lower ones connect; the sockets by rank once nobody is missing.
+    /// Takes up kept sockets again, dials every other higher rank, lets the lower ones connect; the sockets by rank
+    /// once nobody is missing.
     fn link(mut self, bind: IpAddr, addresses: &[SocketAddr]) -> Result<Vec<Option<TcpStream>>, OpenError> {
-        for peer in self.holes.peers().filter(|&peer| peer > self.me && !self.is_resuming(peer)).collect::<Vec<_>>() {
+        for peer in self.absent.peers().filter(|&peer| peer > self.me && !self.is_resuming(peer)).collect::<Vec<_>>() {
             self.press(bind, Dialled::to(peer, addresses[peer.index()]))?;
         }
         // Most marks have come before their sockets were to be used again.
@@ -194,7 +196,7 @@ impl<'a> Meeting<'a> {
                 continue;
             }
             self.wait()?;
-            let gone = self.holes.gone(self.exchange);
+            let gone = self.absent.gone(self.exchange);
             self.resume()?;
             for stranger in std::mem::take(&mut self.unproven) {
                 let kept = self.hear(stranger);
@@ -219,7 +221,7 @@ impl<'a> Meeting<'a> {
     fn resume(&mut self) -> Result<(), OpenError> {
         for (peer, mut kept) in std::mem::take(&mut self.resuming) {
             match kept.read() {
-                _ if self.holes.is_hole(peer) => {}
+                _ if self.absent.is_absent(peer) => {}
                 Ok(true) => self.sockets[peer.index()] = Some(kept.into_socket()),
                 Ok(false) => self.resuming.push((peer, kept)),
                 Err(error) => {
@@ -231,13 +233,13 @@ impl<'a> Meeting<'a> {
         Ok(())
     }
 
-    /// The first peer without a socket that is no hole.
+    /// The first peer without a socket that is not absent.
     fn missing(&self) -> Option<Rank> {
-        self.holes.peers().find(|peer| self.sockets[peer.index()].is_none())
+        self.absent.peers().find(|peer| self.sockets[peer.index()].is_none())
     }
 
     fn fail(&mut self, peer: Rank, error: OpenError) -> Result<(), OpenError> {
-        self.holes.dig(self.exchange, peer, error)
+        self.absent.exclude(self.exchange, peer, error)
     }
 
     /// What a peer that is late has not done.
@@ -270,7 +272,7 @@ impl<'a> Meeting<'a> {
     /// Brings a connection that I make as far as it goes.
     fn press(&mut self, bind: IpAddr, mut dialled: Dialled) -> Result<(), OpenError> {
         let peer = dialled.peer;
-        if self.holes.is_hole(peer) {
+        if self.absent.is_absent(peer) {
             return Ok(());
         }
         if dialled.socket.is_none() && Instant::now() >= dialled.due {
@@ -357,7 +359,7 @@ impl<'a> Meeting<'a> {
         }));
         let redials = self.dialled.iter().filter(|dialled| dialled.socket.is_none()).map(|dialled| dialled.due);
         let due = redials.chain(self.door.timer()).map(|due| due.saturating_duration_since(now)).min();
-        let nap = self.holes.nap(self.deadline).min(due.unwrap_or(Duration::MAX));
+        let nap = self.absent.nap(self.deadline).min(due.unwrap_or(Duration::MAX));
         let timeout = rustix::event::Timespec { tv_sec: nap.as_secs() as i64, tv_nsec: i64::from(nap.subsec_nanos()) };
         match poll(&mut waiting, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -386,7 +388,7 @@ impl<'a> Meeting<'a> {
             return None;
         };
         let has_another = self.sockets[peer.index()].as_ref().is_some_and(is_alive);
-        if self.holes.is_hole(peer) || self.is_resuming(peer) || has_another {
+        if self.absent.is_absent(peer) || self.is_resuming(peer) || has_another {
             // If it is gone, it needs no answer.
             let _ = socket.write_all(&connection_token(&self.token, self.me, peer, DECLINED));
             return None;
@@ -425,8 +427,8 @@ mod tests {
     type Linked = Result<Vec<Option<TcpStream>>, OpenError>;
 
     fn link((mut door, _): (Door, SocketAddr), mut exchange: LocalExchange, addresses: &[SocketAddr], allowed_ms: u64) -> Linked {
-        let mut holes = Holes::of(&exchange);
-        let mut meeting = Meeting::new(&mut door, &mut exchange, &mut holes, Vec::new());
+        let mut absent = Absent::of(&exchange);
+        let mut meeting = Meeting::new(&mut door, &mut exchange, &mut absent, Vec::new());
         meeting.deadline = Instant::now() + Duration::from_millis(allowed_ms);
         meeting.link(LOOPBACK, addresses)
     }
@@ -505,12 +507,12 @@ mod tests {
         let (mut lower, mut higher) = (exchanges.next().unwrap(), exchanges.next().unwrap());
         higher.give_up(Rank::new(0));
         let ((mut mine, _), (mut other, at)) = (listen(LOOPBACK).unwrap(), listen(LOOPBACK).unwrap());
-        let mut holes = Holes::of(&lower);
-        let mut of_higher = Holes::of(&higher);
+        let mut absent = Absent::of(&lower);
+        let mut of_higher = Absent::of(&higher);
         std::thread::scope(|scope| {
             let lower = scope.spawn(|| {
-                Meeting::new(&mut mine, &mut lower, &mut holes, Vec::new()).link(LOOPBACK, &[at; 2]).unwrap();
-                holes.into_reasons()
+                Meeting::new(&mut mine, &mut lower, &mut absent, Vec::new()).link(LOOPBACK, &[at; 2]).unwrap();
+                absent.into_reasons()
             });
             // It has nobody to wait for, but its door is still open.
             let mut meeting = Meeting::new(&mut other, &mut higher, &mut of_higher, Vec::new());

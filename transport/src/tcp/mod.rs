@@ -7,14 +7,15 @@
 //!           what follows it into a staging buffer, from where headers, words and small Spans land
 //! ```
 //!
-//! TCP keeps a link's bytes in order, so writes land in posting order (T1), and a Word is stored with release after everything before it.
-//! A large Span is copied by the kernel alone: out of the sender's region and into the receiver's. What the peer sends is checked frame by frame; the first
-//! bad frame breaks the link.
+//! TCP keeps a link's bytes in order, so writes land in posting order (T1), and a Word is stored with release after
+//! everything before it. A large Span is copied by the kernel alone: out of the sender's region and into the
+//! receiver's. What the peer sends is checked frame by frame; the first bad frame breaks the link.
 //!
-//! The sockets of an endpoint that is [retired](crate::Fabric::retire) are kept for the next epoch, where the exchange knows its members by name.
+//! The sockets of an endpoint that is [retired](crate::Fabric::retire) are kept for the next epoch, where the exchange
+//! knows its members by name.
 //!
-//! A peer whose process ends is down at once: its sockets close. One whose host falls silent (a pulled cable, no power) is down within
-//! [`lost_after`](TcpFabric::lost_after), whether anything is sent or not; the kernel keeps that time.
+//! A peer whose process ends is down at once: its sockets close. One whose host falls silent (a pulled cable, no power)
+//! is down within [`lost_after`](TcpFabric::lost_after), whether anything is sent or not; the kernel keeps that time.
 //!
 //! It does not encrypt, and it does not reconnect: a broken link stays broken for its epoch.
 
@@ -43,7 +44,8 @@ use crate::exchange::Exchange;
 use crate::lost::LOST_AFTER;
 use crate::region::{Region, RegionError, RegionOptions};
 
-/// Makes endpoints over TCP whose sockets all belong to one local address. Clones share the sockets that were kept from retired endpoints.
+/// Makes endpoints over TCP whose sockets all belong to one local address. Clones share the sockets that were kept from
+/// retired endpoints.
 #[derive(Clone, Debug)]
 pub struct TcpFabric {
     /// None: the loopback address that works.
@@ -58,8 +60,9 @@ impl TcpFabric {
         TcpFabric { bind: Some(bind), lost_after: LOST_AFTER, kept: Arc::default() }
     }
 
-    /// A peer is down once its host was silent for `lost_after` ([`LOST_AFTER`] unless it is said, at least [`LOST_AFTER_MIN`](crate::LOST_AFTER_MIN)): its
-    /// cable was pulled, it has no power. So is a peer that takes nothing for as long while something waits to be sent to it.
+    /// A peer is down once its host was silent for `lost_after` ([`LOST_AFTER`] unless it is said, at least
+    /// [`LOST_AFTER_MIN`](crate::LOST_AFTER_MIN)): its cable was pulled, it has no power. So is a peer that takes
+    /// nothing for as long while something waits to be sent to it.
     pub fn lost_after(self, lost_after: Duration) -> TcpFabric {
         TcpFabric { lost_after, ..self }
     }
@@ -98,7 +101,7 @@ impl Fabric for TcpFabric {
             return Err(unavailable(format!("{bind} means all interfaces; name the one address that the members share")));
         }
         let me = exchange.node(exchange.rank());
-        let kept = self.kept().extract_if(.., |kept| Some(kept.lasting.me) == me).collect();
+        let kept = self.kept().extract_if(.., |kept| Some(kept.link_name.me) == me).collect();
         TcpEndpoint::open(&Ends { bind, lost_after: self.lost_after }, exchange, regions, kept)
     }
 

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::options::VerbsOptions;
 use super::queue_pair::Path;
 use super::sysfs::{LinkKind, PARTITION};
+use crate::absent::Absent;
 use crate::endpoint::OpenError;
 use crate::exchange::{Exchange, connection_token};
-use crate::holes::Holes;
 use crate::rank::Rank;
 
 /// Version of the card, of the rolls behind it, and of what control words and immediates mean.
@@ -101,18 +101,18 @@ impl Card {
         }
     }
 
-    /// Gives mine and takes everyone's but for holes, each checked against mine.
-    pub(super) fn exchange(&self, exchange: &mut dyn Exchange, holes: &mut Holes) -> Result<Vec<Option<Card>>, OpenError> {
+    /// Gives mine and takes everyone's but for absent members, each checked against mine.
+    pub(super) fn exchange(&self, exchange: &mut dyn Exchange, absent: &mut Absent) -> Result<Vec<Option<Card>>, OpenError> {
         let mine = postcard::to_stdvec(self).expect("a card always encodes");
         let parts = exchange.all_gather("verbs addresses", &mine)?;
-        holes.look(&parts);
+        absent.look(&parts);
         let members = parts.len();
         let mut cards = vec![None; members];
         cards[exchange.rank().index()] = Some(self.clone());
-        for peer in holes.peers().collect::<Vec<_>>() {
+        for peer in absent.peers().collect::<Vec<_>>() {
             match self.read(&parts[peer.index()], members) {
                 Ok(card) => cards[peer.index()] = Some(card),
-                Err(what) => holes.dig(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what })?,
+                Err(what) => absent.exclude(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what })?,
             }
         }
         Ok(cards)
@@ -236,11 +236,11 @@ mod tests {
         let (mut second, mut first) = (mesh.pop().unwrap(), mesh.pop().unwrap());
         let cards = std::thread::scope(|scope| {
             let other = scope.spawn(|| {
-                let mut holes = Holes::of(&second);
-                b.exchange(&mut second, &mut holes).unwrap()
+                let mut absent = Absent::of(&second);
+                b.exchange(&mut second, &mut absent).unwrap()
             });
-            let mut holes = Holes::of(&first);
-            assert_eq!(a.exchange(&mut first, &mut holes).unwrap(), other.join().unwrap());
+            let mut absent = Absent::of(&first);
+            assert_eq!(a.exchange(&mut first, &mut absent).unwrap(), other.join().unwrap());
             [a.clone(), b.clone()]
         });
         let options = VerbsOptions::default();

@@ -95,14 +95,15 @@ impl Chain {
         self.requests[self.len - 1].opcode = abi::SEND;
     }
 
-    /// Names each request by `name`, which also says whether it is signalled, gives values their places in `words`, if there are such, links them, and forgets
-    /// them: the pointer is good until the next `push`. Null if there are none.
+    /// Names each request by `name`, which also says whether it is signalled, gives values their places in `words`, if
+    /// there are such, links them, and forgets them: the pointer is good until the next `push`. Null if there are none.
     #[inline]
     pub(super) fn link(&mut self, words: Option<&Words>, mut name: impl FnMut(bool) -> (u64, bool)) -> *mut SendRequest {
         let (requests, entries, values) = (self.requests.as_mut_ptr(), self.entries.as_mut_ptr(), self.values.as_mut_ptr());
         for at in 0..self.len {
             let is_last = at + 1 == self.len;
-            // SAFETY: `at < len`, which is at most the length of each box (`push` indexes all); nothing else refers to them.
+            // SAFETY: `at < len`, which is at most the length of each box (`push` indexes all); nothing else refers to
+            // them.
             unsafe {
                 let (request, entry) = (&mut *requests.add(at), &mut *entries.add(at));
                 let (id, signalled) = name(is_last && request.opcode != abi::RDMA_WRITE);

@@ -37,12 +37,12 @@ impl std::fmt::Display for Choice {
     }
 }
 
-/// The ports that fit `options` among `devices`, the best first; at least one. Better are: InfiniBand or RoCE before iWARP, addresses that are routed, links
-/// that carry more, devices near to `near`, and names in natural order.
+/// The ports that fit `options` among `devices`, the best first; at least one. Better are: InfiniBand or RoCE before
+/// iWARP, addresses that are routed, links that carry more, devices near to `near`, and names in natural order.
 ///
-/// An InfiniBand GID is always the first of its table. On Ethernet an IPv4-mapped RoCE v2 GID comes first: it is routed like any other IP
-/// packet and names the interface that the peers reach. GIDs of iWARP are no IP addresses: whose device an address is comes out when the connection manager
-/// binds to it.
+/// An InfiniBand GID is always the first of its table. On Ethernet an IPv4-mapped RoCE v2 GID comes first: it is routed
+/// like any other IP packet and names the interface that the peers reach. GIDs of iWARP are no IP addresses: whose
+/// device an address is comes out when the connection manager binds to it.
 pub(super) fn choices(devices: &[DeviceInfo], options: &VerbsOptions, tree: &Tree, near: Option<u32>) -> Result<Vec<Choice>, String> {
     let mut candidates = Vec::new();
     for (device, port) in considered(devices, options).filter(|(_, port)| port.active && port.link != LinkKind::Other) {
@@ -63,9 +63,10 @@ fn in_order(one: &Choice, other: &Choice) -> Ordering {
     natural(&one.device, &other.device).then(one.port.cmp(&other.port))
 }
 
-/// The place of the choice among `mine` that all members can share, where `lists` are the networks that each can use, in the order it likes them; of a member
-/// that says nothing it is empty. Of the networks that all can use, what the first member likes best: each host of a cluster with several rails takes
-/// the same rail. The best of mine, if there is no such network: there may be a route.
+/// The place of the choice among `mine` that all members can share, where `lists` are the networks that each can use,
+/// in the order it likes them; of a member that says nothing it is empty. Of the networks that all can use, what the
+/// first member likes best: each host of a cluster with several rails takes the same rail. The best of mine, if there
+/// is no such network: there may be a route.
 pub(super) fn common(mine: &[Option<String>], lists: &[Vec<String>]) -> usize {
     let given: Vec<_> = lists.iter().filter(|list| !list.is_empty()).collect();
     let shared = given.first().into_iter().flat_map(|first| first.iter()).find(|network| given.iter().all(|list| list.contains(network)));
@@ -79,7 +80,8 @@ fn considered<'a>(devices: &'a [DeviceInfo], options: &'a VerbsOptions) -> impl 
     ports.filter(|(_, port)| options.port.is_none_or(|number| number == port.number))
 }
 
-/// The partition that is asked for, else the default one, else the first; as full member, where there is a choice. RoCE has one, iWARP none.
+/// The partition that is asked for, else the default one, else the first; as full member, where there is a choice. RoCE
+/// has one, iWARP none.
 fn best_partition(port: &PortInfo, options: &VerbsOptions) -> Option<(u16, u16)> {
     let wanted = options.partition.map(|key| key & PARTITION);
     if port.link != LinkKind::InfiniBand {

@@ -45,7 +45,8 @@ struct Troubles {
     queue_pairs: Vec<u32>,
 }
 
-// SAFETY: a context and its domain may be used from any thread (libibverbs is thread-safe); they are closed once, by the last holder.
+// SAFETY: a context and its domain may be used from any thread (libibverbs is thread-safe); they are closed once, by
+// the last holder.
 unsafe impl Send for Device {}
 // SAFETY: as for Send.
 unsafe impl Sync for Device {}
@@ -91,7 +92,8 @@ fn each_device(verbs: &Verbs, mut visit: impl FnMut(*mut abi::Device, &str)) -> 
         return Err(io::Error::last_os_error());
     }
     for index in 0..usize::try_from(count).unwrap_or(0) {
-        // SAFETY: the list has `count` entries, each a device that lives as long as the list; its name ends with a zero.
+        // SAFETY: the list has `count` entries, each a device that lives as long as the list; its name ends with a
+        // zero.
         let (device, name) = unsafe {
             let device = *list.add(index);
             (device, CStr::from_ptr((*device).name.as_ptr()))
@@ -122,7 +124,8 @@ impl Device {
         Device::of(verbs, context, name.to_owned(), None)
     }
 
-    /// Takes the connection manager's context, which is the same for all of this process: so is the device, whose events can be taken once.
+    /// Takes the connection manager's context, which is the same for all of this process: so is the device, whose
+    /// events can be taken once.
     pub(super) fn anchored(anchor: Anchor, name: &str) -> Result<Arc<Device>, OpenError> {
         static ANCHORED: Mutex<Vec<Weak<Device>>> = Mutex::new(Vec::new());
         let context = anchor.context().ok_or_else(|| unavailable(format!("{name} is gone")))?;
@@ -184,8 +187,8 @@ impl Device {
 
     /// The function that knows all about ports, where the context has it.
     fn query_port(&self) -> Option<abi::QueryPort> {
-        // SAFETY: an open context. If it is extended, the members of `struct verbs_context` lie in front of it at distances that never change: first its size,
-        // which says whether the function is there.
+        // SAFETY: an open context. If it is extended, the members of `struct verbs_context` lie in front of it at
+        // distances that never change: first its size, which says whether the function is there.
         unsafe {
             let context = self.context.as_ptr();
             if (*context).abi_compat.addr() != abi::EXTENDED {
@@ -249,8 +252,8 @@ impl Device {
         std::mem::replace(seen, now) != now
     }
 
-    /// Whether the device or queue pair `number` was reported failed, or port `port` has been down for `patience`: one that is active again before that has
-    /// cost its links nothing but packets that were sent again.
+    /// Whether the device or queue pair `number` was reported failed, or port `port` has been down for `patience`: one
+    /// that is active again before that has cost its links nothing but packets that were sent again.
     pub(super) fn failed(&self, port: u8, number: u32, patience: Duration) -> bool {
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let is_down = |&(down, since): &(u32, Instant)| down == u32::from(port) && since.elapsed() >= patience;

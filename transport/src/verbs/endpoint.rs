@@ -31,12 +31,13 @@ use crate::write::{Place, RegionId, Write};
 pub struct VerbsEndpoint {
     /// By rank; none to myself and where the link is down.
     links: Vec<Option<Link>>,
-    /// Links of members that said farewell. They stay until the end, so that the device still acknowledges the farewell.
+    /// Links of members that said farewell. They stay until the end, so that the device still acknowledges the
+    /// farewell.
     departed: Vec<Link>,
     rank: Rank,
     failures: Vec<Option<Failure>>,
     /// By rank: why there was no link from the start.
-    holes: Vec<Option<String>>,
+    absent: Vec<Option<String>>,
     completions: Arc<CompletionQueue>,
     taken: Box<[WorkCompletion; COMPLETIONS_AT_ONCE]>,
     memory: Vec<Arc<MemoryRegion>>,
@@ -74,7 +75,7 @@ impl VerbsEndpoint {
         let mut links = parts.links;
         let members = links.len();
         let mut down = VecDeque::with_capacity(members);
-        down.extend((0..members).filter(|&index| parts.holes[index].is_some()).map(Rank::new));
+        down.extend((0..members).filter(|&index| parts.absent[index].is_some()).map(Rank::new));
         // The first writes over new links were the provider's.
         links.iter_mut().flatten().for_each(Link::forget_counters);
         Ok(VerbsEndpoint {
@@ -82,7 +83,7 @@ impl VerbsEndpoint {
             departed: Vec::with_capacity(members),
             rank,
             failures: vec![None; members],
-            holes: parts.holes,
+            absent: parts.absent,
             completions: parts.completions,
             taken: Box::new([WorkCompletion::zeroed(); COMPLETIONS_AT_ONCE]),
             memory: parts.memory,
@@ -113,12 +114,14 @@ impl VerbsEndpoint {
         self.failures.get(rank.index()).copied().flatten()
     }
 
-    /// What was posted since the endpoint was opened. It takes a look at each link: for the end of a measurement, not for its loop.
+    /// What was posted since the endpoint was opened. It takes a look at each link: for the end of a measurement, not
+    /// for its loop.
     pub fn counters(&self) -> Counters {
         self.links.iter().flatten().fold(self.counted, |sum, link| sum + link.counters())
     }
 
-    /// Bytes that a packet to `rank` carries: the smaller of both ends' path MTU. None where the link is down, or by TCP (iWARP).
+    /// Bytes that a packet to `rank` carries: the smaller of both ends' path MTU. None where the link is down, or by
+    /// TCP (iWARP).
     pub fn path_mtu_bytes(&self, rank: Rank) -> Option<u32> {
         self.links.get(rank.index())?.as_ref()?.mtu_bytes()
     }
@@ -382,8 +385,8 @@ impl Endpoint for VerbsEndpoint {
     }
 
     fn down_reason(&self, rank: Rank) -> Option<String> {
-        let hole = || self.holes.get(rank.index()).cloned().flatten();
-        self.failure(rank).map(|failure| failure.to_string()).or_else(hole)
+        let absent = || self.absent.get(rank.index()).cloned().flatten();
+        self.failure(rank).map(|failure| failure.to_string()).or_else(absent)
     }
 
     fn backlog(&self) -> bool {
@@ -409,7 +412,8 @@ impl Endpoint for VerbsEndpoint {
             self.request_notify();
             // Once more after the request: what completed before it notifies nobody.
             self.progress();
-            // What was posted or invited since the last `arm` has landed only now: the caller has to look at memory after that.
+            // What was posted or invited since the last `arm` has landed only now: the caller has to look at memory
+            // after that.
             let settled = !self.quiet_at_arm && self.is_quiet();
             if self.stirred || settled || !self.down.is_empty() || now >= deadline || self.sleep(now, deadline) {
                 break;

@@ -94,8 +94,9 @@ pub(super) fn verbs() -> Result<&'static Verbs, String> {
     let mend = "install libibverbs1 and ibverbs-providers (Debian) or libibverbs (Fedora, SUSE)";
     let load = || {
         let verbs = Verbs::load("libibverbs.so.1")?;
-        // Before any memory is registered, which only what came through here does; it does nothing where the kernel copies pinned pages at a fork by itself.
-        // SAFETY: takes nothing and may be called at any time. If it refuses, forks are as they were.
+        // Before any memory is registered, which only what came through here does; it does nothing where the kernel
+        // copies pinned pages at a fork by itself. SAFETY: takes nothing and may be called at any time. If it refuses,
+        // forks are as they were.
         let _ = unsafe { (verbs.fork_init)() };
         Ok(verbs)
     };

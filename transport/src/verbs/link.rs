@@ -282,13 +282,13 @@ impl Link {
             counters.signalled += u64::from(signalled);
             (RequestId { peer, receive: false, sequence }.encode(), signalled)
         });
-        // SAFETY: a list of my chain, whose inline sources are its own values or region bytes that the endpoint keeps; other sources are
-        // registered and kept by the endpoint until this queue pair is gone.
+        // SAFETY: a list of my chain, whose inline sources are its own values or region bytes that the endpoint keeps;
+        // other sources are registered and kept by the endpoint until this queue pair is gone.
         unsafe { self.queue_pair.post_send(first) }.map_err(|error| Failure::Post(error.raw_os_error().unwrap_or(0)))
     }
 
-    /// Posts one signalled word of the provider's own to my mailbox at the peer, if there is room; behind all data that was flushed, not behind what is
-    /// queued.
+    /// Posts one signalled word of the provider's own to my mailbox at the peer, if there is room; behind all data that
+    /// was flushed, not behind what is queued.
     fn post_control(&mut self, at: u64, value: u64, immediate: Option<u32>) -> Result<bool, Failure> {
         if !self.credits.control_room(self.chain.len()) {
             return Ok(false);

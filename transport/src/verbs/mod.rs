@@ -14,23 +14,27 @@
 //! is signalled now and then; its completion returns the credit of all before it. The completion queue is as large as
 //! all send and receive queues together, so it cannot overrun.
 //!
-//! `libibverbs` is opened when it is first needed ([`availability`]): one binary serves machines with and without RDMA. What its header has inline is
-//! called through the context's table of functions.
+//! `libibverbs` is opened when it is first needed ([`availability`]): one binary serves machines with and without RDMA.
+//! What its header has inline is called through the context's table of functions.
 //!
-//! iWARP has no immediates and no connections but by `librdmacm`: there a message of one word wakes, and `manager` connects. Its standard promises order for
-//! messages alone; writes land in order as far as adapters place what TCP hands them, in order (soft-iWARP does). Its completions say that TCP took the bytes:
-//! a process that ends is noticed at once, a host that vanishes only when TCP, or the group's heartbeat, gives up.
+//! iWARP has no immediates and no connections but by `librdmacm`: there a message of one word wakes, and `manager`
+//! connects. Its standard promises order for messages alone; writes land in order as far as adapters place what TCP
+//! hands them, in order (soft-iWARP does). Its completions say that TCP took the bytes: a process that ends is noticed
+//! at once, a host that vanishes only when TCP, or the group's heartbeat, gives up.
 //!
-//! From epoch to epoch the device stays open and regions that come again stay registered, but queue pairs are made anew ([`Fabric::retire`] drops them): destroying one
-//! is what keeps the old epoch's writes out (T5). To keep it, both ends would have to drain all that was posted, writes and their completions, behind a word
-//! that says so, and the key of the old table would have to be invalidated (a memory window, or its registration taken back) before the new table is announced.
+//! From epoch to epoch the device stays open and regions that come again stay registered, but queue pairs are made anew
+//! ([`Fabric::retire`] drops them): destroying one is what keeps the old epoch's writes out (T5). To keep it, both ends
+//! would have to drain all that was posted, writes and their completions, behind a word that says so, and the key of
+//! the old table would have to be invalidated (a memory window, or its registration taken back) before the new table is
+//! announced.
 //!
-//! What notices that a peer is gone: its farewell, if its process ends in an orderly way; else its queue pair, which does not answer a write or a probe any
-//! more ([`Detection`]). A port of this host that goes down ends no link by itself: only if it stays down for as long as a peer may be silent.
+//! What notices that a peer is gone: its farewell, if its process ends in an orderly way; else its queue pair, which
+//! does not answer a write or a probe any more ([`Detection`]). A port of this host that goes down ends no link by
+//! itself: only if it stays down for as long as a peer may be silent.
 //!
-//! Forking: regions are shared mappings, which a fork does not copy, and `ibv_fork_init` is called before anything else, so that on kernels before 5.12 the
-//! library keeps its own queues from being copied away under the device; children there see neither. A child that goes on without `exec` must use nothing of this
-//! provider.
+//! Forking: regions are shared mappings, which a fork does not copy, and `ibv_fork_init` is called before anything
+//! else, so that on kernels before 5.12 the library keeps its own queues from being copied away under the device;
+//! children there see neither. A child that goes on without `exec` must use nothing of this provider.
 //!
 //! What it does not do: dmabuf (regions are memfds of this host, not memory of a GPU), relaxed ordering, reconnecting.
 
@@ -99,7 +103,8 @@ pub(crate) struct Opened {
 
 /// Makes endpoints over RDMA.
 ///
-/// Memory that is registered for one epoch stays registered for the next one that opens with it: a pool outlives its epochs and is large.
+/// Memory that is registered for one epoch stays registered for the next one that opens with it: a pool outlives its
+/// epochs and is large.
 #[derive(Debug)]
 pub struct VerbsFabric {
     options: VerbsOptions,

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 /// How soon a peer that does not answer is given up.
 ///
-/// The queue pair sends a packet again after `4.096 us * 2^timeout_exponent`, `retry_count` times; then it fails. A probe goes to each peer that is not
-/// written to, so silence is noticed too. NICs may round the time-out up (some never go below a few milliseconds, others take up to four times as long), and
-/// time that the peer's *program* takes does not count: its NIC answers. iWARP leaves sending again to TCP.
+/// The queue pair sends a packet again after `4.096 us * 2^timeout_exponent`, `retry_count` times; then it fails. A
+/// probe goes to each peer that is not written to, so silence is noticed too. NICs may round the time-out up (some
+/// never go below a few milliseconds, others take up to four times as long), and time that the peer's *program* takes
+/// does not count: its NIC answers. iWARP leaves sending again to TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Detection {
     /// Exponent of the time-out, 1 to 31. (0 would wait for ever.)
@@ -21,7 +22,8 @@ pub struct Detection {
 impl Detection {
     /// Gives a peer half a second: rides out a congested or rerouted network (67 ms, 7 times; a probe each 100 ms).
     pub const PATIENT: Detection = Detection { timeout_exponent: 14, retry_count: 6, probe_every: Duration::from_millis(100) };
-    /// Gives a peer 10 ms, where the NIC can: for clusters with a network of their own (1 ms, 7 times; a probe each 2 ms).
+    /// Gives a peer 10 ms, where the NIC can: for clusters with a network of their own (1 ms, 7 times; a probe each 2
+    /// ms).
     pub const PROMPT: Detection = Detection { timeout_exponent: 8, retry_count: 6, probe_every: Duration::from_millis(2) };
 
     /// The time from a packet's first sending to giving its receiver up, as the attributes say.
@@ -65,7 +67,8 @@ pub struct VerbsOptions {
     pub detection: Detection,
     /// Writes that may be under way to one peer; less where the device holds less.
     pub queue_writes: u32,
-    /// Spans up to this length travel inside the request, where the device can. With 0 not even words do, as on devices that cannot; not so on iWARP.
+    /// Spans up to this length travel inside the request, where the device can. With 0 not even words do, as on devices
+    /// that cannot; not so on iWARP.
     pub inline_bytes: u32,
     /// Register memory without pinning it, for devices that can page it in on demand.
     pub on_demand_paging: bool,

@@ -7,8 +7,8 @@
 //!     | ready_to_send(detection)
 //!   QueuePair<ReadyToSend>     post
 //! ```
-//! Each step takes the queue pair and gives it back in its new state, so a request before its time is a compile error. In any state, once it is
-//! dropped nothing of the peer lands any more (T5).
+//! Each step takes the queue pair and gives it back in its new state, so a request before its time is a compile error.
+//! In any state, once it is dropped nothing of the peer lands any more (T5).
 
 use std::ffi::c_int;
 use std::io;
@@ -181,7 +181,8 @@ impl QueuePair<Init> {
     }
 }
 
-/// The wait before a peer sends again that found no receive posted: 0.64 ms. It never does (see `limits`), so this only bounds the harm of a bug.
+/// The wait before a peer sends again that found no receive posted: 0.64 ms. It never does (see `limits`), so this only
+/// bounds the harm of a bug.
 const MIN_RNR_TIMER: u8 = 12;
 /// Tries after that, a finite number, so that such a bug ends in an error.
 const RNR_RETRIES: u8 = 6;
@@ -252,8 +253,8 @@ impl<S> QueuePair<S> {
     }
 }
 
-/// A place for one word of a peer's message. The immediate of a write takes one too, and leaves the word alone. (The driver of soft-iWARP takes
-/// no receive without memory.)
+/// A place for one word of a peer's message. The immediate of a write takes one too, and leaves the word alone. (The
+/// driver of soft-iWARP takes no receive without memory.)
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receive {
     /// Names it in its completion.
@@ -267,8 +268,8 @@ pub(super) struct Receive {
 /// Posts a receive to a queue pair that is live.
 ///
 /// # Safety
-/// The word lies in memory that is registered under `key` with the queue pair's domain, and stays so as long as the queue pair lives; it is touched as
-/// an atomic only (R1).
+/// The word lies in memory that is registered under `key` with the queue pair's domain, and stays so as long as the
+/// queue pair lives; it is touched as an atomic only (R1).
 unsafe fn post_receive(device: &Device, pair: NonNull<abi::QueuePair>, receive: &Receive) -> io::Result<()> {
     let mut entry = abi::ScatterEntry { addr: receive.address, length: WORD_BYTES, lkey: receive.key };
     let mut request = abi::ReceiveRequest::zeroed();
@@ -318,8 +319,8 @@ impl QueuePair<ReadyToSend> {
         QueuePair::of(raw, maker, device, completions)
     }
 
-    /// Whether the device promises that what it writes for the peer lands in order; none if the library cannot be asked. Most devices keep that order and
-    /// promise nothing.
+    /// Whether the device promises that what it writes for the peer lands in order; none if the library cannot be
+    /// asked. Most devices keep that order and promise nothing.
     pub(super) fn promises_order(&self) -> Option<bool> {
         // SAFETY: live until drop; the question changes nothing.
         query_order().map(|query| unsafe { query(self.handle.raw.as_ptr(), abi::RDMA_WRITE, 0) } == 1)
@@ -328,8 +329,8 @@ impl QueuePair<ReadyToSend> {
     /// Posts a linked list of requests with one doorbell.
     ///
     /// # Safety
-    /// `first` heads a list of valid requests; what they name inline is readable during the call, what they name by key is registered
-    /// with this queue pair's domain as long as the request is under way.
+    /// `first` heads a list of valid requests; what they name inline is readable during the call, what they name by key
+    /// is registered with this queue pair's domain as long as the request is under way.
     #[inline]
     pub(super) unsafe fn post_send(&self, first: *mut abi::SendRequest) -> io::Result<()> {
         let mut bad = std::ptr::null_mut();
@@ -354,7 +355,8 @@ impl QueuePair<ReadyToSend> {
         })
     }
 
-    /// Posts a signalled request that carries `value`, inside itself or from its place in `words`; `shape` says what it does.
+    /// Posts a signalled request that carries `value`, inside itself or from its place in `words`; `shape` says what it
+    /// does.
     fn post_value(&self, id: u64, value: u64, words: Option<&Words>, shape: impl FnOnce(&mut abi::SendRequest)) -> io::Result<()> {
         let mut request = abi::SendRequest::zeroed();
         let mut entry = match words {
@@ -369,7 +371,8 @@ impl QueuePair<ReadyToSend> {
         request.num_sge = 1;
         request.send_flags |= abi::SIGNALED;
         shape(&mut request);
-        // SAFETY: one request; its source lives on this stack during the call if it is inline, else in registered memory that the link keeps.
+        // SAFETY: one request; its source lives on this stack during the call if it is inline, else in registered
+        // memory that the link keeps.
         unsafe { self.post_send(&mut request) }
     }
 }

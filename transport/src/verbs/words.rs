@@ -1,7 +1,8 @@
 //! Values on their way, in registered memory, for devices that take none inside a request.
 //!
-//! A word travels by value (T3), but its request goes by reference here: the value waits in a place of its own until the device has read it. Places are used in turn,
-//! one a request, and there are as many as a queue holds; so whoever has room for a request finds its place free.
+//! A word travels by value (T3), but its request goes by reference here: the value waits in a place of its own until
+//! the device has read it. Places are used in turn, one a request, and there are as many as a queue holds; so whoever
+//! has room for a request finds its place free.
 
 use std::sync::Arc;
 

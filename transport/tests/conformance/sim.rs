@@ -1,4 +1,5 @@
-//! Provider `sim`: driven by whoever holds the cluster. It allocates as it goes (virtual time has no data path), so T7 is not asked of it.
+//! Provider `sim`: driven by whoever holds the cluster. It allocates as it goes (virtual time has no data path), so T7
+//! is not asked of it.
 
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ fn a_member_that_never_comes_is_down_from_the_start() {
         let mut cluster = cluster_without(WriteOrder::Ordered, 3, &[who], |at, other| at != who && other == who);
         let reason = cluster.endpoint((who + 1) % 3).down_reason(Rank::new(who));
         assert!(reason.is_some_and(|reason| !reason.is_empty()));
-        suite::assert_holes(&mut cluster, |from, to| from == who || to == who);
+        suite::assert_absent(&mut cluster, |from, to| from == who || to == who);
     }
 }
 
@@ -101,6 +102,6 @@ fn a_member_that_never_comes_is_down_from_the_start() {
 fn a_member_that_one_gave_up_is_not_linked_with_it_alone() {
     for (one, other) in [(0, 1), (1, 0), (0, 2), (2, 1)] {
         let mut cluster = cluster_without(WriteOrder::Ordered, 3, &[], |at, peer| (at, peer) == (one, other));
-        suite::assert_holes(&mut cluster, |from, to| (from, to) == (one, other) || (to, from) == (one, other));
+        suite::assert_absent(&mut cluster, |from, to| (from, to) == (one, other) || (to, from) == (one, other));
     }
 }

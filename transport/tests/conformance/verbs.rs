@@ -1,5 +1,5 @@
-//! Provider `verbs`, where there is an RDMA device: `scripts/soft-roce run -- cargo test` makes one. Elsewhere the checks say that they are skipped, unless
-//! `SQUALL_REQUIRE_VERBS=1`.
+//! Provider `verbs`, where there is an RDMA device: `scripts/soft-roce run -- cargo test` makes one. Elsewhere the
+//! checks say that they are skipped, unless `SQUALL_REQUIRE_VERBS=1`.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 

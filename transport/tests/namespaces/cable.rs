@@ -1,4 +1,5 @@
-//! Two hosts joined by a cable, which is pulled: everything that connects them notices, whether something is sent or not.
+//! Two hosts joined by a cable, which is pulled: everything that connects them notices, whether something is sent or
+//! not.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};

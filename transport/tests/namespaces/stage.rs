@@ -11,7 +11,8 @@ pub(crate) fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// Runs the test called `test` once more, as `role`, in a new network namespace with nothing in it but a loopback interface that is down; fails if it does.
+/// Runs the test called `test` once more, as `role`, in a new network namespace with nothing in it but a loopback
+/// interface that is down; fails if it does.
 pub(crate) fn enter(test: &str, role: &str) {
     let Some(unshare) = allowed() else {
         return;
@@ -49,7 +50,8 @@ pub(crate) fn ip(words: &str) {
     assert!(status.success(), "ip {words}: {status}");
 }
 
-/// A copy of this program in a namespace of its own, joined to this one by a cable: `cable0` here, `cable1` there. Killed when it is dropped.
+/// A copy of this program in a namespace of its own, joined to this one by a cable: `cable0` here, `cable1` there.
+/// Killed when it is dropped.
 pub(crate) struct OtherHost {
     child: Child,
     said: BufReader<ChildStdout>,

@@ -104,7 +104,8 @@ fn a_network_interface_that_is_deleted_hangs_nobody() {
     });
 }
 
-/// Lets a copy of this program write, starts `take_away`, which the kernel may hold up until the copy is gone, and says how the copy ended.
+/// Lets a copy of this program write, starts `take_away`, which the kernel may hold up until the copy is gone, and says
+/// how the copy ended.
 fn while_a_copy_writes(take_away: impl FnOnce() -> Child) -> String {
     let mut copy = start_copy("lost::copy_that_writes", &[]);
     let mut said = BufReader::new(copy.stdout.take().expect("a pipe"));
@@ -122,7 +123,8 @@ fn while_a_copy_writes(take_away: impl FnOnce() -> Child) -> String {
     rest.lines().find_map(|line| line.strip_prefix("end: ")).expect("it says how").to_owned()
 }
 
-/// Not a test of its own: writes to and fro until the links are down, or all is well some time after the device was taken away.
+/// Not a test of its own: writes to and fro until the links are down, or all is well some time after the device was
+/// taken away.
 #[test]
 fn copy_that_writes() {
     if !is_copy("lost::copy_that_writes") {

@@ -40,7 +40,8 @@ pub(super) fn measure(plan: &Plan, stage: &Stage<'_>) -> Result<Capacity, Fault>
     measure_best(plan, stage, REPEATS)
 }
 
-/// Measures what `point` is bound by once more, while its nodes wait. Across hosts that cannot be done: each takes one node at a time.
+/// Measures what `point` is bound by once more, while its nodes wait. Across hosts that cannot be done: each takes one
+/// node at a time.
 ///
 /// # Errors
 /// As [`measure`].

@@ -41,7 +41,8 @@ c_struct! {
 /// The function of an extended context that fills all of [`PortAttributes`], as much of it as the caller has.
 pub(in crate::verbs) type QueryPort = unsafe extern "C" fn(*mut Context, u8, *mut PortAttributes, usize) -> c_int;
 
-/// What `abi_compat` of an extended context is: `struct verbs_context` lies around it then, with what it grew by in front.
+/// What `abi_compat` of an extended context is: `struct verbs_context` lies around it then, with what it grew by in
+/// front.
 pub(in crate::verbs) const EXTENDED: usize = usize::MAX;
 
 c_struct! {
@@ -70,7 +71,8 @@ c_struct! {
 }
 
 c_struct! {
-    /// A port. The exported `ibv_query_port` fills an older struct that ends behind `link_layer`; the function of an extended context fills all of it.
+    /// A port. The exported `ibv_query_port` fills an older struct that ends behind `link_layer`; the function of an
+    /// extended context fills all of it.
     PortAttributes = "struct ibv_port_attr" exactly 52 {
         state @ 0: c_int,
         max_mtu @ 4: c_int,

@@ -11,7 +11,8 @@ use squall_transport::{Endpoint, Event, Exchange, Fabric, OpenError, Place, Rank
 use super::cluster::{Cluster, TABLE_BYTES};
 
 const MEMBERS: usize = 3;
-/// Longer than a busy machine keeps a member that is well from a step; a check takes this long for each step at which somebody is missed.
+/// Longer than a busy machine keeps a member that is well from a step; a check takes this long for each step at which
+/// somebody is missed.
 const SHORT: Duration = Duration::from_secs(2);
 
 /// What a member does at the start of an epoch instead of opening and staying.
@@ -105,8 +106,9 @@ where
     Cluster::with_gaps(opened, Box::new(|| {}))
 }
 
-/// Makes sure that exactly the pairs of members that are a hole are down to each other, and that words of all other pairs go on.
-pub(crate) fn assert_holes<E: Endpoint>(cluster: &mut Cluster<E>, is_hole: impl Fn(usize, usize) -> bool) {
+/// Makes sure that exactly the pairs of members of which one is absent to the other are down to each other, and that
+/// words of all other pairs go on.
+pub(crate) fn assert_absent<E: Endpoint>(cluster: &mut Cluster<E>, is_absent: impl Fn(usize, usize) -> bool) {
     let count = cluster.members.len();
     let pairs: Vec<(usize, usize)> =
         (0..count).flat_map(|from| (0..count).map(move |to| (from, to))).filter(|(from, to)| from != to).collect();
@@ -116,13 +118,13 @@ pub(crate) fn assert_holes<E: Endpoint>(cluster: &mut Cluster<E>, is_hole: impl 
             cluster.post(from, to, Write::Word { at: Place::new(TABLE, 8 * from as u64), value: round });
         }
         cluster.until("words among the linked", |cluster| {
-            for &(from, to) in pairs.iter().filter(|&&(from, to)| !is_hole(from, to)) {
+            for &(from, to) in pairs.iter().filter(|&&(from, to)| !is_absent(from, to)) {
                 let is_down = cluster.members[from].events.contains(&Event::Down(Rank::new(to)));
                 assert!(!is_down, "rank {from} lost {to}: {:?}", cluster.endpoint(from).down_reason(Rank::new(to)));
             }
             let told = |from: usize, to: usize| cluster.members[from].events.contains(&Event::Down(Rank::new(to)));
             let seen = |from: usize, to: usize| cluster.members[to].table.word(8 * from as u64).load(Acquire) == round;
-            pairs.iter().all(|&(from, to)| if is_hole(from, to) { told(from, to) } else { seen(from, to) })
+            pairs.iter().all(|&(from, to)| if is_absent(from, to) { told(from, to) } else { seen(from, to) })
         });
     }
 }
@@ -138,7 +140,7 @@ where
             let reason = cluster.endpoint(at).down_reason(Rank::new(who));
             assert!(reason.is_some_and(|reason| !reason.is_empty()), "{who} at {at} has no reason");
         }
-        assert_holes(&mut cluster, |from, to| from == who || to == who);
+        assert_absent(&mut cluster, |from, to| from == who || to == who);
     }
 }
 
@@ -179,7 +181,7 @@ where
             }
         };
         let mut cluster = open(fabric, MEMBERS, Fate::Stays, give_up);
-        assert_holes(&mut cluster, |from, to| (from, to) == (one, other) || (to, from) == (one, other));
+        assert_absent(&mut cluster, |from, to| (from, to) == (one, other) || (to, from) == (one, other));
     }
 }
 

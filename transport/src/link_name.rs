@@ -8,24 +8,24 @@ pub(crate) type Tag = [u64; 2];
 
 /// Whom a link leads to beyond its epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lasting {
+pub(crate) struct LinkName {
     pub(crate) me: NodeId,
     pub(crate) peer: NodeId,
     /// Of the epoch.
     pub(crate) tag: Tag,
 }
 
-impl Lasting {
+impl LinkName {
     /// Of the links of all members, by rank, where their names are known.
-    pub(crate) fn of(exchange: &dyn Exchange) -> Vec<Option<Lasting>> {
+    pub(crate) fn of(exchange: &dyn Exchange) -> Vec<Option<LinkName>> {
         let (me, token) = (exchange.rank(), exchange.token());
-        let lasting = |peer| Some(Lasting { me: exchange.node(me)?, peer: exchange.node(peer)?, tag: tag(token, me, peer) });
-        (0..exchange.members()).map(|index| lasting(Rank::new(index))).collect()
+        let link_name = |peer| Some(LinkName { me: exchange.node(me)?, peer: exchange.node(peer)?, tag: tag(token, me, peer) });
+        (0..exchange.members()).map(|index| link_name(Rank::new(index))).collect()
     }
 
     /// The rank that this link's peer has where links are called `all`.
-    pub(crate) fn find(&self, all: &[Option<Lasting>]) -> Option<Rank> {
-        let is_same = |other: &Option<Lasting>| other.is_some_and(|other| (other.me, other.peer) == (self.me, self.peer));
+    pub(crate) fn find(&self, all: &[Option<LinkName>]) -> Option<Rank> {
+        let is_same = |other: &Option<LinkName>| other.is_some_and(|other| (other.me, other.peer) == (self.me, self.peer));
         all.iter().position(is_same).map(Rank::new)
     }
 }
