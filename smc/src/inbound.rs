@@ -114,36 +114,60 @@ impl Inbound {
     pub fn look(&mut self, mut large: impl FnMut(u64, &[u8]) -> bool) -> Result<Arrived, Malformed> {
         let (start, published) = (self.seen, self.reader.published());
         let (mut at, mut data_until) = (start, 0);
+        // Where the lap ends, or what came.
+        let mut until = published.min(at.position + self.reader.ring().until_end(at.position));
+        // Data records in a row that have the same header, and the bytes of each: none so far.
+        let (mut header, mut records, mut bytes) = (0, 0, u64::MAX);
         while at.position < published {
-            let header = self.reader.word(at.position);
-            let available = (published - at.position).min(self.reader.ring().until_end(at.position));
-            let fits = |length: u64| length < available && record_bytes(length) <= available;
-            if let Some(length) = data_length(header).filter(|&length| fits(length)) {
-                self.log.push(header);
-                at = Cursor { position: at.position + record_bytes(length), index: at.index + 1 };
-                data_until = at.index;
-                continue;
+            if at.position == until {
+                until = published.min(until + self.reader.ring().bytes());
             }
-            let Some((kind, length, bytes)) = self.record(header, available, at.index) else {
-                self.seen = at;
-                return Err(Malformed { member: self.sender, column: Columns::RING, value: header });
-            };
-            if kind == Kind::Large && !large(at.index, self.reader.bytes(at.position + HEADER_BYTES, length)) {
-                break;
+            let (word, available) = (self.reader.word(at.position), until - at.position);
+            if word != header || bytes > available {
+                self.log.push(header, records);
+                let fits = |length: u64| length < available && record_bytes(length) <= available;
+                let Some(length) = data_length(word).filter(|&length| fits(length)) else {
+                    (records, self.seen) = (0, at);
+                    let Some(kind) = self.look_at_other(word, available, &mut large)? else { break };
+                    at = self.seen;
+                    data_until = if kind == Kind::Large { at.index } else { data_until };
+                    continue;
+                };
+                (header, records, bytes) = (word, 0, record_bytes(length));
             }
-            self.log.push(header);
-            at.position += bytes;
-            match kind {
-                Kind::Data | Kind::Large => {
-                    at.index += 1;
-                    data_until = at.index;
-                }
-                Kind::Nulls => at.index += length,
-                Kind::Padding => {}
-            }
+            records += 1;
+            at = Cursor { position: at.position + bytes, index: at.index + 1 };
+            data_until = at.index;
         }
+        self.log.push(header, records);
         self.seen = at;
         Ok(Arrived { indices: at.index - start.index, data_until })
+    }
+
+    /// Looks at the record at `seen`, which has this header, of which so many bytes are here, and which is no data. Its kind, unless
+    /// there is no buffer for it.
+    #[cold]
+    fn look_at_other(
+        &mut self,
+        header: u64,
+        available: u64,
+        large: &mut impl FnMut(u64, &[u8]) -> bool,
+    ) -> Result<Option<Kind>, Malformed> {
+        let Cursor { position, index } = self.seen;
+        let Some((kind, length, bytes)) = self.record(header, available, index) else {
+            return Err(Malformed { member: self.sender, column: Columns::RING, value: header });
+        };
+        if kind == Kind::Large && !large(index, self.reader.bytes(position + HEADER_BYTES, length)) {
+            return Ok(None);
+        }
+        self.log.push(header, 1);
+        let indices = match kind {
+            Kind::Data | Kind::Large => 1,
+            Kind::Nulls => length,
+            Kind::Padding => 0,
+        };
+        self.seen = Cursor { position: position + bytes, index: index + indices };
+        Ok(Some(kind))
     }
 
     /// Hands out the next index, which must have come ([`Inbound::seen`]). What it borrows stays until

@@ -17,12 +17,13 @@ struct Entry {
 }
 
 impl Log {
-    /// Adds the header of the record behind the last one.
-    #[inline(always)]
-    pub(crate) fn push(&mut self, header: u64) {
+    /// Adds the header of so many records behind the last one.
+    #[inline]
+    pub(crate) fn push(&mut self, header: u64, records: u64) {
         match self.entries.back_mut() {
-            Some(newest) if newest.header == header => newest.records += 1,
-            _ => self.entries.push_back(Entry { header, records: 1 }),
+            _ if records == 0 => {}
+            Some(newest) if newest.header == header => newest.records += records,
+            _ => self.entries.push_back(Entry { header, records }),
         }
     }
 
@@ -47,9 +48,9 @@ mod tests {
     #[test]
     fn headers_come_out_as_they_went_in() {
         let (mut log, headers) = (Log::default(), [7, 7, 7, 9, 7, 7, 8]);
-        headers.iter().take(4).for_each(|&header| log.push(header));
+        [(7, 1), (7, 1), (8, 0), (7, 1), (9, 1)].iter().for_each(|&(header, records)| log.push(header, records));
         assert_eq!([log.pop(), log.pop()], [7, 7]);
-        headers.iter().skip(4).for_each(|&header| log.push(header));
+        [(7, 2), (8, 1)].iter().for_each(|&(header, records)| log.push(header, records));
         let rest: Vec<u64> = (0..5).map(|_| log.pop()).collect();
         assert_eq!(rest, headers[2..]);
         assert_eq!(log.entries.len(), 0);
