@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   cli                    commands, and the child's entry
-//!   experiments   chaos    what is measured and how, parent's side and node's side; what strikes, and how it is checked
+//!   experiments   chaos    what is measured and how, parent's side and node's side; faults, and how traces are checked
 //!   run                    the loop over points; processes, hosts, rendezvous, progress
 //!   ask                    what can be asked for: experiments, axes, sizes, settings, the plan
 //!   jobs                   what a node is told and answers

@@ -1,7 +1,7 @@
 //! Keeps the shape of `bench` and `report`: imports point down, and no two files need each other.
 //!
-//! A file is a module. It needs the modules that its paths name (`crate::`, `super::`, `self::`), and those that it declares. Tests inside a file
-//! may name what they like.
+//! A file is a module. It needs the modules that its paths name (`crate::`, `super::`, `self::`), and those that it
+//! declares. Tests inside a file may name what they like.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

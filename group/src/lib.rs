@@ -129,6 +129,7 @@ mod epoch;
 mod error;
 mod group;
 mod kept;
+mod last_word;
 mod member;
 mod order;
 mod outgoing;

@@ -105,6 +105,7 @@
 mod limits;
 mod membership;
 mod mutation;
+mod plausible;
 mod protocol;
 mod publication;
 mod pulse;

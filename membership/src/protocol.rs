@@ -4,6 +4,7 @@ use squall_transport::{NodeId, Rank};
 
 use crate::limits::{CHANGES_MAX, MEMBERS_MAX, REQUESTS_MAX};
 use crate::mutation::Mutation;
+use crate::plausible::{can_follow, is_covered};
 use crate::ranks::Ranks;
 use crate::row::{Accepted, Change, Newcomer, Row, What};
 use crate::trim::{members_after, quorum, ragged_trim};
@@ -202,9 +203,15 @@ impl Protocol {
         self.stop.is_none() && !lost
     }
 
-    /// What `peer` says now; its earlier rows may have been skipped. Nothing of a suspect counts.
+    /// What `peer` says now; its earlier rows may have been skipped. Nothing of a suspect counts, and who says what it cannot say
+    /// becomes one.
     pub fn see(&mut self, peer: Rank, row: Row) {
         if self.hears(peer) && peer != self.me {
+            // Who suspects me has not counted me in its trim.
+            let received = self.row.received.as_deref().filter(|_| !row.suspected.has(self.me));
+            if self.mutation == Mutation::None && !can_follow(&row, &self.rows[peer.index()], &self.nodes, received) {
+                return self.suspect(peer);
+            }
             if self.mutation == Mutation::ForgetsSuspicion && self.suspects.has(peer) {
                 let others: Ranks = self.suspects.iter().filter(|&other| other != peer).collect();
                 self.suspects = others;
@@ -253,6 +260,12 @@ impl Protocol {
     /// If it was said before, or the vector has not one place a sender.
     pub fn freeze(&mut self, received: Vec<u64>) {
         assert!(self.row.received.is_none() && received.len() == self.senders, "one frontier a sender, once a view");
+        let is_wrong = |rank: &Rank| {
+            let row = &self.rows[rank.index()];
+            *rank != self.me && !row.suspected.has(self.me) && !is_covered(&row.accepted, &received)
+        };
+        let wrong: Vec<Rank> = self.trusted().filter(is_wrong).collect();
+        wrong.into_iter().for_each(|rank| self.suspect(rank));
         self.row.received = Some(received);
     }
 
@@ -359,7 +372,9 @@ impl Protocol {
             return;
         }
         let theirs = &self.rows[leader.index()].accepted;
-        if theirs.leader == Some(leader) && theirs.age() > self.row.accepted.age() {
+        // A trim that was made without asking me is not for me.
+        let is_for_me = theirs.trim.is_none() || self.row.received.is_some() || self.mutation != Mutation::None;
+        if theirs.leader == Some(leader) && theirs.age() > self.row.accepted.age() && is_for_me {
             self.row.accepted = theirs.clone();
         }
     }

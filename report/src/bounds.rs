@@ -10,8 +10,8 @@
 //! ```
 //!
 //! So on a network `busbw <= link rate` whatever the group. On one host there are no links: every copy is made by the
-//! same cores into the same memory, and a message costs n-1 copies. There the capacity `T` of all copies together bounds
-//! `algbw * (n-1) <= T`, and the bound of `busbw` follows by the same factor. Hence in both cases
+//! same cores into the same memory, and a message costs n-1 copies. There the capacity `T` of all copies together
+//! bounds `algbw * (n-1) <= T`, and the bound of `busbw` follows by the same factor. Hence in both cases
 //! `bound_fraction = busbw / bound`, and a fraction above 1 is a bug in the bound.
 
 use serde::{Deserialize, Serialize};
@@ -85,9 +85,9 @@ pub enum Warmth {
 
 impl Warmth {
     /// The warmest copies that a point could make: everything is cached if what all nodes keep rewriting fits into the
-    /// last cache, or into twice its size, since caches do not drop lines strictly by age and so still hold a good part of
-    /// somewhat more than fits; beyond that the source may still be warm, because its sender has just written it or a relay
-    /// has just received it.
+    /// last cache, or into twice its size, since caches do not drop lines strictly by age and so still hold a good part
+    /// of somewhat more than fits; beyond that the source may still be warm, because its sender has just written it or
+    /// a relay has just received it.
     pub fn possible(rewritten_bytes: u64, last_level_cache_bytes: u64) -> Warmth {
         if rewritten_bytes <= last_level_cache_bytes.saturating_mul(2) { Warmth::Cached } else { Warmth::WarmSource }
     }

@@ -33,9 +33,9 @@ impl Moment {
         (second / 3600, second / 60 % 60, second % 60)
     }
 
-    /// Year, month, day. Years are counted from 1 March, so that the leap day comes last: the day of the year then fixes
-    /// the month without a table, as 5 months are always 153 days. Example: 2024-02-29 is day 365 of the year that began
-    /// on 2023-03-01.
+    /// Year, month, day. Years are counted from 1 March, so that the leap day comes last: the day of the year then
+    /// fixes the month without a table, as 5 months are always 153 days. Example: 2024-02-29 is day 365 of the year
+    /// that began on 2023-03-01.
     fn date(self) -> (u64, u64, u64) {
         const DAYS_FROM_YEAR_0_TO_1970: u64 = 719_468;
         const DAYS_OF_400_YEARS: u64 = 146_097;

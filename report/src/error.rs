@@ -31,7 +31,7 @@ pub enum ResultsError {
         mend: &'static str,
     },
     /// A folder that was to be new is not.
-    #[error("{} already holds a run; go on with it by --resume, or give another --out", path.display())]
+    #[error("{} already holds a run; continue it with --resume, or give another --out", path.display())]
     AlreadyARun {
         /// The folder.
         path: PathBuf,
@@ -96,7 +96,7 @@ impl ResultsError {
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "; give a folder you may write to with --out",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space, then go on with --resume",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space, then continue with --resume",
         io::ErrorKind::NotFound => "; check the path",
         _ => "",
     }

@@ -50,8 +50,8 @@ impl RunFolder {
     /// Goes on with the run in `path`. Its `run.json` says what was asked: compare before going on with other settings.
     ///
     /// # Errors
-    /// [`ResultsError::NotARun`] without a `run.json`, [`ResultsError::Locked`] while another process writes it, and what
-    /// [`RowWriter::resume`] finds wrong with the rows.
+    /// [`ResultsError::NotARun`] without a `run.json`, [`ResultsError::Locked`] while another process writes it, and
+    /// what [`RowWriter::resume`] finds wrong with the rows.
     pub fn resume(path: &Path) -> Result<RunFolder, ResultsError> {
         let mut record = read_record(path)?.ok_or_else(|| ResultsError::NotARun { path: path.to_path_buf(), missing: RUN_FILE })?;
         let rows = RowWriter::resume(&path.join(RESULTS_FILE))?;
@@ -109,8 +109,8 @@ impl RunFolder {
         self.rows.append(&row)
     }
 
-    /// Writes the latencies of one trial, in nanoseconds, as `histograms/<point>-t<trial>.hlog` (HdrHistogram's interval
-    /// log) and `.hgrm` (percentiles as text, in microseconds).
+    /// Writes the latencies of one trial, in nanoseconds, as `histograms/<point>-t<trial>.hlog` (HdrHistogram's
+    /// interval log) and `.hgrm` (percentiles as text, in microseconds).
     ///
     /// # Errors
     /// [`ResultsError::Io`].

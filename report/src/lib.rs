@@ -8,8 +8,8 @@
 //!                                          `--> compare(A, B)
 //! ```
 //!
-//! A run lives in one folder ([`RunFolder`]) and is written row by row, so that a killed run keeps what it measured and can
-//! be resumed. Everything but `run.json`, `environment.json` and the histograms is made from `results.csv` alone
+//! A run lives in one folder ([`RunFolder`]) and is written row by row, so that a killed run keeps what it measured and
+//! can be resumed. Everything but `run.json`, `environment.json` and the histograms is made from `results.csv` alone
 //! ([`plot_folder`]), so that a file from another machine can be drawn and compared ([`compare`]) as well.
 //!
 //! `results/README.md` explains each column and each bound.
@@ -35,7 +35,7 @@ pub mod units;
 mod writer;
 
 pub use clock::Moment;
-pub use compare::{CompareOptions, ComparedMetric, Comparison, Difference, compare};
+pub use compare::{AtLeast, BelowFloor, CompareOptions, ComparedMetric, Comparison, Difference, Rate, Verdict, at_least, compare};
 pub use environment::Environment;
 pub use error::ResultsError;
 pub use files::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER};

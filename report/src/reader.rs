@@ -151,7 +151,7 @@ fn check_header(header: &csv::StringRecord, path: &Path) -> Result<(), ResultsEr
     match header.get(COLUMNS.len()) {
         None => Ok(()),
         Some(extra) => Err(malformed(
-            format!("there is a column {extra:?} more"),
+            format!("there is an extra column {extra:?}"),
             format!("the {} columns of schema {SCHEMA} and no others", COLUMNS.len()),
             "Remove the column, or read the file with the squall that wrote it.",
         )),
@@ -179,10 +179,10 @@ fn parse_row(record: &csv::StringRecord, path: &Path, line: Option<u64>) -> Resu
         return Err(malformed(
             format!("{} values", record.len()),
             COLUMNS.len().to_string(),
-            "The line was cut or holds stray commas: remove it and go on with --resume.",
+            "The line was cut or holds stray commas: remove it and continue with --resume.",
         ));
     }
-    const MEND: &str = "Correct the value, or remove the line and go on with --resume.";
+    const MEND: &str = "Correct the value, or remove the line and continue with --resume.";
     for ((name, kind), field) in COLUMNS.iter().zip(record) {
         if !kind.accepts(field) {
             return Err(malformed(format!("{name} is {:?}", shortened(field)), kind.expected().to_owned(), MEND));

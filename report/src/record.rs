@@ -11,7 +11,7 @@ use crate::files::{RUN_FILE, read_json};
 /// `run.json`: what was asked and what ran.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// [`SCHEMA`].
+    /// [`SCHEMA`](crate::SCHEMA).
     pub schema: u32,
     /// The name of the run, the same in every row.
     pub run_id: String,

@@ -23,12 +23,12 @@ pub struct Rendered {
     pub notices: Vec<String>,
 }
 
-/// Writes `summary.csv`, `plots/` and `report.html` anew from `results.csv`, and from `run.json`, `environment.json` and
-/// `histograms/` and `timelines/` where the folder has them.
+/// Writes `summary.csv`, `plots/` and `report.html` anew from `results.csv`, and from `run.json`, `environment.json`
+/// and `histograms/` and `timelines/` where the folder has them.
 ///
 /// # Errors
-/// [`ResultsError::NotARun`] without `results.csv`, what [`read_rows`] finds wrong with it, and [`ResultsError::Io`] where
-/// the folder cannot be written.
+/// [`ResultsError::NotARun`] without `results.csv`, what [`read_rows`] finds wrong with it, and [`ResultsError::Io`]
+/// where the folder cannot be written.
 pub fn plot_folder(folder: &Path) -> Result<Rendered, ResultsError> {
     if !folder.join(RESULTS_FILE).exists() {
         return Err(ResultsError::NotARun { path: folder.to_path_buf(), missing: RESULTS_FILE });

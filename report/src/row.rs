@@ -162,7 +162,7 @@ pub struct Row {
     pub delivery_batch_mean: Option<f64>,
     /// `none`, `sampled` or `full`.
     pub verified: String,
-    /// `no`, or what stands in for the hardware.
+    /// `no`, or what stands in for the hardware or held it back, joined with `+`.
     pub emulated: String,
     /// Anything else worth knowing; the reason of a row with `trial` 0.
     pub note: String,
@@ -229,6 +229,12 @@ impl Row {
     /// Whether this row holds a measurement, as against the reason why there is none.
     pub fn is_measured(&self) -> bool {
         self.trial > 0
+    }
+
+    /// Whether it came out above its bound by more than rounding: then the bound is wrong, not the machine fast.
+    pub fn passes_bound(&self) -> bool {
+        const ROUNDING: f64 = 1e-6;
+        self.bound_fraction.is_some_and(|fraction| fraction > 1.0 + ROUNDING)
     }
 
     /// What stands in for the hardware, if anything does.

@@ -62,13 +62,13 @@ const RESAMPLES: usize = 4000;
 const CONFIDENCE: f64 = 0.95;
 const SEED: u64 = 0x5371_7561_6c6c_2121;
 
-/// `median(b) / median(a)` with a percentile bootstrap interval: both samples are drawn again with replacement, thousands
-/// of times, from a fixed seed, so that the same files always give the same answer. Nothing if a sample is empty or the
-/// median of `a` is not above 0.
+/// `median(b) / median(a)` with a percentile bootstrap interval: both samples are drawn again with replacement,
+/// thousands of times, from a fixed seed, so that the same files always give the same answer. Nothing if a sample is
+/// empty or the median of `a` is not above 0.
 ///
-/// With few trials an interval by bootstrap is too narrow, so significance also asks whether so many trials could show a
-/// difference at all: of the `C(a + b, a)` ways to deal out the values, two separate the samples completely, so that the
-/// least possible two-sided p-value of a permutation test is `2 / C(a + b, a)`. Four trials a side reach 2/70.
+/// With few trials an interval by bootstrap is too narrow, so significance also asks whether so many trials could show
+/// a difference at all: of the `C(a + b, a)` ways to deal out the values, two separate the samples completely, so that
+/// the least possible two-sided p-value of a permutation test is `2 / C(a + b, a)`. Four trials a side reach 2/70.
 pub fn median_ratio(a: &[f64], b: &[f64]) -> Option<MedianRatio> {
     let base = median(a)?;
     let ratio = median(b)? / base;
@@ -100,6 +100,30 @@ pub fn median_ratio(a: &[f64], b: &[f64]) -> Option<MedianRatio> {
         Significance::Significant
     };
     Some(MedianRatio { ratio, low, high, significance })
+}
+
+/// How likely samples of one distribution, `a` scaled by `scale`, would have `b` so low among them: the exact one-sided chance of the rank sum of Mann and
+/// Whitney. Values that are equal count against it.
+pub fn rank_chance(a: &[f64], b: &[f64], scale: f64) -> f64 {
+    let reached = a.iter().map(|a| b.iter().filter(|b| **b >= a * scale).count()).sum();
+    // Ways to deal out the values so that `b` reaches `a` in so many pairs are the coefficients of a Gaussian binomial,
+    // the product of (1 - q^(b + i)) / (1 - q^i).
+    let mut ways = vec![0.0; reached + 1];
+    ways[0] = 1.0;
+    for i in 1..=a.len() {
+        for at in (b.len() + i..=reached).rev() {
+            ways[at] -= ways[at - b.len() - i];
+        }
+        for at in i..=reached {
+            ways[at] += ways[at - i];
+        }
+    }
+    (ways.iter().sum::<f64>() / combinations(a.len() + b.len(), a.len())).clamp(0.0, 1.0)
+}
+
+/// Trials a side that can show a difference with so little chance: a complete separation of so many is one of `C(2n, n)`.
+pub fn trials_that_tell(chance: f64) -> u32 {
+    (1..).find(|&trials| 1.0 / combinations(2 * trials as usize, trials as usize) <= chance).unwrap_or(u32::MAX)
 }
 
 impl MedianRatio {
@@ -204,6 +228,22 @@ mod tests {
             })
             .count();
         assert!((176..=200).contains(&covered), "{covered} of {EXPERIMENTS}");
+    }
+
+    #[test]
+    fn ranks_are_dealt_out_as_often_as_counted_by_hand() {
+        // Of the 20 ways to deal out six values, one has every `b` below every `a`, and one more has one pair the other way round.
+        assert_eq!(rank_chance(&[4.0, 5.0, 6.0], &[1.0, 2.0, 3.0], 1.0), 0.05);
+        assert_eq!(rank_chance(&[3.0, 5.0, 6.0], &[1.0, 2.0, 4.0], 1.0), 0.1);
+        assert_eq!(rank_chance(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0], 1.0), 1.0);
+        assert_eq!(rank_chance(&[4.0, 5.0, 6.0], &[1.0, 2.0, 3.0], 0.1), 1.0);
+        assert_eq!(rank_chance(&[1.0; 3], &[1.0; 3], 1.0), 1.0);
+        assert_eq!(rank_chance(&[], &[1.0], 1.0), 1.0);
+    }
+
+    #[test]
+    fn a_hundredth_takes_five_trials_a_side() {
+        assert_eq!((trials_that_tell(0.05), trials_that_tell(0.01), trials_that_tell(1e-4)), (3, 5, 8));
     }
 
     #[test]

@@ -162,9 +162,25 @@ impl PointSummary {
         found.join(" / ")
     }
 
+    /// Whether any trial came out above its bound.
+    pub fn passes_bound(&self) -> bool {
+        self.trials.iter().any(Row::passes_bound)
+    }
+
     /// What stands in for the hardware in any of the trials.
     pub fn emulation(&self) -> Option<&str> {
         self.trials.iter().find_map(Row::emulation)
+    }
+
+    /// All that stands in for the hardware, or held it back, in any of the trials, each once.
+    pub fn emulations(&self) -> Vec<&str> {
+        let mut found: Vec<&str> = Vec::new();
+        for label in self.trials.iter().filter_map(Row::emulation).flat_map(|labels| labels.split('+')) {
+            if !found.contains(&label) {
+                found.push(label);
+            }
+        }
+        found
     }
 }
 

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use squall_report::{CompareOptions, Comparison, Environment, ResultsError, Row, RowWriter, RunFolder, compare};
+use squall_report::{
+    CompareOptions, Comparison, Environment, ResultsError, Row, RowWriter, RunFolder, Verdict, at_least, compare, read_rows,
+};
 
 fn trials(nodes: u32, values: &[f64]) -> Vec<Row> {
     let row = |(at, value): (usize, &f64)| Row {
@@ -48,7 +50,7 @@ impl Files {
 fn compared(a: &[Row], b: &[Row], fail_below: Option<f64>) -> Result<Comparison, ResultsError> {
     let files = Files::new();
     let (a, b) = (files.write("a.csv", a), files.write("b.csv", b));
-    compare(&a, &b, &CompareOptions { fail_below })
+    compare(&a, &b, &CompareOptions { fail_below, ..CompareOptions::default() })
 }
 
 const FAST: [f64; 5] = [10.0, 10.1, 10.2, 9.9, 9.8];
@@ -80,8 +82,94 @@ fn the_threshold_fails_what_is_below_it_and_nothing_else() {
     let strict = slower(0.9);
     assert!(!strict.passed);
     assert!(strict.text().contains("FAILED: 2 of 2 gated lines below 0.9"), "{}", strict.text());
-    assert!(strict.lines.iter().all(|line| line.failed == line.gated));
+    assert!(strict.lines.iter().all(|line| (line.verdict == Some(Verdict::Fail)) == line.gated));
     assert!(slower(0.75).passed);
+}
+
+#[test]
+fn what_scatter_may_explain_is_undecided_and_passes() {
+    let found = compared(&trials(4, &FAST[..3]), &trials(4, &SLOW[..3]), Some(0.9)).unwrap();
+    assert!(found.passed);
+    assert_eq!(found.lines[0].verdict, Some(Verdict::Undecided(Some(5))));
+    assert!(found.text().contains("2 undecided (--trials 5 on both sides"), "{}", found.text());
+}
+
+#[test]
+fn a_point_that_only_the_baseline_has_fails_the_gate_unless_it_may() {
+    let files = Files::new();
+    let a = files.write("a.csv", &[trials(2, &FAST), trials(4, &FAST)].concat());
+    let b = files.write("b.csv", &trials(4, &FAST));
+    let gate = |allow_missing| compare(&a, &b, &CompareOptions { fail_below: Some(0.5), allow_missing }).unwrap();
+    assert!(!gate(false).passed && gate(true).passed);
+    assert!(gate(false).text().contains("1 point of A missing in B, which fails"), "{}", gate(false).text());
+    assert!(compare(&a, &b, &CompareOptions::default()).unwrap().passed, "without a gate nothing fails");
+    assert!(compare(&b, &a, &CompareOptions { fail_below: Some(0.5), allow_missing: false }).unwrap().passed, "more points are no loss");
+}
+
+/// Trials drawn with replacement from those of real points: the same binary, measured again.
+fn drawn(points: &[Vec<Row>], count: u32, slower: f64, random: &mut impl FnMut() -> usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for point in points {
+        for trial in 1..=count {
+            let row = &point[random() % point.len()];
+            let by = |value: Option<f64>, factor: f64| value.map(|value| value * factor);
+            rows.push(Row {
+                trial,
+                algbw_gigabytes_per_second: by(row.algbw_gigabytes_per_second, 1.0 / slower),
+                messages_per_second: by(row.messages_per_second, 1.0 / slower),
+                latency_us_p50: by(row.latency_us_p50, slower),
+                ..row.clone()
+            });
+        }
+    }
+    rows
+}
+
+/// Real rows of a small machine whose memory and cache lines change their speed by times within seconds.
+fn real_points() -> Vec<Vec<Row>> {
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/2-core-vm");
+    let rows = read_rows(&run).unwrap().rows;
+    let mut points: std::collections::BTreeMap<_, Vec<Row>> = Default::default();
+    for row in rows.into_iter().filter(Row::is_measured) {
+        points.entry(row.point()).or_default().push(row);
+    }
+    points.into_values().step_by(12).take(24).collect()
+}
+
+#[test]
+fn a_binary_against_itself_practically_never_fails_and_a_slower_one_does() {
+    let points = real_points();
+    assert!(points.len() >= 10 && points.iter().any(|point| point.len() > 2));
+    let mut state = 0x5eed_u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    for count in [3, 5, 10] {
+        for round in 0..12 {
+            let (a, b) = (drawn(&points, count, 1.0, &mut random), drawn(&points, count, 1.0, &mut random));
+            let found = compared(&a, &b, Some(0.9)).unwrap();
+            assert!(found.passed, "{count} trials, round {round}: {}", found.text());
+        }
+    }
+    let (a, b) = (drawn(&points, 12, 1.0, &mut random), drawn(&points, 12, 3.0, &mut random));
+    assert!(!compared(&a, &b, Some(0.9)).unwrap().passed);
+}
+
+#[test]
+fn a_gate_without_a_baseline_fails_where_no_trial_reaches_it() {
+    let files = Files::new();
+    let skipped = Row { nodes: 64, note: "no memory".into(), trial: 0, ..trials(4, &FAST)[0].clone() };
+    let run = files.write("run.csv", &[trials(2, &FAST), trials(4, &SLOW)].concat());
+    let gate = |rate: &str| at_least(&run, rate.parse().unwrap(), false).unwrap();
+    assert!(gate("5GB/s").passed);
+    let between = gate("8.05GB/s");
+    assert!(between.passed && between.below.len() == 1 && !between.below[0].failed, "{between:?}");
+    let above = gate("9GB/s");
+    assert!(!above.passed && above.text().contains("FAILED: 1 of 2 points"), "{}", above.text());
+    let part = files.write("part.csv", &[trials(2, &FAST), vec![skipped]].concat());
+    assert!(!at_least(&part, "5GB/s".parse().unwrap(), false).unwrap().passed);
+    assert!(at_least(&part, "5GB/s".parse().unwrap(), true).unwrap().passed);
 }
 
 #[test]

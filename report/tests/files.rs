@@ -144,7 +144,7 @@ fn errors_name_file_line_column_and_the_way_out() {
         (good.replacen("\n1,test,multicast", "\n1,multicast", 1), "line 2: 34 values; expected 35"),
         (good.replacen("ordering,nodes", "nodes,ordering", 1), "line 1: column 5 is \"nodes\""),
         (good.replacen(",bound_kind", "", 1), "line 1: there is no column bound_kind"),
-        (good.replacen(",note\n", ",note,extra\n", 1), "a column \"extra\" more"),
+        (good.replacen(",note\n", ",note,extra\n", 1), "an extra column \"extra\""),
         (String::new(), "no header line"),
     ];
     for (text, expected) in cases {

@@ -59,7 +59,7 @@ fn a_run_becomes_a_summary_figures_and_a_page_and_equals_itself() {
         assert!(names.contains(&expected), "{expected} is not among {names:?}");
     }
 
-    let found = compare(&path, &path, &CompareOptions { fail_below: Some(1.0) }).unwrap();
+    let found = compare(&path, &path, &CompareOptions { fail_below: Some(1.0), ..CompareOptions::default() }).unwrap();
     assert!(found.passed && found.only_a.is_empty() && found.differences.is_empty());
     assert!(found.lines.iter().all(|line| line.ratio == 1.0));
 }

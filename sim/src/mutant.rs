@@ -17,6 +17,8 @@ pub enum Mutant {
     CounterByReference,
     /// Links do not keep the order of posts.
     UnorderedLink,
+    /// Over a fabric that counts, endpoints apply a word before its Spans are in.
+    HastyWord,
     /// A member tells that it has delivered one turn more than it has: that ring space is used again too early.
     EarlyReuse,
     /// A member tells that it has received one large message more than it has: buffers that it is still sent from are used again too early.
@@ -53,10 +55,11 @@ pub enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 19] = [
+    pub const ALL: [Mutant; 20] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
+        Mutant::HastyWord,
         Mutant::EarlyReuse,
         Mutant::EarlyBufferReuse,
         Mutant::EarlyDelivery,
@@ -115,6 +118,7 @@ impl Mutant {
             Mutant::CounterFirst => ("counter-first", "a counter is posted before its data", 20),
             Mutant::CounterByReference => ("counter-by-reference", "a counter is pushed by reference", 30),
             Mutant::UnorderedLink => ("unordered-link", "a link does not keep the order of posts", 20),
+            Mutant::HastyWord => ("hasty-word", "a counted word is applied before its spans are in", 20),
             // The reuse has to meet somebody who still reads: tight rings and a straggler.
             Mutant::EarlyReuse => ("early-reuse", "ring bytes are used again one message early", 80),
             // And here a relay that lags behind, in one of the runs with large messages.

@@ -11,7 +11,9 @@ use std::time::Duration;
 use squall_transport::exchange::ExchangeError;
 use squall_transport::region::RegionError;
 use squall_transport::sim::{SimEndpoint, SimFabric, SoloExchange, land};
-use squall_transport::{Endpoint, Event, Exchange, Fabric, OpenError, Place, QueueFull, Rank, Region, RegionOptions, TABLE, Waker, Write};
+use squall_transport::{
+    Endpoint, Event, Exchange, Fabric, OpenError, Place, QueueFull, Rank, Region, RegionId, RegionOptions, TABLE, Waker, Write, WriteOrder,
+};
 
 use crate::mutant::Mutant;
 
@@ -62,6 +64,10 @@ impl Fabric for SimulatedFabric {
 
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+
+    fn write_order(&self) -> WriteOrder {
+        self.inner.write_order()
     }
 
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {
@@ -238,6 +244,10 @@ impl Endpoint for SimulatedEndpoint {
 
     fn members(&self) -> usize {
         self.inner.members()
+    }
+
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        self.inner.region_bytes(rank, region)
     }
 
     fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {

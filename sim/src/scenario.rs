@@ -30,6 +30,8 @@ pub struct Scenario {
     pub plans: Vec<Plan>,
     /// Who dies and when.
     pub crash: Option<(Rank, u64)>,
+    /// Whether writes land in any order and words are counted: no seed says so, whoever runs it does.
+    pub counted: bool,
 }
 
 /// What one member does.
@@ -79,7 +81,7 @@ impl Scenario {
         let plans = plans(members, &config, &mut random);
         let crash = (members > 1 && random.chance(120)).then(|| (Rank::new(random.below(members as u64) as usize), random.below(400_000)));
         let call_ns_max = random.pick(&[0, 50, 1000]);
-        let mut scenario = Scenario { seed, members, config, link, odd_links, call_ns_max, plans, crash };
+        let mut scenario = Scenario { seed, members, config, link, odd_links, call_ns_max, plans, crash, counted: false };
         if members > 1 && random.chance(80) {
             scenario.flood();
         }

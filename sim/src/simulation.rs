@@ -64,6 +64,12 @@ impl<'a> Simulation<'a> {
         let (network, fabrics) = SimFabric::mesh(random.bits(), scenario.members, link);
         network.set_call_ns_max(scenario.call_ns_max);
         network.audit_sources();
+        if scenario.counted || mutant == Some(Mutant::HastyWord) {
+            network.count_writes();
+        }
+        if mutant == Some(Mutant::HastyWord) {
+            network.apply_words_early();
+        }
         for &(from, to, spec) in &scenario.odd_links {
             network.set_link(from, to, sabotaged(spec, mutant));
         }

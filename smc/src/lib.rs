@@ -18,14 +18,18 @@
 #![forbid(unsafe_code)]
 
 mod inbound;
+mod log;
 mod outbound;
 mod record;
 
-pub use inbound::{Arrived, Inbound, Malformed, Taken};
+pub use inbound::{Arrived, Inbound, Taken};
 pub use outbound::{Outbound, OutboundStats, WindowFull};
-pub use record::{DESCRIPTOR_BYTES_MAX, INDICES_MAX, Kind, record_bytes};
+pub use record::{DESCRIPTOR_BYTES_MAX, Kind, record_bytes};
 
 use squall_sst::{Column, LayoutBuilder, RingColumn};
+
+/// Nulls that are few enough in any group: they are handed out in some milliseconds.
+const NULLS_AHEAD_LEAST: u64 = 1 << 20;
 
 /// Limits of one sender's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +59,20 @@ pub struct Columns {
 }
 
 impl Columns {
+    pub(crate) const HEAD: &str = "smc.head";
+    pub(crate) const RING: &str = "smc.ring";
+
     /// Adds them to a table.
     pub fn compose(layout: &mut LayoutBuilder, senders: usize, limits: &Limits) -> Columns {
-        Columns { head: layout.word("smc.head"), ring: layout.rings("smc.ring", senders, limits.ring_bytes) }
+        Columns { head: layout.word(Columns::HEAD), ring: layout.rings(Columns::RING, senders, limits.ring_bytes) }
+    }
+
+    /// How far a run of nulls may lead beyond what all have delivered.
+    ///
+    /// Nulls answer data, and undelivered data fit the rings: a record takes 8 bytes or more, so the last of it is no more than
+    /// all rings' bytes / 8 indices ahead of what all have delivered, and as much again ahead of what its sender has reclaimed.
+    /// Without a limit one word would let a broken sender keep all others busy with nulls for years.
+    pub(crate) fn nulls_ahead_max(&self) -> u64 {
+        (self.ring.rings() * self.ring.bytes() / 4).max(NULLS_AHEAD_LEAST)
     }
 }

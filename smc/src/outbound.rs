@@ -171,21 +171,27 @@ impl Outbound {
         }
     }
 
-    /// Commits nulls until `next_index` is `index`, if it is not already; `WindowFull` if the ring has no room for the record.
+    /// Commits nulls until `next_index` is `index`, if it is not already; `WindowFull` if the ring has no room for the record,
+    /// or `index` is too far ahead of what was delivered: it takes part of the way, and the rest later.
     pub fn fill(&mut self, index: u64) -> Result<(), WindowFull> {
         if index <= self.next_index {
             return Ok(());
         }
-        let run = index - self.next_index;
+        // Receivers have delivered what was reclaimed here, and allow the same from there.
+        let reach = index.min(self.kept.index + self.columns.nulls_ahead_max());
+        if reach <= self.next_index {
+            return Err(WindowFull);
+        }
+        let run = reach - self.next_index;
         let position = self.place(HEADER_BYTES)?;
         self.pad_to(position);
         self.writer.set_word(position, header(Kind::Nulls, run));
         self.writer.advance(HEADER_BYTES);
-        self.next_index = index;
+        self.next_index = reach;
         self.stats.nulls += run;
         self.behind = true;
         self.stop();
-        Ok(())
+        if reach == index { Ok(()) } else { Err(WindowFull) }
     }
 
     /// Where a record of `bytes` bytes goes.

@@ -73,6 +73,11 @@ impl RingColumn {
     pub fn bytes(self) -> u64 {
         self.bytes
     }
+
+    /// How many rings there are.
+    pub fn rings(self) -> u64 {
+        self.rings
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

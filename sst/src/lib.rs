@@ -15,9 +15,13 @@
 #![forbid(unsafe_code)]
 
 mod counter;
+mod frontier;
 mod layout;
+mod malformed;
 mod table;
 
 pub use counter::Counter;
+pub use frontier::Frontier;
 pub use layout::{Column, Columns, Layout, LayoutBuilder, RingColumn};
+pub use malformed::Malformed;
 pub use table::Table;

@@ -1,4 +1,5 @@
-//! Fits the peer's free parameters to its published points at n = 2, 4 and 16, by coordinate descent, and prints them and both errors: `fit PROFILE NETWORK [ROUNDS]`.
+//! Fits the peer's free parameters to its published points at n = 2, 4 and 16, by coordinate descent, and prints them
+//! and both errors: `fit PROFILE NETWORK [ROUNDS]`.
 
 use squall_study::{FITTED_NODES, Peer, PeerError, Profile};
 

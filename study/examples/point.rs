@@ -1,4 +1,5 @@
-//! One point of the study, with where its time went: `point PROFILE NODES all|half|one BYTES [ordered|unordered] [key=value ..]`.
+//! One point of the study, with where its time went: `point PROFILE NODES all|half|one BYTES [ordered|unordered]
+//! [key=value ..]`.
 
 use std::time::Instant;
 

@@ -2,8 +2,9 @@
 
 use crate::profile::Profile;
 
-/// Payload bytes a second that the senders can send in all, given what the cards carry. Relayed messages: a member that only receives takes all of them in; if all
-/// send, each takes in all but its own. Direct ones: a sender sends each message n - 1 times.
+/// Payload bytes a second that the senders can send in all, given what the cards carry. Relayed messages: a member that
+/// only receives takes all of them in; if all send, each takes in all but its own. Direct ones: a sender sends each
+/// message n - 1 times.
 pub fn bytes_per_s(profile: &Profile, nodes: usize, senders: usize, relayed: bool) -> f64 {
     let line = profile.payload_bytes_per_s();
     if nodes < 2 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::exchange::{Exchange, ExchangeError};
 use crate::rank::Rank;
 use crate::region::{Region, RegionError, RegionOptions};
-use crate::write::Write;
+use crate::write::{RegionId, TABLE, Write};
 
 /// The queue towards a peer has no room; the write left nothing behind (rule T4). Post it again after a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +20,17 @@ pub enum Event {
     Down(Rank),
 }
 
+/// How the writes that are posted to one peer land.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOrder {
+    /// In the order in which they are posted.
+    Ordered,
+    /// In any order: a Word carries how many Spans it stands behind, and the receiving endpoint applies it once they are in, at a
+    /// [`poll`](Endpoint::poll) and behind all Words before it. So data by Span and the Word that publishes it are as good as ordered. What does not hold is
+    /// that a Span lands behind an earlier Word, or behind an earlier Span.
+    Counted,
+}
+
 /// Why a fabric could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -30,14 +41,14 @@ pub enum OpenError {
     #[error(transparent)]
     Region(#[from] RegionError),
     /// A system call failed while the links were being made.
-    #[error("{fabric}: {what}: {source}")]
+    #[error("{fabric}: {what}: {reason}")]
     System {
         /// The fabric's name.
         fabric: &'static str,
         /// What was being done, with addresses and peers.
         what: String,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said. Not a source of its own: the text has it already.
+        reason: std::io::Error,
     },
     /// A peer did not behave as the protocol says.
     #[error("{fabric}: peer {peer}: {what}")]
@@ -57,6 +68,20 @@ pub enum OpenError {
         /// The reason and the mend.
         why: String,
     },
+}
+
+/// Whether a peer's regions, of these sizes, can be those of a member whose regions are `mine`; if not, why.
+pub(crate) fn check_regions(mine: &[Region], theirs: impl ExactSizeIterator<Item = u64>) -> Result<(), String> {
+    if theirs.len() != mine.len() {
+        return Err(format!("it opens with {} regions where I have {}; same program?", theirs.len(), mine.len()));
+    }
+    for (index, (mine, theirs)) in mine.iter().zip(theirs).enumerate() {
+        let mine = mine.bytes() as u64;
+        if RegionId(index as u16) == TABLE && theirs != mine {
+            return Err(format!("its table has {theirs} bytes and mine {mine}; same program and configuration?"));
+        }
+    }
+    Ok(())
 }
 
 /// What a device was given to do.
@@ -105,12 +130,18 @@ pub trait Fabric {
         true
     }
 
+    /// How the writes of its endpoints land, and so how rule T1 comes about.
+    fn write_order(&self) -> WriteOrder {
+        WriteOrder::Ordered
+    }
+
     /// Memory of `bytes` bytes that this fabric can write from and into.
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError>;
 
     /// Links this member with all others of the exchange. A collective: every member calls it with regions of the same
-    /// roles ([`TABLE`](crate::write::TABLE), [`POOL`](crate::write::POOL)). When it returns, every link stands in both directions and every
-    /// region may be written by the others.
+    /// roles ([`TABLE`](crate::write::TABLE), [`POOL`](crate::write::POOL)). Tables are laid out alike, so a peer whose table has
+    /// another size than mine shows nonsense; pools may differ ([`Endpoint::region_bytes`]). When it returns, every link stands in
+    /// both directions and every region may be written by the others.
     ///
     /// Where the exchange has [patience](Exchange::patience), members that do not come, end, stop or show nonsense meanwhile are *holes*: there is no link to
     /// them, they are [given up](Exchange::give_up), and the new endpoint treats them as links that broke: it reports [`Event::Down`] for each, swallows what
@@ -131,7 +162,8 @@ pub trait Fabric {
 
 /// One member's links to all others, for one epoch.
 ///
-/// Rules, which every provider passes (`tests/conformance`): T1 posts to one peer land in posting order. T2 bytes of one Span land in
+/// Rules, which every provider passes (`tests/conformance`): T1 posts to one peer land in posting order; of a fabric that is
+/// [counted](WriteOrder::Counted), each Word behind all that was posted before it. T2 bytes of one Span land in
 /// any order; a Word never tears. T3 a Span's source is read late, a Word carries its value. T4 `post` never blocks:
 /// `QueueFull` leaves nothing behind. T5 once it is dropped nothing from its peers lands in memory that is in use.
 /// T6 a broken link is reported at least once and never invented. T7 nothing allocates after `open`.
@@ -141,6 +173,13 @@ pub trait Endpoint {
 
     /// Members of the epoch, myself among them.
     fn members(&self) -> usize;
+
+    /// Size in bytes of a region of this member, as far as this provider knows it: what is written there must lie inside. Asked
+    /// once an epoch, not for each write. `None`: nothing is known, and the caller has to take it for as large as its own.
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        let _ = (rank, region);
+        None
+    }
 
     /// Hands one write for `to` to the fabric. It may wait in a queue until [`flush`](Endpoint::flush).
     ///

@@ -16,7 +16,11 @@
 //!
 //! What it does not do: order messages, know senders, or retry anything; data on the wire is not encrypted.
 
+#[cfg(not(loom))]
+mod address;
 pub mod atomic;
+#[cfg(not(loom))]
+mod counted;
 #[cfg(not(loom))]
 pub mod endpoint;
 #[cfg(not(loom))]
@@ -48,7 +52,9 @@ pub mod verbs;
 pub mod write;
 
 #[cfg(not(loom))]
-pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker};
+pub use address::loopback;
+#[cfg(not(loom))]
+pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker, WriteOrder};
 #[cfg(not(loom))]
 pub use exchange::Exchange;
 #[cfg(not(loom))]

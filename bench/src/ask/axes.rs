@@ -82,7 +82,7 @@ pub fn group_size(text: &str) -> Result<u32, String> {
 pub fn nodes(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(nodes) if (2..=NODES_MAX).contains(&nodes) => Ok(nodes),
-        Ok(0 | 1) => Err("a group has at least 2 nodes: with fewer nothing goes anywhere".into()),
+        Ok(0 | 1) => Err("a group has at least 2 nodes; give 2 or more".into()),
         _ => Err(format!("give a number of nodes from 2 to {NODES_MAX}")),
     }
 }

@@ -45,6 +45,20 @@ impl Experiment {
     }
 }
 
+impl Experiment {
+    /// Flags of how to measure that have an effect on it, besides those that every experiment takes.
+    pub fn settings(self) -> &'static [&'static str] {
+        match self {
+            Experiment::Memcpy => &[],
+            Experiment::Write => &["messages", "verify", "perftest", "spin", "pin"],
+            Experiment::ViewChange => &["verify", "pin"],
+            Experiment::SmcRate | Experiment::RdmcSchedules | Experiment::Multicast | Experiment::Latency => {
+                &["messages", "verify", "spin", "membership", "pin"]
+            }
+        }
+    }
+}
+
 impl fmt::Display for Experiment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))

@@ -24,3 +24,11 @@ pub struct Facts {
 pub fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
+
+/// The environment variable that says what the links of this network are shaped to, as whoever shaped them writes it: `200mbit`.
+const SHAPED_VARIABLE: &str = "SQUALL_SHAPED";
+
+/// What the links of this network are shaped to, if they are.
+pub(super) fn shaped_rate() -> Option<String> {
+    std::env::var(SHAPED_VARIABLE).ok().map(|rate| rate.trim().to_owned()).filter(|rate| !rate.is_empty())
+}

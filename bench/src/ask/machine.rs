@@ -3,18 +3,21 @@
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
-use super::host::{Facts, boot};
+use super::host::{Facts, boot, shaped_rate};
 use super::policy::{self, MEMORY_SHARE};
 use super::verbs::Verbs;
 use crate::jobs::os::cores;
 use crate::jobs::rdma::Rdma;
-use squall_report::Environment;
+use squall_report::{Environment, units};
 
 /// What a plan needs to know of this machine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// Cores that nodes may run on.
     pub cores: Vec<usize>,
+    /// Cores' worth of time that a quota leaves them, if there is one.
+    #[serde(default)]
+    pub quota_cores: Option<f64>,
     /// Bytes that all nodes of a point may take together.
     pub memory_bytes: u64,
     /// Bytes of the last-level cache, 0 if unknown.
@@ -28,7 +31,7 @@ pub struct Machine {
 }
 
 /// What all hosts of a run have.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// How many hosts there are.
     pub count: u32,
@@ -40,15 +43,19 @@ pub struct Spread {
     pub memory_bytes: u64,
     /// Whether some of them are one machine under several addresses, which is only good for trying things out.
     pub same_machine: bool,
+    /// What the links between them are shaped to, if they are.
+    #[serde(default)]
+    pub shaped: Option<String>,
 }
 
 impl Machine {
     /// This machine, now; `rdma` says which of its devices.
     pub fn of(environment: &Environment, rdma: &Rdma) -> Machine {
         let memory = &environment.memory;
-        let free = memory.available_bytes.min(memory.control_group_max_bytes.unwrap_or(u64::MAX));
+        let free = memory.available_bytes.min(memory.control_group_free_bytes.unwrap_or(u64::MAX));
         Machine {
             cores: cores(),
+            quota_cores: environment.cpu.quota_cores,
             memory_bytes: (free as f64 * MEMORY_SHARE) as u64,
             last_level_cache_bytes: environment.cpu.last_level_cache_bytes(),
             verbs: Verbs::of(rdma),
@@ -75,7 +82,8 @@ impl Machine {
         boots.retain(|boot| !boot.is_empty());
         boots.sort();
         let same_machine = boots.windows(2).any(|pair| pair[0] == pair[1]);
-        self.hosts = Some(Spread { count: others.len() as u32 + 1, cores, cores_min, memory_bytes, same_machine });
+        let shaped = shaped_rate();
+        self.hosts = Some(Spread { count: others.len() as u32 + 1, cores, cores_min, memory_bytes, same_machine, shaped });
         self
     }
 
@@ -113,18 +121,33 @@ impl Machine {
         self.hosts.as_ref().map_or(&self.cores, |hosts| &hosts.cores)
     }
 
-    /// Whether so many nodes have to share cores.
+    /// Whether so many nodes have to share cores, or a quota that leaves less than a core each.
     pub fn is_crowded(&self, nodes: u32) -> bool {
-        self.machines().is_none() && nodes as usize > self.cores.len()
+        self.machines().is_none() && f64::from(nodes) > self.cores_worth()
     }
 
-    /// Whether each of so many nodes has a core for itself. A host's only core is also the kernel's, which carries the packets.
+    /// Cores, or what a quota leaves of them.
+    fn cores_worth(&self) -> f64 {
+        self.quota_cores.unwrap_or(f64::INFINITY).min(self.cores.len() as f64)
+    }
+
+    /// What nodes on one host share, for people.
+    pub fn share(&self) -> String {
+        let cores = units::counted(self.cores.len(), "core");
+        match self.quota_cores.filter(|&quota| quota < self.cores.len() as f64) {
+            Some(quota) => format!("{cores}, of which a quota leaves {quota}"),
+            None => cores,
+        }
+    }
+
+    /// Whether each of so many nodes has a core for itself. A host's only core is also the kernel's, which carries the
+    /// packets.
     pub fn own_core(&self, nodes: u32) -> bool {
-        self.machines().map_or(nodes as usize <= self.cores.len(), |hosts| hosts.cores_min > 1)
+        self.machines().map_or(f64::from(nodes) <= self.cores_worth(), |hosts| hosts.cores_min > 1)
     }
 
-    /// The core of each of so many nodes, as `asked`. On hosts of their own nodes are not pinned unless it is asked for: which core is best depends on
-    /// where the network card is.
+    /// The core of each of so many nodes, as `asked`. On hosts of their own nodes are not pinned unless it is asked
+    /// for: which core is best depends on where the network card is.
     pub fn cores_for(&self, nodes: u32, asked: &[usize]) -> Vec<Option<usize>> {
         match &self.hosts {
             Some(_) if asked.is_empty() && nodes > 1 => vec![None; nodes as usize],

@@ -24,11 +24,12 @@ pub(super) fn memory_bytes(setting: &Setting) -> u64 {
     }
 }
 
-/// Bytes that cold copies go around in, a thread and side: both sides together exceed the caches, and each still gets huge pages where they can be had, as
-/// the pools of groups do.
+/// Bytes that cold copies go around in, a thread and side: both sides together exceed the caches, and each still gets
+/// huge pages where they can be had, as the pools of groups do.
 const COLD_BYTES: u64 = 64 << 20;
 
-/// The same of cached copies: half a sender's ring each side, so that they are as warm as the group's own small messages.
+/// The same of cached copies: half a sender's ring each side, so that they are as warm as the group's own small
+/// messages.
 const CACHED_BYTES: u64 = RING_BYTES / 2;
 
 /// Messages that a thread copies from and to.

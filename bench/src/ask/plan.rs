@@ -1,6 +1,9 @@
 //! From a request to the points that will run, each with its memory and its time, before anything starts.
 
+use std::collections::BTreeSet;
+
 use super::axes::NODES_MAX;
+use super::effect;
 use super::machine::Machine;
 use super::point::PlannedPoint;
 use super::request::{Axes, Request, UsageError};
@@ -28,6 +31,10 @@ impl Plan {
             let sweep = Sweep { experiment, request, machine };
             points.extend(sweep.settings()?.into_iter().map(|setting| PlannedPoint::of(setting, request, machine)));
         }
+        // A value that was given twice, or windows that memory has made equal, are one point.
+        let mut known = BTreeSet::new();
+        points.retain(|point| known.insert(point.setting.row(None).point()));
+        effect::check(request, &points)?;
         Ok(Plan { points })
     }
 
@@ -105,11 +112,12 @@ mod tests {
     use crate::ask::size::{ByteSize, KB, MB};
     use crate::ask::verbs::Verbs;
     use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+    use crate::jobs::rdma::Rdma;
     use proptest::prelude::*;
 
     fn machine(memory_bytes: u64) -> Machine {
         let verbs = Verbs { unavailable: Some("verbs is unavailable: no device".into()), ..Verbs::default() };
-        Machine { cores: vec![0, 1], memory_bytes, last_level_cache_bytes: 32 << 20, verbs, hosts: None }
+        Machine { cores: vec![0, 1], memory_bytes, last_level_cache_bytes: 32 << 20, verbs, ..Machine::default() }
     }
 
     fn request(experiments: &[Experiment], axes: Axes) -> Request {
@@ -172,10 +180,45 @@ mod tests {
 
     #[test]
     fn small_messages_do_not_multiply_by_blocks_and_schedules() {
-        let axes = Axes { size: vec![ByteSize(KB)], nodes: vec![2], schedule: vec![Schedule::Tree, Schedule::Chain], ..Axes::default() };
+        let axes = Axes {
+            size: vec![ByteSize(KB), ByteSize(MB)],
+            nodes: vec![2],
+            schedule: vec![Schedule::Tree, Schedule::Chain],
+            ..Axes::default()
+        };
         let plan = plan(Experiment::Multicast, axes, 1 << 30);
-        assert_eq!(plan.points.len(), 3 * 2 * 2);
-        assert!(plan.points.iter().all(|point| point.setting.row(None).schedule == "direct"));
+        let count = |schedule: &str| plan.points.iter().filter(|point| point.setting.row(None).schedule == schedule).count();
+        // At two nodes half of them is one: patterns x orderings x fabrics.
+        assert_eq!(["direct", "tree", "chain"].map(count), [3 * 2 * 2; 3]);
+    }
+
+    #[test]
+    fn a_value_given_twice_is_one_point() {
+        let axes = Axes { nodes: vec![2, 2], size: vec![ByteSize(MB), ByteSize(MB)], senders: vec![Senders::One], ..Axes::default() };
+        let axes = Axes { fabric: vec![FabricKind::Shm], ordering: vec![Ordering::Ordered], ..axes };
+        assert_eq!(plan(Experiment::Multicast, axes.clone(), 8 << 30).points.len(), 1);
+        let shrunk = Axes { size: vec![ByteSize(100 * MB)], window: vec![8, 16], nodes: vec![4], ..axes };
+        assert_eq!(plan(Experiment::Multicast, shrunk, 2 << 30).points.len(), 1);
+    }
+
+    #[test]
+    fn flags_without_effect_are_refused_and_those_with_some_are_not() {
+        let refused = |experiment, axes: Axes| Plan::of(&request(&[experiment], axes), &machine(8 << 30)).unwrap_err().0;
+        let shm = Axes { fabric: vec![FabricKind::Shm], ..Axes::default() };
+        let mtu = Rdma { mtu: Some(1024), ..Rdma::default() };
+        let error = refused(Experiment::Multicast, Axes { rdma: mtu.clone(), ..shm.clone() });
+        assert!(error.contains("--mtu has an effect over --fabric verbs only"), "{error}");
+        assert!(
+            refused(Experiment::Write, Axes { perftest: true, ..shm.clone() }).contains("--perftest has an effect over --fabric verbs")
+        );
+        assert!(refused(Experiment::Multicast, Axes { perftest: true, ..shm.clone() }).contains("no effect on multicast"));
+        assert!(refused(Experiment::Memcpy, Axes { spin: true, ..Axes::default() }).contains("--spin has no effect on memcpy"));
+        let small = Axes { size: vec![ByteSize(KB)], schedule: vec![Schedule::Tree], ..shm.clone() };
+        assert!(refused(Experiment::Multicast, small).contains("--schedule has an effect on messages that are relayed"));
+        let verbs = Axes { fabric: vec![FabricKind::Verbs], rdma: mtu, perftest: true, ..Axes::default() };
+        assert!(Plan::of(&request(&[Experiment::Write], verbs), &machine(8 << 30)).is_ok());
+        let spinning = Axes { spin: true, ..shm };
+        assert!(Plan::of(&request(&Experiment::ALL, spinning), &machine(8 << 30)).is_ok());
     }
 
     #[test]

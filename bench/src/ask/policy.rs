@@ -8,8 +8,9 @@ use super::experiment::Experiment;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::shape::{LARGE_WINDOW_MIN, SMALL_MAX};
 
-/// Bytes of large messages under way, over all senders, where members relay: enough that nobody waits for a member that is not running at the moment. More
-/// only spreads the same flow over more memory: 16 members that all send 1 MB copy 5 GB/s in all with 16 under way each, and 13 to 17 with 4.
+/// Bytes of large messages under way, over all senders, where members relay: enough that nobody waits for a member that
+/// is not running at the moment. More only spreads the same flow over more memory: 16 members that all send 1 MB copy 5
+/// GB/s in all with 16 under way each, and 13 to 17 with 4.
 const LARGE_FLIGHT_BYTES: u64 = 64 << 20;
 /// The same between two members, who have a core each on most hosts and relay nothing: what stays in the caches.
 const LARGE_FLIGHT_BYTES_PAIR: u64 = 4 << 20;
@@ -20,10 +21,11 @@ pub const SEND_BURST_BYTES: u64 = 64 << 10;
 /// The same in messages, for the smallest.
 pub const SEND_BURST_MESSAGES: u64 = 256;
 
-/// Silence of a node that counts as its end where failures are detected: longer than a node of an oversubscribed host waits for its core.
+/// Silence of a node that counts as its end where failures are detected: longer than a node of an oversubscribed host
+/// waits for its core.
 pub const SUSPECT_AFTER_NS: u64 = 10_000_000_000;
-/// How long an idle node spins before it sleeps if it has a core for itself: longer than a block of 1 MB takes to come (80 us), so that a steady
-/// flow of blocks never pays for a wake-up each.
+/// How long an idle node spins before it sleeps if it has a core for itself: longer than a block of 1 MB takes to come
+/// (80 us), so that a steady flow of blocks never pays for a wake-up each.
 const SPIN_ALONE: Duration = Duration::from_micros(200);
 /// How long an idle raw writer spins before it sleeps; where the two share a core it gives it away meanwhile.
 pub const WRITE_SPIN: Duration = SPIN_ALONE;
@@ -32,14 +34,16 @@ const SPIN_SHARED: Duration = Duration::from_micros(2);
 
 /// Raw writes posted between two flushes.
 pub const WRITE_BURST_MAX: u64 = 32;
-/// Bytes of raw writes under way: the bandwidth-delay product of any fabric here, and little enough to stay in the last cache.
+/// Bytes of raw writes under way: the bandwidth-delay product of any fabric here, and little enough to stay in the last
+/// cache.
 const WRITE_WINDOW_BYTES: u64 = 4 << 20;
 const WRITE_WINDOW_MAX: u64 = 128;
 const WRITE_WINDOW_MIN: u64 = 4;
 /// Raw writes of the first warm-up: enough to leave page faults behind.
 pub const WARM_UP_WRITES_MAX: u64 = 2000;
 
-/// Share of the memory that is free at the start which nodes may take: the rest is for the page tables, the sockets and the machine.
+/// Share of the memory that is free at the start which nodes may take: the rest is for the page tables, the sockets and
+/// the machine.
 pub const MEMORY_SHARE: f64 = 0.85;
 
 /// Bytes that one warm-up trial moves per sender before the rate is known.
@@ -92,7 +96,8 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
     }
 }
 
-/// Trials of a point after the warm-up: the fewest with a median that one bad trial cannot move far; `--trials` for more.
+/// Trials of a point after the warm-up: the fewest with a median that one bad trial cannot move far; `--trials` for
+/// more.
 pub const TRIALS: u32 = 3;
 
 /// How an idle node waits. Decided by the parent: a node that is pinned sees one core only.
@@ -110,7 +115,8 @@ pub fn messages_for(messages: u64, took: f64, seconds: f64) -> u64 {
     (wanted as u64).clamp(MESSAGES_MIN, MESSAGES_MAX)
 }
 
-/// Messages that each of `senders` senders of `nodes` nodes may have undelivered, if nobody asked for a window; none: as many as the ring holds.
+/// Messages that each of `senders` senders of `nodes` nodes may have undelivered, if nobody asked for a window; none:
+/// as many as the ring holds.
 pub fn usual_window(message_bytes: u64, nodes: u32, senders: u32, saturated: bool) -> Option<u64> {
     if message_bytes <= SMALL_MAX {
         return saturated.then_some(SATURATED_WINDOW);
@@ -145,8 +151,8 @@ pub fn deadline(seconds: f64) -> Duration {
     DEADLINE_MIN.max(Duration::from_secs_f64(seconds * DEADLINE_FACTOR))
 }
 
-/// The core of each of `nodes` nodes: those asked for, around the list; else a core each while they last; else anywhere, because the kernel
-/// balances more nodes than cores better than a fixed place does.
+/// The core of each of `nodes` nodes: those asked for, around the list; else a core each while they last; else
+/// anywhere, because the kernel balances more nodes than cores better than a fixed place does.
 pub fn cores(nodes: u32, available: &[usize], asked: &[usize]) -> Vec<Option<usize>> {
     let around = |cores: &[usize]| (0..nodes as usize).map(|rank| Some(cores[rank % cores.len()])).collect();
     if !asked.is_empty() {

@@ -18,7 +18,7 @@ pub enum Variant {
     Plain,
     /// `write`: as many as the window lets through.
     Bandwidth,
-    /// `write`: to and fro.
+    /// `write`: one round trip after the other.
     PingPong,
     /// `memcpy`: one core or all, and what is in the caches.
     Copy(CopyVariant),

@@ -1,4 +1,4 @@
-//! Sizes as they are written on the command line: `1`, `10KB`, `1MB`, `64KiB`.
+//! Sizes as they are written on the command line: `1`, `10KB`, `1.5MB`, `64KiB`, and lists of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,8 +20,21 @@ pub const MB: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
     /// No digits at the beginning.
-    #[error("a size is a whole number with a unit, such as 1, 10KB, 1MB or 64KiB")]
+    #[error("a size is a number with a unit, such as 1, 10KB, 1.5MB or 64KiB")]
     NotANumber,
+    /// A fraction of a byte.
+    #[error("{0} is no whole number of bytes")]
+    NotWhole(String),
+    /// A comma that may separate decimals or sizes.
+    #[error("{list}: is it one size or two? Write {whole}.{rest} for the one, or {whole}B,{rest} for the two")]
+    Comma {
+        /// The list.
+        list: String,
+        /// What stands before the comma.
+        whole: String,
+        /// And behind it.
+        rest: String,
+    },
     /// Letters that are no unit.
     #[error("unknown unit {0:?}; use B, KB, MB or GB (KiB, MiB, GiB mean the same), or none for bytes")]
     Unit(String),
@@ -45,9 +58,10 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, SizeError> {
         let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
-        if number.is_empty() {
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        if whole.is_empty() || decimals.is_empty() || decimals.contains('.') {
             return Err(SizeError::NotANumber);
         }
         let unit = unit.trim_start();
@@ -61,13 +75,45 @@ impl FromStr for ByteSize {
         let known = UNITS.iter().find(|(letter, _)| *letter == letters);
         let (_, factor) = known.ok_or_else(|| SizeError::Unit(unit.to_owned()))?;
         // Only digits: what does not parse is too long for 64 bits.
-        let count: u64 = number.parse().map_err(|_| SizeError::TooLarge)?;
-        match count.checked_mul(*factor) {
+        let count: u64 = whole.parse().map_err(|_| SizeError::TooLarge)?;
+        let fraction = fraction_of(decimals, *factor).ok_or_else(|| SizeError::NotWhole(text.to_owned()))?;
+        match count.checked_mul(*factor).and_then(|bytes| bytes.checked_add(fraction)) {
             Some(0) => Err(SizeError::Zero),
             Some(bytes) if bytes <= Self::MAX.0 => Ok(ByteSize(bytes)),
             _ => Err(SizeError::TooLarge),
         }
     }
+}
+
+/// `0.decimals` of `factor`, if that is a whole number.
+fn fraction_of(decimals: &str, factor: u64) -> Option<u64> {
+    let decimals = decimals.trim_end_matches('0');
+    // With more decimals than 2^30 has factors of two nothing comes out whole.
+    const DECIMALS_MAX: usize = 30;
+    if decimals.is_empty() {
+        return Some(0);
+    }
+    if decimals.len() > DECIMALS_MAX {
+        return None;
+    }
+    let (parts, of) = (decimals.parse::<u128>().ok()?, 10u128.pow(decimals.len() as u32));
+    let bytes = parts.checked_mul(u128::from(factor))?;
+    (bytes % of == 0).then_some((bytes / of) as u64)
+}
+
+/// Sizes between commas. `1,5MB` is refused: it may be meant as 1.5 MB.
+///
+/// # Errors
+/// What is wrong with the first that is no size.
+pub fn sizes(text: &str) -> Result<Vec<ByteSize>, SizeError> {
+    if let Some((whole, rest)) = text.split_once(',')
+        && whole.bytes().all(|byte| byte.is_ascii_digit())
+        && let [b'0'..=b'9', b'A'..=b'Z' | b'a'..=b'z', ..] = rest.as_bytes()
+        && !rest.contains(',')
+    {
+        return Err(SizeError::Comma { list: text.to_owned(), whole: whole.to_owned(), rest: rest.to_owned() });
+    }
+    text.split(',').map(str::parse).collect()
 }
 
 impl fmt::Display for ByteSize {
@@ -95,7 +141,11 @@ mod tests {
     fn what_is_no_size_says_why() {
         assert_eq!("".parse::<ByteSize>(), Err(SizeError::NotANumber));
         assert_eq!("-1".parse::<ByteSize>(), Err(SizeError::NotANumber));
-        assert_eq!("1.5MB".parse::<ByteSize>(), Err(SizeError::Unit(".5MB".into())));
+        assert_eq!("1.3KB".parse::<ByteSize>(), Err(SizeError::NotWhole("1.3KB".into())));
+        assert_eq!("1.5".parse::<ByteSize>(), Err(SizeError::NotWhole("1.5".into())));
+        for wrong in [".5MB", "1.MB", "1.2.3MB"] {
+            assert_eq!(wrong.parse::<ByteSize>(), Err(SizeError::NotANumber), "{wrong}");
+        }
         assert_eq!("1TB".parse::<ByteSize>(), Err(SizeError::Unit("TB".into())));
         assert_eq!("1IB".parse::<ByteSize>(), Err(SizeError::Unit("IB".into())));
         assert_eq!("0KB".parse::<ByteSize>(), Err(SizeError::Zero));
@@ -103,9 +153,28 @@ mod tests {
         assert_eq!("65GB".parse::<ByteSize>(), Err(SizeError::TooLarge));
     }
 
+    #[test]
+    fn fractions_of_a_unit_are_whole_bytes() {
+        for (text, bytes) in [("1.5MB", 1_572_864), ("0.5KB", 512), ("2.0B", 2), ("1.25GB", 5 << 28), ("0.0009765625KB", 1)] {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_decimal_comma_is_refused_and_lists_are_not() {
+        let error = sizes("1,5MB").unwrap_err().to_string();
+        assert!(error.contains("1.5MB for the one, or 1B,5MB for the two"), "{error}");
+        for (text, bytes) in
+            [("1,10KB,1MB", vec![1, 10_240, 1 << 20]), ("2B,8KB", vec![2, 8192]), ("1,10KB", vec![1, 10_240]), ("1,5", vec![1, 5])]
+        {
+            assert_eq!(sizes(text).unwrap(), bytes.into_iter().map(ByteSize).collect::<Vec<_>>(), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn any_text_is_a_size_or_an_error(text in ".{0,24}") {
+        fn any_text_is_a_size_or_an_error(text in ".{0,24}|[0-9.,KMB]{0,50}") {
+            let _ = sizes(&text);
             if let Ok(size) = text.parse::<ByteSize>() {
                 prop_assert!((1..=ByteSize::MAX.0).contains(&size.0));
             }

@@ -1,4 +1,5 @@
-//! The application that a process of a group runs: sends numbered messages, keeps a state, and writes down what happens.
+//! The application that a process of a group runs: sends numbered messages, keeps a state, and writes down what
+//! happens.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Cursor, Read};

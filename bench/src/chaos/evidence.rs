@@ -56,8 +56,9 @@ impl Findings {
     }
 }
 
-/// Puts the traces together by their times, which all processes of a host share, and checks them. `rests`: all that live are members at rest, and everything
-/// is sent and delivered, so that what should have happened by now is asked for, too.
+/// Puts the traces together by their times, which all processes of a host share, and checks them. `rests`: all that
+/// live are members at rest, and everything is sent and delivered, so that what should have happened by now is asked
+/// for, too.
 ///
 /// # Errors
 /// A trace cannot be read.
@@ -91,8 +92,8 @@ pub(super) fn examine(lives: &[Life], rests: bool) -> anyhow::Result<Findings> {
     Ok(Findings { states, transfers, trace, verdict })
 }
 
-/// Nulls of processes that were killed before they could tell of them. A message is written down before it leaves its process, so whatever index of a killed
-/// process others passed over, and its trace does not tell of, was a null.
+/// Nulls of processes that were killed before they could tell of them. A message is written down before it leaves its
+/// process, so whatever index of a killed process others passed over, and its trace does not tell of, was a null.
 fn untold_nulls(events: &[Event], killed: &[NodeId]) -> Vec<Event> {
     let mut views: HashMap<u64, (&[NodeId], &[Rank])> = HashMap::new();
     // By view: the least cut, and the last position that anybody delivered.

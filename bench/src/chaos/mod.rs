@@ -7,8 +7,9 @@
 //!   findings <-- examine <-------------------------------- traces, written as it happens
 //! ```
 //!
-//! A group lives some rounds. A round fills the group up, lets some faults happen at random moments, stops the load, waits until everything has come to rest,
-//! and gives all traces to the simulator's checker. A seed stands for the faults of a group; when exactly what meets what is up to the machine.
+//! A group lives some rounds. A round fills the group up, lets some faults happen at random moments, stops the load,
+//! waits until everything has come to rest, and gives all traces to the simulator's checker. A seed stands for the
+//! faults of a group; when exactly what meets what is up to the machine.
 //!
 //! What it does not do: cut shared memory (there only control connections are cut), or lose packets.
 
@@ -42,7 +43,8 @@ use crate::run::interrupt::Interrupt;
 use cluster::{Cluster, Halt};
 use evidence::{Findings, examine};
 
-/// One round in so many may break up because the system did not let live members run for too long; with more of them something else is wrong.
+/// One round in so many may break up because the system did not let live members run for too long; with more of them
+/// something else is wrong.
 pub const BREAKUPS_EVERY: u64 = 20;
 /// Rounds that a group lives: long enough for a chain of views, short enough to be checked again after each.
 pub const ROUNDS_A_GROUP: u64 = 10;
@@ -87,7 +89,8 @@ pub struct Tally {
     pub skipped: BTreeSet<String>,
     /// Rounds that broke a property.
     pub failures: Vec<Failure>,
-    /// Rounds in which members that nothing was done to took each other for dead until too few were left. All that was asked of safety held.
+    /// Rounds in which members that nothing was done to took each other for dead until too few were left. All that was
+    /// asked of safety held.
     pub breakups: Vec<Failure>,
     /// Whether the user ended it.
     pub interrupted: bool,

@@ -1,4 +1,5 @@
-//! One process of a group under chaos: a member, and under another name a member again when the group has gone on without it.
+//! One process of a group under chaos: a member, and under another name a member again when the group has gone on
+//! without it.
 
 use std::fs::File;
 use std::net::SocketAddr;

@@ -13,7 +13,8 @@ use crate::jobs::chaos::{Order, Report};
 const REST_EVERY: Duration = Duration::from_millis(4);
 
 impl Cluster<'_> {
-    /// Starts processes until there are as many as asked for, and waits until all are members with all their state, under load.
+    /// Starts processes until there are as many as asked for, and waits until all are members with all their state,
+    /// under load.
     pub(super) fn fill_up(&mut self) -> Result<(), Halt> {
         self.at_rest = false;
         self.set_loud(true)?;

@@ -1,7 +1,7 @@
 //! What a process writes down as it happens, so that nothing is lost by `kill -9` that others may have seen.
 //!
-//! A file holds one entry a line, `[time, entry]` as JSON; the time is the host's monotonic clock in nanoseconds. What has been written survives the
-//! process; a last line that is not whole counts as not written.
+//! A file holds one entry a line, `[time, entry]` as JSON; the time is the host's monotonic clock in nanoseconds. What
+//! has been written survives the process; a last line that is not whole counts as not written.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -51,7 +51,8 @@ impl TraceFile {
         self.buffer.push(b'\n');
     }
 
-    /// Hands everything noted to the system. If it does not take it, nothing more is written, and [`TraceFile::trouble`] says why.
+    /// Hands everything noted to the system. If it does not take it, nothing more is written, and
+    /// [`TraceFile::trouble`] says why.
     pub(super) fn write_out(&mut self) {
         let Some(file) = &mut self.file else { return };
         if self.buffer.is_empty() {

@@ -10,7 +10,8 @@ use super::trace_file::{Entry, TraceFile};
 
 /// Writes down what one member does.
 ///
-/// Messages of its own are written out before they leave the process: between [`TraceWriter::sent`] and the next turn of the loop call [`TraceWriter::write_out`].
+/// Messages of its own are written out before they leave the process: between [`TraceWriter::sent`] and the next turn
+/// of the loop call [`TraceWriter::write_out`].
 #[derive(Debug)]
 pub(super) struct TraceWriter {
     file: TraceFile,

@@ -35,7 +35,9 @@ fn lines(environment: &Environment, machine: &Machine, round_trip_ns: Option<f64
     let shown = machine.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     lines.push(format!("cores         {} for nodes: {shown}", machine.cores.len()));
     match round_trip_ns {
-        Some(ns) => lines.push(format!("cache line    {ns:.0} ns to and fro between the first two cores (it moves on a virtual machine)")),
+        Some(ns) => {
+            lines.push(format!("cache line    {ns:.0} ns a round trip between the first two cores (it varies on a virtual machine)"))
+        }
         None => lines.push("cache line    one core only: nodes take turns, and figures are emulated".into()),
     }
     let memory = &environment.memory;

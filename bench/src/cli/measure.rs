@@ -30,17 +30,17 @@ Examples:
   squall run smc-rate --size 1 --nodes 2 --senders one --fabric shm
   squall run latency --size 1,10KB --nodes 2 --out /tmp/latency
   squall run write --fabric tcp --size 8MB --json
-  squall run write --fabric verbs --size 2,1MB --perftest
+  squall run write --fabric verbs --size 2B,1MB --perftest
   squall run multicast --fabric sim-rdma-100g,sim-tcp-100g --nodes 2..16   on a model of a cluster, in virtual time
 
 Exit status: 0 if every point ran and verified; see squall --help for the others.";
 
 #[derive(Debug, Args)]
 struct OutputArgs {
-    /// Folder for the results, used as given; it must be new, or a run to --resume [default: results/<date-time>-<name>]
+    /// Folder for the results; it must be new, or a run to --resume [default: results/<date-time>-<name>]
     #[arg(long, value_name = "DIR", help_heading = "Results")]
     out: Option<PathBuf>,
-    /// Go on with the run in --out: measure what is missing there
+    /// Continue the run in --out: measure what is missing
     #[arg(long, requires = "out", help_heading = "Results")]
     resume: bool,
     /// Print JSON instead of the table

@@ -22,9 +22,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::ask::axes::MODELLED_NODES_MAX;
 use crate::ask::request::UsageError;
+use crate::jobs::os;
 use measure::{REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
 use output::say;
-use squall_report::{CompareOptions, compare, plot_folder};
+use squall_report::{CompareOptions, Rate, at_least, compare, plot_folder};
 use status::{EXIT_BELOW, EXIT_CODES, EXIT_DONE, EXIT_ERROR, EXIT_USAGE};
 
 /// A kernel-bypass multicast toolkit and its benchmark
@@ -37,25 +38,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run every experiment of the main job, then draw plots and a report
+    /// Run every experiment, then draw figures and a report
     #[command(after_help = REPRODUCE_EXAMPLES)]
     Reproduce(ReproduceArgs),
     /// Run one experiment: one point, or any sweep of the axes
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Draw the plots and the report of a run (or of any results.csv in a folder) anew
+    /// Draw the figures and the report of a run again, or of any folder with a results.csv
     #[command(after_help = "Example:\n  squall plot results/2026-11-22T10-28-05Z-reproduce")]
     Plot(PlotArgs),
-    /// Compare two runs point by point
+    /// Compare two runs point by point, or hold one to a bandwidth
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
     /// Say what this machine offers: cores, memory, limits, fabrics
     #[command(after_help = "Examples:\n  squall doctor\n  squall doctor --json")]
     Doctor(DoctorArgs),
-    /// Run the group on simulated networks, seed by seed, and check what it did
+    /// Run groups on simulated networks, seed by seed, and check every run
     #[command(after_help = sim::EXAMPLES)]
     Sim(sim::SimArgs),
-    /// Strike groups of processes with faults, round by round, and check what they did
+    /// Inject faults into groups of processes, round by round, and check their traces
     #[command(after_help = chaos::EXAMPLES)]
     Chaos(chaos::ChaosArgs),
     /// The published figures on a model of a cluster: what was published, the model's error, and what Squall does
@@ -64,7 +65,7 @@ enum Command {
     /// Be one host of a run that spans hosts
     #[command(after_help = node::EXAMPLES)]
     Node(Box<node::NodeArgs>),
-    /// Tell which of two members of a group goes on when they have lost each other
+    /// Decide which of two members continues when they lose each other
     #[command(after_help = witness::EXAMPLES)]
     Witness(witness::WitnessArgs),
     /// One node of a run, started by a run
@@ -76,8 +77,10 @@ const COMPARE_EXAMPLES: &str = "\
 Examples:
   squall compare results/before results/after
   squall compare before/results.csv after/results.csv --fail-below 0.9 --json
+  squall compare results/after --at-least 12GB/s
 
-Exit status: 0, or 4 if --fail-below is given and some point's ratio is below it.";
+Exit status: 0; 4 if a point is surely below --fail-below or --at-least, or is missing. What scatter may
+explain is undecided, passes, and says how many trials would decide.";
 
 #[derive(Debug, Args)]
 struct PlotArgs {
@@ -89,11 +92,18 @@ struct PlotArgs {
 struct CompareArgs {
     /// The baseline: a run's folder or a results.csv
     a: PathBuf,
-    /// What is compared with it
-    b: PathBuf,
-    /// Fail if a point's median is below this share of the baseline's [example: 0.9]
-    #[arg(long, value_name = "R", value_parser = share)]
+    /// What is compared with it; may be left out with --at-least
+    #[arg(required_unless_present = "at_least")]
+    b: Option<PathBuf>,
+    /// Fail if a point is surely below this share of the baseline, or missing [example: 0.9]
+    #[arg(long, value_name = "R", value_parser = share, requires = "b")]
     fail_below: Option<f64>,
+    /// Fail if no trial of a point reaches this bandwidth [example: 12GB/s]
+    #[arg(long, value_name = "RATE")]
+    at_least: Option<Rate>,
+    /// Let points be missing that were measured before, or were asked for
+    #[arg(long)]
+    allow_missing: bool,
     /// Print JSON instead of the table
     #[arg(long)]
     json: bool,
@@ -115,6 +125,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
+    os::raise_open_files();
     let status = match Cli::parse_from(written_out(std::env::args_os())).command {
         Command::Reproduce(args) => args.measured().measure(None),
         Command::Run(args) => args.measured().measure(None),
@@ -179,13 +190,23 @@ fn plot(args: &PlotArgs) -> anyhow::Result<u8> {
 }
 
 fn compare_runs(args: &CompareArgs) -> anyhow::Result<u8> {
-    let comparison = compare(&args.a, &args.b, &CompareOptions { fail_below: args.fail_below })?;
+    let options = CompareOptions { fail_below: args.fail_below, allow_missing: args.allow_missing };
+    let comparison = args.b.as_ref().map(|b| compare(&args.a, b, &options)).transpose()?;
+    let held = args.b.as_ref().unwrap_or(&args.a);
+    let floor = args.at_least.map(|rate| at_least(held, rate, args.allow_missing)).transpose()?;
+    let passed = comparison.as_ref().is_none_or(|found| found.passed) && floor.as_ref().is_none_or(|found| found.passed);
     if args.json {
-        say(&serde_json::to_string_pretty(&comparison)?)?;
+        let found = match (&comparison, &floor) {
+            (Some(comparison), None) => serde_json::to_value(comparison)?,
+            (None, Some(floor)) => serde_json::to_value(floor)?,
+            _ => serde_json::json!({ "comparison": comparison, "at_least": floor }),
+        };
+        say(&format!("{found:#}"))?;
     } else {
-        say(&comparison.text())?;
+        let texts = [floor.map(|found| found.text()), comparison.map(|found| found.text())];
+        say(&texts.into_iter().flatten().collect::<Vec<_>>().join("\n"))?;
     }
-    Ok(if comparison.passed { EXIT_DONE } else { EXIT_BELOW })
+    Ok(if passed { EXIT_DONE } else { EXIT_BELOW })
 }
 
 #[cfg(test)]

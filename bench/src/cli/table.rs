@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use squall_report::{Metric, PointSummary, Summary, units};
 
-const HEADER: [&str; 13] = [
+const HEADER: [&str; 14] = [
     "experiment",
     "fabric",
     "ordering",
@@ -15,20 +15,24 @@ const HEADER: [&str; 13] = [
     "size",
     "window",
     "how",
+    "emulated",
     "GB/s",
     "min..max",
     "of bound",
     "messages/s",
     "p50 us",
 ];
-const FIRST_NUMBER: usize = 8;
+const FIRST_NUMBER: usize = 9;
 
 /// The same latencies that `ib_write_lat` prints, and two more.
-const LATENCY_HEADER: [&str; 12] =
-    ["latency, us", "fabric", "ordering", "nodes", "size", "how", "min", "p50", "p90", "p99", "p99.9", "max"];
-const FIRST_LATENCY: usize = 6;
+const LATENCY_HEADER: [&str; 13] =
+    ["latency, us", "fabric", "ordering", "nodes", "size", "how", "emulated", "min", "p50", "p90", "p99", "p99.9", "max"];
+const FIRST_LATENCY: usize = 7;
 const LATENCIES: [Metric; 6] =
     [Metric::LatencyMin, Metric::LatencyP50, Metric::LatencyP90, Metric::LatencyP99, Metric::LatencyP999, Metric::LatencyMax];
+
+/// Behind the share of a point of which a trial passes its bound.
+const ABOVE_BOUND: &str = " !";
 
 /// The points of a run, one a line, then the latencies of those that have some, and below it what was not measured.
 pub(super) fn text(summary: &Summary) -> String {
@@ -37,6 +41,9 @@ pub(super) fn text(summary: &Summary) -> String {
     if !latencies.is_empty() {
         text.push_str("\n\n");
         text.push_str(&table(&LATENCY_HEADER, FIRST_LATENCY, latencies.into_iter()));
+    }
+    if summary.points.iter().any(PointSummary::passes_bound) {
+        text.push_str("\n! above its bound, though that was measured again beside it: the bound is wrong there, do not trust the share");
     }
     for unmeasured in &summary.unmeasured {
         text.push_str(&format!("\nnot measured: {}: {}", unmeasured.point, unmeasured.reason));
@@ -60,15 +67,21 @@ fn table(header: &[&str], first_number: usize, lines: impl Iterator<Item = Vec<S
 fn latency_line(summary: &PointSummary) -> Vec<String> {
     let point = &summary.point;
     let names = [&point.experiment, &point.fabric, &point.ordering].map(Clone::clone);
-    let more = [point.nodes.to_string(), units::bytes(point.message_bytes), point.schedule.clone()];
+    let more = [point.nodes.to_string(), units::bytes(point.message_bytes), point.schedule.clone(), emulated(summary)];
     let median = |metric| summary.spread(metric).map(|spread| units::number(spread.median)).unwrap_or_default();
     names.into_iter().chain(more).chain(LATENCIES.map(median)).collect()
+}
+
+/// What any trial of the point was emulated by, or held back by.
+fn emulated(summary: &PointSummary) -> String {
+    summary.emulations().join(" / ")
 }
 
 fn line(summary: &PointSummary) -> Vec<String> {
     let point = &summary.point;
     let median = |metric| summary.spread(metric).map(|spread| spread.median);
     let number = |value: Option<f64>| value.map(units::number).unwrap_or_default();
+    let mark = if summary.passes_bound() { ABOVE_BOUND } else { "" };
     let range = summary.spread(Metric::Algbw).map(|spread| format!("{}..{}", units::number(spread.min), units::number(spread.max)));
     vec![
         point.experiment.clone(),
@@ -79,9 +92,10 @@ fn line(summary: &PointSummary) -> Vec<String> {
         units::bytes(point.message_bytes),
         point.window.map(|window| window.to_string()).unwrap_or_default(),
         point.schedule.clone(),
+        emulated(summary),
         number(median(Metric::Algbw)),
         range.unwrap_or_default(),
-        median(Metric::BoundFraction).map(units::percent).unwrap_or_default(),
+        median(Metric::BoundFraction).map(|share| units::percent(share) + mark).unwrap_or_default(),
         number(median(Metric::MessagesPerSecond)),
         number(median(Metric::LatencyP50)),
     ]

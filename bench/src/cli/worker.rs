@@ -40,7 +40,8 @@ fn work(control: &mut Control) -> anyhow::Result<()> {
         os::call_myself(&name);
     }
     if let Some(core) = job.core {
-        os::pin(core).map_err(|what| anyhow!(what))?;
+        let notice = os::pin_if_allowed(core).map_err(|what| anyhow!(what))?;
+        notice.into_iter().for_each(|notice| control.note(notice));
     }
     match &job.work {
         Work::Group(group) => experiments::group::node::node(&job, group, control),

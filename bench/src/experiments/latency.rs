@@ -25,6 +25,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
     let (load, messages) = calibrate(&mut members, point, stage.request.axes.messages)?;
     let mut unmeasured = None;
     for trial in stage.next_trial(setting)..=point.trials {
+        stage.begin_trial();
         let before = stage.probe();
         let began = SystemTime::now();
         let outcome = members.run(messages, load, true)?;

@@ -1,7 +1,8 @@
-//! The experiments: what each runs, and how a measurement becomes rows. `README.md` beside this file says how one is added.
+//! The experiments: what each runs, and how a measurement becomes rows. `README.md` beside this file says how one is
+//! added.
 //!
-//! Each experiment has two sides. The parent's side (`measure`) starts nodes, tells them what to do and writes rows; the node's side
-//! (`node`) does it.
+//! Each experiment has two sides. The parent's side (`measure`) starts nodes, tells them what to do and writes rows;
+//! the node's side (`node`) does it.
 
 pub mod capacity;
 pub mod group;
@@ -21,7 +22,7 @@ use crate::run::fault::Fault;
 use crate::run::stage::Stage;
 
 /// How each experiment is measured, and what bounds them.
-pub const MEASURES: Measures = Measures { capacity: capacity::measure, point: measure };
+pub const MEASURES: Measures = Measures { capacity: capacity::measure, beside: capacity::measure_beside, point: measure };
 
 /// Measures one point and writes its rows.
 fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {

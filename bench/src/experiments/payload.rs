@@ -1,8 +1,8 @@
 //! What is in a message, and whether what arrived is it.
 //!
-//! A payload is a function of (sender, index, offset): word `k` (8 bytes, little endian) of message `index` of a sender is
-//! `base + k * STEP`, where `base` mixes sender and index. So a block that was lost (the bytes of an earlier message are still there),
-//! misplaced (another `k`) or of another sender differs in every word, and a word costs one addition.
+//! A payload is a function of (sender, index, offset): word `k` (8 bytes, little endian) of message `index` of a sender
+//! is `base + k * STEP`, where `base` mixes sender and index. So a block that was lost (the bytes of an earlier message
+//! are still there), misplaced (another `k`) or of another sender differs in every word, and a word costs one addition.
 //!
 //! Which bytes are written and checked ([`Verify`]):
 //!
@@ -91,7 +91,8 @@ fn holds_long(payload: &[u8], base: u64, verify: Verify) -> bool {
     for_parts(payload.len(), verify, |from, to| holds_part(&payload[from..to], base, from as u64 / 8))
 }
 
-/// Calls `part(from, to)` for each stretch that `verify` covers of a payload of `len` bytes, until one says false. `from` is a multiple of 8.
+/// Calls `part(from, to)` for each stretch that `verify` covers of a payload of `len` bytes, until one says false.
+/// `from` is a multiple of 8.
 #[inline]
 fn for_parts(len: usize, verify: Verify, mut part: impl FnMut(usize, usize) -> bool) -> bool {
     match verify {
@@ -137,7 +138,8 @@ fn holds_part(part: &[u8], base: u64, first_word: u64) -> bool {
     differing == 0 && *rest == value.to_le_bytes()[..rest.len()]
 }
 
-/// The order in which one node saw messages, in a few bytes: equal at two nodes exactly if (but for chance) they saw the same.
+/// The order in which one node saw messages, in a few bytes: equal at two nodes exactly if (but for chance) they saw
+/// the same.
 ///
 /// With a total order there is one hash over all deliveries; without one, a hash over each sender's own messages.
 #[derive(Clone, Debug)]

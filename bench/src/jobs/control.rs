@@ -39,6 +39,8 @@ pub struct Control {
     orders: Receiver<Vec<u8>>,
     waker: Arc<Mutex<Option<Waker>>>,
     stdout: Stdout,
+    /// What the parent is told once the node is set up.
+    notices: Vec<String>,
 }
 
 impl Control {
@@ -72,7 +74,7 @@ impl Control {
             std::process::exit(EXIT_ORPHANED);
         };
         thread::Builder::new().name("control".into()).spawn(listen)?;
-        Ok(Control { orders, waker, stdout: io::stdout() })
+        Ok(Control { orders, waker, stdout: io::stdout(), notices: Vec::new() })
     }
 
     /// Has `waker`, and no earlier one, called when an order comes in.
@@ -101,12 +103,18 @@ impl Control {
         }
     }
 
+    /// Keeps a notice for the parent until the node is set up.
+    pub fn note(&mut self, notice: String) {
+        self.notices.push(notice);
+    }
+
     /// Says that the node is set up.
     ///
     /// # Errors
     /// If the parent is gone.
     pub fn ready(&mut self, notices: Vec<String>) -> io::Result<()> {
-        frame::write(&mut self.stdout, &Reply::Ready(notices))
+        self.notices.extend(notices);
+        frame::write(&mut self.stdout, &Reply::Ready(std::mem::take(&mut self.notices)))
     }
 
     /// Answers an order.

@@ -17,7 +17,8 @@ use super::write::WriteJob;
 /// Name of the environment variable that tells a node its parent's process id.
 pub const PARENT_VARIABLE: &str = "SQUALL_PARENT";
 
-/// Name of the environment variable with the cluster key of a run across hosts. Nodes do not get it: each point has a key of its own.
+/// Name of the environment variable with the cluster key of a run across hosts. Nodes do not get it: each point has a
+/// key of its own.
 pub const KEY_VARIABLE: &str = "SQUALL_KEY";
 
 /// The first frame on a node's standard input.

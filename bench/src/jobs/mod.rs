@@ -5,10 +5,11 @@
 //!          <-stdout: Ready, Done, Done, ...--
 //! ```
 //!
-//! A job has its [`Work`](job::Work): one kind of it a module here, with the orders and answers of that kind. Across hosts the parent is the
-//! host's agent, which passes all this on (see `run::hosts`).
+//! A job has its [`Work`](job::Work): one kind of it a module here, with the orders and answers of that kind. Across
+//! hosts the parent is the host's agent, which passes all this on (see `run::hosts`).
 //!
-//! A node ends when its standard input does, when the kernel tells it that its parent is gone, or when it fails; it never outlives its parent.
+//! A node ends when its standard input does, when the kernel tells it that its parent is gone, or when it fails; it
+//! never outlives its parent.
 
 pub mod change;
 pub mod chaos;
@@ -24,5 +25,6 @@ pub mod perftest;
 pub mod rdma;
 pub mod shape;
 pub mod stream;
+pub mod threads;
 pub mod wire;
 pub mod write;

@@ -3,14 +3,16 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use rustix::thread::CpuSet;
 use rustix::time::{ClockId, clock_gettime};
 
 /// What [`now_ns`] adds to this host's clock.
 static CLOCK_OFFSET_NS: AtomicI64 = AtomicI64::new(0);
 
-/// Nanoseconds of the clock that all nodes of a point share: this host's own, or the first host's as far as it is known here.
+/// Nanoseconds of the clock that all nodes of a point share: this host's own, or the first host's as far as it is known
+/// here.
 #[inline]
 pub fn now_ns() -> u64 {
     // Relaxed: a number that publishes nothing.
@@ -41,10 +43,25 @@ pub fn pin(core: usize) -> Result<(), String> {
     if core >= CpuSet::MAX_CPU {
         return Err(format!("cannot run on core {core}: there is no such core"));
     }
+    set_affinity(core).map_err(|errno| format!("cannot run on core {core}: {errno}; `squall doctor` lists the cores"))
+}
+
+/// As [`pin`], but where the system refuses the call itself, as sandboxes do, the thread runs wherever the kernel places it: the answer is
+/// then a notice.
+///
+/// # Errors
+/// As [`pin`].
+pub fn pin_if_allowed(core: usize) -> Result<Option<String>, String> {
+    match core < CpuSet::MAX_CPU && matches!(set_affinity(core), Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS)) {
+        true => Ok(Some("this system refuses to pin threads to cores; the kernel places them, and figures scatter more".to_owned())),
+        false => pin(core).map(|()| None),
+    }
+}
+
+fn set_affinity(core: usize) -> rustix::io::Result<()> {
     let mut set = CpuSet::new();
     set.set(core);
     rustix::thread::sched_setaffinity(None, &set)
-        .map_err(|errno| format!("cannot run on core {core}: {errno}; `squall doctor` lists the cores"))
 }
 
 /// The cores that this process may run on.
@@ -53,6 +70,18 @@ pub fn cores() -> Vec<usize> {
         Ok(set) => (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect(),
         Err(_) => (0..std::thread::available_parallelism().map_or(1, usize::from)).collect(),
     }
+}
+
+/// Raises the limit of open files as far as this process may, for itself and its children.
+pub fn raise_open_files() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    // A limit that cannot be raised stays as it is: whoever needs more says so.
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// How many files a process may have open; none if there is no limit.
+pub fn open_files_max() -> Option<u64> {
+    rustix::process::getrlimit(Resource::Nofile).current
 }
 
 /// Has the kernel end this process when its parent, which has the id `parent`, ends.

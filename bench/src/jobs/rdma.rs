@@ -7,7 +7,7 @@ use squall_transport::verbs::{Detection, VerbsOptions};
 
 /// Which RDMA device, port and address, and how. What is not given is chosen by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
-#[command(next_help_heading = "RDMA (for --fabric verbs; chosen by itself where not given)")]
+#[command(next_help_heading = "RDMA (for --fabric verbs; chosen automatically where not given)")]
 #[serde(default)]
 pub struct Rdma {
     /// The device, as `ibv_devices` names it [example: mlx5_0]
@@ -28,9 +28,13 @@ pub struct Rdma {
     /// The service level
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..16))]
     pub sl: Option<u8>,
-    /// Give up a silent peer after milliseconds instead of half a second: for a network without congestion
+    /// Give up a silent peer after milliseconds, not half a second; only for a network without congestion
     #[arg(long)]
     pub prompt_detection: bool,
+    /// Count writes instead of trusting their order: for fabrics that do not keep it (EFA, adaptive routing out of
+    /// order)
+    #[arg(long)]
+    pub count_writes: bool,
     /// An address of this host that the peers reach, to choose the device by; set by the run.
     #[arg(skip)]
     pub address: Option<IpAddr>,
@@ -50,6 +54,7 @@ impl Rdma {
             traffic_class: self.tclass.unwrap_or(usual.traffic_class),
             service_level: self.sl.unwrap_or(usual.service_level),
             detection: if self.prompt_detection { Detection::PROMPT } else { usual.detection },
+            counted: self.count_writes,
             ..usual
         }
     }

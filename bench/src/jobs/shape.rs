@@ -6,8 +6,8 @@ use squall_transport::{Rank, RegionOptions};
 
 use super::kinds::{Ordering, Schedule};
 
-/// Largest message that goes through the rings (SMC); what is larger is relayed in blocks (RDMC). Relaying needs blocks worth the descriptor's round
-/// trip.
+/// Largest message that goes through the rings (SMC); what is larger is relayed in blocks (RDMC). Relaying needs blocks
+/// worth the descriptor's round trip.
 pub const SMALL_MAX: u64 = 16 << 10;
 
 /// Ring of a sender of small messages: the rings of a few senders stay in a core's second-level cache.

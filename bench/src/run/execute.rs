@@ -1,5 +1,6 @@
 //! A run from its request to its end: the loop over points.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -37,6 +38,8 @@ pub struct Assignment {
 pub struct Measures {
     /// What the machine can do at most, as far as the points of a plan are bound by it.
     pub capacity: fn(&Plan, &Stage<'_>) -> Result<Capacity, Fault>,
+    /// The same for one point that passes its bound, while its nodes wait.
+    pub beside: fn(&PlannedPoint, &Stage<'_>) -> Result<Capacity, Fault>,
     /// One point, down to its rows.
     pub point: fn(&PlannedPoint, &mut Stage<'_>) -> Result<(), Fault>,
 }
@@ -147,18 +150,14 @@ fn survey(environment: &Environment, request: &Request, hosts: Option<&Hosts>) -
 
 /// Opens the run to go on with; its request counts, unless another one was given.
 fn resume(assignment: &Assignment, request: &mut Request, machine: &mut Machine) -> anyhow::Result<RunFolder> {
-    let Some(out) = assignment.out.as_deref() else { bail!("--resume goes on with a run: name its folder with --out") };
+    let Some(out) = assignment.out.as_deref() else { bail!("--resume continues a run: name its folder with --out") };
     let folder = RunFolder::resume(out)?;
     let record = folder.record();
     let asked: Request =
         serde_json::from_value(record.asked.clone()).with_context(|| format!("{}: what was asked", out.join("run.json").display()))?;
     let unspecific = Request { axes: Default::default(), quick: false, ..assignment.request.clone() };
     if assignment.request != asked && assignment.request != unspecific {
-        bail!(
-            "{} was asked for something else ({}); give the same axes, or none, or another --out",
-            out.display(),
-            record.command.join(" ")
-        );
+        bail!("{} was made with other axes ({}); give the same axes, or none, or another --out", out.display(), record.command.join(" "));
     }
     if asked.experiments != assignment.request.experiments {
         bail!("{} was made by `{}`; resume it by the same command", out.display(), record.command.join(" "));
@@ -194,15 +193,29 @@ fn run(
     progress.say(&format!("results go to {}", folder.path().display()));
     folder.rows().notices().iter().for_each(|notice| progress.say(notice));
     announcement(plan, &remaining).iter().for_each(|line| progress.say(line));
-    let mut stage = Stage { interrupt, hosts, machine, request, capacity: Capacity::default(), folder, progress: &progress };
+    let mut stage = Stage {
+        interrupt,
+        hosts,
+        machine,
+        request,
+        capacity: Capacity::default(),
+        beside: measures.beside,
+        is_measured_beside: false,
+        throttled: Cell::default(),
+        folder,
+        progress: &progress,
+    };
     let left = Plan { points: remaining.iter().map(|&point| point.clone()).collect() };
     match (measures.capacity)(&left, &stage) {
         Ok(capacity) => stage.capacity = capacity,
         Err(Fault::Failed(why)) => progress.say(&format!("no bounds: {why}")),
         Err(fault) => return Err(fault),
     }
-    let effective = Effective::of(plan, machine, request, &stage.capacity).map_err(|error| results(&error))?;
-    stage.folder.set_effective(effective).map_err(|error| results(&error))?;
+    let keep = |stage: &mut Stage<'_>| {
+        let effective = Effective::of(plan, machine, request, &stage.capacity).map_err(|error| results(&error))?;
+        stage.folder.set_effective(effective).map_err(|error| results(&error))
+    };
+    keep(&mut stage)?;
     for (at, point) in remaining.into_iter().enumerate() {
         if interrupt.is_set() {
             return Err(Fault::Interrupted);
@@ -225,6 +238,9 @@ fn run(
                 Err(fault) => return Err(fault),
             },
         };
+        if std::mem::take(&mut stage.is_measured_beside) {
+            keep(&mut stage)?;
+        }
         progress.end(at + 1, count, point, &outcome);
     }
     progress.finish();
@@ -243,5 +259,5 @@ fn give_up(stage: &mut Stage<'_>, point: &PlannedPoint, why: &str) -> Result<(),
 
 /// How to go on with a run.
 pub fn how_to_resume(folder: &Path, name: &str) -> String {
-    format!("go on with it: squall {name} --resume --out {}", folder.display())
+    format!("continue it: squall {name} --resume --out {}", folder.display())
 }

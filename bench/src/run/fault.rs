@@ -48,7 +48,7 @@ impl Fault {
             reasons = ends.iter().filter_map(said).collect();
         }
         if reasons.is_empty() {
-            return Fault::Failed("a node closed its line without a reason".into());
+            return Fault::Failed("a node closed its pipe and gave no reason".into());
         }
         let more = reasons.len().saturating_sub(SHOWN_MAX);
         reasons.truncate(SHOWN_MAX);

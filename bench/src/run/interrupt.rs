@@ -14,7 +14,8 @@ pub const EXIT_INTERRUPTED: u8 = 130;
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Catches Ctrl-C and SIGTERM from now on. The second one ends this process at once, with `status`; the kernel then ends its children.
+    /// Catches Ctrl-C and SIGTERM from now on. The second one ends this process at once, with `status`; the kernel then
+    /// ends its children.
     ///
     /// # Errors
     /// If the handlers cannot be set.

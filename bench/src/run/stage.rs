@@ -1,9 +1,11 @@
 //! What a running experiment stands on: the request, the machine, its bounds, and where rows go.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::cache_line::round_trip_ns;
 use super::capacity::Capacity;
+use super::emulated;
 use super::fault::Fault;
 use super::hosts::Hosts;
 use super::interrupt::Interrupt;
@@ -15,8 +17,8 @@ use crate::ask::policy;
 use crate::ask::request::Request;
 use crate::ask::setting::Setting;
 use crate::jobs::job::Work;
-use crate::jobs::kinds::FabricKind;
 use crate::jobs::kinds::Verify;
+use squall_report::environment::Throttled;
 use squall_report::{HistogramLog, Row, RunFolder};
 
 /// What a running experiment stands on.
@@ -31,6 +33,12 @@ pub struct Stage<'a> {
     pub request: &'a Request,
     /// What the machine can do at most.
     pub capacity: Capacity,
+    /// Measures what bounds one point again, beside it.
+    pub(super) beside: fn(&PlannedPoint, &Stage<'_>) -> Result<Capacity, Fault>,
+    /// Whether that was done for the point that runs.
+    pub(super) is_measured_beside: bool,
+    /// How much a quota had held this run back when the trial began.
+    pub(super) throttled: Cell<Throttled>,
     /// Where rows go.
     pub folder: &'a mut RunFolder,
     /// What the user sees meanwhile.
@@ -65,7 +73,13 @@ impl<'a> Stage<'a> {
         Workers::start(config, self.interrupt, deadline)
     }
 
-    /// The round trip of a cache line now, for [`probed`](Stage::probed); none if nodes spin, which would be in its way, or do not share this host.
+    /// A trial begins: from here on a quota that holds it back counts as its own.
+    pub fn begin_trial(&self) {
+        self.throttled.set(Throttled::now());
+    }
+
+    /// The round trip of a cache line now, for [`probed`](Stage::probed); none if nodes spin, which would be in its
+    /// way, or do not share this host.
     pub fn probe(&self) -> Option<f64> {
         if self.request.axes.spin || self.hosts.is_some() { None } else { round_trip_ns(&self.machine.cores) }
     }
@@ -78,14 +92,30 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Writes a row, after it is complete but for what is the same in every row of `point`.
+    /// Writes a row, after it is complete but for what is the same in every row of `point`. If it passes its bound, the bound is measured again first.
     ///
     /// # Errors
-    /// [`Fault::Results`].
+    /// [`Fault::Results`], or what ends the run meanwhile.
     pub fn emit(&mut self, point: &PlannedPoint, row: Row) -> Result<(), Fault> {
-        let row = self.completed(point, row);
-        self.progress.row(&row);
-        self.folder.append(&row).map_err(|error| Fault::Results(error.to_string()))
+        let held_back = Throttled::now().since(&self.throttled.get());
+        let mut completed = self.completed(point, row.clone(), held_back);
+        if completed.passes_bound() && !self.is_measured_beside {
+            self.is_measured_beside = true;
+            self.measure_beside(point)?;
+            completed = self.completed(point, row, held_back);
+        }
+        self.progress.row(&completed);
+        self.folder.append(&completed).map_err(|error| Fault::Results(error.to_string()))
+    }
+
+    fn measure_beside(&mut self, point: &PlannedPoint) -> Result<(), Fault> {
+        self.progress.say("  above its bound: measuring the bound again");
+        match (self.beside)(point, self) {
+            Ok(capacity) => self.capacity.raise(capacity),
+            Err(Fault::Failed(why)) => self.progress.say(&format!("  note: the bound could not be measured again: {why}")),
+            Err(fault) => return Err(fault),
+        }
+        Ok(())
     }
 
     /// Writes a row and the histogram behind it.
@@ -98,7 +128,7 @@ impl<'a> Stage<'a> {
         self.emit(point, row)
     }
 
-    fn completed(&self, point: &PlannedPoint, mut row: Row) -> Row {
+    fn completed(&self, point: &PlannedPoint, mut row: Row, held_back: Throttled) -> Row {
         let setting = &point.setting;
         if let Some(algbw) = row.algbw_gigabytes_per_second
             && setting.nodes > 1
@@ -112,21 +142,76 @@ impl<'a> Stage<'a> {
                 row.bound_kind = bound.kind;
             }
         }
-        let crowded = self.machine.is_crowded(setting.nodes);
-        match setting.fabric {
-            Some(FabricKind::Shm) if crowded => row.emulated = "oversubscribed".into(),
-            Some(FabricKind::Verbs) => row.emulated.clone_from(&self.machine.verbs.emulated),
-            _ => {}
-        }
         let mut notes = point.notes.clone();
-        if crowded && setting.fabric.is_some() {
-            notes.push(format!("{} nodes share {} cores", setting.nodes, self.machine.cores.len()));
+        if row.passes_bound() {
+            notes.push("ABOVE ITS BOUND, which was measured again beside it: do not trust the share".to_owned());
         }
+        notes.extend(emulated::mark(&mut row, setting.fabric, self.machine, held_back));
         if self.machine.hosts.as_ref().is_some_and(|hosts| hosts.same_machine) && setting.nodes > 1 {
             notes.push("several hosts are one machine".to_owned());
         }
         notes.extend((!row.note.is_empty()).then(|| row.note.clone()));
         row.note = notes.join("; ");
         row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ask::experiment::Experiment;
+    use crate::ask::plan::Plan;
+    use crate::ask::request::Axes;
+    use crate::ask::size::{ByteSize, MB};
+    use crate::jobs::kinds::FabricKind;
+    use crate::run::capacity::Streams;
+    use serde_json::Value;
+
+    /// A point over TCP whose senders reach 3 GB/s of what was measured as 2, in a run whose bound is `beside` when it is measured again.
+    fn emitted(beside: fn(&PlannedPoint, &Stage<'_>) -> Result<Capacity, Fault>) -> Vec<Row> {
+        let root = tempfile::tempdir().unwrap();
+        let axes = Axes { fabric: vec![FabricKind::Tcp], nodes: vec![2], size: vec![ByteSize(MB)], ..Axes::default() };
+        let request = Request { experiments: vec![Experiment::Multicast], quick: true, axes };
+        let machine = Machine { cores: vec![0, 1], memory_bytes: 8 << 30, ..Machine::default() };
+        let plan = Plan::of(&request, &machine).unwrap();
+        let point = plan.points.iter().find(|point| point.setting.senders == 1).unwrap();
+        let mut folder = RunFolder::create(Some(root.path()), "test", Vec::new(), Value::Null, Value::Null).unwrap();
+        let (interrupt, progress) = (Interrupt::default(), Progress::new(1));
+        let mut stage = Stage {
+            interrupt: &interrupt,
+            hosts: None,
+            machine: &machine,
+            request: &request,
+            capacity: Capacity { streams: Some(Streams { one: 2.0, all: 2.0 }), ..Capacity::default() },
+            beside,
+            is_measured_beside: false,
+            throttled: Cell::default(),
+            folder: &mut folder,
+            progress: &progress,
+        };
+        stage.begin_trial();
+        for trial in 1..=2 {
+            let row = Row { trial, algbw_gigabytes_per_second: Some(3.0), ..point.setting.row(None) };
+            stage.emit(point, row).unwrap();
+        }
+        squall_report::read_rows(root.path()).unwrap().rows
+    }
+
+    #[test]
+    fn a_bound_that_is_passed_is_measured_again_beside_the_point() {
+        let higher =
+            |_: &PlannedPoint, _: &Stage<'_>| Ok(Capacity { streams: Some(Streams { one: 4.0, all: 4.0 }), ..Capacity::default() });
+        for row in emitted(higher) {
+            assert_eq!((row.bound_fraction, row.bound_gigabytes_per_second), (Some(0.75), Some(4.0)));
+            assert!(!row.note.contains("ABOVE"), "{}", row.note);
+        }
+    }
+
+    #[test]
+    fn what_still_passes_its_bound_is_marked() {
+        for row in emitted(|_, _| Ok(Capacity::default())) {
+            assert_eq!(row.bound_fraction, Some(1.5));
+            assert!(row.note.contains("ABOVE ITS BOUND"), "{}", row.note);
+        }
     }
 }

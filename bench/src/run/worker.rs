@@ -22,7 +22,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts it. A thread calls `hear` with each of its replies, and with none when it has closed its line, until that says no.
+    /// Starts it. A thread calls `hear` with each of its replies, and with none when it has closed its line, until that
+    /// says no.
     ///
     /// Call it from a thread that lives as long as the worker: the kernel ends children with the thread that made them.
     pub(super) fn start(rank: usize, mut hear: impl FnMut(Option<Reply>) -> bool + Send + 'static) -> io::Result<Worker> {

@@ -76,7 +76,8 @@ pub struct WorkersConfig<'a> {
 impl<'a> Workers<'a> {
     /// Starts the nodes and waits until all are set up.
     ///
-    /// Call it from a thread that lives as long as the workers: the kernel ends children with the thread that made them.
+    /// Call it from a thread that lives as long as the workers: the kernel ends children with the thread that made
+    /// them.
     ///
     /// # Errors
     /// If a node cannot be started, fails, or is not ready by `deadline`.
@@ -265,7 +266,8 @@ impl<'a> Workers<'a> {
         self.find_cause(0, said)
     }
 
-    /// Finds out what went wrong: when one node dies the others fail soon after, because they miss it, and the reason is the first one's.
+    /// Finds out what went wrong: when one node dies the others fail soon after, because they miss it, and the reason
+    /// is the first one's.
     fn find_cause(&mut self, first: usize, mut said: Vec<Option<String>>) -> Fault {
         let until = Instant::now() + CAUSE_WAIT;
         let mut gone = 0;

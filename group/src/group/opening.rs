@@ -5,7 +5,7 @@ use squall_rdmc::Rdmc;
 use squall_smc::{Inbound, Outbound};
 use squall_sst::{Counter, Table};
 use squall_transport::exchange::{Exchange, agree};
-use squall_transport::{Endpoint, Fabric, Outbox, Rank};
+use squall_transport::{Endpoint, Fabric, Outbox, POOL, Rank};
 
 use super::Group;
 use crate::config::{Config, Mode};
@@ -111,10 +111,12 @@ impl<E: Endpoint> Group<E> {
         });
         let streams = streams.collect();
         let smc = own.map(|sender| Outbound::new(table.ring(columns.smc.ring, sender), columns.smc, config.smc_limits(), members));
-        let rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits(), config.schedule);
+        let mut rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits(), config.schedule);
+        let pool_bytes = |rank| endpoint.region_bytes(rank, POOL).unwrap_or(pool_region.bytes() as u64);
+        rdmc.set_pools((0..members).map(Rank::new).map(pool_bytes).collect());
         let order = match config.mode {
             Mode::Ordered => Order::RoundRobin(RoundRobin::new(columns.order, members, config.senders.len(), own)),
-            Mode::Unordered => Order::Unordered(Unordered::new(columns.order, &config.senders, own)),
+            Mode::Unordered => Order::Unordered(Unordered::new(columns.order, members, &config.senders, own)),
         };
         let epoch = Epoch::new(&config, &columns, &view);
         let post_bytes_max = config.post_bytes_max;
@@ -133,6 +135,7 @@ impl<E: Endpoint> Group<E> {
             post_bytes_max,
             stats: Stats::default(),
             ended: None,
+            blamed: None,
             behind: false,
             endpoint,
             table,

@@ -1,8 +1,10 @@
 //! What members, newcomers and witnesses say to each other over the mesh.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use squall_membership::MEMBERS_MAX;
 use squall_transport::mesh::{Mesh, MeshSendError};
 use squall_transport::{NodeId, Rank};
 
@@ -92,6 +94,10 @@ impl Welcome {
     /// The view as `node` sees it, if it makes sense.
     pub(crate) fn view_of(&self, node: NodeId) -> Option<View> {
         let members = self.nodes.len();
+        let distinct: HashSet<&NodeId> = self.nodes.iter().collect();
+        if members > MEMBERS_MAX || distinct.len() != members || self.id == u64::MAX {
+            return None;
+        }
         let me = Rank::new(self.nodes.iter().position(|&member| member == node)?);
         let ranks_fit = self.senders.iter().chain(&self.lost).all(|rank| rank.index() < members);
         let lost = self.lost.iter().copied().collect();
@@ -136,7 +142,12 @@ mod tests {
         assert_eq!(welcome.view_of(view.nodes[1]), Some(view.clone()));
         assert_eq!(welcome.view_of(NodeId(0)), None);
         assert_eq!(Welcome { senders: vec![Rank(3)], ..welcome.clone() }.view_of(view.nodes[1]), None);
-        assert_eq!(Welcome { lost: vec![Rank(3)], ..welcome }.view_of(view.nodes[1]), None);
+        assert_eq!(Welcome { lost: vec![Rank(3)], ..welcome.clone() }.view_of(view.nodes[1]), None);
+        assert_eq!(Welcome { id: u64::MAX, ..welcome.clone() }.view_of(view.nodes[1]), None, "no view follows it");
+        let nodes = |names: Vec<u64>| Welcome { nodes: names.into_iter().map(NodeId).collect(), lost: Vec::new(), ..welcome.clone() };
+        assert_eq!(nodes(vec![7, 8, 7]).view_of(NodeId(8)), None, "one node twice");
+        assert!(nodes((0..256).collect()).view_of(NodeId(8)).is_some());
+        assert_eq!(nodes((0..257).collect()).view_of(NodeId(8)), None, "more than a view has");
     }
 
     proptest! {

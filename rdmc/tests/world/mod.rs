@@ -87,7 +87,7 @@ impl World {
             let delivered = match self.random.below(8) {
                 0 => self.send(node),
                 1 => self.announce(node)?,
-                2 => self.step(node),
+                2 => self.step(node)?,
                 3 => self.deliver(node)?,
                 4 => self.reclaim(node),
                 5 => self.post(node)?,
@@ -157,11 +157,11 @@ impl World {
         Ok(false)
     }
 
-    fn step(&mut self, at: usize) -> bool {
+    fn step(&mut self, at: usize) -> Result<bool, String> {
         let budget = self.random.below(3 * BUFFER_BYTES);
         let node = &mut self.nodes[at];
-        node.rdmc.step(&node.table, &mut node.outbox, budget);
-        false
+        node.rdmc.step(&node.table, &mut node.outbox, budget).map_err(|malformed| malformed.to_string())?;
+        Ok(false)
     }
 
     fn deliver(&mut self, at: usize) -> Result<bool, String> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::control_group::cpu_quota;
 use super::tree::{Tree, list_count};
 
 /// The processors.
@@ -16,6 +17,8 @@ pub struct Cpu {
     pub online_count: u32,
     /// Hardware threads that this process may run on.
     pub allowed_count: u32,
+    /// Processors' worth of time that a control group leaves this process, if one has a quota: 1.5 is one and a half.
+    pub quota_cores: Option<f64>,
     /// Cores, counted once however many threads they have.
     pub core_count: u32,
     /// Sockets.
@@ -66,6 +69,7 @@ impl Cpu {
                 .text("proc/self/status")
                 .and_then(|status| Some(list_count(value_of(&status, "Cpus_allowed_list")?)))
                 .unwrap_or(0),
+            quota_cores: cpu_quota(tree),
             core_count: topology.cores.len() as u32,
             socket_count: topology.sockets.len() as u32,
             hyperthreading: topology.threads as usize > topology.cores.len(),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::control_group::memory_limit;
 use super::tree::{Tree, chosen};
 
 /// Memory of the machine.
@@ -14,8 +15,10 @@ pub struct Memory {
     pub available_bytes: u64,
     /// Swap, bytes.
     pub swap_bytes: u64,
-    /// What this control group may use, bytes, if it is less.
+    /// The least that a control group of this process may use, bytes, if it is less.
     pub control_group_max_bytes: Option<u64>,
+    /// What such a group had left when the run began, bytes.
+    pub control_group_free_bytes: Option<u64>,
     /// Huge pages.
     pub huge_pages: HugePages,
 }
@@ -71,14 +74,13 @@ impl Memory {
         let transparent =
             |file: &str| tree.text(&format!("sys/kernel/mm/transparent_hugepage/{file}")).map(|text| chosen(&text)).unwrap_or_default();
         let total_bytes = kilobytes("MemTotal");
+        let limit = memory_limit(tree, total_bytes);
         Memory {
             total_bytes,
             available_bytes: kilobytes("MemAvailable"),
             swap_bytes: kilobytes("SwapTotal"),
-            control_group_max_bytes: tree
-                .number("sys/fs/cgroup/memory.max")
-                .or_else(|| tree.number("sys/fs/cgroup/memory/memory.limit_in_bytes"))
-                .filter(|limit| *limit < total_bytes),
+            control_group_max_bytes: limit.map(|limit| limit.max_bytes),
+            control_group_free_bytes: limit.map(|limit| limit.free_bytes),
             huge_pages: HugePages {
                 page_bytes: kilobytes("Hugepagesize"),
                 reserved_count: count_of(&info, "HugePages_Total"),
@@ -149,11 +151,14 @@ mod tests {
             ),
             ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
             ("sys/kernel/mm/transparent_hugepage/shmem_enabled", "always within_size advise [never] deny force\n"),
-            ("sys/fs/cgroup/memory.max", "500000\n"),
+            ("proc/self/cgroup", "0::/job\n"),
+            ("proc/self/mountinfo", "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"),
+            ("sys/fs/cgroup/job/memory.max", "500000\n"),
+            ("sys/fs/cgroup/job/memory.current", "100000\n"),
         ]);
         let memory = Memory::read(&Tree::new(root.path()));
         assert_eq!((memory.total_bytes, memory.available_bytes), (1_024_000, 614_400));
-        assert_eq!(memory.control_group_max_bytes, Some(500_000));
+        assert_eq!((memory.control_group_max_bytes, memory.control_group_free_bytes), (Some(500_000), Some(400_000)));
         assert_eq!(memory.huge_pages.page_bytes, 2 << 20);
         assert_eq!((memory.huge_pages.reserved_count, memory.huge_pages.free_count), (8, 5));
         assert_eq!(memory.huge_pages.transparent, "madvise");
@@ -162,7 +167,12 @@ mod tests {
 
     #[test]
     fn an_unlimited_control_group_is_no_limit() {
-        let root = fixture(&[("proc/meminfo", "MemTotal: 1000 kB\n"), ("sys/fs/cgroup/memory.max", "max\n")]);
+        let root = fixture(&[
+            ("proc/meminfo", "MemTotal: 1000 kB\n"),
+            ("proc/self/cgroup", "0::/\n"),
+            ("proc/self/mountinfo", "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"),
+            ("sys/fs/cgroup/memory.max", "max\n"),
+        ]);
         assert_eq!(Memory::read(&Tree::new(root.path())).control_group_max_bytes, None);
     }
 

@@ -1,9 +1,10 @@
 //! The machine and the program that a run was measured with.
 //!
-//! Everything is read from `/proc` and `/sys` under a root that tests replace by a folder of theirs. What a machine does
-//! not tell is left empty: nothing here fails. No host name, address or user is recorded.
+//! Everything is read from `/proc` and `/sys` under a root that tests replace by a folder of theirs. What a machine
+//! does not tell is left empty: nothing here fails. No host name, address or user is recorded.
 
 mod build;
+mod control_group;
 mod cpu;
 mod memory;
 mod network;
@@ -14,10 +15,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use build::Build;
+pub use control_group::Throttled;
 pub use cpu::{Cache, Cpu};
 pub use memory::{HugePages, Limits, Memory, NumaNode};
 pub use network::{InfinibandDevice, InfinibandPort, NetworkInterface};
 
+use crate::units;
 use tree::Tree;
 
 /// `environment.json`.
@@ -79,7 +82,7 @@ impl Environment {
     pub fn headline(&self) -> String {
         let mut parts = vec![
             format!("{} ({} cores)", known(&self.cpu.model), self.cpu.online_count),
-            format!("{:.1} GB of memory", self.memory.total_bytes as f64 / 1e9),
+            format!("{} of memory", units::bytes(self.memory.total_bytes)),
             format!("Linux {}", known(&self.kernel.release)),
         ];
         if !self.cpu.hypervisor.is_empty() {
@@ -134,6 +137,12 @@ mod tests {
         assert_eq!(found.cpu, Cpu::default());
         assert!(found.infiniband.is_empty());
         assert!(found.headline().contains("unknown"));
+    }
+
+    #[test]
+    fn memory_is_written_in_the_gigabytes_of_the_command_line() {
+        let root = fixture(&[("proc/meminfo", "MemTotal: 25165824 kB\n")]);
+        assert!(Environment::collect_from(root.path()).headline().contains("24 GB of memory"));
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn warnings(report: &Report<'_>) -> String {
             units::counted(points.len(), "point")
         ));
     }
-    let beyond = points.iter().filter(|point| tables::is_beyond_bound(point)).count();
+    let beyond = points.iter().filter(|point| point.passes_bound()).count();
     if beyond > 0 {
         found.push(format!("{} above the bound: the bound is wrong there, do not trust these shares.", units::counted(beyond, "point")));
     }

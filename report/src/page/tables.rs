@@ -6,12 +6,6 @@ use super::markup::{Column, plain_table, table};
 use crate::summary::{Metric, PointSummary, Spread, Summary};
 use crate::units;
 
-/// Whether any trial came out above its bound by more than rounding.
-pub(super) fn is_beyond_bound(point: &PointSummary) -> bool {
-    const ROUNDING: f64 = 1e-6;
-    point.spread(Metric::BoundFraction).is_some_and(|spread| spread.max > 1.0 + ROUNDING)
-}
-
 const fn text(name: &'static str) -> Column {
     Column { name, is_number: false }
 }
@@ -90,7 +84,7 @@ fn point_row(summary: &PointSummary) -> Vec<String> {
     let main = [Metric::Algbw, Metric::MessagesPerSecond, Metric::LatencyP50];
     let spread = main.iter().find_map(|metric| summary.spread(*metric));
     let share = summary.spread(Metric::BoundFraction).map(|spread| {
-        let mark = if is_beyond_bound(summary) { " !" } else { "" };
+        let mark = if summary.passes_bound() { " !" } else { "" };
         format!("{}{mark}", units::percent(spread.median))
     });
     vec![
@@ -112,7 +106,7 @@ fn point_row(summary: &PointSummary) -> Vec<String> {
         summary.text(|row| &row.bound_kind),
         share.unwrap_or_default(),
         summary.text(|row| &row.verified),
-        summary.emulation().unwrap_or_default().to_owned(),
+        summary.emulations().join(", "),
     ]
 }
 

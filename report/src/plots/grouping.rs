@@ -173,7 +173,7 @@ pub(super) fn trials(points: &[&PointSummary]) -> String {
 /// The line under a title: how the numbers were taken, and what they are not.
 pub(super) fn subtitle(points: &[&PointSummary], how: &[&str]) -> String {
     let mut parts: Vec<String> = how.iter().map(|&part| part.to_owned()).collect();
-    let labels: BTreeSet<&str> = points.iter().filter_map(|point| point.emulation()).collect();
+    let labels: BTreeSet<&str> = points.iter().flat_map(|point| point.emulations()).collect();
     if !labels.is_empty() {
         let labels: Vec<&str> = labels.into_iter().collect();
         parts.push(format!("EMULATED ({}): not what RDMA hardware does", labels.join(", ")));

@@ -1,8 +1,8 @@
 //! Published numbers of Derecho, as shares of what its links could carry.
 //!
 //! A number from another machine says nothing beside one from this machine: gigabytes per second of 100 Gb/s links are
-//! not compared with those of a laptop's memory. What compares is how much of its own bound each system reaches, and how
-//! latency grows with the group.
+//! not compared with those of a laptop's memory. What compares is how much of its own bound each system reaches, and
+//! how latency grows with the group.
 
 use serde::Deserialize;
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use squall_group::{Group, Newcomer, Phase, View, Witness};
 use squall_transport::region::RegionError;
 use squall_transport::sim::{Random, SimEndpoint, SimFabric, SimNetwork, SoloExchange};
-use squall_transport::{Exchange, Fabric, NodeId, OpenError, Rank, Region, RegionOptions};
+use squall_transport::{Exchange, Fabric, NodeId, OpenError, Rank, Region, RegionOptions, WriteOrder};
 
 use super::app::App;
 use super::fault::Moment;
@@ -35,6 +35,10 @@ impl Fabric for ChurnFabric {
 
     fn severs(&self) -> bool {
         self.lies || self.inner.severs()
+    }
+
+    fn write_order(&self) -> WriteOrder {
+        self.inner.write_order()
     }
 
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {

@@ -94,6 +94,9 @@ impl<'a> Run<'a> {
         if churn.mapped {
             clock.map_memory();
         }
+        if churn.counted {
+            clock.count_writes();
+        }
         let mut run = Run {
             churn,
             mutant,

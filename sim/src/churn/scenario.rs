@@ -71,6 +71,8 @@ pub struct Churn {
     pub slow: Option<(Rank, Rank)>,
     /// Peers write by mappings of their own: what they posted may land in an epoch that is over.
     pub mapped: bool,
+    /// Writes land in any order and words are counted: no seed says so, whoever runs it does.
+    pub counted: bool,
     /// When what happens, ascending by time.
     pub faults: Vec<(u64, Fault)>,
     /// The first that leads a change dies so long, in nanoseconds, after it has proposed the list, or the trim; then the next one does.
@@ -137,6 +139,7 @@ impl Churn {
             call_ns_max,
             slow,
             mapped,
+            counted: false,
             faults,
             ambushes,
             ambush_giver,

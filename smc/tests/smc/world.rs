@@ -2,8 +2,8 @@
 
 use std::slice;
 
-use squall_smc::{Columns, Inbound, Kind, Limits, Malformed, Outbound, Taken, WindowFull};
-use squall_sst::{LayoutBuilder, Table};
+use squall_smc::{Columns, Inbound, Kind, Limits, Outbound, Taken, WindowFull};
+use squall_sst::{LayoutBuilder, Malformed, Table};
 use squall_transport::sim::land;
 use squall_transport::{Outbox, Place, Rank, Region, RegionOptions, Write};
 
@@ -100,9 +100,14 @@ impl World {
 
     /// Fills `run` turns with nulls.
     pub(crate) fn fill(&mut self, run: u64) -> Result<(), WindowFull> {
-        self.outbound.fill(self.outbound.next_index() + run)?;
-        self.sent.extend((0..run).map(|_| Sent::Null));
-        Ok(())
+        self.fill_to(self.outbound.next_index() + run)
+    }
+
+    /// Fills the turns before `index` with nulls, as far as that goes.
+    pub(crate) fn fill_to(&mut self, index: u64) -> Result<(), WindowFull> {
+        let filled = self.outbound.fill(index);
+        self.sent.resize(self.outbound.next_index() as usize, Sent::Null);
+        filled
     }
 
     pub(crate) fn ship(&mut self) {
@@ -135,7 +140,8 @@ impl World {
         if member == 0 {
             // A sender's own large messages are here from the start.
             let before = inbound.seen();
-            let new = inbound.see_own(self.outbound.tail(), self.outbound.next_index());
+            let new = inbound.see_own(self.outbound.tail())?.indices;
+            assert_eq!(before + new, self.outbound.next_index());
             shown.extend((before..before + new).filter(|&index| matches!(self.sent[index as usize], Sent::Large(_))));
             return Ok(());
         }

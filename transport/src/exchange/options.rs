@@ -1,10 +1,10 @@
 //! Limits of a rendezvous.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::frame::HEADER_BYTES_MAX;
+use super::place::Place;
 use crate::lost::LOST_AFTER;
 
 /// The most members that one rendezvous serves.
@@ -77,7 +77,7 @@ pub enum BindError {
     #[error("cannot listen at {address}: {reason} (is it an address of this host, and its port free?)")]
     Listen {
         /// The address that was given.
-        address: SocketAddr,
+        address: Place,
         /// What the operating system says.
         reason: io::Error,
     },

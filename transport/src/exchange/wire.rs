@@ -1,14 +1,15 @@
 //! A link on its socket. Nothing here blocks.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
+use super::door::say;
 use super::link::{Link, LinkError};
-use crate::lost::give_up_after;
+use super::stream::Stream;
 
 /// How much one turn reads, so that no connection keeps the others waiting.
 const TURN_BYTES_MAX: usize = 256 << 10;
@@ -16,7 +17,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// A non-blocking socket and what was read from and is to be written to it.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     pub(crate) link: Link,
     ended: Option<String>,
     heard_all: bool,
@@ -26,10 +27,9 @@ pub(crate) struct Wire {
 
 impl Wire {
     /// The other host is given up once it was silent for `lost_after`.
-    pub(crate) fn new(stream: TcpStream, link: Link, lost_after: Duration) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        give_up_after(&stream, lost_after)?;
+    pub(crate) fn new(stream: impl Into<Stream>, link: Link, lost_after: Duration) -> io::Result<Self> {
+        let stream = stream.into();
+        stream.set_up(lost_after)?;
         Ok(Self { stream, link, ended: None, heard_all: false, said_all: false, write_failed: false })
     }
 
@@ -47,9 +47,14 @@ impl Wire {
         self.stream.local_addr()
     }
 
+    /// Ends it with a word that its handshake need not be over for.
+    pub(crate) fn turn_away(self, why: &[u8]) {
+        say(&self.stream, why);
+    }
+
     /// Changes how long the other host may be silent.
     pub(crate) fn give_up_after(&self, lost_after: Duration) -> io::Result<()> {
-        give_up_after(&self.stream, lost_after)
+        self.stream.set_up(lost_after)
     }
 
     /// What to wait for.
@@ -95,7 +100,7 @@ impl Wire {
     /// Writes what the socket takes.
     pub(crate) fn flush(&mut self) {
         while !self.link.unsent().is_empty() {
-            match self.stream.write(self.link.unsent()) {
+            match (&self.stream).write(self.link.unsent()) {
                 Ok(bytes) => self.link.mark_sent(bytes),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -124,7 +129,7 @@ impl Wire {
         let mut buffer = [0; READ_BYTES];
         let mut read_bytes = 0;
         while !self.heard_all && read_bytes < TURN_BYTES_MAX {
-            match self.stream.read(&mut buffer) {
+            match (&self.stream).read(&mut buffer) {
                 Ok(0) => self.end("connection closed".to_owned()),
                 Ok(bytes) => {
                     read_bytes += bytes;

@@ -42,7 +42,8 @@ pub(super) struct Link {
     /// All bytes that have left.
     pub(super) sent: u64,
     pub(super) last_landing_ps: u64,
-    /// Kernels: bytes between the two calls, those that have come, those that were taken in, and whether the sender waits for room.
+    /// Kernels: bytes between the two calls, those that have come, those that were taken in, and whether the sender
+    /// waits for room.
     pub(super) in_kernels: u64,
     pub(super) arrived: u64,
     pub(super) taken: u64,

@@ -84,8 +84,8 @@ pub struct KernelSpec {
     pub intake_bytes: u64,
 }
 
-/// Blocks of large messages go one by one: in each lane the next is posted once the receiver has dealt with the one before. A lane is what one member sends of one
-/// sender's messages.
+/// Blocks of large messages go one by one: in each lane the next is posted once the receiver has dealt with the one
+/// before. A lane is what one member sends of one sender's messages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LaneSpec {
     /// What a member's one thread for blocks takes to deal with a block that came, and as long again to post the next.

@@ -7,6 +7,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, mmap_anonymo
 use rustix::process::{Resource, getrlimit};
 
 use super::hands::Hands;
+use super::trouble::advice;
 
 /// Size of a huge page on the machines Squall runs on, and the alignment of large regions.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -37,7 +38,7 @@ impl RegionOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum RegionError {
     /// The system gives no such memory.
-    #[error("cannot get {bytes} bytes of shared memory ({call}: {source}); free memory, or ask for a smaller window or message size")]
+    #[error("cannot get {bytes} bytes of shared memory: {call}: {source}: {}", advice(call, source, *bytes))]
     Allocate {
         /// How much was asked for.
         bytes: usize,
@@ -89,17 +90,26 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     pub(crate) fn allocate(bytes: usize, options: &RegionOptions) -> Result<Mapping, RegionError> {
         let page = rustix::param::page_size();
-        let bytes = bytes.max(1).next_multiple_of(page);
+        let Some(whole) = bytes.max(1).checked_next_multiple_of(page) else {
+            return Err(RegionError::Allocate { bytes, call: "ftruncate", source: rustix::io::Errno::FBIG.into() });
+        };
+        let bytes = whole;
         let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, source: errno.into() };
-        let fd = memfd_create("squall", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).map_err(failed("memfd_create"))?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        // Some systems allow only files that can never be executed; older ones do not know that flag.
+        let fd = match memfd_create("squall", flags) {
+            Err(rustix::io::Errno::ACCESS) => memfd_create("squall", flags | MemfdFlags::NOEXEC_SEAL),
+            other => other,
+        };
+        let fd = fd.map_err(failed("memfd_create"))?;
         ftruncate(&fd, bytes as u64).map_err(failed("ftruncate"))?;
-        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW).map_err(failed("seal"))?;
+        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW).map_err(failed("F_ADD_SEALS"))?;
         let mut mapping = Mapping::of(fd, bytes)?;
         if let Some(node) = options.numa_node {
             mapping.bind(node);
         }
         if options.populate {
-            mapping.populate().map_err(failed("populate"))?;
+            mapping.populate().map_err(failed("MADV_POPULATE_WRITE"))?;
         }
         if options.huge_pages {
             mapping.collapse();
@@ -114,7 +124,7 @@ impl Mapping {
     pub(crate) fn of(fd: OwnedFd, bytes: usize) -> Result<Mapping, RegionError> {
         let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, source: errno.into() };
         let found = fstat(&fd).map_err(failed("fstat"))?.st_size as usize;
-        let seals = fcntl_get_seals(&fd).map_err(failed("seals"))?;
+        let seals = fcntl_get_seals(&fd).map_err(failed("F_GET_SEALS"))?;
         if found < bytes || bytes == 0 || !seals.contains(SealFlags::SHRINK) {
             return Err(RegionError::Peer { expected: bytes, found });
         }
@@ -148,6 +158,12 @@ impl Mapping {
         self.fd.as_ref().expect("reserved memory is of this process alone and has no descriptor").as_fd()
     }
 
+    /// Says what could not be had, why, and what is done without it.
+    fn note(&mut self, call: &'static str, error: &std::io::Error, instead: &str) {
+        let (bytes, advice) = (self.bytes, advice(call, error, self.bytes));
+        self.notices.push(format!("{bytes} bytes: {call}: {error}: {advice}; {instead}"));
+    }
+
     fn populate(&mut self) -> rustix::io::Result<()> {
         // SAFETY: the range is this mapping; populating changes no byte.
         match unsafe { madvise(self.base.cast(), self.bytes, Advice::LinuxPopulateWrite) } {
@@ -172,7 +188,7 @@ impl Mapping {
         // SAFETY: the range is part of this mapping; collapsing keeps every byte.
         if unsafe { libc::madvise(self.base.cast(), whole, libc::MADV_COLLAPSE) } != 0 {
             let error = std::io::Error::last_os_error();
-            self.notices.push(format!("no huge pages for {} bytes ({error}); 4 KiB pages are used", self.bytes));
+            self.note("MADV_COLLAPSE", &error, "small pages are used");
         }
     }
 
@@ -185,7 +201,7 @@ impl Mapping {
         }
         // SAFETY: the range is this mapping; locking changes no byte.
         if let Err(errno) = unsafe { mlock(self.base.cast(), self.bytes) } {
-            self.notices.push(format!("{} bytes stay unlocked: {errno}; raise `ulimit -l`", self.bytes));
+            self.note("mlock", &errno.into(), "memory stays unlocked");
         }
     }
 
@@ -196,7 +212,7 @@ impl Mapping {
         let result = unsafe { libc::syscall(libc::SYS_mbind, self.base, self.bytes, MPOL_BIND, mask.as_ptr(), 1024u64, 0u32) };
         if result != 0 {
             let error = std::io::Error::last_os_error();
-            self.notices.push(format!("cannot bind memory to NUMA node {node}: {error}; the kernel places it"));
+            self.note("mbind", &error, &format!("the kernel places it, not on NUMA node {node}"));
         }
     }
 }

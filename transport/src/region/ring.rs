@@ -129,6 +129,15 @@ impl Ring {
     }
 }
 
+/// Which word from `start` on, a multiple of 8, is the one at `position`: more than there can be where it lies before `start` or between words. One
+/// comparison checks both, for each record.
+///
+/// Worked example: from 16 on, 24 is word 1; 20 and 8 are beyond 2^60.
+#[inline]
+fn word_at(position: u64, start: u64) -> u64 {
+    position.wrapping_sub(start).rotate_right(3)
+}
+
 /// The reading side: hands out bytes between what it released and what was published to it (R2).
 #[derive(Debug)]
 pub struct RingReader {
@@ -194,8 +203,7 @@ impl RingReader {
     /// The word at `position`, between released and published.
     #[inline]
     pub fn word(&self, position: u64) -> u64 {
-        // Up to `published`, a multiple of 8, there is a whole word.
-        let is_readable = position.is_multiple_of(8) && self.released <= position && position < self.published;
+        let is_readable = word_at(position, self.released) < (self.published - self.released) / 8;
         assert!(is_readable, "position {position} is not readable");
         self.ring.word(position).load(Ordering::Relaxed)
     }
@@ -214,10 +222,11 @@ impl RingReader {
     /// Gives everything before `position` back to the writer; the caller then tells it so.
     ///
     /// # Panics
-    /// If it goes back or was not published.
+    /// If it goes back, was not published, or is no multiple of 8.
     #[inline]
     pub fn release(&mut self, position: u64) {
-        assert!(self.released <= position && position <= self.published, "only what was read is released");
+        let is_read = self.released <= position && position <= self.published && position.is_multiple_of(8);
+        assert!(is_read, "only what was read is released, by whole words");
         self.released = position;
         // Release: pairs with the acquire of the writer here, if there is one; reads come before it.
         self.ring.sides.released.store(position, Ordering::Release);
@@ -277,8 +286,7 @@ impl RingWriter {
     /// The word at `position`, which was written and not reclaimed.
     #[inline]
     pub fn word(&self, position: u64) -> u64 {
-        // Up to the tail, a multiple of 8, there is a whole word.
-        let is_kept = position.is_multiple_of(8) && self.reclaimed <= position && position < self.tail;
+        let is_kept = word_at(position, self.reclaimed) < (self.tail - self.reclaimed) / 8;
         assert!(is_kept, "position {position} is not kept");
         self.ring.word(position).load(Ordering::Relaxed)
     }
@@ -286,24 +294,19 @@ impl RingWriter {
     /// Writes the word at `position`, in the free part.
     #[inline]
     pub fn set_word(&mut self, position: u64, value: u64) {
-        assert!(position.is_multiple_of(8) && self.is_free(position, 8), "position {position} is not free");
+        assert!(word_at(position, self.tail) < self.free() / 8, "position {position} is not free");
         self.ring.word(position).store(value, Ordering::Relaxed);
     }
 
     /// `len` bytes at `position` to fill in place: in the free part, not across the ring's end.
     #[inline]
     pub fn bytes_mut(&mut self, position: u64, len: u64) -> &mut [u8] {
-        assert!(self.is_free(position, len), "{len} bytes at {position} are not free");
+        let (skipped, free) = (position.wrapping_sub(self.tail), self.free());
+        assert!(skipped <= free && len <= free - skipped, "{len} bytes at {position} are not free");
         let start = self.ring.pointer(position, len);
         // SAFETY: R2: past the tail nobody was told of these bytes, and every reader released what lay there a lap ago, one here for sure; exclusive through
         // `&mut self`; in bounds by `pointer`.
         unsafe { std::slice::from_raw_parts_mut(start, len as usize) }
-    }
-
-    #[inline]
-    fn is_free(&self, position: u64, len: u64) -> bool {
-        // What was reclaimed is never past the tail.
-        position >= self.tail && len <= self.ring.bytes() && position - self.reclaimed <= self.ring.bytes() - len
     }
 
     /// Moves the tail over what was filled.
@@ -321,10 +324,11 @@ impl RingWriter {
     /// Every reader has released everything before `position`.
     ///
     /// # Panics
-    /// If it goes back, was not written, or the reader here has not released it.
+    /// If it goes back, was not written, is no multiple of 8, or the reader here has not released it.
     #[inline]
     pub fn reclaim(&mut self, position: u64) {
-        assert!(self.reclaimed <= position && position <= self.tail, "only what was written is reclaimed");
+        let is_written = self.reclaimed <= position && position <= self.tail && position.is_multiple_of(8);
+        assert!(is_written, "only what was written is reclaimed, by whole words");
         if self.reader != Beside::Nobody {
             assert!(self.is_released(position), "the reader here has not released what lies before {position}");
         }
@@ -394,10 +398,14 @@ mod tests {
         }
         assert!(refused(|| writer.advance(8)).contains("free bytes only"));
         assert!(refused(|| writer.advance(u64::MAX - 7)).contains("free bytes only"));
-        writer.reclaim(61);
-        assert!(refused(|| writer.set_word(120, 1)).contains("not free"), "a word of which a byte is not reclaimed");
-        assert!(refused(|| writer.set_word(68, 1)).contains("not free"));
-        assert_eq!(writer.bytes_mut(64, 61).len(), 61);
+        assert!(refused(|| writer.reclaim(61)).contains("whole words"));
+        writer.reclaim(56);
+        for position in [0, 56, 60, 68, 113, 116, 120, u64::MAX - 7] {
+            assert!(refused(|| writer.set_word(position, 1)).contains("not free"), "{position}");
+        }
+        writer.set_word(112, 1);
+        assert_eq!(writer.bytes_mut(64, 56).len(), 56);
+        assert!(refused(|| writer.bytes_mut(65, 56).len()).contains("not free"));
     }
 
     #[test]

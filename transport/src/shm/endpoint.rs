@@ -19,7 +19,7 @@ use crate::lasting::Lasting;
 use crate::park;
 use crate::rank::Rank;
 use crate::region::{CopyMethod, Region, STREAM_BYTES_MIN, carry};
-use crate::write::Write;
+use crate::write::{RegionId, Write};
 
 /// What is assumed where the system does not tell.
 const LAST_LEVEL_CACHE_BYTES_USUAL: usize = 8 << 20;
@@ -89,10 +89,10 @@ impl ShmEndpoint {
             peers[link.peer.index()] =
                 Some(Peer { regions: link.regions, lasting: link.lasting, process, bell, touched: false, down: false });
         }
-        let (watch, gone) = Watch::start(members, sockets, bell.clone()).map_err(|source| OpenError::System {
+        let (watch, gone) = Watch::start(members, sockets, bell.clone()).map_err(|reason| OpenError::System {
             fabric: "shm",
             what: "starting the thread that watches for the end of peers".into(),
-            source,
+            reason,
         })?;
         if !unreported.is_empty() {
             gone.news.store(true, Ordering::Relaxed);
@@ -162,6 +162,11 @@ impl Endpoint for ShmEndpoint {
 
     fn members(&self) -> usize {
         self.peers.len()
+    }
+
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        let peer = self.peers.get(rank.index())?.as_ref()?;
+        peer.regions.get(usize::from(region.0)).map(|region| region.bytes() as u64)
     }
 
     #[inline]

@@ -6,6 +6,9 @@
 //!   the Unix socket that carried the memfds stays open: its hang-up is the peer's end
 //! ```
 //!
+//! Only the end of a peer's process is noticed: the kernel closes its socket then, so no time-out is needed. A host that falls silent takes all its members along,
+//! and a member that is stopped is none of this fabric's business.
+//!
 //! Sockets have abstract names that are new each time, so a killed run leaves nothing stale behind: memfds and sockets end with
 //! the last process that holds them.
 

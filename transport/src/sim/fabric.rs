@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::link::LinkSpec;
 use super::network::SimNetwork;
-use crate::endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Waker};
+use crate::endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Waker, WriteOrder};
 use crate::exchange::Exchange;
 use crate::rank::Rank;
 use crate::region::{Region, RegionError, RegionOptions};
-use crate::write::Write;
+use crate::write::{RegionId, Write};
 
 /// One member's way into a [`SimNetwork`].
 #[derive(Clone, Debug)]
@@ -41,6 +41,10 @@ impl Fabric for SimFabric {
 
     fn severs(&self) -> bool {
         !self.network.state().is_mapped()
+    }
+
+    fn write_order(&self) -> WriteOrder {
+        if self.network.state().is_counted() { WriteOrder::Counted } else { WriteOrder::Ordered }
     }
 
     /// Plain memory: where it lies does not matter in virtual time.
@@ -95,6 +99,11 @@ impl Endpoint for SimEndpoint {
         self.members
     }
 
+    /// Members open one after another, so a peer's regions may not be there yet. In a simulation all members keep the rules.
+    fn region_bytes(&self, _rank: Rank, _region: RegionId) -> Option<u64> {
+        Some(u64::MAX)
+    }
+
     fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
         let to = self.network.node(to);
         let mut state = self.network.state();
@@ -109,6 +118,7 @@ impl Endpoint for SimEndpoint {
     fn poll(&mut self) -> Option<Event> {
         let mut state = self.network.state();
         state.pass_call_time();
+        state.apply(self.node);
         state.take_event(self.node)
     }
 

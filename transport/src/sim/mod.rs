@@ -11,6 +11,9 @@
 //! its way still landing. What the rules promise it keeps: posts to one peer land in posting order (T1), words do not tear (T2), a Word
 //! carries its value (T3), a broken link is reported and never invented (T6).
 //!
+//! A network may also keep no order at all and be [counted](SimNetwork::count_writes), as some real ones must be: then T1 comes about at the receiving
+//! endpoint's poll.
+//!
 //! [`SimNetwork`] holds the time and everything that is on its way, [`SimFabric`] opens endpoints on it, [`SoloExchange`] stands in for the
 //! meeting at start-up, [`Random`] is where all chance comes from. [`land`] is for tests that are the network themselves.
 //!

@@ -9,6 +9,7 @@ use super::due::{Due, Piece, What};
 use super::link::{Link, LinkSpec};
 use super::random::Random;
 use super::words::{read_words, write_words};
+use crate::counted::{Arrivals, CountedWord};
 use crate::endpoint::{Event, QueueFull};
 use crate::rank::Rank;
 use crate::region::{CopyMethod, Region, carry};
@@ -41,6 +42,8 @@ impl SimNetwork {
             call_ns_max: 0,
             audit: false,
             mapped: false,
+            counted: false,
+            hasty: false,
             changed: None,
             random: Random::new(seed),
             due: BinaryHeap::new(),
@@ -98,6 +101,17 @@ impl SimNetwork {
     /// fabrics say so ([`Fabric::severs`](crate::Fabric::severs)).
     pub fn map_memory(&self) {
         self.state().mapped = true;
+    }
+
+    /// From here on writes land in any order, and words are counted: fabrics say so ([`Fabric::write_order`](crate::Fabric::write_order)).
+    pub fn count_writes(&self) {
+        self.state().counted = true;
+    }
+
+    /// A fault, for tests of the checker: endpoints apply a counted word as soon as it comes.
+    #[doc(hidden)]
+    pub fn apply_words_early(&self) {
+        self.state().hasty = true;
     }
 
     /// The first source that changed while its Span was on its way.
@@ -231,6 +245,10 @@ pub(super) struct State {
     audit: bool,
     /// Memory outlives the endpoint that it was opened with.
     mapped: bool,
+    /// Writes land in any order and are counted.
+    counted: bool,
+    /// Counted words are applied before their Spans are in.
+    hasty: bool,
     changed: Option<Changed>,
     random: Random,
     due: BinaryHeap<Reverse<Due>>,
@@ -364,7 +382,7 @@ impl State {
         if !link.has_room(&mut self.random) {
             // A queue that is truly full tells when a write lands; one that only claims to be is worth another look at any time.
             link.refused = true;
-            node.news |= link.posted.len() + link.in_flight < link.spec.queue_max;
+            node.news |= !link.is_full();
             return Err(QueueFull);
         }
         node.posts += 1;
@@ -421,8 +439,12 @@ impl State {
             return;
         }
         while let Some((write, posted)) = self.links[index].posted.pop_front() {
-            let flight = self.links[index].launch(bytes_of(&write), self.now_ns, &mut self.random);
+            let flight = self.links[index].launch(bytes_of(&write), self.now_ns, self.counted, &mut self.random);
             match write {
+                Write::Word { at, value } if self.counted => {
+                    let word = self.links[index].departures.word(at, value);
+                    self.schedule(flight.landing_ns, What::Come { link: index, word });
+                }
                 Write::Word { at, value } => self.schedule(flight.landing_ns, What::Set { link: index, at, value }),
                 Write::Span { from, to, len } => {
                     let Some(source) = self.nodes[self.ends(index).0].regions.get(usize::from(from.region.0)).cloned() else {
@@ -431,7 +453,8 @@ impl State {
                     };
                     let whole = Piece { source, from: from.offset, to, len, posted: posted.map(|posted| (posted, 0)) };
                     self.launch_pieces(index, whole, flight.earliest_ns, flight.landing_ns);
-                    self.schedule(flight.landing_ns, What::Landed { link: index });
+                    let number = self.counted.then(|| self.links[index].departures.span());
+                    self.schedule(flight.landing_ns, What::Landed { link: index, number });
                 }
             }
         }
@@ -495,13 +518,12 @@ impl State {
                 }
             }
             What::Set { link, at, value } => {
-                if let Some(target) = self.target(link, at) {
-                    // Release: pairs with the acquire of whoever reads the word; all that landed before it is visible then.
-                    target.link_word(at.offset).store(value, Ordering::Release);
-                }
+                self.set(link, at, value);
                 self.landed(link);
             }
-            What::Landed { link } => self.landed(link),
+            What::Come { link, word } => self.come(link, word),
+            What::Landed { link, number: None } => self.landed(link),
+            What::Landed { link, number: Some(number) } => self.span_landed(link, number),
             What::Report { from, to } => self.report(from, to),
         }
     }
@@ -526,12 +548,71 @@ impl State {
         self.nodes[receiver].regions.get(usize::from(to.region.0)).cloned()
     }
 
+    fn set(&self, link: usize, at: Place, value: u64) {
+        if let Some(target) = self.target(link, at) {
+            // Release: pairs with the acquire of whoever reads the word; all that landed before it is visible then.
+            target.link_word(at.offset).store(value, Ordering::Release);
+        }
+    }
+
     /// A write has landed as a whole: the receiver has something to see, and the sender has room if it was refused before.
     fn landed(&mut self, link: usize) {
+        self.free(link, 1);
+    }
+
+    /// A counted Span has landed as a whole.
+    fn span_landed(&mut self, link: usize, number: u64) {
+        if !self.receives(link) {
+            return self.landed(link);
+        }
+        let whole = self.links[link].arrivals().span(number).expect("a link sends each number once, within its window");
+        self.free(link, whole as usize);
+    }
+
+    /// A counted word has come: the receiving endpoint applies it when it polls.
+    fn come(&mut self, link: usize, word: CountedWord) {
+        if self.hasty {
+            self.set(link, word.at, word.value);
+        }
+        if self.hasty || !self.receives(link) {
+            return self.landed(link);
+        }
+        self.links[link].arrivals().word(word).expect("a link sends each number once, within its window");
+        self.free(link, 0);
+    }
+
+    /// Whether what comes by this link comes to an endpoint.
+    fn receives(&self, link: usize) -> bool {
+        let (_, receiver) = self.ends(link);
+        !self.links[link].is_cut(self.now_ns) && !self.nodes[receiver].regions.is_empty()
+    }
+
+    /// The receiving endpoint applies what is complete of all that was counted.
+    pub(super) fn apply(&mut self, node: usize) {
+        if !self.counted {
+            return;
+        }
+        for peer in self.peers(node) {
+            let link = self.link(peer, node);
+            while !self.links[link].told
+                && let Some(word) = self.links[link].arrivals.as_mut().and_then(Arrivals::next)
+            {
+                let target = self.nodes[node].regions.get(usize::from(word.at.region.0));
+                // Release: as in `set`.
+                let target = target.expect("a region that the sender knew");
+                target.link_word(word.at.offset).store(word.value, Ordering::Release);
+                self.free(link, 1);
+            }
+        }
+    }
+
+    /// Of the sender's queue so much is free again; the receiver has something to see.
+    fn free(&mut self, link: usize, writes: usize) {
         let (sender, receiver) = self.ends(link);
-        self.links[link].in_flight -= 1;
+        // What was lost with a broken link was given back before.
+        self.links[link].in_flight = self.links[link].in_flight.saturating_sub(writes);
         self.nodes[receiver].news = true;
-        self.nodes[sender].news |= std::mem::take(&mut self.links[link].refused);
+        self.nodes[sender].news |= writes > 0 && std::mem::take(&mut self.links[link].refused);
     }
 
     fn report(&mut self, from: usize, to: usize) {
@@ -545,6 +626,10 @@ impl State {
 
     pub(super) fn is_mapped(&self) -> bool {
         self.mapped
+    }
+
+    pub(super) fn is_counted(&self) -> bool {
+        self.counted
     }
 
     /// Lets time pass until there is news for `rank` or `until_ns` has come.
@@ -564,7 +649,12 @@ impl State {
     }
 
     pub(super) fn take_event(&mut self, node: usize) -> Option<Event> {
-        self.nodes[node].events.pop_front()
+        let event = self.nodes[node].events.pop_front();
+        if let Some(Event::Down(rank)) = event {
+            let link = self.link(self.nodes[node].mesh.first + rank.index(), node);
+            self.links[link].told = true;
+        }
+        event
     }
 }
 

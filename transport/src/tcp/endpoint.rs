@@ -16,7 +16,7 @@ use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
 use crate::exchange::Exchange;
 use crate::rank::Rank;
 use crate::region::Region;
-use crate::write::{Place, Write};
+use crate::write::{Place, RegionId, Write};
 
 /// What epoll calls the eventfd of the wakers; links go by their rank.
 const ALARM: u64 = u64::MAX;
@@ -42,7 +42,7 @@ pub struct TcpEndpoint {
 impl TcpEndpoint {
     pub(super) fn open(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<TcpEndpoint, OpenError> {
         let Met { links, holes } = meet(ends, exchange, regions, kept)?;
-        let system = |errno: rustix::io::Errno| OpenError::System { fabric: "tcp", what: "setting up epoll".into(), source: errno.into() };
+        let system = |errno: rustix::io::Errno| OpenError::System { fabric: "tcp", what: "setting up epoll".into(), reason: errno.into() };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
         let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(system)?;
         epoll::add(&epoll, &alarm, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN).map_err(system)?;
@@ -165,6 +165,11 @@ impl Endpoint for TcpEndpoint {
 
     fn members(&self) -> usize {
         self.links.len()
+    }
+
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        let link = self.links.get(rank.index())?.as_ref()?;
+        link.region_bytes().get(usize::from(region.0)).copied()
     }
 
     #[inline]

@@ -19,8 +19,13 @@ pub(super) const DRAIN_READS_MAX: usize = 64;
 pub(super) const EVENTS_MAX: usize = 64;
 /// Time for all members to link up once addresses are known, in milliseconds.
 pub(super) const LINK_UP_MS_MAX: u64 = 20_000;
-/// Accepted connections that have not proved themselves yet; beyond it the oldest is dropped.
+/// Accepted connections that have not proved themselves yet; beyond it one gives way to a new one.
 pub(super) const UNPROVEN_MAX: usize = 256;
+/// Connections taken in before those that are there are heard.
+pub(super) const ACCEPTS_PER_TURN_MAX: usize = 64;
+/// Between two attempts to connect to a peer that closed before it answered, in milliseconds; each pause is twice the last.
+pub(super) const REDIAL_MS_MIN: u64 = 5;
+pub(super) const REDIAL_MS_MAX: u64 = 250;
 
 use super::frame::HEADER_BYTES;
 

@@ -21,17 +21,19 @@ use super::Opened;
 use super::abi::{self, CStruct};
 use super::card::{Card, RemoteMemory, Wire, mtu_bytes, path};
 use super::completion::CompletionQueue;
+use super::counting::{self, Counting, RECORD_BYTES};
 use super::credits::{Holds, entries, sends};
 use super::device::{Device, outcome_text, system, unavailable};
 use super::failure::Failure;
 use super::limits::{IWARP_INLINE_BYTES, LINK_UP_MAX, MAILBOX_BYTES, MEMBERS_MAX, RECEIVES, REGIONS_MAX, SCRATCH_BYTES, WORD_BYTES};
-use super::link::{Link, RequestId, Signal, Target, receives};
+use super::link::{Link, RequestId, Signal, Target, receives, receives_of};
 use super::manager::{Connection, Meeting};
 use super::memory::MemoryRegion;
 use super::options::VerbsOptions;
 use super::queue_pair::{Init, Limits, Path, QueuePair, ReadyToSend, prepare};
 use super::sleep;
 use super::sysfs::LinkKind;
+use super::words::{self, Words};
 use crate::endpoint::OpenError;
 use crate::exchange::Exchange;
 use crate::holes::Holes;
@@ -69,9 +71,16 @@ pub(super) fn open(
     }
     let message_max = u64::from(port.max_msg_sz.clamp(1 << 12, 1 << 30));
     let span_max = memory.iter().map(|memory| (memory.region().bytes() as u64).div_ceil(message_max)).max().unwrap_or(1);
+    if options.counted && (opened.address.is_some() || span_max > counting::WINDOW) {
+        return Err(unavailable(format!(
+            "{choice} cannot count writes: it has no immediates, or its messages are short; leave that option off"
+        )));
+    }
     let limits = limits(opened, options, members - 1, span_max)?;
-    let completions = Arc::new(CompletionQueue::new(device, entries(members - 1, limits.sends, RECEIVES))?);
-    let control_bytes = (MAILBOX_BYTES * members as u64).next_multiple_of(SCRATCH_BYTES);
+    let completions = Arc::new(CompletionQueue::new(device, entries(members - 1, limits.sends, limits.receives))?);
+    let records_at = (MAILBOX_BYTES * members as u64).next_multiple_of(SCRATCH_BYTES);
+    let records_bytes = if options.counted { counting::RECORDS_BYTES * members as u64 } else { 0 };
+    let control_bytes = (records_at + records_bytes).next_multiple_of(SCRATCH_BYTES);
     let control =
         Region::allocate((control_bytes + SCRATCH_BYTES) as usize, &RegionOptions { populate: true, ..RegionOptions::default() })?;
     let control = Arc::new(MemoryRegion::register(device, &control, false)?);
@@ -81,13 +90,20 @@ pub(super) fn open(
         return Err(unavailable(format!("{choice}: that GID is empty now; did its interface lose its address?")));
     }
     let mut card = Card::new(Wire::of(choice.link, choice.gid.v2), gid, port.lid, mtu(&port, options)?, remote(&control));
+    card.counted = options.counted;
     let card_mtu = card.mtu;
+    card.partition = choice.partition.1;
+    card.needs_global_route = port.flags & abi::PORT_NEEDS_GLOBAL_ROUTE != 0;
     card.regions = memory.iter().map(|memory| remote(memory)).collect();
     let making = Making { opened, options, completions: &completions, control: &control, limits };
     let mut holes = Holes::of(exchange);
     let (cards, connected) = match opened.address {
         None => making.by_numbers(card, exchange, &mut holes)?,
         Some(address) => making.by_manager(address, card, exchange, &mut holes)?,
+    };
+    let words = match connected.inline_bytes < WORD_BYTES {
+        true => Some(Arc::new(making.words(members)?)),
+        false => None,
     };
     let signal = if opened.address.is_some() { Signal::Message } else { Signal::Immediate };
     let link = |(pair, theirs): (Option<QueuePair<ReadyToSend>>, (usize, &Option<Card>))| {
@@ -97,8 +113,13 @@ pub(super) fn open(
         let mut mailbox = theirs.control;
         mailbox.address += MAILBOX_BYTES * me.index() as u64;
         let mtu_bytes = (signal == Signal::Immediate).then(|| mtu_bytes(card_mtu.min(theirs.mtu)));
-        let target = Target { peer: Rank::new(index), regions: theirs.regions.clone(), mailbox, mtu_bytes };
-        Some(Link::new(pair, target, &control, limits.sends, message_max, signal))
+        let words = words.as_ref().map(|memory| Words::new(memory, words::bytes(limits.sends) * index as u64, limits.sends));
+        let peer = Rank::new(index);
+        let mut records = theirs.control;
+        records.address += records_at + counting::RECORDS_BYTES * me.index() as u64;
+        let counting = options.counted.then(|| Counting::new(peer, records, &control, records_at));
+        let target = Target { peer, regions: theirs.regions.clone(), mailbox, mtu_bytes, counting };
+        Some(Link::new(pair, target, &control, limits.sends, message_max, signal, words))
     };
     let mut links: Vec<_> = connected.pairs.into_iter().zip(cards.iter().enumerate()).map(link).collect();
     call_the_roll(exchange, &mut holes, "verbs connected", &mut links)?;
@@ -186,15 +207,24 @@ impl Making<'_> {
     /// A new queue pair for `peer` with its receives posted, and the bytes it takes inline.
     fn queue_pair(&self, peer: Rank) -> Result<(QueuePair<Init>, u32), OpenError> {
         let (device, port) = (&self.opened.device, self.opened.choice.port);
-        let with = |inline_bytes| QueuePair::<Init>::new(device, self.completions, &Limits { inline_bytes, ..self.limits }, port);
-        let (pair, inline_bytes) = with(self.limits.inline_bytes).or_else(|_| with(WORD_BYTES))?;
-        enough_inline(device, inline_bytes)?;
+        let partition = self.opened.choice.partition.0;
+        let with =
+            |inline_bytes| QueuePair::<Init>::new(device, self.completions, &Limits { inline_bytes, ..self.limits }, port, partition);
+        let (pair, inline_bytes) = with(self.limits.inline_bytes).or_else(|_| with(WORD_BYTES)).or_else(|_| with(0))?;
+        enough_inline(device, inline_bytes, self.options)?;
         // For the peer's wake-up and farewell, before anything can come.
-        for receive in &receives(self.control, peer) {
+        for receive in receives(self.control, peer, self.options.counted) {
             // SAFETY: a word of the control region, which lives longer than the queue pair: here as the earlier local, later in the endpoint.
-            unsafe { pair.post_receive(receive) }.map_err(|error| system("posting a receive", error))?;
+            unsafe { pair.post_receive(&receive) }.map_err(|error| system("posting a receive", error))?;
         }
         Ok((pair, inline_bytes))
+    }
+
+    /// Places for the values of all links, by rank.
+    fn words(&self, members: usize) -> Result<MemoryRegion, OpenError> {
+        let bytes = (words::bytes(self.limits.sends) * members as u64).next_multiple_of(4096);
+        let region = Region::allocate(bytes as usize, &RegionOptions { populate: true, ..RegionOptions::default() })?;
+        MemoryRegion::register(&self.opened.device, &region, false)
     }
 
     /// Cards carry addresses, to which the connection manager connects.
@@ -213,11 +243,11 @@ impl Making<'_> {
         let addresses: Vec<_> = cards.iter().map(|card| card.as_ref().and_then(|card| card.listens_at)).collect();
         let (device, mut inline_bytes) = (&self.opened.device, u32::MAX);
         let mut prepare = |peer, connection: &Connection| {
-            let receives = receives(self.control, peer);
+            let receives: Vec<_> = receives(self.control, peer, false).collect();
             // SAFETY: as in `queue_pair`.
             let bytes = unsafe { prepare(connection, device, self.completions, &self.limits, &receives) }?;
             inline_bytes = inline_bytes.min(bytes);
-            enough_inline(device, bytes)
+            enough_inline(device, bytes, self.options)
         };
         meeting.resolve(&addresses, &mut prepare, exchange, holes)?;
         let rolls = exchange.all_gather("verbs ready to connect", &holes.roll())?;
@@ -240,7 +270,10 @@ fn remote(memory: &MemoryRegion) -> RemoteMemory {
 /// As much as was asked for and the device holds, of queue pairs and of completions: see `credits`. The longest Span moves in `span_max` requests.
 fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) -> Result<Limits, OpenError> {
     let attributes = opened.device.attributes()?;
-    let holds = Holds { requests: attributes.max_qp_wr.max(0) as u32, entries: attributes.max_cqe.max(0) as u32 };
+    // Receives for what is counted take entries too.
+    let counted = (receives_of(options.counted) - RECEIVES).saturating_mul(peers as u32);
+    let entries = (attributes.max_cqe.max(0) as u32).saturating_sub(counted);
+    let holds = Holds { requests: attributes.max_qp_wr.max(0) as u32, entries };
     let span_max = u32::try_from(span_max).unwrap_or(u32::MAX);
     let sends = sends(options.queue_writes, span_max, peers, holds).map_err(|least| {
         unavailable(format!(
@@ -248,14 +281,19 @@ fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) 
             opened.device.name, holds.requests, holds.entries
         ))
     })?;
-    Ok(Limits { sends, receives: RECEIVES, inline_bytes: inline_wanted(opened, options).max(WORD_BYTES) })
+    let inline_bytes = match inline_wanted(opened, options) {
+        0 => 0,
+        bytes => bytes.max(WORD_BYTES),
+    };
+    Ok(Limits { sends, receives: receives_of(options.counted), inline_bytes })
 }
 
 /// Bytes that Spans are to carry inline.
 fn inline_wanted(opened: &Opened, options: &VerbsOptions) -> u32 {
     match opened.choice.link {
         LinkKind::Iwarp => options.inline_bytes.max(IWARP_INLINE_BYTES),
-        LinkKind::InfiniBand | LinkKind::Roce => options.inline_bytes,
+        LinkKind::InfiniBand | LinkKind::Roce | LinkKind::Other if options.counted => options.inline_bytes.max(RECORD_BYTES),
+        LinkKind::InfiniBand | LinkKind::Roce | LinkKind::Other => options.inline_bytes,
     }
 }
 
@@ -273,9 +311,10 @@ fn mtu(port: &abi::PortAttributes, options: &VerbsOptions) -> Result<u8, OpenErr
     }
 }
 
-fn enough_inline(device: &Device, bytes: u32) -> Result<(), OpenError> {
-    match bytes < WORD_BYTES {
-        true => Err(unavailable(format!("{} takes no inline data, by which words carry their value", device.name))),
+/// What is counted travels inline; a device that takes too little of it can carry ordered writes only.
+fn enough_inline(device: &Device, bytes: u32, options: &VerbsOptions) -> Result<(), OpenError> {
+    match options.counted && bytes < RECORD_BYTES {
+        true => Err(unavailable(format!("{} takes {bytes} bytes of inline data, and counted writes need {RECORD_BYTES}", device.name))),
         false => Ok(()),
     }
 }
@@ -300,7 +339,9 @@ fn connect(
 
 fn describe(path: &Path) -> String {
     let to = match path.gid {
-        Some(gid) => format!("peer's GID {}", super::sysfs::Gid { index: 0, raw: gid, v2: true, interface: None }.address()),
+        Some(gid) => {
+            format!("peer's GID {}", super::sysfs::Gid { index: 0, raw: gid, v2: true, interface: None, prefix_bits: None }.address())
+        }
         None => format!("peer's LID {}", path.lid),
     };
     format!("{to}, queue pair {}, path MTU {}", path.peer_number, mtu_bytes(path.mtu))

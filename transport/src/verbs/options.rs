@@ -55,7 +55,9 @@ pub struct VerbsOptions {
     pub gid_index: Option<u8>,
     /// An address of this host that the peers reach; the device that owns it is taken.
     pub address: Option<IpAddr>,
-    /// The core that the data path will run on; a device near to it is preferred.
+    /// The partition, by its key; whether as full member is the port's. All members need the same.
+    pub partition: Option<u16>,
+    /// The core that the data path will run on; of devices that are equally fast one near to it is preferred.
     pub core: Option<usize>,
     /// The largest path MTU in bytes: 256, 512, 1024, 2048 or 4096.
     pub mtu_bytes: Option<u32>,
@@ -63,7 +65,7 @@ pub struct VerbsOptions {
     pub detection: Detection,
     /// Writes that may be under way to one peer; less where the device holds less.
     pub queue_writes: u32,
-    /// Spans up to this length travel inside the request, where the device can.
+    /// Spans up to this length travel inside the request, where the device can. With 0 not even words do, as on devices that cannot; not so on iWARP.
     pub inline_bytes: u32,
     /// Register memory without pinning it, for devices that can page it in on demand.
     pub on_demand_paging: bool,
@@ -71,6 +73,10 @@ pub struct VerbsOptions {
     pub traffic_class: u8,
     /// Service level: virtual lane of InfiniBand, priority of RoCE.
     pub service_level: u8,
+    /// For fabrics that do not keep the order of writes (EFA, adaptive routing out of order):
+    /// [count](crate::WriteOrder::Counted) them. Costs a receive and a completion a write; every member must say the
+    /// same. Not over iWARP, which has no immediates.
+    pub counted: bool,
     /// How long a dropped endpoint waits at the most until its last writes have landed.
     pub linger: Duration,
 }
@@ -82,6 +88,7 @@ impl Default for VerbsOptions {
             port: None,
             gid_index: None,
             address: None,
+            partition: None,
             core: None,
             mtu_bytes: None,
             detection: Detection::PATIENT,
@@ -90,6 +97,7 @@ impl Default for VerbsOptions {
             on_demand_paging: false,
             traffic_class: 0,
             service_level: 0,
+            counted: false,
             linger: Duration::from_millis(500),
         }
     }

@@ -10,6 +10,7 @@ use anyhow::anyhow;
 use crate::jobs::control::Control;
 use crate::jobs::os;
 use crate::jobs::stream::{StreamCase, StreamJob, StreamOrder, Streamed, Threads};
+use crate::jobs::threads;
 
 /// Share of the time in which windows and buffers grow; what arrives then does not count.
 const WARM_UP_SHARE: f64 = 0.3;
@@ -41,7 +42,8 @@ fn run(case: &StreamCase) -> anyhow::Result<Streamed> {
     let warm = began + Duration::from_secs_f64(case.seconds * WARM_UP_SHARE);
     let until = began + Duration::from_secs_f64(case.seconds);
     let bytes = thread::scope(|scope| -> anyhow::Result<u64> {
-        let threads: Vec<_> = ends.into_iter().map(|end| scope.spawn(move || end.pump(case.write_bytes as usize, warm, until))).collect();
+        let pump = |end: End| threads::start(scope, move || end.pump(case.write_bytes as usize, warm, until));
+        let threads = ends.into_iter().map(pump).collect::<anyhow::Result<Vec<_>>>()?;
         let mut bytes = 0;
         for thread in threads {
             bytes += thread.join().map_err(|_| anyhow!("a streaming thread panicked"))??;
@@ -100,7 +102,7 @@ impl End {
 
     /// Moves bytes until the time is over, or the peer's is; bytes received from `warm` on.
     fn pump(mut self, chunk_bytes: usize, warm: Instant, until: Instant) -> anyhow::Result<u64> {
-        self.core.map_or(Ok(()), os::pin).map_err(|what| anyhow!(what))?;
+        self.core.map_or(Ok(()), |core| os::pin_if_allowed(core).map(drop)).map_err(|what| anyhow!(what))?;
         let (outgoing, mut incoming) = (vec![0x5A; chunk_bytes], vec![0; chunk_bytes]);
         let mut received = 0;
         loop {

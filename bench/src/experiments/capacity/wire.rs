@@ -11,6 +11,7 @@ use squall_transport::Exchange;
 use crate::jobs::control::Control;
 use crate::jobs::fabric::meet;
 use crate::jobs::job::{Job, Work};
+use crate::jobs::threads;
 use crate::jobs::wire::{Arrived, WireJob, WireOrder};
 use crate::run::capacity::Streams;
 use crate::run::fault::Fault;
@@ -85,10 +86,9 @@ fn run(sockets: &mut [TcpStream], sends: bool, time: Duration) -> anyhow::Result
     let began = Instant::now();
     let warm = began + time.mul_f64(WARM_UP_SHARE);
     let bytes = thread::scope(|scope| -> anyhow::Result<u64> {
-        let ends: Vec<_> = sockets
-            .iter_mut()
-            .map(|socket| scope.spawn(move || if sends { send(socket, began + time).map(|()| 0) } else { receive(socket, warm) }))
-            .collect();
+        let pump =
+            |socket| threads::start(scope, move || if sends { send(socket, began + time).map(|()| 0) } else { receive(socket, warm) });
+        let ends = sockets.iter_mut().map(pump).collect::<anyhow::Result<Vec<_>>>()?;
         let mut bytes = 0;
         for end in ends {
             bytes += end.join().map_err(|_| anyhow!("a streaming thread panicked"))??;

@@ -93,6 +93,7 @@ pub fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault>
     let Variant::Copy(copy) = setting.variant else { return Err(Fault::Failed("no variant of a copy".into())) };
     let mut copier = Copier::start(stage)?;
     for trial in stage.next_trial(setting)..=point.trials {
+        stage.begin_trial();
         let best = copier.best(setting.message_bytes, copy.warmth, copy.all_cores, point.trial_seconds)?;
         let row = Row {
             trial,

@@ -1,12 +1,13 @@
-//! Memory copies between regions of shared memory, with somebody reading what was copied: what `memcpy` measures, and the bound of shared memory.
+//! Memory copies between regions of shared memory, with somebody reading what was copied: what `memcpy` measures, and
+//! the bound of shared memory.
 //!
 //! ```text
 //!   copying thread:  source --copy--> target, message after message around a working set, then raise its counter
 //!   reading thread:  follows the counter, reads head, tail and one line of every 64 KiB of each message
 //! ```
 //!
-//! With all cores, each thread copies and reads what its neighbour copied. The reader is there because copies that bypass the cache look best as
-//! long as nobody reads the destination.
+//! With all cores, each thread copies and reads what its neighbour copied. The reader is there because copies that
+//! bypass the cache look best as long as nobody reads the destination.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -19,6 +20,7 @@ use squall_transport::{Region, RegionOptions};
 use crate::jobs::control::Control;
 use crate::jobs::copy::{Copied, CopyCase, CopyJob, CopyOrder, Method, stride};
 use crate::jobs::os;
+use crate::jobs::threads::{self, RaisedAtEnd};
 
 /// A line is read at the start of each stretch of this many bytes.
 const SAMPLE_BYTES: u64 = 64 << 10;
@@ -57,15 +59,16 @@ fn run(case: &CopyCase, lanes: &[Lane]) -> anyhow::Result<Copied> {
     let (go, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let cpu_before = os::cpu_ns();
     let (copies, took) = thread::scope(|scope| -> anyhow::Result<(u64, Duration)> {
-        let copiers: Vec<_> = (0..lanes.len())
-            .map(|own| {
-                let (go, stop) = (&go, &stop);
-                scope.spawn(move || copy_until(case, stride, lanes, own, go, stop))
-            })
-            .collect();
+        // Whoever was started ends, too, if another cannot be.
+        let _ends = [&stop, &go].map(RaisedAtEnd);
+        let mut copiers = Vec::new();
+        for own in 0..lanes.len() {
+            let (go, stop) = (&go, &stop);
+            copiers.push(threads::start(scope, move || copy_until(case, stride, lanes, own, go, stop))?);
+        }
         if let (Some(core), [lane]) = (case.reader, lanes) {
             let stop = &stop;
-            scope.spawn(move || read_until(case, stride, core, lane, stop));
+            threads::start(scope, move || read_until(case, stride, core, lane, stop))?;
         }
         let began = Instant::now();
         // Relaxed: go and stop publish nothing.
@@ -103,9 +106,11 @@ impl Lane {
     }
 }
 
-/// Copies around the working set of lane `own` until told to stop; with more lanes, also reads the next lane's messages.
+/// Copies around the working set of lane `own` until told to stop; with more lanes, also reads the next lane's
+/// messages.
 fn copy_until(case: &CopyCase, stride: u64, lanes: &[Lane], own: usize, go: &AtomicBool, stop: &AtomicBool) -> anyhow::Result<u64> {
-    os::pin(case.copiers[own]).map_err(|what| anyhow!(what))?;
+    // Where pinning is refused the kernel places the thread, as the node has said.
+    os::pin_if_allowed(case.copiers[own]).map_err(|what| anyhow!(what))?;
     while !go.load(Ordering::Relaxed) {
         std::hint::spin_loop();
     }
@@ -135,7 +140,7 @@ fn copy_until(case: &CopyCase, stride: u64, lanes: &[Lane], own: usize, go: &Ato
 }
 
 fn read_until(case: &CopyCase, stride: u64, core: usize, lane: &Lane, stop: &AtomicBool) {
-    if os::pin(core).is_err() {
+    if os::pin_if_allowed(core).is_err() {
         return;
     }
     let mut seen = 0;
@@ -148,7 +153,8 @@ fn read_until(case: &CopyCase, stride: u64, core: usize, lane: &Lane, stop: &Ato
     }
 }
 
-/// Reads samples of the messages that `lane` has and the caller has not seen (of those still there); how many there are now.
+/// Reads samples of the messages that `lane` has and the caller has not seen (of those still there); how many there are
+/// now.
 fn read_new(case: &CopyCase, stride: u64, lane: &Lane, seen: u64) -> u64 {
     // Acquire: pairs with the release of the copier.
     let copied = lane.copied.load(Ordering::Acquire);

@@ -50,6 +50,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
     for trial in stage.next_trial(setting)..=point.trials {
         let patience = stage.patience(point.trial_seconds + policy::set_up_seconds(setting.nodes, point.memory_bytes));
         let mut cluster = Cluster::found(point, stage, full, Instant::now() + patience)?;
+        stage.begin_trial();
         let outcome = cluster.upset(upset, point.trial_seconds)?;
         drop(cluster);
         let times = outcome.times(upset)?;
@@ -226,7 +227,7 @@ struct Outcome {
 impl Outcome {
     /// The times of each part, of every member.
     fn times(&self, upset: Upset) -> Result<Vec<(&'static str, Vec<u64>)>, Fault> {
-        let missing = || Fault::Failed("the view did not change, or nothing was delivered afterwards; give --seconds more".to_owned());
+        let missing = || Fault::Failed("the view did not change, or nothing was delivered afterwards; give more --seconds".to_owned());
         let changes: Option<Vec<&Change>> = self.members.iter().map(|seen| seen.changes.iter().find(|change| change.view == 1)).collect();
         let changes = changes.ok_or_else(missing)?;
         let firsts: Option<Vec<u64>> = self.members.iter().map(|seen| seen.firsts_ns.get(&1).copied()).collect();

@@ -178,7 +178,8 @@ impl<F: Fabric> Life<'_, F> {
     }
 }
 
-/// What is done with deliveries. Its state is how many messages of each sender there were, so that a newcomer knows which come next.
+/// What is done with deliveries. Its state is how many messages of each sender there were, so that a newcomer knows
+/// which come next.
 struct Receiver {
     message_bytes: usize,
     verify: Verify,
@@ -249,7 +250,7 @@ impl Upcalls for Receiver {
             StatePiece::Bytes(bytes) => self.given.extend_from_slice(bytes),
             StatePiece::End => match postcard::from_bytes(&self.given) {
                 Ok(counts) => self.counts = counts,
-                Err(error) => self.wrong = Some(format!("the state that was given makes no sense: {error}")),
+                Err(error) => self.wrong = Some(format!("the state from another member does not decode: {error}")),
             },
         }
     }

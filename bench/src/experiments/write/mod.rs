@@ -108,6 +108,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
                 (writers, count)
             }
         };
+        stage.begin_trial();
         let note = stage.probe();
         let began = SystemTime::now();
         let written = writers.run(count)?;

@@ -1,4 +1,5 @@
-//! `write`: raw one-sided writes between two nodes, without a group. The counterpart of perftest's `ib_write_bw` and `ib_write_lat`.
+//! `write`: raw one-sided writes between two nodes, without a group. The counterpart of perftest's `ib_write_bw` and
+//! `ib_write_lat`.
 //!
 //! ```text
 //!   bandwidth   node 0: Spans into node 1's ring, Word (count) behind them, as many as the window holds
@@ -7,8 +8,8 @@
 //!               a message that fits into the Word beside its count travels in it
 //! ```
 //!
-//! perftest takes a message for complete when its last byte has changed. Bytes of one write may land in any order (rule T2), so here only a Word says so, which
-//! costs one more request a flush; a tiny message is one write in both.
+//! perftest takes a message for complete when its last byte has changed. Bytes of one write may land in any order (rule
+//! T2), so here only a Word says so, which costs one more request a flush; a tiny message is one write in both.
 //!
 //! ```text
 //!   HEAD   63..0 messages sent                          in_word: 63..32 messages sent, 31..0 the message

@@ -1,11 +1,13 @@
-//! perftest's `ib_write_bw` and `ib_write_lat` between the same two nodes as `write`, in turns with it: what raw verbs reach on this device today.
+//! perftest's `ib_write_bw` and `ib_write_lat` between the same two nodes as `write`, in turns with it: what raw verbs
+//! reach on this device today.
 //!
 //! ```text
 //!   node 1   ib_write_bw ...                         waits at a port that it found free
 //!   node 0   ib_write_bw ... ADDRESS OF NODE 1       prints what it measured
 //! ```
 //!
-//! perftest converts cycles to time by a calibration that fails on some virtual machines; it then prints `inf` or 0, and is asked again.
+//! perftest converts cycles to time by a calibration that fails on some virtual machines; it then prints `inf` or 0,
+//! and is asked again.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -105,7 +107,7 @@ pub(super) fn compared(row: Row, ours: &Row) -> Row {
 fn filled(row: Row, job: &PerftestJob, count: u64, figures: &[f64]) -> Row {
     let figure = |at: usize| figures.get(at).copied();
     if job.ping_pong {
-        let note = "p50 is perftest's t_typical; it takes a write for landed when its last byte changed".to_owned();
+        let note = "p50 is perftest's t_typical; it counts a write as landed when its last byte has changed".to_owned();
         return Row {
             latency_us_min: figure(0),
             latency_us_max: figure(1),
@@ -168,7 +170,7 @@ fn arguments(choice: &Choice, perftest: &PerftestJob, count: u64, port: u16) -> 
     ];
     arguments.push(match choice.link {
         LinkKind::Iwarp => "--rdma_cm".into(),
-        LinkKind::InfiniBand | LinkKind::Roce => format!("--gid-index={}", choice.gid.index),
+        LinkKind::InfiniBand | LinkKind::Roce | LinkKind::Other => format!("--gid-index={}", choice.gid.index),
     });
     arguments
 }

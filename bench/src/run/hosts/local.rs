@@ -52,6 +52,7 @@ impl Local {
             tclass: own.tclass.or(asked.tclass),
             sl: own.sl.or(asked.sl),
             prompt_detection: own.prompt_detection || asked.prompt_detection,
+            count_writes: own.count_writes || asked.count_writes,
             ..asked.clone()
         }
     }

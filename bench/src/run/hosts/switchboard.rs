@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use squall_transport::Rank;
-use squall_transport::exchange::{LeaveReason, RendezvousServer, ServerEvent};
+use squall_transport::exchange::{LeaveReason, Place, RendezvousServer, ServerEvent};
 
 use super::bell::Bell;
 use super::clock::Clock;
@@ -207,7 +207,8 @@ impl Switchboard {
             ServerEvent::Joined { rank, address, .. } => {
                 let rank = rank.index();
                 self.seats[rank] = Seat { state: State::Greeting, heard: Instant::now(), said: None, probe: None };
-                self.standing(rank, |standing| standing.address = Some(address));
+                let address = if let Place::Ip(address) = address { Some(address) } else { None };
+                self.standing(rank, |standing| standing.address = address);
             }
             ServerEvent::Message { rank, bytes } => {
                 let rank = rank.index();
@@ -230,7 +231,11 @@ impl Switchboard {
                 };
                 self.lose(rank, &why);
             }
-            ServerEvent::Refused { address, reason } => self.say(format!("refused {}: {reason}", address.ip())),
+            ServerEvent::Refused { address, reason } => self.say(match address.ip() {
+                Some(host) => format!("refused {host}: {reason}"),
+                None => format!("refused {address}: {reason}"),
+            }),
+            ServerEvent::RefusedMore { count } => self.say(format!("refused {count} connections more")),
             ServerEvent::AcceptFailed { reason } => self.say(format!("cannot accept connections: {reason}")),
             ServerEvent::JoinTimedOut { .. } | ServerEvent::GatherFailed { .. } => {}
         }

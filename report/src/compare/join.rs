@@ -1,91 +1,19 @@
-//! Two runs, point by point.
+//! Joining two runs, point by point.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde_json::Value;
 
+use super::comparison::{CompareOptions, ComparedMetric, Comparison, Difference};
+use super::verdict::{Interval, Verdict, verdict_of};
 use crate::error::ResultsError;
 use crate::files::{ENVIRONMENT_FILE, read_json};
 use crate::reader::read_rows;
 use crate::record::read_record;
 use crate::row::{Point, Row};
-use crate::statistics::median_ratio;
+use crate::statistics::{median_ratio, rank_chance};
 use crate::summary::{Metric, PointSummary, Summary};
-use crate::units;
-
-/// How to compare.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CompareOptions {
-    /// Points whose gated ratio is below this make [`Comparison::passed`] false.
-    pub fail_below: Option<f64>,
-}
-
-/// Two runs, joined.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Comparison {
-    /// The baseline, as given.
-    pub a: PathBuf,
-    /// The candidate, as given.
-    pub b: PathBuf,
-    /// What the ratios mean.
-    pub orientation: &'static str,
-    /// Points on both sides, a line for each metric that both measured.
-    pub lines: Vec<ComparedMetric>,
-    /// Points that only the baseline measured.
-    pub only_a: Vec<Point>,
-    /// Points that only the candidate measured.
-    pub only_b: Vec<Point>,
-    /// Settings and facts about the machines that differ.
-    pub differences: Vec<Difference>,
-    /// Things that were put right while reading, one sentence each.
-    pub notices: Vec<String>,
-    /// The threshold that was asked for.
-    pub fail_below: Option<f64>,
-    /// Whether no gated ratio is below the threshold. Without a threshold, always.
-    pub passed: bool,
-}
-
-/// One metric of one point on both sides.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ComparedMetric {
-    /// The point.
-    pub point: Point,
-    /// The column.
-    pub metric: &'static str,
-    /// Median of the baseline, in the unit of the column.
-    pub a_median: f64,
-    /// Trials of the baseline.
-    pub a_trials: usize,
-    /// Median of the candidate.
-    pub b_median: f64,
-    /// Trials of the candidate.
-    pub b_trials: usize,
-    /// How many times better the candidate is: B over A where more is better, A over B where less is.
-    pub ratio: f64,
-    /// Lower end of its 95 % interval.
-    pub ratio_low: f64,
-    /// Upper end of its 95 % interval.
-    pub ratio_high: f64,
-    /// `*`: more than scatter. `(*)`: apart, but of too few trials to say so. Empty: may be scatter.
-    pub mark: &'static str,
-    /// Whether the threshold applies to this line. Tails do not gate: a few trials say little about them.
-    pub gated: bool,
-    /// Whether this line is below the threshold.
-    pub failed: bool,
-}
-
-/// A setting that is not the same on both sides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// Where it stands, such as `environment.json cpu.model`.
-    pub name: String,
-    /// In the baseline.
-    pub a: String,
-    /// In the candidate.
-    pub b: String,
-}
 
 const ORIENTATION: &str = "ratio: above 1 means that B is better (B/A for rates, A/B for latencies); \
      * is more than scatter, (*) is apart but of fewer than about 4 trials a side";
@@ -107,7 +35,11 @@ pub fn compare(a: &Path, b: &Path, options: &CompareOptions) -> Result<Compariso
             continue;
         };
         check_verified(a, b, left, right)?;
-        lines.extend(compared(left, right, options));
+        let of_both = compared(left, right);
+        if metrics(left, left).iter().any(|(_, gates)| *gates) && !of_both.iter().any(|line| line.gated) {
+            only_a.push(left.point.clone());
+        }
+        lines.extend(of_both);
     }
     let on_left: BTreeSet<&Point> = a_points.points.iter().map(|point| &point.point).collect();
     let only_b: Vec<Point> =
@@ -115,6 +47,10 @@ pub fn compare(a: &Path, b: &Path, options: &CompareOptions) -> Result<Compariso
     if lines.is_empty() {
         return Err(incomparable(a, b, nothing_in_common(&only_a, &only_b)));
     }
+    if let Some(threshold) = options.fail_below {
+        judge(&mut lines, threshold, &a_points, &by_point);
+    }
+    let missing_fails = options.fail_below.is_some() && !options.allow_missing;
     let mut notices = a_rows.notices;
     notices.extend(b_rows.notices);
     let mut differences = row_differences(&a_points, &b_points);
@@ -123,7 +59,8 @@ pub fn compare(a: &Path, b: &Path, options: &CompareOptions) -> Result<Compariso
         a: a.to_path_buf(),
         b: b.to_path_buf(),
         orientation: ORIENTATION,
-        passed: !lines.iter().any(|line| line.failed),
+        passed: !lines.iter().any(|line| line.verdict == Some(Verdict::Fail)) && (!missing_fails || only_a.is_empty()),
+        missing_fails,
         lines,
         only_a,
         only_b,
@@ -174,7 +111,7 @@ fn metrics(left: &PointSummary, right: &PointSummary) -> Vec<(Metric, bool)> {
         .collect()
 }
 
-fn compared(left: &PointSummary, right: &PointSummary, options: &CompareOptions) -> Vec<ComparedMetric> {
+fn compared(left: &PointSummary, right: &PointSummary) -> Vec<ComparedMetric> {
     let line = |(metric, gated): (Metric, bool)| {
         let (a, b) = (left.values(metric), right.values(metric));
         let ratio = if metric.more_is_better() { median_ratio(&a, &b)? } else { median_ratio(&b, &a)? };
@@ -190,10 +127,29 @@ fn compared(left: &PointSummary, right: &PointSummary, options: &CompareOptions)
             ratio_high: ratio.high,
             mark: ratio.significance.mark(),
             gated,
-            failed: gated && options.fail_below.is_some_and(|threshold| ratio.ratio < threshold),
+            verdict: None,
         })
     };
     metrics(left, right).into_iter().filter_map(line).collect()
+}
+
+/// Gives every line that gates its verdict.
+fn judge(lines: &mut [ComparedMetric], threshold: f64, a: &Summary, b: &BTreeMap<&Point, &PointSummary>) {
+    let on_a: BTreeMap<&Point, &PointSummary> = a.points.iter().map(|point| (&point.point, point)).collect();
+    let count = lines.iter().filter(|line| line.gated).count();
+    for line in lines.iter_mut().filter(|line| line.gated) {
+        let (Some(left), Some(right)) = (on_a.get(&line.point), b.get(&line.point)) else { continue };
+        let Some(metric) = Metric::ALL.into_iter().find(|metric| metric.column() == line.metric) else { continue };
+        // As more is better: the rate of a latency is its inverse.
+        let goods = |point: &PointSummary| -> Vec<f64> {
+            let values = point.values(metric).into_iter();
+            if metric.more_is_better() { values.collect() } else { values.map(|value| 1.0 / value).collect() }
+        };
+        let chance = rank_chance(&goods(left), &goods(right), threshold);
+        let trials = line.a_trials.min(line.b_trials);
+        let interval = Interval { ratio: line.ratio, low: line.ratio_low, high: line.ratio_high };
+        line.verdict = Some(verdict_of(interval, threshold, trials, chance, count));
+    }
 }
 
 /// Facts in the rows that no key holds but that move numbers.
@@ -236,7 +192,7 @@ fn folder_of(path: &Path) -> PathBuf {
 }
 
 /// Facts that change from minute to minute and mean nothing.
-const FLEETING: [&str; 3] = ["available_bytes", "free_count", "reserved_count"];
+const FLEETING: [&str; 4] = ["available_bytes", "control_group_free_bytes", "free_count", "reserved_count"];
 
 fn collect_differences(name: &str, a: &Value, b: &Value, found: &mut Vec<Difference>) {
     match (a, b) {
@@ -257,67 +213,4 @@ fn collect_differences(name: &str, a: &Value, b: &Value, found: &mut Vec<Differe
             found.extend(difference(name, text(a), text(b)));
         }
     }
-}
-
-impl Comparison {
-    /// The comparison as a table with what surrounds it, for a terminal.
-    pub fn text(&self) -> String {
-        let mut text = format!("A: {}\nB: {}\n", self.a.display(), self.b.display());
-        for notice in &self.notices {
-            text.push_str(&format!("notice: {notice}\n"));
-        }
-        text.push_str(&self.table().to_string());
-        text.push('\n');
-        text.push_str(self.orientation);
-        text.push('\n');
-        for (side, points) in [("A", &self.only_a), ("B", &self.only_b)] {
-            if !points.is_empty() {
-                text.push_str(&format!("\nonly in {side}: {}\n", units::counted(points.len(), "point")));
-                for point in points {
-                    text.push_str(&format!("  {point}\n"));
-                }
-            }
-        }
-        if !self.differences.is_empty() {
-            text.push_str("\nalso different (these may explain the ratios):\n");
-            for found in &self.differences {
-                text.push_str(&format!("  {}: A {}, B {}\n", found.name, shown(&found.a), shown(&found.b)));
-            }
-        }
-        text.push_str(&self.verdict());
-        text
-    }
-
-    fn table(&self) -> comfy_table::Table {
-        let mut table = comfy_table::Table::new();
-        table.load_style(comfy_table::presets::ASCII_MARKDOWN);
-        table.set_header(["point", "metric", "A", "B", "ratio", "95 % interval", "mark"]);
-        for line in &self.lines {
-            let verdict = if line.failed { " FAIL" } else { "" };
-            table.add_row([
-                line.point.to_string(),
-                line.metric.to_owned(),
-                format!("{} ({})", units::number(line.a_median), line.a_trials),
-                format!("{} ({})", units::number(line.b_median), line.b_trials),
-                format!("{:.3}{verdict}", line.ratio),
-                format!("{:.3} .. {:.3}", line.ratio_low, line.ratio_high),
-                line.mark.to_owned(),
-            ]);
-        }
-        table
-    }
-
-    fn verdict(&self) -> String {
-        let Some(threshold) = self.fail_below else {
-            return String::new();
-        };
-        let gated = self.lines.iter().filter(|line| line.gated).count();
-        let failed = self.lines.iter().filter(|line| line.failed).count();
-        let verdict = if self.passed { "passed" } else { "FAILED" };
-        format!("\n{verdict}: {failed} of {gated} gated lines below {threshold}\n")
-    }
-}
-
-fn shown(text: &str) -> &str {
-    if text.is_empty() { "(nothing)" } else { text }
 }
