@@ -1,7 +1,8 @@
-//! What this code costs on this machine's core, for the table `[cpu]` of a profile: `cargo run --release -p squall-study --example calibrate`.
+//! What this code costs on this machine's core, for the table `[cpu]` of a profile: `cargo run --release -p
+//! squall-study --example calibrate`.
 //!
-//! Members run on a model whose every time is nothing, so that the clock sees their own work and that of the modelled endpoint, which stands in for the memory
-//! accesses of a real one. Medians of many rounds.
+//! Members run on a model whose every time is nothing, so that the clock sees their own work and that of the modelled
+//! endpoint, which stands in for the memory accesses of a real one. Medians of many rounds.
 
 use std::time::Instant;
 
@@ -83,7 +84,8 @@ fn messages() -> (f64, f64) {
             network.happen(&mut Vec::new());
         }
         let started = Instant::now();
-        // The batch is received and acknowledged, and all of it delivered once the sender has it: at once, since it has.
+        // The batch is received and acknowledged, and all of it delivered once the sender has it: at once, since it
+        // has.
         let _ = groups[1].step(&mut counts);
         receiving.push(started.elapsed().as_nanos() as f64 / f64::from(BATCH));
         settle(&mut groups, &mut counts);

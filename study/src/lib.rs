@@ -1,5 +1,5 @@
-//! How fast the protocol code is on a cluster that is not here: `Group` and all below it, unchanged, on a model of network cards, links and cores, in virtual
-//! time.
+//! How fast the protocol code is on a cluster that is not here: `Group` and all below it, unchanged, on a model of
+//! network cards, links and cores, in virtual time.
 //!
 //! ```text
 //!   Profile (TOML)  -->  Cluster: n Groups on one ModelNetwork  -->  Outcome: rate, latencies, what the ports did
@@ -9,10 +9,12 @@
 //! - [`Profile`]: what costs how much, with its sources; four are built in.
 //! - [`Run`] and [`Outcome`]: one point. [`raw`]: writes without any protocol, which must come out as the profile says.
 //! - [`bound`]: what no run can beat.
-//! - [`Peer`]: Derecho's limits as settings of the same code; [`published`]: its published curves; [`PeerError`]: how far apart they are.
+//! - [`Peer`]: Derecho's limits as settings of the same code; [`published`]: its published curves; [`PeerError`]: how
+//!   far apart they are.
 //! - [`goals`]: the table of what must come out.
 //!
-//! What it does not do: lose or break anything (`squall-sim` does), move payloads of large messages, or measure. A number from here is never one of a machine.
+//! What it does not do: lose or break anything (`squall-sim` does), move payloads of large messages, or measure. A
+//! number from here is never one of a machine.
 
 #![forbid(unsafe_code)]
 

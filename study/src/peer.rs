@@ -6,8 +6,9 @@ use crate::cluster::Work;
 use crate::profile::Profile;
 use crate::run::Run;
 
-/// What limits Derecho, and what its loop costs: read from its source (one block in flight a sender and member, one message of a sender at a time, whole slots, counters
-/// by reference, several spinning threads that share one lock), with the costs fitted to its published curves.
+/// What limits Derecho, and what its loop costs: read from its source (one block in flight a sender and member, one
+/// message of a sender at a time, whole slots, counters by reference, several spinning threads that share one lock),
+/// with the costs fitted to its published curves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
     /// Payload that a port of its test bed carries: the line less what PCIe and memory take.
@@ -80,7 +81,8 @@ impl Peer {
 }
 
 impl Peer {
-    /// As it is on this kind of cluster: fitted by `examples/fit.rs` to the curves over 100 Gb/s InfiniBand (with libfabric) and 100 Gb/s TCP.
+    /// As it is on this kind of cluster: fitted by `examples/fit.rs` to the curves over 100 Gb/s InfiniBand (with
+    /// libfabric) and 100 Gb/s TCP.
     pub fn on(profile: &Profile) -> Peer {
         let rdma = Peer {
             port_gigabytes_per_second: 10.6,

@@ -217,7 +217,8 @@ impl Run {
 
     /// Bytes of a block: as `block_bytes_for`, with what a block costs on this cluster.
     ///
-    /// Sending M bytes in b blocks over d levels takes (b + d) steps of M / b bytes and an overhead of o bytes; least at blocks of sqrt(M o / d).
+    /// Sending M bytes in b blocks over d levels takes (b + d) steps of M / b bytes and an overhead of o bytes; least
+    /// at blocks of sqrt(M o / d).
     pub fn block_bytes(&self) -> u32 {
         if let Some(bytes) = self.block_bytes.or_else(|| self.peer.as_ref().map(|peer| peer.block_bytes(self.message_bytes))) {
             return bytes;

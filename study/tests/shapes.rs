@@ -1,4 +1,5 @@
-//! The shapes of the published curves, on the model: S1 to S8 and S11 with the peer's limits, which is what was published; S3, S5, S8 and S9 to S12 of Squall itself.
+//! The shapes of the published curves, on the model: S1 to S8 and S11 with the peer's limits, which is what was
+//! published; S3, S5, S8 and S9 to S12 of Squall itself.
 
 use squall_group::Mode;
 use squall_rdmc::schedule::ScheduleKind;

@@ -20,8 +20,9 @@ use crate::write::{POOL, Write};
 
 /// A handle to the network that all members share; one thread holds them all.
 ///
-/// Nothing happens by itself. Whoever holds it takes what is due first: the next thing on the network ([`ModelNetwork::happen`]) or the next turn of a member's
-/// loop, which begins and ends here ([`ModelNetwork::begin_turn`], [`ModelNetwork::end_turn`]) and takes the time that was spent in between.
+/// Nothing happens by itself. Whoever holds it takes what is due first: the next thing on the network
+/// ([`ModelNetwork::happen`]) or the next turn of a member's loop, which begins and ends here
+/// ([`ModelNetwork::begin_turn`], [`ModelNetwork::end_turn`]) and takes the time that was spent in between.
 #[derive(Clone, Debug)]
 pub struct ModelNetwork {
     state: Rc<RefCell<State>>,
@@ -61,7 +62,8 @@ impl ModelNetwork {
         self.state().due.peek().map(|Reverse(due)| due.at_ps)
     }
 
-    /// Does what is due next. Those that have a reason to look, and had none since their last turn, are added to `stirred`.
+    /// Does what is due next. Those that have a reason to look, and had none since their last turn, are added to
+    /// `stirred`.
     pub fn happen(&self, stirred: &mut Vec<Rank>) {
         let mut state = self.state();
         if let Some(Reverse(due)) = state.due.pop() {
@@ -92,7 +94,8 @@ impl ModelNetwork {
         self.state().nodes[rank.index()].clock_ps
     }
 
-    /// The turn is over: doorbells are rung for what was posted. When it ends, and whether something came meanwhile that it has not seen.
+    /// The turn is over: doorbells are rung for what was posted. When it ends, and whether something came meanwhile
+    /// that it has not seen.
     pub fn end_turn(&self, rank: Rank) -> (u64, bool) {
         self.state().end_turn(rank.index())
     }
@@ -547,7 +550,8 @@ impl State {
         self.schedule(at_ps, What::Dealt { link, lane });
     }
 
-    /// The receiver sees the block and says that it is ready for another; the sender's thread posts that once it has heard.
+    /// The receiver sees the block and says that it is ready for another; the sender's thread posts that once it has
+    /// heard.
     fn dealt(&mut self, link: u32, lane: u64) {
         let (from, to) = self.ends(link);
         if let Some(block) = self.nodes[from].lanes.get_mut(&lane).and_then(|lane| lane.flying.take()) {

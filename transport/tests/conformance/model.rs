@@ -1,5 +1,5 @@
-//! Provider `model`: driven by whoever holds the cluster, as `sim` is. No link of it breaks (T6), pools are hollow, and time is virtual (T7), so what is asked of it
-//! is order, tearing, values and queues.
+//! Provider `model`: driven by whoever holds the cluster, as `sim` is. No link of it breaks (T6), pools are hollow, and
+//! time is virtual (T7), so what is asked of it is order, tearing, values and queues.
 
 use squall_transport::model::{HostSpec, KernelSpec, ModelEndpoint, ModelFabric, ModelNetwork, ModelSpec, NicSpec, SwitchSpec};
 use squall_transport::sim::SoloExchange;
