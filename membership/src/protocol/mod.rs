@@ -1,90 +1,31 @@
 //! The protocol itself: rows of others in, my row out. It knows no table, no time and no fabric.
 
+mod deciding;
+mod leading;
+
 use squall_transport::{NodeId, Rank};
 
-use crate::limits::{CHANGES_MAX, MEMBERS_MAX, REQUESTS_MAX};
+use crate::limits::{MEMBERS_MAX, REQUESTS_MAX};
 use crate::mutation::Mutation;
+use crate::outcome::{Decision, Phase, RequestError, Stop, Witness};
 use crate::ranks::Ranks;
-use crate::row::{Accepted, Change, Newcomer, Row, What};
-use crate::trim::{members_after, quorum, ragged_trim};
+use crate::row::{Leaving, Newcomer, Row};
+use crate::trim::quorum;
 
-/// Why a member stops for good: it delivers nothing more and installs nothing more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Stop {
-    /// Another member suspects this one: the group goes on without it.
-    #[error("member {by} suspects this one, so the group goes on without it; join again under a new name")]
-    Excluded {
-        /// Who said so first.
-        by: Rank,
-    },
-    /// So many are suspected that the rest is no majority: another part of the group may go on.
-    #[error("only {left} of {members} members are left here and {needed} are needed: another part of the group may go on")]
-    NoQuorum {
-        /// Members not suspected, this one among them.
-        left: usize,
-        /// Members of the view.
-        members: usize,
-        /// How many it takes.
-        needed: usize,
-    },
-}
-
-/// What a tie-break witness said.
+/// Who sends, and how many may: what a leader needs to know before it gives a learner its vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Witness {
-    /// It sides with this member, and in this view with no other, ever.
-    Sides,
-    /// It has sided with the other member, or cannot be asked.
-    Refuses,
+pub struct Senders {
+    /// Who sends in this view.
+    pub now: Ranks,
+    /// Learners that are to send once they vote.
+    pub later: Ranks,
+    /// How many may send in any view.
+    pub senders_max: usize,
 }
 
-/// Why a newcomer cannot be asked for here and now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// It is a member.
-    #[error("{0} is a member already; a process that comes back needs a new name")]
-    Member(NodeId),
-    /// Too many wait.
-    #[error("{REQUESTS_MAX} newcomers wait at this member already; try another member, or later")]
-    Full,
-    /// The view is full.
-    #[error("the view has {MEMBERS_MAX} members, more are not supported")]
-    ViewFull,
-    /// The next view is decided, or this member has stopped: ask again in the next view, or another member.
-    #[error("this view is over; ask again in the next one")]
-    Over,
-}
-
-/// What follows this view, the same at every member that learns it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Decision {
-    /// Who led it.
-    pub leader: Rank,
-    /// What happens to the list of members.
-    pub changes: Vec<Change>,
-    /// Where each sender's messages end in this view, exclusive.
-    pub trim: Vec<u64>,
-    /// Members of the next view by rank.
-    pub members: Vec<NodeId>,
-}
-
-/// Where a member is on its way from one view to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// Nothing is to be changed.
-    Steady,
-    /// The view is to end: stop sending, receiving and delivering, then [`Protocol::freeze`].
-    Wedging,
-    /// Frozen, and waiting for the others.
-    Wedged,
-    /// One of two members is alone: only a witness can tell which of them goes on.
-    Split,
-    /// The next view is decided: deliver up to the trim, then [`Protocol::install`].
-    Decided,
-    /// Acted upon; this epoch is kept only as long as others need it.
-    Installed,
-    /// Over.
-    Stopped(Stop),
+impl Senders {
+    /// As many as like.
+    pub const UNLIMITED: Senders = Senders { now: Ranks::EMPTY, later: Ranks::EMPTY, senders_max: usize::MAX };
 }
 
 /// One member's part of the protocol in one view. See the crate's documentation.
@@ -92,11 +33,15 @@ pub enum Phase {
 pub struct Protocol {
     me: Rank,
     nodes: Vec<NodeId>,
-    senders: usize,
+    /// How many of the members vote: the first ones.
+    voters: usize,
+    /// Places in the trim.
+    sender_count: usize,
+    senders: Senders,
     row: Row,
     /// What the others last said, by rank; my own is unused.
     rows: Vec<Row>,
-    /// Whom I suspect. My row says so once it is sure that I go on.
+    /// Whom I suspect. My row says so once it is sure that I go on; a learner's never does.
     suspects: Ranks,
     /// Whose link broke after this view was over: neither suspected nor waited for.
     gone: Ranks,
@@ -110,16 +55,28 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// Member `me` of the view of `nodes`, with `senders` senders; `suspects` are members that are known to be lost already.
+    /// Member `me` of the view of `nodes`, all of whom vote, with `senders` senders; `suspects` are members that are known to be lost already.
     ///
     /// # Panics
     /// If `me` is no member, or there are more than [`MEMBERS_MAX`].
     pub fn new(me: Rank, nodes: Vec<NodeId>, senders: usize, suspects: Ranks) -> Protocol {
+        let voters = nodes.len();
+        Protocol::with_voters(me, nodes, voters, senders, suspects)
+    }
+
+    /// As [`Protocol::new`], in a view of which the first `voters` members vote and the others learn.
+    ///
+    /// # Panics
+    /// As there, or if nobody votes.
+    pub fn with_voters(me: Rank, nodes: Vec<NodeId>, voters: usize, senders: usize, suspects: Ranks) -> Protocol {
         assert!(me.index() < nodes.len() && nodes.len() <= MEMBERS_MAX, "rank {me} of {} members", nodes.len());
+        assert!((1..=nodes.len()).contains(&voters), "{voters} of {} members vote", nodes.len());
         assert!(!suspects.has(me), "nobody suspects itself");
         Protocol {
             me,
-            senders,
+            voters,
+            sender_count: senders,
+            senders: Senders::UNLIMITED,
             row: Row::default(),
             rows: vec![Row::default(); nodes.len()],
             nodes,
@@ -132,6 +89,11 @@ impl Protocol {
             stop: None,
             mutation: Mutation::None,
         }
+    }
+
+    /// Who sends, for the case that this member leads.
+    pub fn set_senders(&mut self, senders: Senders) {
+        self.senders = senders;
     }
 
     /// Breaks a rule on purpose, for tests of the checker.
@@ -155,9 +117,31 @@ impl Protocol {
         self.nodes.len()
     }
 
+    /// Members of the view that vote: the first ones.
+    pub fn voters(&self) -> usize {
+        self.voters
+    }
+
+    /// Whether `rank` votes; whoever does not is a learner.
+    pub fn votes(&self, rank: Rank) -> bool {
+        rank.index() < self.voters
+    }
+
     /// Whom I suspect.
     pub fn suspects(&self) -> Ranks {
         self.suspects
+    }
+
+    /// Members that do not come into the next view: whom I suspect or, since nobody heeds what a learner suspects, whom voters do.
+    pub fn lost(&self) -> Ranks {
+        if self.votes(self.me) {
+            return self.suspects;
+        }
+        let mut lost = Ranks::EMPTY;
+        self.rows[..self.voters].iter().for_each(|row| {
+            lost.add_all(&row.suspected);
+        });
+        lost
     }
 
     /// What follows this view, once it is decided.
@@ -172,15 +156,19 @@ impl Protocol {
             (None, Some(_)) if self.row.installed => Phase::Installed,
             (None, _) if self.is_split() => Phase::Split,
             (None, Some(_)) => Phase::Decided,
+            (None, None) if !self.votes(self.me) => Phase::Steady,
             (None, None) if self.row.received.is_some() => Phase::Wedged,
             (None, None) if self.wants_wedge => Phase::Wedging,
             (None, None) => Phase::Steady,
         }
     }
 
-    /// The lowest rank that I do not suspect: whom I follow.
+    /// The lowest voter that I do not suspect: whom I follow.
     pub fn leader(&self) -> Rank {
-        self.trusted().next().unwrap_or(self.me)
+        if self.mutation == Mutation::LearnerLeads && !self.votes(self.me) {
+            return self.me;
+        }
+        self.trusted_voters().next().unwrap_or(self.me)
     }
 
     /// The link to `peer` is broken, or it was silent for too long.
@@ -242,23 +230,53 @@ impl Protocol {
         &self.row.requests
     }
 
-    /// This member wants to leave.
+    /// This member wants to leave, as soon as others that vote stay, or nobody does.
     pub fn leave(&mut self) {
-        self.row.leaving = true;
+        self.row.leaving = self.row.leaving.max(Leaving::Asks);
     }
 
-    /// I have stopped sending, receiving and delivering, and have received so much of each sender.
+    /// This member leaves, whoever stays.
+    pub fn insist_on_leaving(&mut self) {
+        self.row.leaving = Leaving::Insists;
+    }
+
+    /// This learner has the state, and can vote. Voters can from the start.
+    pub fn say_whole(&mut self) {
+        self.row.whole = !self.votes(self.me);
+    }
+
+    /// I have stopped sending, receiving and delivering, and have received so much of each sender. Said by voters.
     ///
     /// # Panics
-    /// If it was said before, or the vector has not one place a sender.
+    /// If it was said before, the vector has not one place a sender, or this is a learner.
     pub fn freeze(&mut self, received: Vec<u64>) {
-        assert!(self.row.received.is_none() && received.len() == self.senders, "one frontier a sender, once a view");
+        assert!(self.votes(self.me), "a learner does not wedge");
+        assert!(self.row.received.is_none() && received.len() == self.sender_count, "one frontier a sender, once a view");
         self.row.received = Some(received);
     }
 
-    /// What a tie-break witness said, for [`Phase::Split`].
+    /// What this learner must have received when the view ends, as far as it can see: what voters that have wedged will deliver.
+    pub fn tail(&self) -> Option<Vec<u64>> {
+        if self.votes(self.me) {
+            return None;
+        }
+        self.decision.as_ref().map(|decision| decision.trim.clone()).or_else(|| self.least())
+    }
+
+    /// This learner has received so much of each sender, and goes on receiving. It says so when it has reached its [`Protocol::tail`].
+    ///
+    /// # Panics
+    /// If the vector has not one place a sender, or this is a voter.
+    pub fn reach(&mut self, received: Vec<u64>) {
+        assert!(!self.votes(self.me) && received.len() == self.sender_count, "one frontier a sender, of a learner");
+        self.row.received = Some(received);
+    }
+
+    /// What a tie-break witness said. Heeded in [`Phase::Split`], where it was asked for.
     pub fn hear_witness(&mut self, witness: Witness) {
-        self.witness.get_or_insert(witness);
+        if self.is_split() {
+            self.witness = Some(witness);
+        }
     }
 
     /// I have delivered up to the trim.
@@ -275,14 +293,42 @@ impl Protocol {
         self.row.installed && !self.trusted().any(|peer| self.waits_for(peer))
     }
 
+    /// Whether learners alone keep this member in a view that is over.
+    pub fn waits_for_learners_only(&self) -> bool {
+        self.row.installed && !self.is_settled() && !self.trusted_voters().any(|peer| self.waits_for(peer))
+    }
+
     /// Whether `rank` has said that it has acted on the decision: whatever it posted in this view has landed here, since that came before.
     pub fn has_installed(&self, rank: Rank) -> bool {
         self.row_of(rank).installed
     }
 
-    /// Whether `peer` may have to say something that matters here.
+    /// Whether `peer` may have to say something that matters here. No learner says anything that matters to another one.
     pub fn waits_for(&self, peer: Rank) -> bool {
-        peer != self.me && self.hears(peer) && !(self.row.installed && self.rows[peer.index()].installed)
+        let over = self.row.installed && self.rows[peer.index()].installed;
+        let matters = peer != self.me && (self.votes(peer) || self.votes(self.me));
+        matters && self.hears(peer) && !over
+    }
+
+    /// A voter that this learner has lost, and no voter that it hears has.
+    pub fn at_odds_with(&self) -> Option<Rank> {
+        if self.votes(self.me) || self.decision.is_some() {
+            return None;
+        }
+        let lost = self.lost();
+        self.suspects.iter().find(|&rank| self.votes(rank) && !lost.has(rank))
+    }
+
+    /// This learner has been at odds with the voters for too long: it stops, and nobody misses it.
+    pub fn give_up(&mut self) {
+        if let Some(with) = self.at_odds_with() {
+            self.stop = Some(Stop::AtOdds { with });
+        }
+    }
+
+    /// Whom this member does not hear any more, and whether it has stopped: what makes it look again at what follows.
+    pub(crate) fn doubts(&self) -> (Ranks, Ranks, Option<Stop>, Leaving) {
+        (self.suspects, self.gone, self.stop, self.row.leaving)
     }
 
     /// Does what can be done now. Whether my row or my phase changed.
@@ -292,9 +338,11 @@ impl Protocol {
         }
         let before = (self.row.clone(), self.phase());
         self.spread();
-        if self.check_quorum() {
-            self.row.suspected = self.suspects;
-            self.wants_wedge |= !self.suspects.is_empty();
+        if self.goes_on() {
+            if self.votes(self.me) {
+                self.row.suspected = self.suspects;
+                self.wants_wedge |= !self.suspects.is_empty();
+            }
             self.follow();
             self.lead();
             self.wants_wedge |= !self.row.accepted.is_empty();
@@ -308,13 +356,24 @@ impl Protocol {
         (0..self.nodes.len()).map(Rank::new).filter(|&rank| !self.suspects.has(rank))
     }
 
+    /// Those of them that count in a vote.
+    fn trusted_voters(&self) -> impl Iterator<Item = Rank> + '_ {
+        let end = if self.mutation == Mutation::LearnerCounts { self.nodes.len() } else { self.voters };
+        (0..end).map(Rank::new).filter(|&rank| !self.suspects.has(rank))
+    }
+
+    /// Those of them that do not vote.
+    fn trusted_learners(&self) -> impl Iterator<Item = Rank> + '_ {
+        (self.voters..self.nodes.len()).map(Rank::new).filter(|&rank| !self.suspects.has(rank))
+    }
+
     fn row_of(&self, rank: Rank) -> &Row {
         if rank == self.me { &self.row } else { &self.rows[rank.index()] }
     }
 
-    /// Suspects whom others suspect, lower ranks heard first; stops if that is me.
+    /// Suspects whom other voters suspect, lower ranks heard first; stops if that is me.
     fn spread(&mut self) {
-        for rank in (0..self.nodes.len()).map(Rank::new) {
+        for rank in (0..self.voters).map(Rank::new) {
             if rank == self.me || self.suspects.has(rank) {
                 continue;
             }
@@ -332,148 +391,29 @@ impl Protocol {
     }
 
     fn needed(&self) -> usize {
-        quorum(self.nodes.len(), self.witness == Some(Witness::Sides))
+        quorum(self.voters, self.witness == Some(Witness::Sides))
     }
 
+    /// Whether this is one of two voters, and has lost the other.
     fn is_split(&self) -> bool {
-        self.nodes.len() == 2 && !self.suspects.is_empty() && self.witness.is_none() && self.mutation != Mutation::MinorityActs
+        let lost = self.voters == 2 && self.votes(self.me) && (0..2).any(|rank| self.suspects.has(Rank(rank)));
+        lost && self.witness.is_none() && self.mutation != Mutation::MinorityActs
     }
 
-    /// Whether enough of us are left. Asked before anybody is told of a suspicion: whoever is alone does not drag others down.
-    fn check_quorum(&mut self) -> bool {
+    /// Whether enough of us are left. Asked before anybody is told of a suspicion: whoever is alone does not drag others down. A learner does not count; it goes on
+    /// while there is anybody to follow.
+    fn goes_on(&mut self) -> bool {
         if self.stop.is_some() || self.is_split() {
             return false;
         }
-        let (left, members, needed) = (self.trusted().count(), self.nodes.len(), self.needed());
-        if left < needed && self.mutation != Mutation::MinorityActs {
-            self.stop = Some(Stop::NoQuorum { left, members, needed });
-            return false;
-        }
-        true
-    }
-
-    /// Accepts what the leader proposes, if it is newer than what I have.
-    fn follow(&mut self) {
-        let leader = self.leader();
-        if leader == self.me {
-            return;
-        }
-        let theirs = &self.rows[leader.index()].accepted;
-        if theirs.leader == Some(leader) && theirs.age() > self.row.accepted.age() {
-            self.row.accepted = theirs.clone();
-        }
-    }
-
-    /// If it is for me to lead: takes over, proposes, and cuts.
-    fn lead(&mut self) {
-        if self.leader() != self.me || !self.may_lead() {
-            return;
-        }
-        if self.row.accepted.leader != Some(self.me) {
-            self.take_over();
-        }
-        if !self.adopted && self.row.accepted.trim.is_none() {
-            self.propose();
-        }
-        if self.row.accepted.leader == Some(self.me) {
-            self.cut();
-        }
-    }
-
-    /// Whether all who follow me have turned their back on those before me: nothing new can come from there any more.
-    fn may_lead(&self) -> bool {
-        let before = Ranks::below(self.me);
-        self.mutation == Mutation::LeadsEarly || self.trusted().all(|rank| self.row_of(rank).suspected.has_all(&before))
-    }
-
-    /// Makes the newest that anyone here has accepted my own proposal, as it is: a majority may have it.
-    fn take_over(&mut self) {
-        let newest = self.trusted().map(|rank| &self.row_of(rank).accepted).max_by_key(|accepted| accepted.age());
-        let Some(newest) = newest.filter(|accepted| !accepted.is_empty()) else { return };
-        self.row.accepted = match self.mutation {
-            Mutation::IgnoresAccepted => Accepted::default(),
-            _ => Accepted { leader: Some(self.me), ..newest.clone() },
-        };
-        self.adopted = !matches!(self.mutation, Mutation::IgnoresAccepted | Mutation::BlendsChanges);
-    }
-
-    /// Adds what is to be changed and is not in the list yet: losses, then leaves, then joins.
-    fn propose(&mut self) {
-        let lost = self.suspects.iter().map(What::Remove);
-        let leaves = self.trusted().filter(|&rank| self.row_of(rank).leaving).map(What::Leave);
-        let joins = self.trusted().flat_map(|rank| &self.row_of(rank).requests).copied().map(What::Join);
-        let wanted: Vec<What> = lost.chain(leaves).chain(joins).collect();
-        for what in wanted {
-            let changes = &self.row.accepted.changes;
-            if changes.len() < CHANGES_MAX && !changes.iter().any(|change| is_same(&change.what, &what)) && self.has_place(&what) {
-                self.row.accepted.leader = Some(self.me);
-                self.row.accepted.changes.push(Change { by: self.me, what });
+        let (left, members, needed) = (self.trusted_voters().count(), self.voters, self.needed());
+        if !self.votes(self.me) {
+            if left == 0 && self.decision.is_none() {
+                self.stop = Some(Stop::NoVoters);
             }
+        } else if left < needed && self.mutation != Mutation::MinorityActs {
+            self.stop = Some(Stop::NoQuorum { left, members, needed });
         }
-    }
-
-    /// A newcomer needs a name that no member has, and a view that is not full.
-    fn has_place(&self, what: &What) -> bool {
-        let What::Join(newcomer) = what else { return true };
-        let next = members_after(&self.nodes, &self.row.accepted.changes);
-        !self.nodes.contains(&newcomer.node()) && next.len() < MEMBERS_MAX
-    }
-
-    /// Once all who follow me are wedged: the least that they have received.
-    fn cut(&mut self) {
-        let accepted = &self.row.accepted;
-        if accepted.changes.is_empty() || accepted.trim.is_some() {
-            return;
-        }
-        let counts = |rank: Rank| !self.suspects.has(rank) || self.mutation == Mutation::TrimCountsSuspects;
-        let zeros = vec![0; self.senders];
-        let all = (0..self.nodes.len()).map(Rank::new).filter(|&rank| counts(rank));
-        let frozen: Option<Vec<&[u64]>> = all
-            .map(|rank| match &self.row_of(rank).received {
-                None if self.suspects.has(rank) => Some(zeros.as_slice()),
-                received => received.as_deref(),
-            })
-            .collect();
-        let Some(frozen) = frozen else { return };
-        self.row.accepted.trim = Some(ragged_trim(frozen, self.senders));
-    }
-
-    /// Once enough of us have accepted the same trim from the same leader, it stands; and what another has acted on stood before.
-    fn decide(&mut self) {
-        if self.decision.is_some() || self.row.received.is_none() {
-            return;
-        }
-        let acted = self.trusted().map(|rank| self.row_of(rank)).find(|row| row.installed).map(|row| row.accepted.clone());
-        let acted = acted.filter(|_| self.mutation != Mutation::IgnoresAccepted);
-        if let Some(accepted) = &acted
-            && accepted.age() > self.row.accepted.age()
-        {
-            self.row.accepted.clone_from(accepted);
-        }
-        let stands = acted.or_else(|| self.enough_accepted().then(|| self.row.accepted.clone()));
-        let Some(Accepted { leader: Some(leader), changes, trim: Some(trim) }) = stands else { return };
-        let members = members_after(&self.nodes, &changes);
-        let trim = match (self.mutation, &self.row.received) {
-            (Mutation::DeliversPastTrim, Some(received)) => received.clone(),
-            _ => trim,
-        };
-        self.decision = Some(Decision { leader, changes, trim, members });
-    }
-
-    /// Whether enough of us have accepted the trim that I have, from the leader that I have it from.
-    fn enough_accepted(&self) -> bool {
-        let Accepted { leader: Some(leader), trim: Some(_), .. } = &self.row.accepted else { return false };
-        let same = |rank: &Rank| self.row_of(*rank).accepted.leader == Some(*leader) && self.row_of(*rank).accepted.trim.is_some();
-        let alone = self.mutation == Mutation::ActsAlone || self.mutation == Mutation::MinorityActs;
-        alone || self.trusted().filter(same).count() >= self.needed()
-    }
-}
-
-/// Whether two changes concern the same member or newcomer.
-fn is_same(one: &What, other: &What) -> bool {
-    match (one, other) {
-        (What::Remove(a) | What::Leave(a), What::Remove(b) | What::Leave(b)) => a == b,
-        (What::Join(a), What::Join(b)) => a.node == b.node,
-        _ => false,
+        self.stop.is_none()
     }
 }
