@@ -12,7 +12,7 @@ use crate::ranks::Ranks;
 use crate::row::{Leaving, Newcomer, Row};
 use crate::trim::quorum;
 
-/// Who sends, and how many may: what a leader needs to know before it gives a learner its vote.
+/// Who sends, and how many may: what a leader needs to know before it takes in a newcomer that is to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Senders {
     /// Who sends in this view.
