@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use squall_membership::{Membership, RequestError};
+use squall_membership::{Membership, Mutation, Protocol, Ranks, RequestError, Senders};
 
 use crate::config::{Columns, Config};
 use crate::error::JoinRefused;
@@ -24,8 +24,13 @@ pub(crate) struct Epoch {
     /// When this member wedged, and when it had delivered all.
     pub(crate) wedged_at: Option<Instant>,
     pub(crate) trimmed_at: Option<Instant>,
+    /// How many may send in the next view.
     pub(crate) senders_max: usize,
-    pub(crate) has_large: bool,
+    /// Somebody asks a witness for this member.
+    pub(crate) hears_witness: bool,
+    /// Learners that alone keep my window full, and since when in running time.
+    pub(crate) leash: (Ranks, u64),
+    pub(crate) mutation: Mutation,
 }
 
 /// Where the time comes from.
@@ -51,8 +56,10 @@ impl Epoch {
         let (timeouts, words) = config.membership.zip(columns.membership.clone())?;
         // Whoever sends, receives or delivers is alive.
         let signs = vec![columns.smc.head, columns.order.received_seq, columns.order.delivered_seq];
-        let membership = Membership::new(words, view.me, view.nodes.clone(), timeouts, signs, view.lost);
-        let senders_max = config.senders.len().max(config.senders_max);
+        let mut protocol = Protocol::with_voters(view.me, view.nodes.clone(), view.voters, view.senders.len(), view.lost);
+        let senders_max = config.sender_limit();
+        protocol.set_senders(Senders { now: view.senders.iter().copied().collect(), later: view.will_send, senders_max });
+        let membership = Membership::with(protocol, words, timeouts, signs);
         let clock = Clock::Own(Instant::now());
         Some(Epoch {
             membership,
@@ -65,7 +72,9 @@ impl Epoch {
             wedged_at: None,
             trimmed_at: None,
             senders_max,
-            has_large: config.has_large(),
+            hears_witness: false,
+            leash: (Ranks::EMPTY, 0),
+            mutation: Mutation::None,
         })
     }
 }

@@ -1,13 +1,16 @@
 //! The round-robin total order with null filling.
 
 use squall_sst::{Counter, Frontier, Malformed, Table};
-use squall_transport::Outbox;
+use squall_transport::{Outbox, Rank};
 
 use crate::{Columns, Orderer, Run};
 
 /// One total order over the messages of `senders` senders, by turns.
 #[derive(Debug)]
 pub struct RoundRobin {
+    columns: Columns,
+    /// Whose acknowledgements a delivery waits for: the first members.
+    voters: usize,
     senders: u64,
     /// My place among the senders.
     mine: Option<u64>,
@@ -34,6 +37,8 @@ impl RoundRobin {
     pub fn new(columns: Columns, members: usize, senders: usize, mine: Option<usize>) -> RoundRobin {
         assert!(senders > 0 && mine.is_none_or(|mine| mine < senders), "an order has at least one sender");
         RoundRobin {
+            columns,
+            voters: members,
             senders: senders as u64,
             mine: mine.map(|mine| mine as u64),
             received: vec![0; senders],
@@ -49,6 +54,15 @@ impl RoundRobin {
         }
     }
 
+    /// Deliveries wait for the first `voters` members only. Ring bytes are still kept until all have delivered them.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn acknowledged_by(self, voters: usize) -> RoundRobin {
+        assert!(voters > 0, "nobody would ever have received anything");
+        RoundRobin { voters, ..self }
+    }
+
     /// First Seq that I have not received.
     pub fn received_seq(&self) -> u64 {
         self.received_seq.value()
@@ -57,6 +71,12 @@ impl RoundRobin {
     /// First Seq that I have not delivered.
     pub fn delivered_seq(&self) -> u64 {
         self.next_seq
+    }
+
+    /// Of the Seqs below d, mine are those with index * senders + mine < d. With 3 senders, d = 8, mine = 1: Seqs 1, 4, 7, so 3.
+    #[inline]
+    fn own_below(&self, seq: u64) -> u64 {
+        self.mine.map_or(0, |mine| (seq + self.senders - 1 - mine) / self.senders)
     }
 
     /// The first missing Seq: sender s lacks index received[s], whose Seq is received[s] * senders + s.
@@ -100,7 +120,8 @@ impl Orderer for RoundRobin {
     fn refresh(&mut self, table: &Table) -> Result<(), Malformed> {
         // Nobody has received what I have not sent.
         let most = self.mine.map_or(u64::MAX, |mine| self.seq(mine, self.received[mine as usize]));
-        self.stable = self.received_by.least(table, self.received_seq.value(), most)?;
+        // My own frontier counts even if I do not vote: I deliver nothing that I lack.
+        self.stable = self.received_by.least_of(table, self.voters, self.received_seq.value(), most)?;
         Ok(())
     }
 
@@ -148,13 +169,18 @@ impl Orderer for RoundRobin {
         self.delivered_seq.push(table, outbox);
     }
 
+    fn delivered_at(&self, table: &Table, member: Rank) -> u64 {
+        self.own_below(table.get(self.columns.delivered_seq, member))
+    }
+
     #[inline]
     fn delivered_everywhere(&mut self, table: &Table) -> Result<u64, Malformed> {
-        let Some(mine) = self.mine else { return Ok(0) };
+        if self.mine.is_none() {
+            return Ok(0);
+        }
         // Nobody has delivered what I have not said to have received.
         let delivered = self.delivered_by.least(table, self.delivered_seq.value(), self.received_seq.value())?;
-        // Of the Seqs below d, mine are those with index * senders + mine < d. With 3 senders, d = 8, mine = 1: Seqs 1, 4, 7, so 3.
-        Ok((delivered + self.senders - 1 - mine) / self.senders)
+        Ok(self.own_below(delivered))
     }
 }
 
@@ -163,7 +189,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use squall_sst::LayoutBuilder;
-    use squall_transport::{Rank, Region, RegionOptions};
+    use squall_transport::{Region, RegionOptions};
 
     fn world(members: usize, senders: usize) -> (Vec<Table>, Columns) {
         let (layout, columns) = LayoutBuilder::compose(members, |builder| Columns::compose(builder, senders));
@@ -222,6 +248,26 @@ mod tests {
         order.refresh(&tables[0]).unwrap();
         assert_eq!(std::iter::from_fn(|| order.next(1)).count(), 22, "to turn 30, which I have received");
         assert_eq!(order.delivered_everywhere(&tables[0]), Ok(3));
+    }
+
+    #[test]
+    fn a_delivery_waits_for_voters_and_ring_bytes_for_all() {
+        let (tables, columns) = world(3, 1);
+        let mut order = RoundRobin::new(columns, 3, 1, Some(0)).acknowledged_by(2);
+        tables[0].set(columns.received_seq, 4);
+        tables[1].set(columns.received_seq, 3);
+        order.received(0, 4, 4);
+        order.acknowledge(&tables[0], &mut Outbox::new(3));
+        order.refresh(&tables[0]).unwrap();
+        assert_eq!(order.next(9).map(|run| run.count), Some(3), "member 2 has received nothing");
+        let mut learner = RoundRobin::new(columns, 3, 1, None).acknowledged_by(2);
+        learner.refresh(&tables[2]).unwrap();
+        assert_eq!(learner.next(9), None, "what all voters have, and it has not");
+        order.delivered(&tables[0], &mut Outbox::new(3));
+        tables[1].set(columns.delivered_seq, 3);
+        assert_eq!(order.delivered_everywhere(&tables[0]), Ok(0));
+        tables[2].set(columns.delivered_seq, 2);
+        assert_eq!(order.delivered_everywhere(&tables[0]), Ok(2));
     }
 
     #[test]

@@ -115,6 +115,10 @@ impl Orderer for Unordered {
         }
     }
 
+    fn delivered_at(&self, table: &Table, member: Rank) -> u64 {
+        self.mine.map_or(0, |mine| table.get(self.columns.acknowledged.get(mine), member))
+    }
+
     #[inline]
     fn delivered_everywhere(&mut self, table: &Table) -> Result<u64, Malformed> {
         let Some((mine, frontier)) = self.mine.zip(self.acknowledged_by.as_mut()) else { return Ok(0) };

@@ -63,6 +63,15 @@ pub(crate) struct Post {
     pub(crate) count: u32,
 }
 
+/// Whom a block may go to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach<'a> {
+    /// How large each member's pool is, in bytes by rank.
+    pub(crate) pools: &'a [u64],
+    /// Peers below this rank are sent nothing.
+    pub(crate) first: usize,
+}
+
 /// What is needed to begin a transfer in a slot.
 pub(crate) struct Beginning {
     pub(crate) descriptor: Descriptor,
@@ -139,8 +148,9 @@ impl Transfer {
         self.held.clear();
         self.held.resize(self.blocks.div_ceil(u64::BITS) as usize, if filled { u64::MAX } else { 0 });
         self.held_count = if filled { self.blocks } else { 0 };
-        let (root, members) = (u32::from(self.sender_rank.0), plan.members());
-        let rank = |vertex: u32| Rank::new(((root + vertex) % members) as usize);
+        let (root, relays) = (u32::from(self.sender_rank.0), plan.members());
+        // Those that relay nothing keep their place behind those that do.
+        let rank = |vertex: u32| Rank::new(if vertex < relays { (root + vertex) % relays } else { vertex } as usize);
         self.arrivals.clear();
         self.arrivals.extend(plan.incoming().iter().map(|from| Arrivals { peer: rank(from.peer), taken: 0 }));
         self.departures.clear();
@@ -266,8 +276,8 @@ impl Transfer {
     }
 
     /// The block to post next: of those that are first in line for their peer, held here, and whose peer is ready and has room in
-    /// the outbox, the one that the schedule sends first. A peer that is not ready holds up nobody else. `pools` are the sizes of
-    /// all pools in bytes.
+    /// the outbox, the one that the schedule sends first. A peer that is not ready holds up nobody else. `reach` says whom
+    /// it may go to.
     ///
     /// # Errors
     /// A buffer that does not lie in its owner's pool, or is for a later transfer although I sent this one and not all of it: to
@@ -277,7 +287,7 @@ impl Transfer {
         table: &Table,
         outbox: &Outbox,
         outbox_spare: usize,
-        pools: &[u64],
+        reach: Reach<'_>,
         timeline: &mut Option<Box<Timeline>>,
     ) -> Result<Option<Post>, Malformed> {
         if self.sends_left == 0 {
@@ -289,6 +299,7 @@ impl Transfer {
             let Some(send) = outgoing.blocks.get(to.posted as usize) else { continue };
             if best.as_ref().is_some_and(|&(step, ..)| step < send.step)
                 || self.held[(send.block / u64::BITS) as usize] >> (send.block % u64::BITS) & 1 == 0
+                || to.peer.index() < reach.first
                 || outbox.room(to.peer) < outbox_spare + WRITES_A_BLOCK
             {
                 continue;
@@ -296,7 +307,7 @@ impl Transfer {
             if to.target.is_none() {
                 let word = table.get(self.ready, to.peer);
                 to.target = match ready_for(word, self.number) {
-                    Ready::At(offset) if offset + self.bytes <= pools[to.peer.index()] => Some(offset),
+                    Ready::At(offset) if offset + self.bytes <= reach.pools[to.peer.index()] => Some(offset),
                     Ready::At(_) => return Err(Malformed { member: to.peer, column: Columns::READY, value: word }),
                     Ready::Later if self.sender_rank == table.me() => {
                         return Err(Malformed { member: to.peer, column: Columns::READY, value: word });
@@ -320,6 +331,11 @@ impl Transfer {
             timeline.record(self.sender, self.number, block, to.peer, Moment::Posted);
         }
         Ok(Some(Post { to: to.peer, from: self.offset + at, target: target + at, bytes, count: to.posted }))
+    }
+
+    /// Members that this one sends to and that have not said that they have the whole message; `received` is the sender's column of frontiers.
+    pub(crate) fn unconfirmed<'a>(&'a self, table: &'a Table, received: Column) -> impl Iterator<Item = Rank> + 'a {
+        self.departures.iter().map(|to| to.peer).filter(move |&peer| table.get(received, peer) <= self.number)
     }
 
     /// Whether every member that this one sent to has said that it has the whole message; `received` is the sender's column of

@@ -86,6 +86,7 @@ struct Checker {
 #[derive(Default)]
 struct Process {
     view: Option<u64>,
+    learns: bool,
     gone: bool,
     finished: bool,
 }
@@ -95,11 +96,14 @@ impl Checker {
     /// delivers.
     fn prepare(&mut self, event: &Event) {
         match event {
-            Event::Install { process, view, members, senders, ordered } => {
+            Event::Install { process, view, members, voters, senders, ordered } => {
                 self.processes.entry(*process).or_default();
-                let new = View::new(members, senders, *ordered);
+                let new = View::new(members, *voters, senders, *ordered);
                 if !self.views.entry(*view).or_insert_with(|| new.clone()).is_same(&new) {
-                    self.broken(Property::ViewIdentity, format!("{process} installs view {view} with other members, senders or mode"));
+                    self.broken(
+                        Property::ViewIdentity,
+                        format!("{process} installs view {view} with other members, voters, senders or mode"),
+                    );
                 }
                 if !members.contains(process) {
                     self.broken(Property::SelfInclusion, format!("{process} installs view {view} and is not in it"));
@@ -142,7 +146,7 @@ impl Checker {
             Event::Deliver { process, view, seq, sender, index, hash } => {
                 self.verdict.deliveries += 1;
                 let global = self.global;
-                let result = self.current(*process, *view, "delivers");
+                let result = self.delivering(*process, *view);
                 match result {
                     Ok(view) => {
                         let results = view.deliver(*process, *seq, *sender, *index, *hash, global);
@@ -160,9 +164,17 @@ impl Checker {
             | Event::Wedge { process, view }
             | Event::Accept { process, view, .. }
             | Event::Behind { process, view }
-            | Event::Restore { process, view, .. }
             | Event::Cut { process, view, .. } => {
                 let result = self.current(*process, *view, "changes members").map(|_| ());
+                self.note(result);
+            }
+            Event::Restore { process, view, .. } => {
+                let result = self.delivering(*process, *view).map(|_| ());
+                self.note(result);
+            }
+            Event::Learn { process, view } | Event::Vote { process, view } => {
+                self.processes.entry(*process).or_default().learns = matches!(event, Event::Learn { .. });
+                let result = self.current(*process, *view, "gets a vote").map(|_| ());
                 self.note(result);
             }
             Event::Crash { process } => {
@@ -243,6 +255,15 @@ impl Checker {
             return Err((Property::SameView, format!("{process} {does} in view {view} while in {:?}", state.view)));
         }
         self.view(view, process)
+    }
+
+    /// As [`Checker::current`], for what may lag behind: a learner that was given its state delivers what it held back in earlier views.
+    fn delivering(&mut self, process: NodeId, view: u64) -> Result<&mut View, Broken> {
+        let state = self.processes.entry(process).or_default();
+        if state.learns && !state.gone && state.view.is_some_and(|current| view < current) {
+            return self.view(view, process);
+        }
+        self.current(process, view, "delivers")
     }
 
     fn note(&mut self, result: Result<(), Broken>) {

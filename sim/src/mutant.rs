@@ -51,11 +51,23 @@ pub enum Mutant {
     JoinerMissesOne,
     /// A new leader does not wait until the others suspect those before it.
     LeadsEarly,
+    /// A member accepts what the row of its leader holds, whoever led that.
+    AnyBallot,
+    /// Learners count wherever voters do.
+    LearnerCounted,
+    /// A trim counts learners too.
+    LearnerInTrim,
+    /// A learner leads.
+    LearnerLeads,
+    /// A learner says that it is whole before it is.
+    WholeEarly,
+    /// The last voter leaves though others are there who have no vote.
+    LeavesAtOnce,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 20] = [
+    pub const ALL: [Mutant; 26] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -76,6 +88,12 @@ impl Mutant {
         Mutant::SentTwice,
         Mutant::JoinerMissesOne,
         Mutant::LeadsEarly,
+        Mutant::AnyBallot,
+        Mutant::LearnerCounted,
+        Mutant::LearnerInTrim,
+        Mutant::LearnerLeads,
+        Mutant::WholeEarly,
+        Mutant::LeavesAtOnce,
     ];
 
     /// The rule of membership that is broken, if it is one of those.
@@ -89,6 +107,12 @@ impl Mutant {
             Mutant::SuspicionForgotten => Some(Mutation::ForgetsSuspicion),
             Mutant::PastTheTrim => Some(Mutation::DeliversPastTrim),
             Mutant::LeadsEarly => Some(Mutation::LeadsEarly),
+            Mutant::AnyBallot => Some(Mutation::FollowsAnyBallot),
+            Mutant::LearnerCounted => Some(Mutation::LearnerCounts),
+            Mutant::LearnerInTrim => Some(Mutation::LearnerTrims),
+            Mutant::LearnerLeads => Some(Mutation::LearnerLeads),
+            Mutant::WholeEarly => Some(Mutation::WholeEarly),
+            Mutant::LeavesAtOnce => Some(Mutation::LeavesAtOnce),
             _ => None,
         }
     }
@@ -139,6 +163,12 @@ impl Mutant {
             Mutant::SentTwice => ("sent-twice", "what was delivered is sent again behind what was cut off", 100),
             Mutant::JoinerMissesOne => ("joiner-misses-one", "a newcomer's state lacks one message", 50),
             Mutant::LeadsEarly => ("leads-early", "a leader does not wait until others suspect those before it", 100),
+            Mutant::AnyBallot => ("any-ballot", "a member accepts what its leader has from another one", 1000),
+            Mutant::LearnerCounted => ("learner-counted", "learners count wherever voters do", 200),
+            Mutant::LearnerInTrim => ("learner-in-trim", "a trim counts learners", 100),
+            Mutant::LearnerLeads => ("learner-leads", "a learner leads", 50),
+            Mutant::WholeEarly => ("whole-early", "a learner says that it is whole before it is", 50),
+            Mutant::LeavesAtOnce => ("leaves-at-once", "the last voter leaves though others still learn", 600),
         }
     }
 }

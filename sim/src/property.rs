@@ -64,6 +64,9 @@ pub enum Property {
     MinorityStops = 29,
     /// Whoever wants to send gets to send, from within an upcall too.
     SendProgress = 30,
+    /// Members without the state count in nothing: who votes has it, some member of each view votes, and no voter stops
+    /// because of one that does not.
+    StateContinuity = 31,
 }
 
 impl fmt::Display for Property {

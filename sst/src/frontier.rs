@@ -28,8 +28,17 @@ impl Frontier {
     /// A word went back, or is above `most`.
     #[inline]
     pub fn least(&mut self, table: &Table, own: u64, most: u64) -> Result<u64, Malformed> {
+        self.least_of(table, self.seen.len(), own, most)
+    }
+
+    /// As [`Frontier::least`], of the first `members` members only.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn least_of(&mut self, table: &Table, members: usize, own: u64, most: u64) -> Result<u64, Malformed> {
         let mut least = own;
-        for (row, seen) in self.seen.iter_mut().enumerate() {
+        for (row, seen) in self.seen[..members].iter_mut().enumerate() {
             let row = Rank::new(row);
             if row == table.me() {
                 continue;

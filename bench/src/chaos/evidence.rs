@@ -145,7 +145,7 @@ mod tests {
     const B: NodeId = NodeId(8);
 
     fn install(process: NodeId) -> Event {
-        Event::Install { process, view: 0, members: vec![A, B], senders: vec![Rank(0), Rank(1)], ordered: true }
+        Event::Install { process, view: 0, members: vec![A, B], voters: 2, senders: vec![Rank(0), Rank(1)], ordered: true }
     }
 
     fn messages(count: u64) -> Vec<Event> {
@@ -165,7 +165,15 @@ mod tests {
         assert_eq!(untold, [Event::Null { process: B, view: 0, sender: Rank(1), first: 0, count: 2 }]);
         events.push(Event::Null { process: B, view: 0, sender: Rank(1), first: 0, count: 1 });
         assert_eq!(untold_nulls(&events, &[B]), [Event::Null { process: B, view: 0, sender: Rank(1), first: 1, count: 1 }]);
-        let end = Event::Trim { process: A, view: 0, leader: Rank(0), vector: vec![3, 1], proposed_by: vec![Rank(0)], next: vec![A] };
+        let end = Event::Trim {
+            process: A,
+            view: 0,
+            leader: Rank(0),
+            vector: vec![3, 1],
+            proposed_by: vec![Rank(0)],
+            next: vec![A],
+            next_voters: 1,
+        };
         events.push(end);
         assert_eq!(untold_nulls(&events, &[B]), [], "what lies behind the end was nobody's null");
     }

@@ -20,6 +20,10 @@ pub(super) struct TraceWriter {
     view: Option<View>,
     /// It waits for the application's state.
     behind: bool,
+    /// It has no vote.
+    learns: bool,
+    /// The view whose messages it delivers.
+    delivers: u64,
     /// It wants to leave.
     leaves: bool,
     suspects: Vec<Rank>,
@@ -39,6 +43,8 @@ impl TraceWriter {
             process,
             view: None,
             behind: false,
+            learns: false,
+            delivers: 0,
             leaves: false,
             suspects: Vec::new(),
             wedged: false,
@@ -56,16 +62,23 @@ impl TraceWriter {
     fn entered(&mut self, view: &View) {
         (self.suspects, self.wedged, self.trimmed, self.own_index) = (Vec::new(), false, false, 0);
         let (members, senders) = (view.nodes.clone(), view.senders.clone());
-        self.event(Event::Install { process: self.process, view: view.id, members, senders, ordered: true });
+        self.event(Event::Install { process: self.process, view: view.id, members, voters: view.voters, senders, ordered: true });
+        let learns = !view.votes(view.me);
+        match (std::mem::replace(&mut self.learns, learns), learns) {
+            (_, true) => self.event(Event::Learn { process: self.process, view: view.id }),
+            (true, false) => self.event(Event::Vote { process: self.process, view: view.id }),
+            (false, false) => {}
+        }
         self.view = Some(view.clone());
         self.note_leave();
     }
 
     /// The member is in this view with the state that belongs to its beginning.
     pub(super) fn installed(&mut self, view: &View, state: u64) {
+        self.delivers = view.id;
         if std::mem::replace(&mut self.behind, false) {
             self.event(Event::Restore { process: self.process, view: view.id, state });
-        } else {
+        } else if self.view.as_ref().is_none_or(|known| known.id < view.id) {
             self.entered(view);
         }
         self.file.write_out();
@@ -100,9 +113,7 @@ impl TraceWriter {
     pub(super) fn delivered(&mut self, delivery: &Delivery<'_>) -> u64 {
         let Delivery { seq, sender, index, payload } = *delivery;
         let hash = hash_bytes(payload);
-        if let Some(view) = &self.view {
-            self.late.push(Event::Deliver { process: self.process, view: view.id, seq, sender, index, hash });
-        }
+        self.late.push(Event::Deliver { process: self.process, view: self.delivers, seq, sender, index, hash });
         hash
     }
 
@@ -129,10 +140,12 @@ impl TraceWriter {
     /// A turn of the loop is over.
     pub(super) fn turned<E: Endpoint>(&mut self, group: &Group<E>) {
         if self.view.as_ref().is_none_or(|view| view.id != group.view().id) {
-            // Whoever has the state was told of the view.
+            // Whoever has the state, and has handed out all that it held back, was told of the view.
             self.entered(group.view());
-            self.event(Event::Behind { process: self.process, view: group.view().id });
-            self.behind = true;
+            if group.awaits_state() {
+                self.event(Event::Behind { process: self.process, view: group.view().id });
+                self.behind = true;
+            }
         }
         if group.view().my_sender().is_some() {
             let stats = group.stats();
@@ -160,6 +173,7 @@ impl TraceWriter {
             }
         }
         if let Some(received) = &protocol.row().received
+            && protocol.votes(protocol.me())
             && !std::mem::replace(&mut self.wedged, true)
         {
             let senders: Vec<Rank> = group.view().senders.clone();
@@ -173,7 +187,8 @@ impl TraceWriter {
         {
             let proposed_by = decision.changes.iter().map(|change| change.by).collect();
             let (vector, next) = (decision.trim.clone(), decision.members.clone());
-            self.event(Event::Trim { process, view, leader: decision.leader, vector, proposed_by, next });
+            let (leader, next_voters) = (decision.leader, decision.voters);
+            self.event(Event::Trim { process, view, leader, vector, proposed_by, next, next_voters });
         }
     }
 

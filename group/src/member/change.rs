@@ -62,7 +62,7 @@ impl<F: Fabric> Member<F> {
         let group = self.group.take().expect("there is one while the member is");
         let (old, view) = (group.view().clone(), group.next_view().cloned().expect("the caller looked"));
         let (wedged, trimmed) = group.change_times();
-        let behind = group.is_behind();
+        let behind = group.awaits_state();
         let token = view.token_after(&self.token);
         let removed = group.membership().and_then(|membership| membership.decision()).map_or(Vec::new(), |decision| {
             let removed = decision.changes.iter().filter_map(|change| if let What::Remove(rank) = change.what { Some(rank) } else { None });
@@ -124,7 +124,9 @@ impl<F: Fabric> Member<F> {
             let newcomers = roles.behind.iter().map(|rank| view.nodes[rank.index()]);
             self.giving = newcomers.map(|node| Giving::new(node, view.id, upcalls.snapshot())).collect();
         }
-        upcalls.view_installed(view);
+        if !self.group().is_behind() {
+            upcalls.view_installed(view);
+        }
         Ok(())
     }
 }

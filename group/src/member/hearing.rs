@@ -56,10 +56,8 @@ impl<F: Fabric> Member<F> {
                 let Some(taking) = &mut self.taking else { return Ok(()) };
                 if taking.hear(from, said, behind, upcalls).map_err(MemberError::State)? {
                     self.taking = None;
-                    if self.group_mut().restored() {
-                        let view = self.view().clone();
-                        upcalls.view_installed(&view);
-                    }
+                    let view = self.view().id;
+                    self.group_mut().restored(view);
                 }
             }
             // Answers to what a newcomer asked before it was in, and words of views that are over.

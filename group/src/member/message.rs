@@ -72,7 +72,11 @@ pub(crate) enum Control {
 pub(crate) struct Welcome {
     pub(crate) id: u64,
     pub(crate) nodes: Vec<NodeId>,
+    /// How many of them vote.
+    pub(crate) voters: usize,
     pub(crate) senders: Vec<Rank>,
+    /// Learners that are to send once they vote.
+    pub(crate) will_send: Vec<Rank>,
     pub(crate) lost: Vec<Rank>,
     pub(crate) token: [u8; 32],
     /// Where its members listen, as far as that is known.
@@ -84,7 +88,9 @@ impl Welcome {
         Welcome {
             id: view.id,
             nodes: view.nodes.clone(),
+            voters: view.voters,
             senders: view.senders.clone(),
+            will_send: view.will_send.iter().collect(),
             lost: view.lost.iter().collect(),
             token,
             addresses,
@@ -99,9 +105,22 @@ impl Welcome {
             return None;
         }
         let me = Rank::new(self.nodes.iter().position(|&member| member == node)?);
-        let ranks_fit = self.senders.iter().chain(&self.lost).all(|rank| rank.index() < members);
-        let lost = self.lost.iter().copied().collect();
-        ranks_fit.then(|| View { id: self.id, me, members, nodes: self.nodes.clone(), senders: self.senders.clone(), lost })
+        let votes = |rank: &Rank| rank.index() < self.voters;
+        let learns = |rank: &Rank| !votes(rank) && rank.index() < members;
+        let fits = (1..=members).contains(&self.voters)
+            && self.senders.iter().all(votes)
+            && self.will_send.iter().all(learns)
+            && self.lost.iter().all(|rank| rank.index() < members);
+        fits.then(|| View {
+            id: self.id,
+            me,
+            members,
+            nodes: self.nodes.clone(),
+            voters: self.voters,
+            senders: self.senders.clone(),
+            will_send: self.will_send.iter().copied().collect(),
+            lost: self.lost.iter().copied().collect(),
+        })
     }
 }
 

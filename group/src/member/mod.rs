@@ -143,7 +143,7 @@ impl<F: Fabric> Member<F> {
     }
 
     fn new(
-        group: Group<F::Endpoint>,
+        mut group: Group<F::Endpoint>,
         fabric: F,
         mesh: Mesh,
         options: MemberOptions,
@@ -151,6 +151,9 @@ impl<F: Fabric> Member<F> {
         addresses: HashMap<NodeId, SocketAddr>,
     ) -> Member<F> {
         mesh.set_waker(Some(group.waker()));
+        if options.witness.is_some() {
+            group.promise_witness();
+        }
         Member {
             group: Some(group),
             fabric,

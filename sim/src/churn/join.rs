@@ -62,7 +62,10 @@ impl Run<'_> {
                 .collect();
             if !near.is_empty() {
                 let contact = self.random.pick(&near);
-                self.processes[contact].ask(newcomer);
+                if !self.processes[contact].ask(newcomer) {
+                    // It comes to listen.
+                    self.asking[at].newcomer.contact = [0; 3];
+                }
             }
         }
         self.give_up();
