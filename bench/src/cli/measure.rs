@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use anyhow::{Context, bail};
 use clap::Args;
 
 use super::output::say;
@@ -100,15 +101,24 @@ impl Measurement {
         let Measurement { request, output, name, subcommand } = self;
         let assignment = Assignment { request, out: output.out, resume: output.resume, name, hosts };
         let ending = execute(&assignment, &MEASURES)?;
-        let folder = ending.folder.display().to_string();
+        let folder = ending.folder.path();
+        // The figures come last: what was measured is told even if there is no room for them.
         if output.json {
-            say(&format!("{:#}", table::json(&ending.rendered.summary, &folder)))?;
+            say(&format!("{:#}", table::json(&ending.summary, &folder.display().to_string())))?;
         } else {
-            say(&table::text(&ending.rendered.summary))?;
-            say(&format!("report: {}", ending.rendered.report.display()))?;
+            say(&table::text(&ending.summary))?;
         }
+        let rendered = ending.folder.render();
         if ending.interrupted {
-            let _ = writeln!(io::stderr(), "interrupted; {}", how_to_resume(&ending.folder, &subcommand));
+            let _ = writeln!(io::stderr(), "interrupted; {}", how_to_resume(folder, &subcommand));
+        }
+        if let Some(fault) = &ending.fault {
+            bail!("{fault}; what was measured before is in {}", folder.display());
+        }
+        let mend = || format!("no figures and no report; `squall plot {}` makes them", folder.display());
+        let report = rendered.with_context(mend)?.report;
+        if !output.json {
+            say(&format!("report: {}", report.display()))?;
         }
         Ok(status(&ending))
     }

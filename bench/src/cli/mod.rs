@@ -19,6 +19,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::ask::request::UsageError;
+use crate::jobs::os;
+use crate::jobs::reason::reason;
 use measure::{REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
 use output::say;
 use squall_report::{CompareOptions, Rate, at_least, compare, plot_folder};
@@ -118,7 +120,10 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
-    let status = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // Children inherit it: the usual limit is for programs that still use `select`.
+    os::raise_open_files();
+    let status = match command {
         Command::Reproduce(args) => args.measured().measure(None),
         Command::Run(args) => args.measured().measure(None),
         Command::Node(args) => node::join(*args),
@@ -135,7 +140,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let usage = error.downcast_ref::<UsageError>().is_some();
             // Nobody reads it: the status still says it.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {}", reason(&error));
             ExitCode::from(if usage { EXIT_USAGE } else { EXIT_ERROR })
         }
     }

@@ -11,6 +11,7 @@ pub mod memcpy;
 mod multicast;
 pub mod payload;
 pub mod view_change;
+mod warm_up;
 pub mod write;
 
 use crate::ask::experiment::Experiment;

@@ -18,7 +18,7 @@ pub fn round_trip_ns(cores: &[usize]) -> Option<f64> {
     let [first, second, ..] = *cores else { return None };
     let (there, back) = (Line(AtomicU64::new(0)), Line(AtomicU64::new(0)));
     thread::scope(|scope| {
-        let echo = scope.spawn(|| {
+        let echo = thread::Builder::new().spawn_scoped(scope, || {
             let pinned = os::pin(second).is_ok();
             for count in 1..=ROUND_TRIPS {
                 // Acquire and release: as the counters that the fabric publishes with.
@@ -29,7 +29,8 @@ pub fn round_trip_ns(cores: &[usize]) -> Option<f64> {
             }
             pinned
         });
-        let probe = scope.spawn(|| {
+        let echo = echo.ok()?;
+        let probe = thread::Builder::new().spawn_scoped(scope, || {
             let pinned = os::pin(first).is_ok();
             let mut began = Instant::now();
             for count in 1..=ROUND_TRIPS {
@@ -44,6 +45,8 @@ pub fn round_trip_ns(cores: &[usize]) -> Option<f64> {
             }
             pinned.then(|| began.elapsed().as_nanos() as f64 / (ROUND_TRIPS - ROUND_TRIPS / 4) as f64)
         });
+        // Without the other thread the first would wait for ever: release it.
+        let probe = probe.inspect_err(|_| there.0.store(u64::MAX, Ordering::Release)).ok()?;
         let echoed = echo.join().unwrap_or(false);
         probe.join().ok().flatten().filter(|_| echoed)
     })

@@ -59,7 +59,7 @@ pub fn compare(a: &Path, b: &Path, options: &CompareOptions) -> Result<Compariso
         a: a.to_path_buf(),
         b: b.to_path_buf(),
         orientation: ORIENTATION,
-        passed: !lines.iter().any(|line| line.verdict == Some(Verdict::Fail)) && !(missing_fails && !only_a.is_empty()),
+        passed: (only_a.is_empty() || !missing_fails) && !lines.iter().any(|line| line.verdict == Some(Verdict::Fail)),
         missing_fails,
         lines,
         only_a,

@@ -1,11 +1,11 @@
 //! A plain TCP stream over loopback with large writes: the bound of the TCP fabric.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 
 use crate::jobs::control::Control;
 use crate::jobs::os;
@@ -41,7 +41,12 @@ fn run(case: &StreamCase) -> anyhow::Result<Streamed> {
     let warm = began + Duration::from_secs_f64(case.seconds * WARM_UP_SHARE);
     let until = began + Duration::from_secs_f64(case.seconds);
     let bytes = thread::scope(|scope| -> anyhow::Result<u64> {
-        let threads: Vec<_> = ends.into_iter().map(|end| scope.spawn(move || end.pump(case.write_bytes as usize, warm, until))).collect();
+        let mut threads = Vec::new();
+        for end in ends {
+            // If one cannot be made, those that can end with the sockets of the rest.
+            let pump = move || end.pump(case.write_bytes as usize, warm, until);
+            threads.push(thread::Builder::new().spawn_scoped(scope, pump).context("a thread for a stream; see `ulimit -u`")?);
+        }
         let mut bytes = 0;
         for thread in threads {
             bytes += thread.join().map_err(|_| anyhow!("a streaming thread panicked"))??;
@@ -60,7 +65,7 @@ struct End {
 }
 
 fn ends(threads: &Threads) -> anyhow::Result<Vec<End>> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let listener = TcpListener::bind((os::loopback(), 0)).context("listening for streams at the loopback address")?;
     let address = listener.local_addr()?;
     let pair = || -> anyhow::Result<(TcpStream, TcpStream)> { Ok((TcpStream::connect(address)?, listener.accept()?.0)) };
     let mut ends = Vec::new();
@@ -100,7 +105,7 @@ impl End {
 
     /// Moves bytes until the time is over, or the peer's is; bytes received from `warm` on.
     fn pump(mut self, chunk_bytes: usize, warm: Instant, until: Instant) -> anyhow::Result<u64> {
-        self.core.map_or(Ok(()), os::pin).map_err(|what| anyhow!(what))?;
+        self.core.into_iter().for_each(os::pin_if_allowed);
         let (outgoing, mut incoming) = (vec![0x5A; chunk_bytes], vec![0; chunk_bytes]);
         let mut received = 0;
         loop {

@@ -44,6 +44,14 @@ pub fn node(_job: &CopyJob, control: &mut Control) -> anyhow::Result<()> {
     }
 }
 
+const NO_THREAD: &str = "a thread that copies; see `ulimit -u`";
+
+/// Lets every thread go and stop.
+fn end(go: &AtomicBool, stop: &AtomicBool) {
+    stop.store(true, Ordering::Relaxed);
+    go.store(true, Ordering::Relaxed);
+}
+
 /// One thread's part.
 struct Lane {
     source: Region,
@@ -57,15 +65,17 @@ fn run(case: &CopyCase, lanes: &[Lane]) -> anyhow::Result<Copied> {
     let (go, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let cpu_before = os::cpu_ns();
     let (copies, took) = thread::scope(|scope| -> anyhow::Result<(u64, Duration)> {
-        let copiers: Vec<_> = (0..lanes.len())
-            .map(|own| {
-                let (go, stop) = (&go, &stop);
-                scope.spawn(move || copy_until(case, stride, lanes, own, go, stop))
-            })
-            .collect();
+        // Those that could be made spin until they are told to go and to stop: they must be, if another cannot be made.
+        let (go, stop) = (&go, &stop);
+        let mut copiers = Vec::new();
+        for own in 0..lanes.len() {
+            let copy = move || copy_until(case, stride, lanes, own, go, stop);
+            let copier = thread::Builder::new().spawn_scoped(scope, copy).inspect_err(|_| end(go, stop));
+            copiers.push(copier.context(NO_THREAD)?);
+        }
         if let (Some(core), [lane]) = (case.reader, lanes) {
-            let stop = &stop;
-            scope.spawn(move || read_until(case, stride, core, lane, stop));
+            let read = move || read_until(case, stride, core, lane, stop);
+            thread::Builder::new().spawn_scoped(scope, read).inspect_err(|_| end(go, stop)).context(NO_THREAD)?;
         }
         let began = Instant::now();
         // Relaxed: go and stop publish nothing.
@@ -105,7 +115,7 @@ impl Lane {
 
 /// Copies around the working set of lane `own` until told to stop; with more lanes, also reads the next lane's messages.
 fn copy_until(case: &CopyCase, stride: u64, lanes: &[Lane], own: usize, go: &AtomicBool, stop: &AtomicBool) -> anyhow::Result<u64> {
-    os::pin(case.copiers[own]).map_err(|what| anyhow!(what))?;
+    os::pin_if_allowed(case.copiers[own]);
     while !go.load(Ordering::Relaxed) {
         std::hint::spin_loop();
     }
