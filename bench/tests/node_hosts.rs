@@ -137,7 +137,7 @@ fn a_key_that_exists_is_not_overwritten_and_the_mend_is_named() {
 fn hosts_run_a_multicast_verify_it_and_part() {
     let site = Site::new();
     let agents: Vec<Child> = (1..3).map(|rank| site.agent(rank, 3)).collect();
-    let (status, text) = said(site.first(3, &format!("{SMALL} --nodes 2,3 --fabric tcp,shm --size 20KB")));
+    let (status, text) = said(site.first(3, &format!("{} --nodes 2,3 --fabric tcp,shm", SMALL.replace("--size 1 ", "--size 1,20KB "))));
     // Shared memory is skipped: that is status 5.
     assert_eq!(status, 5, "{text}");
     for agent in agents {

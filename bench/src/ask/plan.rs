@@ -214,7 +214,7 @@ mod tests {
         let plan = Plan::of(&request(&[Experiment::Multicast], axes), &few).unwrap();
         let skips: Vec<bool> = plan.points.iter().map(|point| point.skip.is_some()).collect();
         assert_eq!(skips, [false, true]);
-        assert!(plan.points[1].skip.as_ref().is_some_and(|why| why.contains("ulimit -n")), "{:?}", plan.points[1].skip);
+        assert!(plan.points[1].skip.as_ref().is_some_and(|why| why.contains("ulimit -Hn")), "{:?}", plan.points[1].skip);
     }
 
     #[test]

@@ -263,7 +263,8 @@ impl<'a> Workers<'a> {
             );
         }
         let share = |rank: usize| now[rank].zip(before[rank]).map(|(now, before)| now.cpu_seconds_since(&before) / seconds);
-        let (busy, idle): (Vec<usize>, Vec<usize>) = silent.iter().copied().partition(|&rank| share(rank).is_some_and(|share| share > BUSY_SHARE));
+        let (busy, idle): (Vec<usize>, Vec<usize>) =
+            silent.iter().copied().partition(|&rank| share(rank).is_some_and(|share| share > BUSY_SHARE));
         let mut text = format!("no answer from {} within {seconds:.1} s", names(silent));
         if !busy.is_empty() {
             let mend = "slow rather than stuck: give --deadline more, or fewer --messages";
