@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
-use super::grouping::{Dimension, colour_of, distinct, lines, only, subtitle, thin_out, trials};
+use super::grouping::{Dimension, above_bound, colour_of, distinct, lines, only, subtitle, thin_out, trials};
 use super::{change, latency, published};
 use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
 use crate::statistics::median;
@@ -88,6 +88,9 @@ fn multicast(points: &[&PointSummary]) -> Vec<Figure> {
     figures
 }
 
+/// What shares are shares of: a nominal rate is more than any program reaches.
+const SHARES_OF: &str = "ours: of a bound measured in the run; x: of nominal 12.5 GB/s links, which no program reaches";
+
 fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<Figure> {
     let mut series = lines(points, Dimension::Nodes, Metric::BoundFraction);
     if series.iter().all(|series| series.marks.is_empty()) {
@@ -95,7 +98,7 @@ fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<
     }
     let (network, name) = published::counterpart(fabric);
     for own in &mut series {
-        own.label.push_str(" (of what was measured here)");
+        own.label.push_str(" (of measured)");
     }
     for (colour, pattern) in PATTERNS.into_iter().enumerate() {
         let marks = published::bandwidths()
@@ -110,10 +113,7 @@ fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<
     Some(Figure {
         name: format!("multicast-{size}-{}-bound", file_name(fabric)),
         title: format!("Share of the bound, {} messages, {fabric}", units::bytes(size)),
-        subtitle: subtitle(
-            points,
-            &[&trials(points), "ours: of a bound measured in the run; x: of nominal 12.5 GB/s links, which no program reaches"],
-        ),
+        subtitle: subtitle(points, &[&trials(points), SHARES_OF]) + &above_bound(points),
         caption: "How much of what the machine could do at most is reached. Published points are drawn as shares of \
                   what their own links could carry (100 Gb/s, which is 12.5 GB/s), since gigabytes per second of \
                   different machines do not compare. A nominal rate is more than any program reaches, and a measured bound is \

@@ -201,11 +201,15 @@ pub(super) fn subtitle(points: &[&PointSummary], how: &[&str]) -> String {
         let which = if all { "all" } else { "hollow marks" };
         parts.push(format!("EMULATED, {which} ({}): not what RDMA hardware does", labels.join(", ")));
     }
-    let beyond = points.iter().filter(|point| point.passes_bound()).count();
-    if beyond > 0 {
-        parts.push(format!("{} above the bound: do not trust those shares", units::counted(beyond, "point")));
-    }
     parts.join("; ")
+}
+
+/// What to say of the points that came out above their bound; nothing if none did.
+pub(super) fn above_bound(points: &[&PointSummary]) -> String {
+    match points.iter().filter(|point| point.passes_bound()).count() {
+        0 => String::new(),
+        beyond => format!("; {} above the bound: do not trust those shares", units::counted(beyond, "point")),
+    }
 }
 
 /// Keeps `limit` of the items, evenly over their order, the first and the last among them; of one, the last.
