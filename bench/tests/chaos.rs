@@ -68,7 +68,7 @@ fn ctrl_c_ends_it_in_order() {
 fn what_cannot_be_meant_is_refused_with_the_mend() {
     for (arguments, mend) in [
         ("--nodes 2", "use 3 or more"),
-        ("--fabric verbs", "use shm or tcp"),
+        ("--fabric verbs", "give shm or tcp"),
         ("--size 1B", "at least 16B"),
         ("--suspect-after 5", "200ms"),
     ] {

@@ -50,6 +50,8 @@ fn what_cannot_be_meant_is_named_with_its_mend() {
         ("sim --seeds 9..7", "has no seed"),
         ("sim --mutant nobody", "counter-first"),
         ("sim --seed 1 --seeds 5", "cannot be used with"),
+        ("chaos --fabric verbs", "give shm or tcp"),
+        ("run multicast --pin first", "0,2,4, or none"),
         ("witness", "--listen"),
         ("witness --listen 127.0.0.1:0", "squall node --new-key"),
         ("sim --churn luck", "say safety, liveness or both"),

@@ -205,7 +205,7 @@ fn a_killed_node_fails_its_point_and_the_run_goes_on() {
 }
 
 #[test]
-fn a_node_that_hangs_fails_its_point() {
+fn a_node_that_is_stopped_fails_its_point_and_is_named() {
     let run = Run::new(
         "run multicast --quick --messages 5 --trials 60 --nodes 2 --senders one --ordering ordered --fabric tcp --size 1 --deadline 2",
     );
@@ -215,8 +215,31 @@ fn a_node_that_hangs_fails_its_point() {
     kill_process(nodes[1], Signal::STOP).unwrap();
     let (status, _, stderr) = said(child.wait_with_output().unwrap());
     assert_eq!(status, 3, "{stderr}");
-    assert!(stderr.contains("no answer from node"), "{stderr}");
+    assert!(stderr.contains("is stopped (by SIGSTOP") && !stderr.contains("no answer"), "{stderr}");
     assert!(nodes.iter().all(|&node| test_kill_process(node).is_err()), "a node outlived its point");
+}
+
+#[test]
+fn the_table_is_told_even_if_there_is_no_room_for_figures() {
+    let run = Run::new("run memcpy --quick --trials 1 --seconds 0.001 --size 10KB");
+    assert_eq!(run.finish(&[]).0, 0);
+    // As on a full disk: what stands where the figures go cannot be replaced by a folder.
+    std::fs::remove_dir_all(run.out.join("plots")).unwrap();
+    std::fs::write(run.out.join("plots"), "").unwrap();
+    let (status, stdout, stderr) = run.finish(&["--resume"]);
+    assert_eq!(status, 1, "{stderr}");
+    assert!(stdout.contains("memcpy") && stdout.contains("one-core-cold"), "{stdout}");
+    assert!(stderr.contains("no figures and no report; `squall plot"), "{stderr}");
+}
+
+#[test]
+fn a_node_that_is_only_slow_is_told_from_one_that_hangs() {
+    let run = Run::new(
+        "run multicast --quick --trials 1 --nodes 2 --senders all --ordering ordered --fabric shm --size 1 --messages 400000000 --deadline 1.5",
+    );
+    let (status, _, stderr) = run.finish(&[]);
+    assert_eq!(status, 3, "{stderr}");
+    assert!(stderr.contains("worked all the while, so it is slow rather than stuck"), "{stderr}");
 }
 
 #[test]

@@ -108,10 +108,36 @@ fn rows_of_a_shaped_network_say_its_rate() {
 }
 
 #[test]
+fn whoever_has_nothing_to_run_waits_for_the_one_that_has_and_is_rank_0() {
+    let site = Site::new();
+    // One host, no ranks anywhere; those without a command may well come first.
+    let others: Vec<Child> = (0..2).map(|_| site.node("--nodes 3").spawn().unwrap()).collect();
+    let mut first = site.node(&format!("--nodes 3 -- {SMALL} --nodes 3 --fabric tcp --out"));
+    let (status, text) = said(first.arg(site.out()).spawn().unwrap());
+    assert_eq!(status, 0, "{text}");
+    for other in others {
+        let (status, text) = said(other);
+        assert_eq!(status, 0, "{text}");
+    }
+}
+
+#[test]
+fn a_key_that_exists_is_not_overwritten_and_the_mend_is_named() {
+    let site = Site::new();
+    let before = std::fs::read(site.key()).unwrap();
+    let mut again = Command::new(env!("CARGO_BIN_EXE_squall"));
+    again.args(["node", "--new-key"]).arg(site.key()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (status, text) = said(again.spawn().unwrap());
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("exists") && text.contains("--key-file"), "{text}");
+    assert_eq!(std::fs::read(site.key()).unwrap(), before);
+}
+
+#[test]
 fn hosts_run_a_multicast_verify_it_and_part() {
     let site = Site::new();
     let agents: Vec<Child> = (1..3).map(|rank| site.agent(rank, 3)).collect();
-    let (status, text) = said(site.first(3, &format!("{SMALL} --nodes 2,3 --fabric tcp,shm --size 20KB")));
+    let (status, text) = said(site.first(3, &format!("{} --nodes 2,3 --fabric tcp,shm", SMALL.replace("--size 1 ", "--size 1,20KB "))));
     // Shared memory is skipped: that is status 5.
     assert_eq!(status, 5, "{text}");
     for agent in agents {

@@ -284,7 +284,8 @@ impl Config {
     pub(crate) fn description(&self, layout: &Layout) -> String {
         let senders: Vec<u16> = self.senders.iter().map(|sender| sender.0).collect();
         format!(
-            "{} senders {senders:?} small {} large {} x {} blocks {:?} window {} schedule {} table {}",
+            "mode: {}; senders: {senders:?}; small_max: {}; large_max: {}; transfers_max: {}; block_bytes: {:?}; window_messages: {}; schedule: {}; \
+             table: {}",
             self.mode,
             self.small_max,
             self.large_max,

@@ -75,6 +75,44 @@ pub fn group_size(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Which cores nodes run on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pins {
+    /// A core each while they last and the system lets us; else wherever the kernel puts them.
+    #[default]
+    Usual,
+    /// Wherever the kernel puts them.
+    None,
+    /// These, in order, around the list.
+    Cores(Vec<usize>),
+}
+
+impl fmt::Display for Pins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pins::Usual => f.write_str("usual"),
+            Pins::None => f.write_str("none"),
+            Pins::Cores(cores) => f.write_str(&cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")),
+        }
+    }
+}
+
+impl FromStr for Pins {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "usual" => Ok(Pins::Usual),
+            "none" => Ok(Pins::None),
+            _ => {
+                let cores: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
+                cores.map(Pins::Cores).map_err(|_| "give cores such as 0,2,4, or none to leave the nodes to the kernel".into())
+            }
+        }
+    }
+}
+
 /// Parses a number of nodes.
 ///
 /// # Errors
@@ -104,6 +142,15 @@ mod tests {
         }
         assert!("0".parse::<Senders>().is_err());
         assert!("most".parse::<Senders>().is_err());
+    }
+
+    #[test]
+    fn pins_are_shown_as_they_are_written() {
+        for text in ["usual", "none", "0,2,4", "7"] {
+            assert_eq!(text.parse::<Pins>().map(|pins| pins.to_string()), Ok(text.to_owned()));
+        }
+        assert!("first".parse::<Pins>().is_err_and(|why| why.contains("0,2,4, or none")));
+        assert!("".parse::<Pins>().is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Flags that would have no effect: they are refused, because whoever gives one expects it to do something.
 
+use super::axes::Pins;
 use super::point::PlannedPoint;
 use super::request::{Axes, Request, UsageError};
 use crate::jobs::kinds::FabricKind;
@@ -38,7 +39,7 @@ fn given_settings(axes: &Axes) -> impl Iterator<Item = &'static str> {
         ("perftest", axes.perftest),
         ("spin", axes.spin),
         ("membership", axes.membership),
-        ("pin", !axes.pin.is_empty()),
+        ("pin", axes.pin != Pins::Usual),
     ];
     given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name)
 }

@@ -3,10 +3,11 @@
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use super::axes::Pins;
 use super::host::{Facts, boot, shaped_rate};
-use super::policy::{self, MEMORY_SHARE};
+use super::policy::{self, MEMORY_SHARE, MEMORY_UNKNOWN_BYTES};
 use super::verbs::Verbs;
-use crate::jobs::os::cores;
+use crate::jobs::os;
 use crate::jobs::rdma::Rdma;
 use squall_report::{Environment, units};
 
@@ -18,6 +19,12 @@ pub struct Machine {
     /// Cores' worth of time that a quota leaves them, if there is one.
     #[serde(default)]
     pub quota_cores: Option<f64>,
+    /// Why threads cannot be kept on a core, if they cannot.
+    #[serde(default)]
+    pub unpinned: Option<String>,
+    /// Descriptors that a process may open, if there is a limit.
+    #[serde(default)]
+    pub open_files: Option<u64>,
     /// Bytes that all nodes of a point may take together.
     pub memory_bytes: u64,
     /// Bytes of the last-level cache, 0 if unknown.
@@ -52,9 +59,12 @@ impl Machine {
     /// This machine, now; `rdma` says which of its devices.
     pub fn of(environment: &Environment, rdma: &Rdma) -> Machine {
         let memory = &environment.memory;
-        let free = memory.available_bytes.min(memory.control_group_free_bytes.unwrap_or(u64::MAX));
+        let available = if memory.total_bytes > 0 { memory.available_bytes } else { MEMORY_UNKNOWN_BYTES };
+        let free = available.min(memory.control_group_free_bytes.unwrap_or(u64::MAX));
         Machine {
-            cores: cores(),
+            cores: os::cores(),
+            unpinned: os::pinning_refused(),
+            open_files: os::open_files_max(),
             quota_cores: environment.cpu.quota_cores,
             memory_bytes: (free as f64 * MEMORY_SHARE) as u64,
             last_level_cache_bytes: environment.cpu.last_level_cache_bytes(),
@@ -148,10 +158,27 @@ impl Machine {
 
     /// The core of each of so many nodes, as `asked`. On hosts of their own nodes are not pinned unless it is asked
     /// for: which core is best depends on where the network card is.
-    pub fn cores_for(&self, nodes: u32, asked: &[usize]) -> Vec<Option<usize>> {
-        match &self.hosts {
-            Some(_) if asked.is_empty() && nodes > 1 => vec![None; nodes as usize],
-            _ => policy::cores(nodes, &self.cores, asked),
+    pub fn cores_for(&self, nodes: u32, asked: &Pins) -> Vec<Option<usize>> {
+        match asked {
+            Pins::Cores(cores) => policy::cores(nodes, &self.cores, cores),
+            Pins::Usual if self.unpinned.is_none() && (self.hosts.is_none() || nodes == 1) => policy::cores(nodes, &self.cores, &[]),
+            Pins::Usual | Pins::None => vec![None; nodes as usize],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_no_memory_at_all_and_no_endless_one() {
+        let blind = Machine::of(&Environment::default(), &Rdma::default());
+        assert!((1 << 29..1 << 30).contains(&blind.memory_bytes), "{}", blind.memory_bytes);
+        let mut limited = Environment::default();
+        limited.memory.total_bytes = 8 << 30;
+        limited.memory.available_bytes = 4 << 30;
+        limited.memory.control_group_free_bytes = Some(1 << 20);
+        assert!(Machine::of(&limited, &Rdma::default()).memory_bytes < 1 << 20);
     }
 }

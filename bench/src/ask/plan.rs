@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::axes::NODES_MAX;
+use super::axes::{NODES_MAX, Pins};
 use super::effect;
 use super::machine::Machine;
 use super::point::PlannedPoint;
@@ -83,7 +83,11 @@ fn check_nodes(axes: &Axes) -> Result<(), UsageError> {
 }
 
 fn check_pins(axes: &Axes, machine: &Machine) -> Result<(), UsageError> {
-    match axes.pin.iter().find(|core| !machine.pin_cores().contains(core)) {
+    let Pins::Cores(asked) = &axes.pin else { return Ok(()) };
+    if let Some(why) = &machine.unpinned {
+        return Err(UsageError(format!("--pin {}: {why}; give --pin none, or leave it out", axes.pin)));
+    }
+    match asked.iter().find(|core| !machine.pin_cores().contains(core)) {
         None => Ok(()),
         Some(core) => {
             let cores = machine.pin_cores().iter().map(usize::to_string).collect::<Vec<_>>().join(",");
@@ -200,6 +204,29 @@ mod tests {
         assert_eq!(plan(Experiment::Multicast, axes.clone(), 8 << 30).points.len(), 1);
         let shrunk = Axes { size: vec![ByteSize(100 * MB)], window: vec![8, 16], nodes: vec![4], ..axes };
         assert_eq!(plan(Experiment::Multicast, shrunk, 2 << 30).points.len(), 1);
+    }
+
+    #[test]
+    fn where_pinning_is_refused_nodes_run_anywhere_unless_it_was_asked_for() {
+        let refused = Machine { unpinned: Some("cannot run on core 0: EPERM".into()), ..machine(8 << 30) };
+        assert_eq!(refused.cores_for(2, &Pins::Usual), [None, None]);
+        assert_eq!(machine(8 << 30).cores_for(2, &Pins::Usual), [Some(0), Some(1)]);
+        assert_eq!(machine(8 << 30).cores_for(2, &Pins::None), [None, None]);
+        assert_eq!(machine(8 << 30).cores_for(3, &Pins::Cores(vec![1, 0])), [Some(1), Some(0), Some(1)]);
+        let asked = Axes { pin: Pins::Cores(vec![0]), ..Axes::default() };
+        let error = Plan::of(&request(&[Experiment::Multicast], asked), &refused).unwrap_err();
+        assert!(error.0.contains("EPERM; give --pin none"), "{error}");
+    }
+
+    #[test]
+    fn more_nodes_than_there_may_be_open_files_for_are_skipped_with_the_mend() {
+        let few = Machine { open_files: Some(128), ..machine(8 << 30) };
+        let axes = Axes { nodes: vec![2, 64], size: vec![ByteSize(KB)], senders: vec![Senders::One], ..Axes::default() };
+        let axes = Axes { fabric: vec![FabricName::Real(FabricKind::Tcp)], ordering: vec![Ordering::Ordered], ..axes };
+        let plan = Plan::of(&request(&[Experiment::Multicast], axes), &few).unwrap();
+        let skips: Vec<bool> = plan.points.iter().map(|point| point.skip.is_some()).collect();
+        assert_eq!(skips, [false, true]);
+        assert!(plan.points[1].skip.as_ref().is_some_and(|why| why.contains("ulimit -Hn")), "{:?}", plan.points[1].skip);
     }
 
     #[test]

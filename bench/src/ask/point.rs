@@ -43,21 +43,41 @@ impl PlannedPoint {
         if setting.experiment == Experiment::ViewChange && machine.hosts.is_some() {
             skip = Some("view-change measures processes of one host".into());
         }
+        skip = skip.or_else(|| too_few_files(setting.nodes, machine));
         if skip.is_none() {
             skip = fit(&mut setting, machine, &mut notes);
         }
         let trial_seconds = axes.seconds.unwrap_or_else(|| policy::trial_seconds(setting.experiment, request.quick));
         let memory_bytes = memory_bytes(&setting);
         let messages = axes.messages.unwrap_or(policy::MESSAGES_MIN);
-        let least =
-            policy::moving_seconds(setting.message_bytes * messages * u64::from(setting.senders), setting.nodes - 1, setting.is_tcp());
+        let moving = |messages: u64| {
+            let bytes = setting.message_bytes.saturating_mul(messages).saturating_mul(setting.senders.into());
+            policy::moving_seconds(bytes, setting.nodes - 1, setting.is_tcp())
+        };
+        let least = moving(messages);
         let timed = if axes.messages.is_some() { least } else { least.max(trial_seconds) };
-        // Warming up takes about one trial more.
+        let first = policy::warm_up_messages(setting.message_bytes, setting.senders).min(axes.messages.unwrap_or(u64::MAX));
+        // The first warm-up moves what touches every buffer; those after it approach the length of a trial.
+        let warm_up = match (setting.experiment, axes.messages) {
+            (Experiment::Memcpy | Experiment::ViewChange, _) => 0.0,
+            (_, Some(_)) => moving(first),
+            (_, None) => moving(first) + policy::WARM_UP_SHARE * timed,
+        };
         let trials = axes.trials.unwrap_or(policy::TRIALS);
         let methods = if setting.experiment == Experiment::Memcpy { Method::ALL.len() as f64 } else { 1.0 };
-        let seconds = policy::set_up_seconds(setting.nodes, memory_bytes) + timed * methods * f64::from(trials + 1);
+        // In `view-change` every trial is a group of its own.
+        let set_ups = if setting.experiment == Experiment::ViewChange { trials } else { 1 };
+        let set_up = policy::set_up_seconds(setting.nodes, memory_bytes) * f64::from(set_ups);
+        let seconds = set_up + warm_up + timed * methods * f64::from(trials);
         PlannedPoint { setting, trials, trial_seconds: timed, memory_bytes, seconds, notes, skip }
     }
+}
+
+/// Why so many nodes cannot all be connected, if they cannot: the limit is told before anything hangs on it.
+fn too_few_files(nodes: u32, machine: &Machine) -> Option<String> {
+    let needed = policy::open_files(nodes);
+    let limit = machine.open_files.filter(|&limit| limit < needed)?;
+    Some(format!("{nodes} nodes need about {needed} open files a process, and {limit} are allowed; raise the hard limit, `ulimit -Hn`"))
 }
 
 /// Makes the window smaller until all nodes fit into memory; why it cannot run if they do not.

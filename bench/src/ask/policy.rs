@@ -39,18 +39,19 @@ pub const WRITE_BURST_MAX: u64 = 32;
 const WRITE_WINDOW_BYTES: u64 = 4 << 20;
 const WRITE_WINDOW_MAX: u64 = 128;
 const WRITE_WINDOW_MIN: u64 = 4;
-/// Raw writes of the first warm-up: enough to leave page faults behind.
-pub const WARM_UP_WRITES_MAX: u64 = 2000;
 
 /// Share of the memory that is free at the start which nodes may take: the rest is for the page tables, the sockets and
 /// the machine.
 pub const MEMORY_SHARE: f64 = 0.85;
 
+/// What is taken for free where `/proc/meminfo` cannot be read: little enough for any machine that is measured.
+pub const MEMORY_UNKNOWN_BYTES: u64 = 1 << 30;
+
 /// Bytes that one warm-up trial moves per sender before the rate is known.
 const WARM_UP_BYTES: u64 = 8 << 20;
 const WARM_UP_MESSAGES_MAX: u64 = 20_000;
 /// At least so many of each sender, so that every buffer of a usual window has been touched by everyone who writes it.
-const WARM_UP_MESSAGES_MIN: u64 = 6;
+pub const WARM_UP_MESSAGES_MIN: u64 = 6;
 /// Fewest messages of a sender in a trial: one that fills the pipeline, and one that flows.
 pub const MESSAGES_MIN: u64 = 2;
 /// Most messages of a sender in a trial.
@@ -63,20 +64,35 @@ pub const SATURATED_WINDOW: u64 = 64;
 /// Light load of the open loop: one message of each sender in this many closed-loop latencies of the whole group.
 pub const LIGHT_LOAD_GAP: u64 = 20;
 
-/// Silence that counts as death in `view-change`. A killed process is noticed by its links, long before.
-pub const CHANGE_SUSPECT_AFTER_NS: u64 = 1_000_000_000;
+/// Silence that counts as death in `view-change` where every member has a core. A killed process is noticed by its links, long before.
+const CHANGE_SUSPECT_AFTER_NS: u64 = 1_000_000_000;
+/// What members that share cores move a second in software devices, all copies of all members together.
+const SHARED_BYTES_PER_SECOND: u64 = 20_000_000;
 /// From one message of a member to its next in `view-change` under light load.
 pub const CHANGE_INTERVAL_NS: u64 = 1_000_000;
+
+/// Each figure of a bound is measured so often, and the best counts: a bound is the most that was ever seen.
+pub const BOUND_REPEATS: u32 = 5;
+/// Seconds of one measurement of a copy for a bound.
+pub const BOUND_SECONDS: f64 = 0.1;
+/// The same in a quick run.
+pub const BOUND_SECONDS_QUICK: f64 = 0.04;
+/// Streams take longer to settle than copies.
+pub const STREAM_FACTOR: f64 = 2.5;
 
 /// Set-up of a point: starting processes, opening links.
 const SET_UP_SECONDS: f64 = 0.12;
 const SET_UP_SECONDS_A_NODE: f64 = 0.02;
 /// Populating memory: zeroing pages.
 const POPULATE_BYTES_PER_SECOND: f64 = 2.5e9;
-/// What all cores copy a second, for estimates before anything is measured.
-const COPIED_BYTES_PER_SECOND: f64 = 6e9;
+/// What all cores of a small machine copy a second, for estimates before anything is measured; between two nodes, who keep it in their caches, twice that.
+const COPIED_BYTES_PER_SECOND: f64 = 10e9;
 /// The same through TCP.
-const STREAMED_BYTES_PER_SECOND: f64 = 1.5e9;
+const STREAMED_BYTES_PER_SECOND: f64 = 2.3e9;
+/// Share of a trial that the warm-ups take which approach its length.
+pub const WARM_UP_SHARE: f64 = 0.6;
+/// Drawing one figure, as SVG and as PNG.
+pub const FIGURE_SECONDS: f64 = 0.1;
 /// A trial fails after this many times what it should take, and at least after [`DEADLINE_MIN`].
 const DEADLINE_FACTOR: f64 = 20.0;
 const DEADLINE_MIN: Duration = Duration::from_secs(30);
@@ -99,6 +115,12 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
 /// Trials of a point after the warm-up: the fewest with a median that one bad trial cannot move far; `--trials` for
 /// more.
 pub const TRIALS: u32 = 3;
+
+/// Silence that counts as death in `view-change`: members that share cores are silent while another one moves a message.
+pub fn change_suspect_after_ns(message_bytes: u64, members: u32, own_core: bool) -> u64 {
+    let moving_ns = u128::from(message_bytes) * u128::from(members) * 1_000_000_000 / u128::from(SHARED_BYTES_PER_SECOND);
+    if own_core { CHANGE_SUSPECT_AFTER_NS } else { CHANGE_SUSPECT_AFTER_NS + moving_ns as u64 }
+}
 
 /// How an idle node waits. Decided by the parent: a node that is pinned sees one core only.
 pub fn pace(own_core: bool, fabric: FabricKind) -> Pace {
@@ -140,9 +162,18 @@ pub fn set_up_seconds(nodes: u32, memory_bytes: u64) -> f64 {
     SET_UP_SECONDS + SET_UP_SECONDS_A_NODE * f64::from(nodes) + memory_bytes as f64 / POPULATE_BYTES_PER_SECOND
 }
 
+/// Descriptors that a process opens at the most in a point of so many nodes: the run has three pipes and a connection to each, a node a few for every peer.
+pub fn open_files(nodes: u32) -> u64 {
+    64 + 8 * u64::from(nodes)
+}
+
 /// Seconds to move `bytes` of messages to `copies` other nodes each.
 pub fn moving_seconds(bytes: u64, copies: u32, over_tcp: bool) -> f64 {
-    let rate = if over_tcp { STREAMED_BYTES_PER_SECOND } else { COPIED_BYTES_PER_SECOND };
+    let rate = match (over_tcp, copies) {
+        (true, _) => STREAMED_BYTES_PER_SECOND,
+        (false, 0 | 1) => 2.0 * COPIED_BYTES_PER_SECOND,
+        (false, _) => COPIED_BYTES_PER_SECOND,
+    };
     bytes as f64 * f64::from(copies) / rate
 }
 
@@ -167,6 +198,14 @@ pub fn cores(nodes: u32, available: &[usize], asked: &[usize]) -> Vec<Option<usi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_that_share_a_core_may_be_silent_while_another_moves_a_message() {
+        assert_eq!(change_suspect_after_ns(20 << 20, 5, true), 1_000_000_000);
+        let shared = change_suspect_after_ns(20 << 20, 5, false);
+        assert!((6_000_000_000..7_000_000_000).contains(&shared), "{shared}");
+        assert!(change_suspect_after_ns(1, 5, false) < 1_001_000_000);
+    }
 
     #[test]
     fn nodes_get_a_core_each_while_they_last() {

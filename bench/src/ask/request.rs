@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::axes::Senders;
+use super::axes::{Pins, Senders};
 use super::experiment::Experiment;
 use super::fabric::FabricName;
 use super::size::{ByteSize, SizeError, sizes};
@@ -84,9 +84,10 @@ pub struct Axes {
     /// Seconds after which an unfinished trial fails its point [default: 20 times what it should take, at least 30]
     #[arg(long, value_name = "S", help_heading = "How to measure", value_parser = seconds)]
     pub deadline: Option<f64>,
-    /// Cores for the nodes, in order; the list repeats [example: 0,2,4]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "How to measure")]
-    pub pin: Vec<usize>,
+    /// Cores for the nodes, in order, around the list; or none, which leaves them to the kernel [example: 0,2,4]
+    #[arg(long, value_name = "LIST", default_value_t = Pins::Usual, hide_default_value = true, help_heading = "How to measure")]
+    #[serde(default)]
+    pub pin: Pins,
     /// How to use RDMA devices.
     #[command(flatten)]
     #[serde(flatten)]

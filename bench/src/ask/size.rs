@@ -107,6 +107,7 @@ fn fraction_of(decimals: &str, factor: u64) -> Option<u64> {
 /// What is wrong with the first that is no size.
 pub fn sizes(text: &str) -> Result<Vec<ByteSize>, SizeError> {
     if let Some((whole, rest)) = text.split_once(',')
+        && !whole.is_empty()
         && whole.bytes().all(|byte| byte.is_ascii_digit())
         && let [b'0'..=b'9', b'A'..=b'Z' | b'a'..=b'z', ..] = rest.as_bytes()
         && !rest.contains(',')

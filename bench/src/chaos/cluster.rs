@@ -1,7 +1,7 @@
 //! One group of processes: started, loaded, struck by faults, and brought to rest.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use crate::jobs::chaos::{ChaosJob, Load, News, Order, Parting, Start};
 use crate::jobs::control::Reply;
 use crate::jobs::frame;
 use crate::jobs::job::{Job, Work};
+use crate::jobs::os;
 use crate::run::interrupt::Interrupt;
 use crate::run::processes::Processes;
 use crate::run::rendezvous::Rendezvous;
@@ -109,7 +110,7 @@ impl<'a> Cluster<'a> {
             returns: 0,
             refusals: 0,
         };
-        let rendezvous = Rendezvous::open(options.nodes, IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(Halt::Failed)?;
+        let rendezvous = Rendezvous::open(options.nodes, os::loopback()).map_err(Halt::Failed)?;
         for rank in 0..options.nodes {
             let meeting = Some(rendezvous.meeting());
             cluster.start(Vec::new(), |job| Job { rank: rank as u32, meeting, ..job })?;

@@ -50,7 +50,7 @@ pub(super) struct ChaosArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// What carries the messages: shm or tcp
-    #[arg(long, value_enum, default_value_t = FabricKind::Shm)]
+    #[arg(long, value_name = "FABRIC", default_value = "shm", value_parser = fabric_of_one_host)]
     fabric: FabricKind,
     /// Faults to inject
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST", default_values_t = Kind::ALL)]
@@ -73,6 +73,15 @@ pub(super) struct ChaosArgs {
     /// Keep the traces of all groups, not only of failed ones
     #[arg(long)]
     keep: bool,
+}
+
+/// What carries messages between processes of one host.
+fn fabric_of_one_host(text: &str) -> Result<FabricKind, String> {
+    match text {
+        "shm" => Ok(FabricKind::Shm),
+        "tcp" => Ok(FabricKind::Tcp),
+        _ => Err("chaos runs the processes of one host: give shm or tcp".into()),
+    }
 }
 
 /// `16B..32KB`, or one size.
@@ -108,9 +117,6 @@ fn time(text: &str) -> Result<Duration, String> {
 pub(super) fn strike(args: ChaosArgs) -> anyhow::Result<u8> {
     if args.nodes < 3 {
         return Err(UsageError("--nodes 2: neither of two members is a majority when the other is lost; use 3 or more".into()).into());
-    }
-    if args.fabric == FabricKind::Verbs {
-        return Err(UsageError("--fabric verbs: chaos runs the processes of one host; use shm or tcp".into()).into());
     }
     let now = Moment::now();
     let seed = args.seed.unwrap_or(now.unix_seconds);

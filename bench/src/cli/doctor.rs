@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::output::say;
 use crate::ask::machine::Machine;
-use crate::jobs::os::cores;
+use crate::jobs::os;
 use crate::jobs::rdma::Rdma;
 use crate::run::cache_line::round_trip_ns;
 use squall_report::{Environment, units};
@@ -13,7 +13,7 @@ use squall_report::{Environment, units};
 pub(super) fn print(as_json: bool) -> anyhow::Result<()> {
     let environment = Environment::collect();
     let machine = Machine::of(&environment, &Rdma::default());
-    let round_trip = round_trip_ns(&cores());
+    let round_trip = round_trip_ns(&os::cores());
     if as_json {
         let found = json!({
             "environment": environment,
@@ -41,12 +41,22 @@ fn lines(environment: &Environment, machine: &Machine, round_trip_ns: Option<f64
         None => lines.push("cache line    one core only: nodes take turns, and figures are emulated".into()),
     }
     let memory = &environment.memory;
-    lines.push(format!(
-        "memory        {} in all, {} free, of which a run takes at most {}",
-        units::bytes(memory.total_bytes),
-        units::bytes(memory.available_bytes),
-        units::bytes(machine.memory_bytes)
-    ));
+    let at_most = units::bytes(machine.memory_bytes);
+    lines.push(match memory.total_bytes {
+        0 => format!("memory        unknown, /proc/meminfo cannot be read; a run takes at most {at_most}"),
+        total => {
+            let (total, free) = (units::bytes(total), units::bytes(memory.available_bytes));
+            format!("memory        {total} in all, {free} free, of which a run takes at most {at_most}")
+        }
+    });
+    lines.extend(memory.control_group_max_bytes.map(|limit| format!("              a control group may use {}", units::bytes(limit))));
+    lines.extend(
+        environment
+            .cpu
+            .quota_cores
+            .map(|quota| format!("CPU quota     {quota} cores' worth of time: what it holds back is marked throttled")),
+    );
+    lines.extend(machine.unpinned.as_ref().map(|why| format!("pinning       refused, so nodes run wherever the kernel puts them ({why})")));
     let pages = &memory.huge_pages;
     lines.push(format!(
         "huge pages    transparent: {}, for shared memory: {}, reserved: {}",
@@ -54,7 +64,7 @@ fn lines(environment: &Environment, machine: &Machine, round_trip_ns: Option<f64
         or_unknown(&pages.transparent_shared),
         pages.reserved_count
     ));
-    lines.push(match environment.limits.locked_bytes {
+    lines.push(match os::locked_bytes_max() {
         Some(limit) => {
             format!("locked memory {} at most; larger regions stay unlocked (raise with `ulimit -l unlimited`)", units::bytes(limit))
         }

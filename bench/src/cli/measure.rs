@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use anyhow::{Context, bail};
 use clap::Args;
 
 use super::output::say;
@@ -101,27 +102,36 @@ impl Measurement {
         let Measurement { request, output, name, subcommand } = self;
         if request.axes.is_modelled() {
             modelled::check(&request, hosts.is_some(), output.resume)?;
-            let (folder, rendered, failed) = modelled::measure(&request, output.out.as_deref(), &name)?;
-            return tell(&output, Ending { folder, rendered, failed, skipped: 0, interrupted: false }, &subcommand);
+            let (folder, summary, failed) = modelled::measure(&request, output.out.as_deref(), &name)?;
+            return tell(&output, &Ending { folder, summary, fault: None, failed, skipped: 0, interrupted: false }, &subcommand);
         }
         let assignment = Assignment { request, out: output.out.clone(), resume: output.resume, name, hosts };
-        tell(&output, execute(&assignment, &MEASURES)?, &subcommand)
+        tell(&output, &execute(&assignment, &MEASURES)?, &subcommand)
     }
 }
 
-/// Says what came of it; the exit status.
-fn tell(output: &OutputArgs, ending: Ending, subcommand: &str) -> anyhow::Result<u8> {
-    let folder = ending.folder.display().to_string();
+/// Says what came of it; the exit status. The figures come last: what was measured is told even if there is no room for
+/// them.
+fn tell(output: &OutputArgs, ending: &Ending, subcommand: &str) -> anyhow::Result<u8> {
+    let folder = ending.folder.path();
     if output.json {
-        say(&format!("{:#}", table::json(&ending.rendered.summary, &folder)))?;
+        say(&format!("{:#}", table::json(&ending.summary, &folder.display().to_string())))?;
     } else {
-        say(&table::text(&ending.rendered.summary))?;
-        say(&format!("report: {}", ending.rendered.report.display()))?;
+        say(&table::text(&ending.summary))?;
     }
+    let rendered = ending.folder.render();
     if ending.interrupted {
-        let _ = writeln!(io::stderr(), "interrupted; {}", how_to_resume(&ending.folder, subcommand));
+        let _ = writeln!(io::stderr(), "interrupted; {}", how_to_resume(folder, subcommand));
     }
-    Ok(status(&ending))
+    if let Some(fault) = &ending.fault {
+        bail!("{fault}; what was measured before is in {}", folder.display());
+    }
+    let mend = || format!("no figures and no report; `squall plot {}` makes them", folder.display());
+    let report = rendered.with_context(mend)?.report;
+    if !output.json {
+        say(&format!("report: {}", report.display()))?;
+    }
+    Ok(status(ending))
 }
 
 fn status(ending: &Ending) -> u8 {

@@ -23,6 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::ask::axes::MODELLED_NODES_MAX;
 use crate::ask::request::UsageError;
 use crate::jobs::os;
+use crate::jobs::reason::reason;
 use measure::{REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
 use output::say;
 use squall_report::{CompareOptions, Rate, at_least, compare, plot_folder};
@@ -125,8 +126,10 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
+    let command = Cli::parse_from(written_out(std::env::args_os())).command;
+    // Children inherit it: the usual limit is for programs that still use `select`.
     os::raise_open_files();
-    let status = match Cli::parse_from(written_out(std::env::args_os())).command {
+    let status = match command {
         Command::Reproduce(args) => args.measured().measure(None),
         Command::Run(args) => args.measured().measure(None),
         Command::Node(args) => node::join(*args),
@@ -144,7 +147,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let usage = error.downcast_ref::<UsageError>().is_some();
             // Nobody reads it: the status still says it.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {}", reason(&error));
             ExitCode::from(if usage { EXIT_USAGE } else { EXIT_ERROR })
         }
     }

@@ -24,9 +24,9 @@ use crate::run::hosts::local::Local;
 use crate::run::interrupt::Interrupt;
 
 pub(super) const EXAMPLES: &str = "\
-Every host runs the same command. Rank 0 is the host whose address the rendezvous is: it runs the command
-behind `--` and keeps the results. The others take their orders from it and ignore that command.
-A point of n nodes takes the first n hosts, one node each.
+Every host may run the same command. Rank 0 is the process at the address of the rendezvous that has
+a command behind `--`: it runs that and keeps the results. The others take their orders from it and
+ignore what stands there. A point of n nodes takes the first n hosts, one node each.
 
 Examples:
   squall node --new-key ~/squall.key              once; then copy it to every host, readable by you alone
@@ -112,6 +112,8 @@ pub(super) fn join(args: NodeArgs) -> anyhow::Result<u8> {
     let wait = Duration::from_secs(args.wait);
     let listening = match rank {
         Some(1..) => None,
+        // Rank 0 is who has something to run; whoever has nothing waits for it, however early it came.
+        None if args.command.is_empty() => None,
         _ => listen(&addresses, &key, nodes, wait, rank)?,
     };
     match listening {
@@ -125,6 +127,10 @@ fn usage(text: String) -> UsageError {
 }
 
 fn new_key(path: &Path) -> anyhow::Result<u8> {
+    if path.exists() {
+        let name = path.display();
+        bail!("{name} exists, and a key that may be in use is never overwritten; go on with it (--key-file {name}), or name another file");
+    }
     ClusterKey::random().write_new(path)?;
     say(&format!("{}: copy it to every host, readable by its owner alone (mode 600), and give it as --key-file", path.display()))?;
     Ok(EXIT_DONE)

@@ -9,6 +9,7 @@ use crate::experiments;
 use crate::jobs::control::Control;
 use crate::jobs::job::{Job, PARENT_VARIABLE, Work};
 use crate::jobs::os;
+use crate::jobs::reason::reason;
 
 /// Runs as a node: `squall worker`, started by a run and by nothing else.
 pub(super) fn main() -> ExitCode {
@@ -21,14 +22,14 @@ pub(super) fn main() -> ExitCode {
     let mut control = match control {
         Ok(control) => control,
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("{}", reason(&error));
             return ExitCode::FAILURE;
         }
     };
     match work(&mut control) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            control.failed(format!("{error:#}"));
+            control.failed(reason(&error));
             ExitCode::FAILURE
         }
     }

@@ -13,6 +13,7 @@ pub mod modelled;
 mod multicast;
 pub mod payload;
 pub mod view_change;
+mod warm_up;
 pub mod write;
 
 use crate::ask::experiment::Experiment;

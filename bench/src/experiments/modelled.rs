@@ -6,10 +6,10 @@ use anyhow::Context;
 use clap::ValueEnum;
 use squall_group::Mode;
 use squall_report::bounds::{Carriage, Load as BoundLoad};
-use squall_report::{Environment, Rendered, Row, RunFolder};
+use squall_report::{Environment, Row, RunFolder, Summary, read_rows};
 use squall_study::{Load, Outcome, Profile, Run, Senders};
 
-use crate::ask::axes;
+use crate::ask::axes::{self, Pins};
 use crate::ask::experiment::Experiment;
 use crate::ask::fabric::FabricName;
 use crate::ask::policy::TRIALS;
@@ -44,7 +44,7 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
     let axes = &request.axes;
     let refused = [
         (hosts, "hosts", "runs on modelled hosts only: leave `squall node` out"),
-        (!axes.pin.is_empty(), "--pin", "has no cores to pin to"),
+        (axes.pin != Pins::Usual, "--pin", "has no cores to pin to"),
         (axes.perftest, "--perftest", "has no device that perftest could measure"),
         (axes.membership, "--membership", "loses no member"),
         (resume, "--resume", "repeats a run by its seeds in no more time: give a new --out"),
@@ -67,11 +67,11 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
     }
 }
 
-/// Runs every point and draws what came of it: the folder, the report, and how many points failed.
+/// Runs every point: the folder, what was measured, and how many points failed.
 ///
 /// # Errors
 /// A profile that is none, a folder that cannot be used, results that cannot be written.
-pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Result<(PathBuf, Rendered, usize)> {
+pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Result<(RunFolder, Summary, usize)> {
     let profiles = profiles(request)?;
     let experiment = request.experiments[0];
     let mut all = Vec::new();
@@ -98,8 +98,8 @@ pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Res
             }
         }
     }
-    let path = folder.path().to_path_buf();
-    Ok((path, folder.render()?, failed))
+    let summary = Summary::of(&read_rows(folder.path())?.rows);
+    Ok((folder, summary, failed))
 }
 
 /// Those that were named, and those in files.

@@ -23,6 +23,7 @@ pub mod kinds;
 pub mod os;
 pub mod perftest;
 pub mod rdma;
+pub mod reason;
 pub mod shape;
 pub mod stream;
 pub mod threads;

@@ -1,10 +1,13 @@
 //! What a node asks of the operating system: the time, CPU seconds, a core, and not to outlive its parent.
 
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit};
 use rustix::thread::CpuSet;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -64,6 +67,38 @@ fn set_affinity(core: usize) -> rustix::io::Result<()> {
     rustix::thread::sched_setaffinity(None, &set)
 }
 
+/// Why threads cannot be kept on a core here, if they cannot: some sandboxes refuse it.
+pub fn pinning_refused() -> Option<String> {
+    let core = *cores().first()?;
+    // A thread of its own, because there is no way back.
+    let tried = thread::Builder::new().spawn(move || pin(core)).map(thread::JoinHandle::join);
+    tried.ok()?.ok()?.err()
+}
+
+/// Bytes that may be locked; nothing means no limit.
+pub fn locked_bytes_max() -> Option<u64> {
+    getrlimit(Resource::Memlock).current
+}
+
+/// What to do about an error of the system that a limit explains.
+pub fn mend(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => "; raise the limit of open files with `ulimit -n`",
+        Some(libc::ENFILE) => "; the whole system has too many files open",
+        Some(libc::EAGAIN) => "; raise the limit of processes and threads with `ulimit -u`, or the pids limit of the control group",
+        Some(libc::ENOMEM) => "; there is not enough memory",
+        _ => "",
+    }
+}
+
+/// The loopback address that works here: IPv4 if there is one.
+pub fn loopback() -> IpAddr {
+    let works = |address: &IpAddr| TcpListener::bind((*address, 0)).is_ok();
+    let candidates = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    // Without any the first is as good as the other: whoever binds it says what is wrong.
+    candidates.into_iter().find(works).unwrap_or(candidates[0])
+}
+
 /// The cores that this process may run on.
 pub fn cores() -> Vec<usize> {
     match rustix::thread::sched_getaffinity(None) {
@@ -103,4 +138,25 @@ pub fn seconds(ns: u64) -> f64 {
 pub fn call_myself(name: &std::ffi::CStr) {
     // Only for people: without it the process is shown by the name of its file.
     let _ = rustix::thread::set_name(name);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_has_a_loopback_and_descriptors() {
+        assert!(loopback().is_loopback());
+        raise_open_files();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+        assert_eq!(open_files_max(), limit.maximum);
+    }
+
+    #[test]
+    fn asking_whether_threads_can_be_pinned_pins_nobody() {
+        let before = cores();
+        let _ = pinning_refused();
+        assert_eq!(cores(), before);
+    }
 }

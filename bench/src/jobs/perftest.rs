@@ -9,6 +9,8 @@ pub struct PerftestJob {
     pub ping_pong: bool,
     /// Bytes of one write.
     pub message_bytes: u64,
+    /// Writes that may be under way.
+    pub window: u64,
 }
 
 /// What both are told.

@@ -5,7 +5,9 @@ use squall_report::bounds::{Bound, CopyCapacity, Warmth};
 
 use crate::ask::machine::Machine;
 use crate::ask::point::PlannedPoint;
+use crate::ask::policy::{BOUND_REPEATS, BOUND_SECONDS, BOUND_SECONDS_QUICK, STREAM_FACTOR};
 use crate::ask::setting::Setting;
+use crate::jobs::copy::Method;
 use crate::jobs::kinds::{FabricKind, Verify};
 
 /// What this machine can do at most.
@@ -53,6 +55,34 @@ pub fn copies_of(setting: &Setting, memory_bytes: u64, verify: Verify, machine: 
         _ if verify == Verify::Full => (copy_bytes, Warmth::WarmSource),
         _ => (copy_bytes, Warmth::Cold),
     }
+}
+
+/// Copies that bound any of `points`, each once.
+pub fn copies_of_all<'a>(points: impl Iterator<Item = &'a PlannedPoint>, verify: Verify, machine: &Machine) -> Vec<(u64, Warmth)> {
+    let mut wanted = Vec::new();
+    for point in points.filter(|point| point.skip.is_none() && point.setting.fabric == Some(FabricKind::Shm)) {
+        let copies = copies_of(&point.setting, point.memory_bytes, verify, machine);
+        if !wanted.contains(&copies) {
+            wanted.push(copies);
+        }
+    }
+    wanted
+}
+
+/// Seconds that it takes to measure what bounds `points`.
+pub fn seconds(points: &[&PlannedPoint], verify: Verify, machine: &Machine, quick: bool) -> f64 {
+    /// One core and all; each method.
+    const COPIES: f64 = 2.0 * Method::ALL.len() as f64;
+    /// One stream and all, sleeping and polling, with writes of two sizes.
+    const STREAMS: f64 = 4.0 * 2.0;
+    /// With warm-up.
+    const WRITES: f64 = 1.5;
+    let each = f64::from(BOUND_REPEATS) * if quick { BOUND_SECONDS_QUICK } else { BOUND_SECONDS };
+    let runs = |fabric| points.iter().any(|point| point.skip.is_none() && point.setting.fabric == Some(fabric));
+    let copies = copies_of_all(points.iter().copied(), verify, machine).len() as f64 * COPIES;
+    let streams = if runs(FabricKind::Tcp) { STREAMS * STREAM_FACTOR } else { 0.0 };
+    let writes = if runs(FabricKind::Verbs) { WRITES * STREAM_FACTOR } else { 0.0 };
+    each * (copies + streams + writes)
 }
 
 /// Blocks of this size reach what a device can.

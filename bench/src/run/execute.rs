@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::capacity::Capacity;
+use super::capacity::{self, Capacity};
 use super::fault::Fault;
 use super::hosts::Hosts;
 use super::interrupt::{EXIT_INTERRUPTED, Interrupt};
@@ -18,7 +18,7 @@ use crate::ask::plan::Plan;
 use crate::ask::point::PlannedPoint;
 use crate::ask::request::Request;
 use crate::ask::setting::Setting;
-use squall_report::{Environment, Rendered, RunFolder};
+use squall_report::{Environment, RunFolder, Summary, read_rows};
 
 /// What to run, and where results go.
 pub struct Assignment {
@@ -47,10 +47,12 @@ pub struct Measures {
 /// How a run ended.
 #[derive(Debug)]
 pub struct Ending {
-    /// Where the results are.
-    pub folder: PathBuf,
-    /// What was made of them.
-    pub rendered: Rendered,
+    /// Where the results are, and from which figures and a report can be made.
+    pub folder: RunFolder,
+    /// What was measured, point by point.
+    pub summary: Summary,
+    /// Why it ended before its end, if that was not the user.
+    pub fault: Option<String>,
     /// Points that failed in this run.
     pub failed: usize,
     /// Points that were skipped.
@@ -99,7 +101,7 @@ impl Effective {
     }
 }
 
-/// Runs everything, and draws and writes what came of it, even if the user ends it early.
+/// Runs everything, even if only until the user or a fault ends it. What came of it is not drawn yet.
 ///
 /// # Errors
 /// If the request contradicts itself, the folder cannot be used, or results cannot be written.
@@ -126,17 +128,12 @@ pub fn execute(assignment: &Assignment, measures: &Measures) -> anyhow::Result<E
         Some(hosts) => hosts.interrupt().clone(),
         None => Interrupt::catch(EXIT_INTERRUPTED)?,
     };
-    let path = folder.path().to_path_buf();
     let mut tally = Tally::default();
     let outcome = run(measures, &plan, &request, &machine, &mut folder, (&interrupt, hosts), &mut tally);
-    // Whatever happened, what was measured is drawn.
-    let rendered = folder.render()?;
-    if let Err(fault) = outcome
-        && fault != Fault::Interrupted
-    {
-        bail!("{fault}; what was measured before is in {}", path.display());
-    }
-    Ok(Ending { folder: path, rendered, failed: tally.failed, skipped: tally.skipped, interrupted: interrupt.is_set() })
+    let fault = outcome.err().filter(|fault| *fault != Fault::Interrupted).map(|fault| fault.to_string());
+    let summary = Summary::of(&read_rows(folder.path())?.rows);
+    let Tally { failed, skipped } = tally;
+    Ok(Ending { folder, summary, fault, failed, skipped, interrupted: interrupt.is_set() })
 }
 
 /// What this machine and the others offer; the others' environments.
@@ -188,11 +185,16 @@ fn run(
     let results = |error: &dyn std::fmt::Display| Fault::Results(error.to_string());
     let is_remaining = |point: &&PlannedPoint| point.setting.points().iter().any(|key| folder.rows().trials(key) < point.trials);
     let remaining: Vec<&PlannedPoint> = plan.points.iter().filter(is_remaining).collect();
-    let count = remaining.len();
-    let progress = Progress::new(count);
+    let quick = request.quick;
+    let verify = request.axes.verify.unwrap_or_default();
+    let bounds_seconds = capacity::seconds(&remaining, verify, machine, quick);
+    let progress = Progress::new(&remaining, bounds_seconds);
     progress.say(&format!("results go to {}", folder.path().display()));
+    if let Some(why) = &machine.unpinned {
+        progress.say(&format!("  note: nodes are not pinned: {why}"));
+    }
     folder.rows().notices().iter().for_each(|notice| progress.say(notice));
-    announcement(plan, &remaining).iter().for_each(|line| progress.say(line));
+    announcement(plan, &remaining, bounds_seconds).iter().for_each(|line| progress.say(line));
     let mut stage = Stage {
         interrupt,
         hosts,
@@ -206,6 +208,7 @@ fn run(
         progress: &progress,
     };
     let left = Plan { points: remaining.iter().map(|&point| point.clone()).collect() };
+    progress.begin_bounds();
     match (measures.capacity)(&left, &stage) {
         Ok(capacity) => stage.capacity = capacity,
         Err(Fault::Failed(why)) => progress.say(&format!("no bounds: {why}")),
@@ -216,6 +219,7 @@ fn run(
         stage.folder.set_effective(effective).map_err(|error| results(&error))
     };
     keep(&mut stage)?;
+    progress.end_bounds(bounds_seconds);
     for (at, point) in remaining.into_iter().enumerate() {
         if interrupt.is_set() {
             return Err(Fault::Interrupted);
@@ -241,7 +245,7 @@ fn run(
         if std::mem::take(&mut stage.is_measured_beside) {
             keep(&mut stage)?;
         }
-        progress.end(at + 1, count, point, &outcome);
+        progress.end(at + 1, point, &outcome);
     }
     progress.finish();
     Ok(())

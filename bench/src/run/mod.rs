@@ -12,6 +12,7 @@ pub mod execute;
 pub mod fault;
 pub mod hosts;
 pub mod interrupt;
+mod look;
 pub(crate) mod news;
 pub mod processes;
 pub mod progress;

@@ -3,37 +3,97 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::ask::plan::Plan;
 use crate::ask::point::PlannedPoint;
+use crate::ask::policy;
 use squall_report::{Row, units};
 
 /// What the user sees on standard error while a run goes on.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
+    points: usize,
+    time: RefCell<TimeLeft>,
     /// The figures of the trial measured last.
     last: RefCell<String>,
     /// Notices that were shown, without their numbers.
     noticed: RefCell<HashSet<String>>,
 }
 
+/// How often a bar is drawn anew.
+const TICK: Duration = Duration::from_millis(250);
+/// Figures that come of a point: a line of a few points is one.
+const FIGURES_A_POINT: f64 = 0.25;
+
+/// How long a run will still take: what was estimated for the rest of it, stretched as what is done was.
+#[derive(Clone, Debug)]
+struct TimeLeft {
+    estimated: f64,
+    done: f64,
+    began: Instant,
+}
+
+impl TimeLeft {
+    /// Seconds, after so many for what is done.
+    fn seconds(&self, elapsed: f64) -> f64 {
+        /// Until so much is done, it is no measure for the rest.
+        const TOLD_BY: f64 = 2.0;
+        let stretch = if self.done > TOLD_BY { elapsed / self.done } else { 1.0 };
+        (self.estimated - self.done).max(0.0) * stretch
+    }
+
+    fn text(&self) -> String {
+        format!("about {} left", duration(self.seconds(self.began.elapsed().as_secs_f64())))
+    }
+}
+
 impl Progress {
-    /// For a run of so many points: a bar if standard error is a terminal.
-    pub fn new(points: usize) -> Progress {
+    /// For a run of these points after bounds that take so long: a bar if standard error is a terminal.
+    pub fn new(points: &[&PlannedPoint], bounds_seconds: f64) -> Progress {
         let terminal = io::stderr().is_terminal();
         let bar = terminal.then(|| {
-            let bar = ProgressBar::with_draw_target(Some(points as u64), ProgressDrawTarget::stderr_with_hz(5));
+            let bar = ProgressBar::with_draw_target(Some(points.len() as u64), ProgressDrawTarget::stderr_with_hz(5));
             // The template is a constant, so the default style is never what is shown.
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed_precise} {msg}")
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed_precise}, {prefix}: {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.set_style(style);
+            // So that the time moves while a point goes on.
+            bar.enable_steady_tick(TICK);
             bar
         });
-        Progress { bar, last: RefCell::default(), noticed: RefCell::default() }
+        let running = points.iter().filter(|point| point.skip.is_none());
+        let estimated = bounds_seconds + running.map(|point| point.seconds).sum::<f64>();
+        let time = TimeLeft { estimated, done: 0.0, began: Instant::now() };
+        Progress { bar, points: points.len(), time: RefCell::new(time), last: RefCell::default(), noticed: RefCell::default() }
+    }
+
+    /// The bounds are being measured.
+    pub fn begin_bounds(&self) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_prefix(self.time.borrow().text());
+                bar.set_message("measuring what this machine can do at most");
+            }
+            None => self.say("measuring what this machine can do at most"),
+        }
+    }
+
+    /// So many seconds of what was estimated are behind us.
+    fn pass(&self, seconds: f64) {
+        let mut time = self.time.borrow_mut();
+        time.done += seconds;
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(time.text());
+        }
+    }
+
+    /// The bounds are measured: what they took says how fast this machine is.
+    pub fn end_bounds(&self, seconds: f64) {
+        self.pass(seconds);
     }
 
     /// A line for people.
@@ -52,13 +112,24 @@ impl Progress {
         }
     }
 
-    /// A trial was measured.
-    pub fn row(&self, row: &Row) {
+    /// Something begins that takes its time.
+    pub fn doing(&self, what: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(what.to_owned()),
+            None => self.say(&format!("  {what}")),
+        }
+    }
+
+    /// A trial was measured; `beside` if it is another program's, in turns with ours.
+    pub fn row(&self, row: &Row, beside: bool) {
         let figures = headline(row);
         if let Some(bar) = &self.bar {
             bar.set_message(format!("{} #{}: {figures}", row.point(), row.trial));
         }
-        self.last.replace(figures);
+        match beside {
+            true => self.last.borrow_mut().push_str(&format!("; {}: {figures}", row.fabric)),
+            false => drop(self.last.replace(figures)),
+        }
     }
 
     /// The figures of the trial measured last.
@@ -67,8 +138,12 @@ impl Progress {
     }
 
     /// A point ended; what came of it.
-    pub fn end(&self, at: usize, points: usize, point: &PlannedPoint, outcome: &str) {
-        self.say(&format!("[{at}/{points}] {}: {outcome}", point.setting.row(None).point()));
+    pub fn end(&self, at: usize, point: &PlannedPoint, outcome: &str) {
+        if point.skip.is_none() {
+            self.pass(point.seconds);
+        }
+        let left = if at < self.points { format!(", {}", self.time.borrow().text()) } else { String::new() };
+        self.say(&format!("[{at}/{}{left}] {}: {outcome}", self.points, point.setting.row(None).point()));
         if let Some(bar) = &self.bar {
             bar.inc(1);
         }
@@ -109,9 +184,10 @@ pub fn headline(row: &Row) -> String {
 }
 
 /// What will run, how long it will take, and what will not run.
-pub fn announcement(plan: &Plan, remaining: &[&PlannedPoint]) -> Vec<String> {
+pub fn announcement(plan: &Plan, remaining: &[&PlannedPoint], bounds_seconds: f64) -> Vec<String> {
     let running: Vec<_> = remaining.iter().filter(|point| point.skip.is_none()).collect();
-    let seconds: f64 = running.iter().map(|point| point.seconds).sum();
+    let drawing = running.len() as f64 * FIGURES_A_POINT * policy::FIGURE_SECONDS;
+    let seconds = bounds_seconds + running.iter().map(|point| point.seconds).sum::<f64>() + drawing;
     let memory = running.iter().map(|point| point.memory_bytes).max().unwrap_or(0);
     let mut lines = vec![format!(
         "{} to measure, about {}, at most {} of memory at a time",
@@ -165,6 +241,14 @@ mod tests {
         assert_eq!(headline(&row), "2.00 GB/s, 104.0 % of one-core copy, ABOVE ITS BOUND (oversubscribed+throttled)");
         let latency = Row { latency_us_p50: Some(1.0), emulated: "shaped".into(), ..Row::default() };
         assert_eq!(headline(&latency), "p50 1.00 us (shaped)");
+    }
+
+    #[test]
+    fn what_is_left_is_stretched_as_what_is_done_was() {
+        let time = TimeLeft { estimated: 100.0, done: 20.0, began: Instant::now() };
+        assert_eq!(time.seconds(40.0), 160.0);
+        assert_eq!(TimeLeft { done: 1.0, ..time.clone() }.seconds(40.0), 99.0);
+        assert_eq!(TimeLeft { done: 120.0, ..time }.seconds(40.0), 0.0);
     }
 
     #[test]

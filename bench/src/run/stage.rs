@@ -11,6 +11,7 @@ use super::hosts::Hosts;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::workers::{Workers, WorkersConfig};
+use crate::ask::axes::Pins;
 use crate::ask::machine::Machine;
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
@@ -105,7 +106,7 @@ impl<'a> Stage<'a> {
             self.measure_beside(point)?;
             completed = self.completed(point, row, held_back);
         }
-        self.progress.row(&completed);
+        self.progress.row(&completed, completed.fabric != point.setting.row(None).fabric);
         self.folder.append(&completed).map_err(|error| Fault::Results(error.to_string()))
     }
 
@@ -148,6 +149,9 @@ impl<'a> Stage<'a> {
             notes.push("ABOVE ITS BOUND, which was measured again beside it: do not trust the share".to_owned());
         }
         notes.extend(emulated::mark(&mut row, setting.fabric, self.machine, held_back));
+        if let (Some(why), Pins::Usual, Some(_)) = (&self.machine.unpinned, &self.request.axes.pin, setting.fabric) {
+            notes.push(format!("nodes are not pinned: {why}"));
+        }
         if self.machine.hosts.as_ref().is_some_and(|hosts| hosts.same_machine) && setting.nodes > 1 {
             notes.push("several hosts are one machine".to_owned());
         }
@@ -179,7 +183,7 @@ mod tests {
         let plan = Plan::of(&request, &machine).unwrap();
         let point = plan.points.iter().find(|point| point.setting.senders == 1).unwrap();
         let mut folder = RunFolder::create(Some(root.path()), "test", Vec::new(), Value::Null, Value::Null).unwrap();
-        let (interrupt, progress) = (Interrupt::default(), Progress::new(1));
+        let (interrupt, progress) = (Interrupt::default(), Progress::new(&[point], 0.0));
         let mut stage = Stage {
             interrupt: &interrupt,
             hosts: None,

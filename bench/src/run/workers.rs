@@ -5,7 +5,6 @@
 //!        --Hosts--> agent --stdin/stdout--> Worker      a node on another host
 //! ```
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -16,19 +15,23 @@ use super::fault::{Fault, NodeEnd};
 use super::hosts::Hosts;
 use super::hosts::clock::Clock;
 use super::interrupt::Interrupt;
+use super::look::Look;
 use super::news::{End, News};
 use super::rendezvous::Rendezvous;
 use super::worker::Worker;
 use crate::jobs::control::{Reply, Told};
 use crate::jobs::frame;
 use crate::jobs::job::{Job, Work};
+use crate::jobs::os;
 use crate::jobs::rdma::Rdma;
 use squall_report::units;
 
 /// How often a wait looks whether it was interrupted.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long nodes that are well are listened to after one failed, to learn which failed first.
-const CAUSE_WAIT: Duration = Duration::from_millis(700);
+const CAUSE_WAIT: Duration = Duration::from_millis(1500);
+/// Share of a core that a node takes at the least while it has work, even if it shares the core with many; one that waits sleeps.
+const BUSY_SHARE: f64 = 0.05;
 /// How long nodes may take to end by themselves.
 const LEAVE: Duration = Duration::from_secs(3);
 
@@ -86,7 +89,7 @@ impl<'a> Workers<'a> {
         let nodes = config.works.len();
         let hosts = config.hosts.filter(|_| nodes > 1);
         let address = hosts.map(Hosts::address);
-        let meeting = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let meeting = address.unwrap_or_else(os::loopback);
         let rendezvous = if config.meet { Some(Rendezvous::open(nodes, meeting).map_err(Fault::Failed)?) } else { None };
         let remote = hosts.map(|hosts| Remote::begin(hosts, nodes, &sender));
         let mut workers = Workers { members: Vec::with_capacity(nodes), news, interrupt, rendezvous, notices: Vec::new(), remote };
@@ -103,7 +106,8 @@ impl<'a> Workers<'a> {
                     workers.members.push(Member::There(None));
                 }
                 _ => {
-                    let worker = here(rank, &sender).map_err(|error| Fault::Failed(format!("cannot start node {rank}: {error}")))?;
+                    let worker = here(rank, &sender)
+                        .map_err(|error| Fault::Failed(format!("cannot start node {rank}: {error}{}", os::mend(&error))))?;
                     workers.members.push(Member::Here(worker));
                     workers.tell(rank, &job)?;
                 }
@@ -214,6 +218,7 @@ impl<'a> Workers<'a> {
     /// One reply of each node, by rank.
     fn replies(&mut self, deadline: Instant) -> Result<Vec<Reply>, Fault> {
         let began = Instant::now();
+        let looks = self.looks();
         let mut replies: Vec<Option<Reply>> = self.members.iter().map(|_| None).collect();
         loop {
             if replies.iter().all(Option::is_some) {
@@ -224,9 +229,8 @@ impl<'a> Workers<'a> {
             }
             let now = Instant::now();
             if now >= deadline {
-                let silent: Vec<String> = (0..replies.len()).filter(|&rank| replies[rank].is_none()).map(|rank| self.name(rank)).collect();
-                let what = format!("no answer from {} within {:.1} s", silent.join(", "), began.elapsed().as_secs_f64());
-                return Err(Fault::Failed(what));
+                let silent: Vec<usize> = (0..replies.len()).filter(|&rank| replies[rank].is_none()).collect();
+                return Err(Fault::Failed(self.blame(&silent, &looks, began.elapsed().as_secs_f64())));
             }
             match self.news.recv_timeout((deadline - now).min(LOOK_EVERY)) {
                 Ok((rank, News::Reply(Reply::Failed(what)))) => return Err(self.cause_after(rank, Some(what))),
@@ -239,6 +243,39 @@ impl<'a> Workers<'a> {
                 Err(RecvTimeoutError::Disconnected) => return Err(self.cause()),
             }
         }
+    }
+
+    /// A look at each node of this host, by rank.
+    fn looks(&self) -> Vec<Option<Look>> {
+        let look = |member: &Member| if let Member::Here(worker) = member { Look::at(worker.id()) } else { None };
+        self.members.iter().map(look).collect()
+    }
+
+    /// Why `silent` nodes have not answered for so many seconds, as far as it shows from outside: a node that is stopped holds up all others.
+    fn blame(&self, silent: &[usize], before: &[Option<Look>], seconds: f64) -> String {
+        let now = self.looks();
+        let names = |ranks: &[usize]| ranks.iter().map(|&rank| self.name(rank)).collect::<Vec<_>>().join(", ");
+        let stopped: Vec<usize> = (0..now.len()).filter(|&rank| now[rank].is_some_and(|look| look.is_stopped)).collect();
+        if !stopped.is_empty() {
+            let is = if stopped.len() == 1 { "is" } else { "are" };
+            return format!(
+                "{} {is} stopped (by SIGSTOP, or a debugger), and no other gets on without; SIGCONT has it go on",
+                names(&stopped)
+            );
+        }
+        let share = |rank: usize| now[rank].zip(before[rank]).map(|(now, before)| now.cpu_seconds_since(&before) / seconds);
+        let (busy, idle): (Vec<usize>, Vec<usize>) =
+            silent.iter().copied().partition(|&rank| share(rank).is_some_and(|share| share > BUSY_SHARE));
+        let mut text = format!("no answer from {} within {seconds:.1} s", names(silent));
+        if !busy.is_empty() {
+            let mend = "slow rather than stuck: give --deadline more, or fewer --messages";
+            text.push_str(&format!("; {} worked all the while, so it is {mend}", names(&busy)));
+        }
+        let idle: Vec<usize> = idle.into_iter().filter(|&rank| share(rank).is_some()).collect();
+        if !idle.is_empty() {
+            text.push_str(&format!("; {} waited for something that did not come", names(&idle)));
+        }
+        text
     }
 
     /// A node for people.

@@ -82,7 +82,10 @@ impl Environment {
     pub fn headline(&self) -> String {
         let mut parts = vec![
             format!("{} ({} cores)", known(&self.cpu.model), self.cpu.online_count),
-            format!("{} of memory", units::bytes(self.memory.total_bytes)),
+            match self.memory.total_bytes {
+                0 => "unknown memory".to_owned(),
+                bytes => format!("{} of memory", units::bytes(bytes)),
+            },
             format!("Linux {}", known(&self.kernel.release)),
         ];
         if !self.cpu.hypervisor.is_empty() {

@@ -104,7 +104,8 @@ fn warnings(report: &Report<'_>) -> String {
 }
 
 fn is_unverified(point: &PointSummary) -> bool {
-    point.trials.iter().any(|row| row.verified == "none")
+    // A copy of memory is nobody's message.
+    point.point.experiment != "memcpy" && point.trials.iter().any(|row| row.verified == "none")
 }
 
 fn experiments(summary: &Summary) -> Vec<&str> {

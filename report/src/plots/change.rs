@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
-use super::grouping::{distinct, only};
+use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
+use super::grouping::{distinct, only, subtitle};
 use crate::files::file_name;
 use crate::histogram::stem;
 use crate::summary::PointSummary;
@@ -17,6 +17,9 @@ const ACTIVE: &str = "-active";
 /// What was published, in words: another machine's milliseconds are no line in this figure.
 const PUBLISHED: &str = "Derecho (TOCS 2019, figure 21: 5 nodes, 200 MB messages, 100 Gb/s RDMA) took 24 ms from the detection of a failure to the \
                          trim, and 60 ms until the next view was active.";
+
+/// Milliseconds that are drawn on both sides of the fault: a change takes a few to some tens of them.
+const REACH_MS: f64 = 100.0;
 
 /// A line of a timeline.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -46,22 +49,32 @@ pub(super) fn figures(points: &[&PointSummary], timelines: &Path) -> Vec<Figure>
 }
 
 fn timeline(fabric: &str, size: u64, nodes: u32, load: &str, points: &[&PointSummary], timelines: &Path) -> Option<Figure> {
-    let read: Vec<(String, Vec<Moment>)> = points.iter().filter_map(|point| Some((kind(point), moments(point, timelines)?))).collect();
-    let before = read.iter().flat_map(|(_, moments)| moments).map(|moment| -moment.ms_since_fault).fold(0.0, f64::max).ceil();
-    let series: Vec<Series> = read
-        .into_iter()
+    let series: Vec<Series> = points
+        .iter()
+        .filter_map(|point| {
+            let trial = point.trials.iter().map(|row| row.trial).max()?;
+            let moments = moments(point, trial, timelines)?;
+            Some((format!("{} (trial {trial})", kind(point)), moments))
+        })
         .enumerate()
-        .map(|(colour, (label, moments))| Series { label, colour, line: Line::Curve, marks: marks(&moments, before) })
+        .map(|(colour, (label, moments))| Series {
+            label,
+            colour: PATTERNS.len() + colour,
+            line: Line::Curve,
+            fabric: String::new(),
+            marks: marks(&moments),
+        })
         .collect();
     (!series.is_empty()).then(|| Figure {
         name: format!("view-change-{size}-{}-n{nodes}-{load}", file_name(fabric)),
         title: format!("Bandwidth around a change of view, {} messages, {fabric}, {nodes} members, {load} load", units::bytes(size)),
-        subtitle: format!("delivered at the median member, in steps of 5 ms; the fault is at {before} ms"),
+        subtitle: subtitle(points, &["delivered at the median member, in steps of 5 ms"]),
         caption: format!("The last trial of each kind. The gap is the time in which no view delivers. {PUBLISHED}"),
-        x: Axis { label: "time (ms)".into(), scale: Scale::Linear },
+        x: Axis { label: "time since the fault (ms)".into(), scale: Scale::Around(REACH_MS) },
         y: Axis { label: "payload delivered at a member (GB/s, 10^9 bytes)".into(), scale: Scale::Linear },
         series,
         level: None,
+        event: Some((0.0, "fault")),
     })
 }
 
@@ -71,13 +84,12 @@ fn kind(point: &PointSummary) -> String {
     parts.iter().rev().nth(2).copied().unwrap_or_default().to_owned()
 }
 
-fn moments(point: &PointSummary, timelines: &Path) -> Option<Vec<Moment>> {
-    let trial = point.trials.iter().map(|row| row.trial).max()?;
+fn moments(point: &PointSummary, trial: u32, timelines: &Path) -> Option<Vec<Moment>> {
     let text = fs::read_to_string(timelines.join(format!("{}.csv", stem(&point.point, trial)))).ok()?;
     csv::Reader::from_reader(text.as_bytes()).deserialize().collect::<Result<_, _>>().ok()
 }
 
-fn marks(moments: &[Moment], before: f64) -> Vec<Mark> {
-    let mark = |moment: &Moment| Mark { x: moment.ms_since_fault + before, y: moment.gigabytes_per_second_median, range: None };
+fn marks(moments: &[Moment]) -> Vec<Mark> {
+    let mark = |moment: &Moment| Mark { x: moment.ms_since_fault, y: moment.gigabytes_per_second_median, range: None, emulated: false };
     moments.iter().map(mark).collect()
 }

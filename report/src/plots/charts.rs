@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
-use super::grouping::{Dimension, distinct, lines, only, subtitle, thin_out, trials};
+use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
+use super::grouping::{Dimension, above_bound, colour_of, distinct, lines, only, subtitle, thin_out, trials};
 use super::{change, latency, published};
 use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
 use crate::statistics::median;
@@ -45,7 +45,7 @@ fn size_axis() -> Axis {
 fn y_axis(metric: Metric, scale: Scale) -> Axis {
     let label = match metric {
         Metric::Algbw => "bandwidth of all senders (GB/s, 10^9 bytes)",
-        Metric::BoundFraction => "share of the measured bound",
+        Metric::BoundFraction => "share of the bound",
         Metric::MessagesPerSecond => "messages of all senders per second",
         Metric::LatencyP50 => "latency, median (µs)",
         other => other.column(),
@@ -55,7 +55,7 @@ fn y_axis(metric: Metric, scale: Scale) -> Axis {
 
 /// Linear, unless the values lie so far apart that the small ones would not be seen.
 fn fitting(series: &[Series]) -> Scale {
-    const FAR_APART: f64 = 60.0;
+    const FAR_APART: f64 = 10.0;
     let values = || series.iter().flat_map(|series| &series.marks).map(|mark| mark.y);
     let least = values().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
     if values().fold(0.0, f64::max) / least > FAR_APART { Scale::Log } else { Scale::Linear }
@@ -78,6 +78,7 @@ fn multicast(points: &[&PointSummary]) -> Vec<Figure> {
             y: y_axis(Metric::Algbw, fitting(&series)),
             series,
             level: None,
+            event: None,
         });
         for fabric in distinct(&of_size, |point| point.fabric.clone()) {
             let of_fabric = only(&of_size, |point| point.fabric == fabric);
@@ -87,39 +88,47 @@ fn multicast(points: &[&PointSummary]) -> Vec<Figure> {
     figures
 }
 
+/// What shares are shares of: a nominal rate is more than any program reaches.
+const SHARES_OF: &str = "ours: of a bound measured in the run; x: of nominal 12.5 GB/s links, which no program reaches";
+
 fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<Figure> {
     let mut series = lines(points, Dimension::Nodes, Metric::BoundFraction);
     if series.iter().all(|series| series.marks.is_empty()) {
         return None;
     }
     let (network, name) = published::counterpart(fabric);
-    let colours = series.iter().map(|series| series.colour + 1).max().unwrap_or(0);
-    for (at, pattern) in ["all", "half", "one"].into_iter().enumerate() {
+    for own in &mut series {
+        own.label.push_str(" (of measured)");
+    }
+    for (colour, pattern) in PATTERNS.into_iter().enumerate() {
         let marks = published::bandwidths()
             .into_iter()
             .filter(|row| row.network == network && row.message_bytes == size && row.senders == pattern)
             .filter_map(|row| mark(f64::from(row.nodes), row.bound_fraction()?))
             .collect();
         let verb = if pattern == "one" { "sends" } else { "send" };
-        series.push(Series { label: format!("{name}: {pattern} {verb}"), colour: colours + at, line: Line::Published, marks });
+        let label = format!("{name}: {pattern} {verb} (of nominal)");
+        series.push(Series { label, colour, line: Line::Published, fabric: String::new(), marks });
     }
     Some(Figure {
         name: format!("multicast-{size}-{}-bound", file_name(fabric)),
         title: format!("Share of the bound, {} messages, {fabric}", units::bytes(size)),
-        subtitle: subtitle(points, &[&trials(points), "published points (x): share of their own 12.5 GB/s links"]),
+        subtitle: subtitle(points, &[&trials(points), SHARES_OF]) + &above_bound(points),
         caption: "How much of what the machine could do at most is reached. Published points are drawn as shares of \
                   what their own links could carry (100 Gb/s, which is 12.5 GB/s), since gigabytes per second of \
-                  different machines do not compare."
+                  different machines do not compare. A nominal rate is more than any program reaches, and a measured bound is \
+                  not: the same share is the better result where it is of a nominal one."
             .into(),
         x: Axis::nodes(),
         y: y_axis(Metric::BoundFraction, Scale::Linear),
         series,
         level: Some((1.0, "bound")),
+        event: None,
     })
 }
 
 fn mark(x: f64, y: f64) -> Option<Mark> {
-    y.is_finite().then_some(Mark { x, y, range: None })
+    y.is_finite().then_some(Mark { x, y, range: None, emulated: false })
 }
 
 /// How many times faster each other fabric is than TCP, by message size, over all node counts.
@@ -156,18 +165,14 @@ fn tcp_gap(name: &str, points: &[&PointSummary]) -> Vec<Figure> {
         y: Axis { label: "times the bandwidth of TCP".into(), scale: Scale::Log },
         series,
         level: Some((1.0, "as fast as TCP")),
+        event: None,
     }]
 }
 
 fn gap_series(ratios: &BTreeMap<(String, String, String), BTreeMap<u64, Vec<f64>>>) -> Vec<Series> {
-    let mut colours: Vec<(&str, &str)> = Vec::new();
     ratios
         .iter()
         .map(|((fabric, pattern, ordering), by_size)| {
-            let key = (fabric.as_str(), pattern.as_str());
-            if !colours.contains(&key) {
-                colours.push(key);
-            }
             let ends = |values: &[f64]| {
                 let least = values.iter().copied().fold(f64::INFINITY, f64::min);
                 let most = values.iter().copied().fold(0.0, f64::max);
@@ -175,11 +180,12 @@ fn gap_series(ratios: &BTreeMap<(String, String, String), BTreeMap<u64, Vec<f64>
             };
             Series {
                 label: format!("{fabric} / tcp, {pattern}, {ordering}"),
-                colour: colours.iter().position(|found| *found == key).unwrap_or(0),
+                colour: colour_of(pattern).unwrap_or(PATTERNS.len()),
                 line: if ordering == "unordered" { Line::Dashed } else { Line::Solid },
+                fabric: fabric.clone(),
                 marks: by_size
                     .iter()
-                    .filter_map(|(size, values)| Some(Mark { x: *size as f64, y: median(values)?, range: ends(values) }))
+                    .filter_map(|(size, values)| Some(Mark { x: *size as f64, y: median(values)?, range: ends(values), emulated: false }))
                     .collect(),
             }
         })
@@ -219,8 +225,8 @@ fn memcpy(points: &[&PointSummary]) -> Vec<Figure> {
         figure.title = "Memory copy, by the size of one copy".into();
         for series in &mut figure.series {
             // The variant names the cores; the columns for nodes and senders say the same again.
-            if let Some((_, variant)) = series.label.rsplit_once(", ").filter(|(_, variant)| variant.contains("-core-")) {
-                series.label = variant.replace('-', " ").replace(" core", "-core");
+            if let Some((_, variant)) = series.label.rsplit_once(", ").filter(|(_, variant)| variant.contains("-core ")) {
+                series.label = variant.to_owned();
             }
         }
         figure.y.label = "bytes copied (GB/s, 10^9 bytes)".into();
@@ -272,6 +278,7 @@ fn by_size(name: &str, title: &str, points: &[&PointSummary], metric: Metric, sc
         y: y_axis(metric, scale),
         series,
         level: None,
+        event: None,
     }]
 }
 
@@ -289,6 +296,7 @@ fn by_nodes(name: &str, title: &str, points: &[&PointSummary], metric: Metric) -
         y: y_axis(metric, fitting(&series)),
         series,
         level: None,
+        event: None,
     }]
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Figure {
     pub(crate) series: Vec<Series>,
     /// A level that means something, with its name.
     pub(crate) level: Option<(f64, &'static str)>,
+    /// A place on the horizontal axis at which something happened, and what.
+    pub(crate) event: Option<(f64, &'static str)>,
 }
 
 /// An axis.
@@ -53,10 +55,12 @@ impl Axis {
 }
 
 /// How values are spread on an axis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scale {
     /// Evenly, from 0.
     Linear,
+    /// Evenly, as far as this on both sides of 0.
+    Around(f64),
     /// Whole numbers, evenly.
     Count,
     /// By their logarithm.
@@ -76,6 +80,8 @@ pub(crate) struct Series {
     pub(crate) colour: usize,
     /// The line through the marks.
     pub(crate) line: Line,
+    /// What carried the messages, which the shape of the marks tells; empty where it tells nothing.
+    pub(crate) fabric: String,
     /// The marks, from left to right.
     pub(crate) marks: Vec<Mark>,
 }
@@ -104,10 +110,19 @@ pub(crate) struct Mark {
     pub(crate) y: f64,
     /// Ends of its error bar.
     pub(crate) range: Option<(f64, f64)>,
+    /// Whether something stood in for the hardware, or held it back: such marks are hollow.
+    pub(crate) emulated: bool,
 }
 
 /// Colours that stay apart in print and for colour-blind eyes (after Okabe and Ito, and Tol).
 const COLOURS: [&str; 10] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#777777", "#44aa99", "#332288"];
+
+/// The colours of `all`, `half` and `one` in every figure; other series have those behind them.
+pub(crate) const PATTERNS: [&str; 3] = ["all", "half", "one"];
+
+/// What a hollow mark is filled with, and how much of it.
+const PAPER: &str = "#ffffff";
+const HOLLOW: f64 = 0.55;
 
 /// Letters of a subtitle in one line over the narrowest plot.
 const SUBTITLE_LETTERS: usize = 95;
@@ -161,9 +176,15 @@ impl Figure {
             }));
         }
         let mut plots = vec![Plot::Line(line)];
-        if let Some((shape, size)) = series.line.marker() {
-            let marks = ScatterPlot::new().with_data(at).with_color(colour).with_size(size * broader).with_marker(shape);
-            plots.push(Plot::Scatter(marks));
+        if let Some((shape, size)) = series.marker() {
+            let marks = |at: Vec<(f64, f64)>, colour: &str, size: f64| {
+                Plot::Scatter(ScatterPlot::new().with_data(at).with_color(colour).with_size(size * broader).with_marker(shape))
+            };
+            let hollow: Vec<(f64, f64)> = at.iter().zip(&series.marks).filter(|(_, mark)| mark.emulated).map(|(at, _)| *at).collect();
+            plots.push(marks(at, colour, size));
+            if !hollow.is_empty() {
+                plots.push(marks(hollow, PAPER, size * HOLLOW));
+            }
         }
         plots
     }
@@ -191,6 +212,9 @@ impl Figure {
         if let Some((level, name)) = self.level {
             layout = layout.with_reference_line(ReferenceLine::horizontal(level).with_color("#555555").with_label(name));
         }
+        if let Some((place, name)) = self.event {
+            layout = layout.with_reference_line(ReferenceLine::vertical(place).with_color("#555555").with_label(name));
+        }
         layout
     }
 
@@ -205,6 +229,7 @@ impl Figure {
             Scale::Log => layout.with_log_x(),
             Scale::Nines => layout.with_log_x().with_x_axis_min(1.0).with_x_axis_max(10f64.powf(most.log10().ceil().max(1.0))),
             Scale::Linear => layout,
+            Scale::Around(reach) => layout.with_x_axis_min(-reach).with_x_axis_max(reach).with_x_tick_step(reach / 4.0),
             Scale::Count | Scale::Bytes => {
                 let ticks_max = if self.x.scale == Scale::Bytes { 13.0 } else { 18.0 };
                 // A mark on the edge would be cut in half.
@@ -246,24 +271,26 @@ impl Line {
             Line::Published => (LineStyle::Custom("1 3".into()), 1.0),
         }
     }
-
-    fn marker(self) -> Option<(MarkerShape, f64)> {
-        match self {
-            Line::Solid => Some((MarkerShape::Circle, 4.0)),
-            Line::Dashed => Some((MarkerShape::Square, 4.0)),
-            Line::Dotted => Some((MarkerShape::Triangle, 4.5)),
-            Line::Curve => None,
-            Line::Published => Some((MarkerShape::Cross, 4.0)),
-        }
-    }
 }
 
 impl Series {
+    /// Fabric and line have shapes of their own, so that a legend of marks tells both.
+    fn marker(&self) -> Option<(MarkerShape, f64)> {
+        match (self.line, self.fabric.as_str()) {
+            (Line::Curve, _) => None,
+            (Line::Published, _) => Some((MarkerShape::Cross, 4.0)),
+            (Line::Dotted, _) => Some((MarkerShape::Plus, 4.5)),
+            (Line::Solid, "tcp") => Some((MarkerShape::Triangle, 4.5)),
+            (Line::Dashed, "tcp") => Some((MarkerShape::TriangleDown, 4.5)),
+            (Line::Solid, "verbs" | "perftest") => Some((MarkerShape::Diamond, 4.5)),
+            (Line::Dashed, "verbs" | "perftest") => Some((MarkerShape::Star, 5.0)),
+            (Line::Solid, _) => Some((MarkerShape::Circle, 4.0)),
+            (Line::Dashed, _) => Some((MarkerShape::Square, 4.0)),
+        }
+    }
+
     fn legend(&self) -> LegendEntry {
-        let shape = match self.line {
-            Line::Published => LegendShape::Marker(MarkerShape::Cross),
-            _ => LegendShape::Line,
-        };
+        let shape = self.marker().map_or(LegendShape::Line, |(shape, _)| LegendShape::Marker(shape));
         LegendEntry {
             label: plain(&self.label),
             color: COLOURS[self.colour % COLOURS.len()].to_owned(),
@@ -279,6 +306,7 @@ impl Scale {
         const LEAST: f64 = 1e-9;
         match self {
             Scale::Linear | Scale::Count => (0.0..GREATEST).contains(&value),
+            Scale::Around(reach) => value.abs() <= reach,
             Scale::Log | Scale::Bytes => (LEAST..GREATEST).contains(&value),
             Scale::Nines => (0.0..1.0 - LEAST).contains(&value),
         }
@@ -295,7 +323,7 @@ impl Scale {
 
     fn ticks(self) -> TickFormat {
         match self {
-            Scale::Linear => TickFormat::Auto,
+            Scale::Linear | Scale::Around(_) => TickFormat::Auto,
             Scale::Count => TickFormat::Integer,
             Scale::Log => TickFormat::Custom(Arc::new(log_tick)),
             Scale::Bytes => TickFormat::Custom(Arc::new(bytes_tick)),
@@ -372,9 +400,11 @@ mod tests {
                 label: "a & b".into(),
                 colour: 17,
                 line: Line::Solid,
-                marks: values.iter().map(|&(x, y)| Mark { x, y, range: Some((y, y * 2.0)) }).collect(),
+                fabric: "tcp".into(),
+                marks: values.iter().map(|&(x, y)| Mark { x, y, range: Some((y, y * 2.0)), emulated: x > 0.5 }).collect(),
             }],
             level: Some((1.0, "level")),
+            event: Some((0.0, "event")),
         }
     }
 
@@ -382,7 +412,7 @@ mod tests {
     fn every_scale_draws_odd_values_without_fail() {
         let folder = tempfile::tempdir().unwrap();
         let odd = [0.0, 1.0, 0.5, 1e-300, 1e300, 3.0, f64::MAX, 0.999_999];
-        for scale in [Scale::Linear, Scale::Count, Scale::Log, Scale::Bytes, Scale::Nines] {
+        for scale in [Scale::Linear, Scale::Around(2.0), Scale::Count, Scale::Log, Scale::Bytes, Scale::Nines] {
             for x in odd {
                 for y in odd {
                     if let Some(figure) = figure(scale, &[(x, y)]).drawable() {

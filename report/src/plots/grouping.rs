@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::figure::{Line, Mark, Series};
+use super::figure::{Line, Mark, PATTERNS, Series};
 use crate::row::Point;
 use crate::summary::{Metric, PointSummary};
 use crate::units;
@@ -44,7 +44,7 @@ impl Dimension {
             },
             Dimension::Nodes => units::counted(point.nodes as usize, "node"),
             Dimension::Size => units::bytes(point.message_bytes),
-            Dimension::Schedule => known(&point.schedule),
+            Dimension::Schedule => known(&in_words(&point.schedule)),
             Dimension::Block => point.block_bytes.map_or(known(""), |bytes| format!("block {}", units::bytes(bytes))),
             Dimension::Window => point.window.map_or(known(""), |window| format!("window {window}")),
             Dimension::Ordering => known(&point.ordering),
@@ -60,6 +60,34 @@ impl Dimension {
     }
 }
 
+/// The column `schedule` in words: `direct-light-last` is `light load, to the last node`.
+fn in_words(schedule: &str) -> String {
+    const WORDS: [(&str, &str); 9] = [
+        ("direct", ""),
+        ("closed", "one at a time"),
+        ("light", "light load"),
+        ("full", "full load"),
+        ("sender", "to the sender"),
+        ("last", "to the last node"),
+        ("bandwidth", ""),
+        ("latency", ""),
+        ("warm source", "warm source"),
+    ];
+    let joined = schedule
+        .replace("one-core", "one core")
+        .replace("all-core", "all core")
+        .replace("warm-source", "warm source")
+        .replace("two-trees", "two trees");
+    let words = joined.split('-').map(|part| WORDS.iter().find(|(name, _)| *name == part).map_or(part, |(_, words)| words));
+    let words: Vec<&str> = words.filter(|words| !words.is_empty()).collect();
+    words.join(", ").replace("one core, ", "one-core ").replace("all core, ", "all-core ")
+}
+
+/// The colour of a sender pattern, the same in every figure; none of a number of senders.
+pub(super) fn colour_of(pattern: &str) -> Option<usize> {
+    PATTERNS.iter().position(|known| *known == pattern)
+}
+
 /// The different values of `key`, in order.
 pub(super) fn distinct<K: Ord>(points: &[&PointSummary], key: impl Fn(&Point) -> K) -> Vec<K> {
     let found: BTreeSet<K> = points.iter().map(|point| key(&point.point)).collect();
@@ -72,12 +100,14 @@ pub(super) fn only<'a>(points: &[&'a PointSummary], wanted: impl Fn(&Point) -> b
 }
 
 /// One line for each set of settings other than `x`. A legend names only the settings that differ within the figure.
-/// Orderings share a colour: the ordered one is solid, the unordered one dashed. Windows and blocks that the runner
-/// adapts from one `x` to the next do not break a line.
+/// Who sends has its colour in every figure, and fabrics and orderings share it: they differ in marks and dashes. What else tells lines apart has a colour
+/// each, none of those. Windows and blocks that the runner adapts from one `x` to the next do not break a line.
 pub(super) fn lines(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Series> {
     let measured: Vec<&PointSummary> = points.iter().copied().filter(|point| !point.values(y).is_empty()).collect();
     let points = measured.as_slice();
     let splitting = splitting(points, x);
+    let only_look = [Dimension::Fabric, Dimension::Ordering, Dimension::Senders];
+    let by_pattern = splitting.iter().all(|dimension| only_look.contains(dimension));
     let without_ordering: Vec<Dimension> = splitting.iter().copied().filter(|dimension| *dimension != Dimension::Ordering).collect();
     let colour_keys = distinct(points, |point| key(point, &without_ordering));
     lines_of(points, &splitting)
@@ -85,11 +115,13 @@ pub(super) fn lines(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Se
         .filter_map(|chosen| {
             let first = &chosen.first()?.point;
             let colour_key = key(first, &without_ordering);
+            let place = colour_keys.iter().position(|found| *found == colour_key)?;
             let tells_ordering = splitting.contains(&Dimension::Ordering);
             Some(Series {
-                label: label(&chosen, points, &splitting),
-                colour: colour_keys.iter().position(|found| *found == colour_key)?,
+                label: label(&chosen, &splitting),
+                colour: colour_of(&first.sender_pattern).filter(|_| by_pattern).unwrap_or(PATTERNS.len() + place),
                 line: if tells_ordering && first.ordering == "unordered" { Line::Dashed } else { Line::Solid },
+                fabric: first.fabric.clone(),
                 marks: marks(&chosen, x, y),
             })
         })
@@ -130,22 +162,10 @@ fn key(point: &Point, dimensions: &[Dimension]) -> Vec<(u64, String)> {
         .collect()
 }
 
-fn label(chosen: &[&PointSummary], all: &[&PointSummary], splitting: &[Dimension]) -> String {
+fn label(chosen: &[&PointSummary], splitting: &[Dimension]) -> String {
     let named = |point: &&PointSummary| splitting.iter().map(|dimension| dimension.of(&point.point)).collect::<Vec<_>>().join(", ");
-    let mut label = chosen.first().map(named).unwrap_or_default();
-    if label.is_empty() {
-        label = chosen.first().map_or(String::new(), |point| point.point.fabric.clone());
-    }
-    // Where every line has emulated points, the line under the title says so for all.
-    let every_line = lines_of(all, splitting).iter().all(|line| is_emulated(line));
-    if is_emulated(chosen) && !every_line {
-        label.push_str(" (emulated)");
-    }
-    label
-}
-
-fn is_emulated(points: &[&PointSummary]) -> bool {
-    points.iter().any(|point| point.emulation().is_some())
+    let label = chosen.first().map(named).unwrap_or_default();
+    if label.is_empty() { chosen.first().map_or(String::new(), |point| point.point.fabric.clone()) } else { label }
 }
 
 fn lines_of<'a>(points: &[&'a PointSummary], splitting: &[Dimension]) -> Vec<Vec<&'a PointSummary>> {
@@ -157,7 +177,8 @@ fn marks(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Mark> {
         .iter()
         .filter_map(|point| {
             let spread = point.spread(y)?;
-            Some(Mark { x: x.place(&point.point), y: spread.median, range: (spread.max > spread.min).then_some((spread.min, spread.max)) })
+            let range = (spread.max > spread.min).then_some((spread.min, spread.max));
+            Some(Mark { x: x.place(&point.point), y: spread.median, range, emulated: point.emulation().is_some() })
         })
         .collect()
 }
@@ -176,9 +197,19 @@ pub(super) fn subtitle(points: &[&PointSummary], how: &[&str]) -> String {
     let labels: BTreeSet<&str> = points.iter().flat_map(|point| point.emulations()).collect();
     if !labels.is_empty() {
         let labels: Vec<&str> = labels.into_iter().collect();
-        parts.push(format!("EMULATED ({}): not what RDMA hardware does", labels.join(", ")));
+        let all = points.iter().all(|point| point.emulation().is_some());
+        let which = if all { "all" } else { "hollow marks" };
+        parts.push(format!("EMULATED, {which} ({}): not what RDMA hardware does", labels.join(", ")));
     }
     parts.join("; ")
+}
+
+/// What to say of the points that came out above their bound; nothing if none did.
+pub(super) fn above_bound(points: &[&PointSummary]) -> String {
+    match points.iter().filter(|point| point.passes_bound()).count() {
+        0 => String::new(),
+        beyond => format!("; {} above the bound: do not trust those shares", units::counted(beyond, "point")),
+    }
 }
 
 /// Keeps `limit` of the items, evenly over their order, the first and the last among them; of one, the last.
@@ -259,12 +290,45 @@ mod tests {
     }
 
     #[test]
-    fn emulated_points_are_marked_in_legend_or_title() {
-        let mut emulated = row(2, "unordered", 4);
-        emulated.emulated = "oversubscribed".into();
-        assert_eq!(labels(&[row(2, "ordered", 4), emulated.clone()])[1], "unordered (emulated)");
+    fn emulated_points_are_marked_one_by_one() {
+        let emulated = Row { emulated: "oversubscribed".into(), ..row(4, "ordered", 4) };
+        let summary = Summary::of(&[row(2, "ordered", 4), emulated.clone()]);
+        let points: Vec<&PointSummary> = summary.points.iter().collect();
+        let lines = lines(&points, Dimension::Nodes, Metric::Algbw);
+        assert_eq!(lines[0].marks.iter().map(|mark| mark.emulated).collect::<Vec<_>>(), [false, true]);
+        assert!(subtitle(&points, &["a"]).starts_with("a; EMULATED, hollow marks (oversubscribed)"));
         let summary = Summary::of(&[emulated]);
         let points: Vec<&PointSummary> = summary.points.iter().collect();
-        assert_eq!(subtitle(&points, &["a"]), "a; EMULATED (oversubscribed): not what RDMA hardware does");
+        assert_eq!(subtitle(&points, &["a"]), "a; EMULATED, all (oversubscribed): not what RDMA hardware does");
+    }
+
+    #[test]
+    fn a_pattern_has_its_colour_in_every_figure() {
+        let of = |pattern: &str, fabric: &str| Row { sender_pattern: pattern.into(), fabric: fabric.into(), ..row(2, "ordered", 4) };
+        let colours = |rows: &[Row]| -> Vec<(String, usize)> {
+            let summary = Summary::of(rows);
+            let points: Vec<&PointSummary> = summary.points.iter().collect();
+            lines(&points, Dimension::Nodes, Metric::Algbw).into_iter().map(|line| (line.label, line.colour)).collect()
+        };
+        assert_eq!(colours(&[of("one", "shm")]), [("shm".to_owned(), 2)]);
+        assert_eq!(colours(&[of("one", "shm"), of("all", "shm")]), [("all send".to_owned(), 0), ("one sends".to_owned(), 2)]);
+        let unsent = colours(&[of("", "shm"), of("", "tcp")]);
+        assert_eq!(unsent.iter().map(|(_, colour)| *colour).collect::<Vec<_>>(), [3, 4]);
+        let both = colours(&[of("one", "shm"), of("one", "tcp")]);
+        assert_eq!(both.iter().map(|(_, colour)| *colour).collect::<Vec<_>>(), [2, 2]);
+    }
+
+    #[test]
+    fn legends_have_words_and_no_names_of_columns() {
+        for (schedule, words) in [
+            ("direct-light-last", "light load, to the last node"),
+            ("direct-closed-sender", "one at a time, to the sender"),
+            ("pipeline-saturated-last", "pipeline, saturated, to the last node"),
+            ("one-core-warm-source", "one-core warm source"),
+            ("two-trees", "two trees"),
+            ("pipeline", "pipeline"),
+        ] {
+            assert_eq!(in_words(schedule), words);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
+use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
 use super::grouping::{Dimension, distinct, lines, only, subtitle, thin_out, trials};
 use super::published;
 use crate::files::file_name;
@@ -40,9 +40,8 @@ fn percentiles(name: &str, subject: &str, points: &[&PointSummary]) -> Figure {
     for (metric, label, line) in shown.into_iter().take((LINES_MAX / settings).max(1)) {
         let found = lines(points, Dimension::Nodes, metric);
         let alone = found.len() == 1;
-        series.extend(found.into_iter().enumerate().map(|(colour, series)| Series {
+        series.extend(found.into_iter().map(|series| Series {
             label: if alone { label.to_owned() } else { format!("{}, {label}", series.label) },
-            colour,
             line,
             ..series
         }));
@@ -60,6 +59,7 @@ fn percentiles(name: &str, subject: &str, points: &[&PointSummary]) -> Figure {
         y: microseconds(),
         series,
         level: None,
+        event: None,
     }
 }
 
@@ -71,11 +71,17 @@ fn growth(name: &str, subject: &str, fabric: &str, size: u64, points: &[&PointSu
     }
     let marks = published::latencies(fabric, size)
         .into_iter()
-        .map(|row| Mark { x: f64::from(row.nodes), y: row.latency_us, range: None })
+        .map(|row| Mark { x: f64::from(row.nodes), y: row.latency_us, range: None, emulated: false })
         .collect();
     let (_, label) = published::counterpart(fabric);
     let colour = series.iter().map(|series| series.colour + 1).max().unwrap_or(0);
-    series.extend(over_first(Series { label: format!("{label} (published)"), colour, line: Line::Published, marks }));
+    series.extend(over_first(Series {
+        label: format!("{label} (published)"),
+        colour,
+        line: Line::Published,
+        fabric: String::new(),
+        marks,
+    }));
     Some(Figure {
         name: format!("{name}-growth"),
         title: format!("Growth of median latency with the group, {subject}"),
@@ -87,6 +93,7 @@ fn growth(name: &str, subject: &str, fabric: &str, size: u64, points: &[&PointSu
         y: Axis { label: "times the latency of the smallest group".into(), scale: Scale::Log },
         series,
         level: None,
+        event: None,
     })
 }
 
@@ -121,12 +128,12 @@ fn distribution(name: &str, subject: &str, points: &[&PointSummary], histograms:
         };
         let marks = read_percentile_text(&text)
             .into_iter()
-            .map(|percentile| Mark { x: percentile.quantile, y: percentile.latency_us, range: None })
+            .map(|percentile| Mark { x: percentile.quantile, y: percentile.latency_us, range: None, emulated: false })
             .collect();
-        series.push(Series { label: distribution_label(point, points), colour: 0, line: Line::Curve, marks });
+        series.push(Series { label: distribution_label(point, points), colour: 0, line: Line::Curve, fabric: String::new(), marks });
     }
     for (colour, series) in series.iter_mut().enumerate() {
-        series.colour = colour;
+        series.colour = PATTERNS.len() + colour;
     }
     (!series.is_empty()).then(|| Figure {
         name: format!("{name}-distribution"),
@@ -139,6 +146,7 @@ fn distribution(name: &str, subject: &str, points: &[&PointSummary], histograms:
         y: microseconds(),
         series,
         level: None,
+        event: None,
     })
 }
 
@@ -158,8 +166,14 @@ mod tests {
 
     #[test]
     fn growth_is_one_at_the_left_end() {
-        let mark = |x, y| Mark { x, y, range: None };
-        let series = Series { label: String::new(), colour: 0, line: Line::Solid, marks: vec![mark(4.0, 30.0), mark(2.0, 10.0)] };
+        let mark = |x, y| Mark { x, y, range: None, emulated: false };
+        let series = Series {
+            label: String::new(),
+            colour: 0,
+            line: Line::Solid,
+            fabric: String::new(),
+            marks: vec![mark(4.0, 30.0), mark(2.0, 10.0)],
+        };
         let marks = over_first(series).unwrap().marks;
         assert_eq!((marks[0].y, marks[1].y), (1.0, 3.0));
     }

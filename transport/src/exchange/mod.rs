@@ -132,8 +132,30 @@ pub fn agree(exchange: &mut (impl Exchange + ?Sized), what: &str, bytes: &[u8]) 
     if camps.len() <= 1 {
         return Ok(());
     }
-    let camps = camps.into_iter().map(|(bytes, ranks)| Camp { ranks, value: shown(bytes) });
+    let values = differing(&camps.iter().map(|(bytes, _)| *bytes).collect::<Vec<_>>());
+    let camps = camps.into_iter().zip(values).map(|((_, ranks), value)| Camp { ranks, value });
     Err(ExchangeError::Differs { what: what.to_owned(), camps: camps.collect() })
+}
+
+/// What is not the same in several values, for people: of texts of the form `field: value; field: value` the fields that differ, of anything else the beginning.
+fn differing(values: &[&[u8]]) -> Vec<String> {
+    let texts: Option<Vec<&str>> = values.iter().map(|value| std::str::from_utf8(value).ok().filter(|text| text.contains(": "))).collect();
+    let Some(texts) = texts else { return values.iter().map(|value| shown(value)).collect() };
+    let fields: Vec<Vec<&str>> = texts.iter().map(|text| text.split("; ").collect()).collect();
+    let differs = |at: usize| fields.iter().any(|own| own.get(at) != fields[0].get(at));
+    let of = |own: &Vec<&str>| {
+        own.iter().enumerate().filter(|(at, _)| differs(*at)).map(|(_, field)| clipped(field)).collect::<Vec<_>>().join("; ")
+    };
+    fields.iter().map(of).collect()
+}
+
+fn clipped(field: &str) -> String {
+    const LETTERS_MAX: usize = 120;
+    let mut text: String = field.chars().take(LETTERS_MAX).collect();
+    if text.len() < field.len() {
+        text.push_str("...");
+    }
+    text
 }
 
 /// Bytes for people: the first of them in hex.

@@ -21,6 +21,17 @@ fn bind(members: usize) -> (RendezvousServer, ClusterKey) {
     (RendezvousServer::bind(address, &key, ServerOptions::new(members)).expect("bind"), key)
 }
 
+#[test]
+fn what_differs_is_named_with_both_values() {
+    let found = |values: [&str; 2]| differing(&values.map(str::as_bytes));
+    let differs = found(["mode: ordered; small_max: 10240; large_max: 0", "mode: ordered; small_max: 4096; large_max: 0"]);
+    assert_eq!(differs, ["small_max: 10240", "small_max: 4096"]);
+    assert_eq!(found(["a: 1; b: 2", "a: 1"]), ["b: 2", ""]);
+    assert_eq!(differing(&[&[1, 2], &[]]), ["0102", "nothing"]);
+    let long = format!("table: {}", "x".repeat(1000));
+    assert!(found([&long, "table: y"])[0].len() < 200);
+}
+
 /// What the server reports until `enough`.
 fn watch(server: &mut RendezvousServer, enough: impl Fn(&ServerEvent) -> bool) -> ServerEvent {
     let deadline = Instant::now() + PATIENCE;

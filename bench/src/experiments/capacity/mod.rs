@@ -7,37 +7,31 @@ use std::time::{Duration, Instant};
 
 use crate::ask::plan::Plan;
 use crate::ask::point::PlannedPoint;
+use crate::ask::policy::{BOUND_REPEATS, BOUND_SECONDS, BOUND_SECONDS_QUICK, STREAM_FACTOR};
 use crate::experiments::memcpy::Copier;
 use crate::experiments::write::best_bandwidth;
 use crate::jobs::job::Work;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::rdma::Rdma;
 use crate::jobs::stream::{StreamCase, StreamJob, StreamOrder, Streamed, Threads};
-use crate::run::capacity::{Capacity, RAW_WRITE_BYTES, SizedCopies, Streams, copies_of};
+use crate::run::capacity::{Capacity, RAW_WRITE_BYTES, SizedCopies, Streams, copies_of_all};
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
 use crate::run::workers::{Workers, WorkersConfig};
 use squall_report::bounds::{CopyCapacity, Warmth};
 
-/// Each figure is measured so often, and the best counts: a bound is the most that was ever seen.
-const REPEATS: u32 = 5;
-/// The same beside a point that passes its bound.
+/// How often a figure is measured beside a point that passes its bound.
 const REPEATS_BESIDE: u32 = 2;
 
 const STREAM_WRITES: [u64; 2] = [128 << 10, 1 << 20];
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Streams take longer to settle than copies.
-const STREAM_FACTOR: f64 = 2.5;
-const SECONDS: f64 = 0.1;
-const SECONDS_QUICK: f64 = 0.04;
 
 /// Measures what the points of `plan` are bound by.
 ///
 /// # Errors
 /// If the measuring processes fail, or the user interrupts.
 pub(super) fn measure(plan: &Plan, stage: &Stage<'_>) -> Result<Capacity, Fault> {
-    measure_best(plan, stage, REPEATS)
+    measure_best(plan, stage, BOUND_REPEATS)
 }
 
 /// Measures what `point` is bound by once more, while its nodes wait. Across hosts that cannot be done: each takes one
@@ -56,15 +50,9 @@ fn measure_best(plan: &Plan, stage: &Stage<'_>, repeats: u32) -> Result<Capacity
     let runs = |point: &&PlannedPoint| point.skip.is_none();
     let over = |fabric| plan.points.iter().filter(runs).filter(move |point| point.setting.fabric == Some(fabric));
     let verify = stage.verify();
-    let mut wanted: Vec<(u64, Warmth)> = Vec::new();
-    for point in over(FabricKind::Shm) {
-        let copies = copies_of(&point.setting, point.memory_bytes, verify, stage.machine);
-        if !wanted.contains(&copies) {
-            wanted.push(copies);
-        }
-    }
+    let wanted = copies_of_all(plan.points.iter(), verify, stage.machine);
     let mut capacity = Capacity::default();
-    let seconds = if stage.request.quick { SECONDS_QUICK } else { SECONDS };
+    let seconds = if stage.request.quick { BOUND_SECONDS_QUICK } else { BOUND_SECONDS };
     if !wanted.is_empty() {
         let mut copier = Copier::start(stage)?;
         for (copy_bytes, warmth) in wanted {

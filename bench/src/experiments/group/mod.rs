@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Setting;
+use crate::experiments::warm_up::WarmUp;
 use crate::jobs::group::{GroupJob, GroupOrder, Load, Seen, Trial};
 use crate::jobs::job::Work;
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
@@ -105,28 +106,18 @@ impl<'a> Members<'a> {
         Ok(Outcome { messages, seconds: os::seconds(last.saturating_sub(first).max(1)), nodes })
     }
 
-    /// Warms up until the rate is known; messages of each sender for a trial of `seconds`.
+    /// Warms up in growing steps until the rate is known, so that no fabric is too slow for the first; messages of each sender for a trial of `seconds`.
     ///
     /// # Errors
     /// As [`run`](Members::run).
     pub(super) fn warm_up(&mut self, load: Load, seconds: f64, asked: Option<u64>) -> Result<u64, Fault> {
-        const CLOSE_ENOUGH: f64 = 0.2;
-        const ROUNDS_MAX: u32 = 4;
-        let first = policy::warm_up_messages(self.setting.message_bytes, self.setting.senders);
-        let mut messages = asked.map_or(first, |asked| asked.min(first));
-        for _ in 0..ROUNDS_MAX {
-            let outcome = self.run(messages, load, false)?;
-            let wanted = policy::messages_for(messages, outcome.seconds, seconds);
-            if let Some(asked) = asked {
-                return Ok(asked);
+        let mut steps = WarmUp::new(policy::warm_up_messages(self.setting.message_bytes, self.setting.senders), seconds, asked);
+        loop {
+            let outcome = self.run(steps.messages(), load, false)?;
+            if let Some(messages) = steps.next(outcome.seconds) {
+                return Ok(messages);
             }
-            if outcome.seconds >= seconds * CLOSE_ENOUGH || wanted <= messages {
-                return Ok(wanted);
-            }
-            // A short trial says little about a long one: approach it in steps.
-            messages = wanted.min(messages * 16);
         }
-        Ok(messages)
     }
 
     /// Has the nodes leave.

@@ -11,7 +11,7 @@
 pub mod node;
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use squall_transport::exchange::ClusterKey;
@@ -106,7 +106,7 @@ impl<'a> Cluster<'a> {
             seen: vec![None; members as usize + 1],
             victim: None,
         };
-        let rendezvous = Rendezvous::open(members as usize, IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(Fault::Failed)?;
+        let rendezvous = Rendezvous::open(members as usize, os::loopback()).map_err(Fault::Failed)?;
         let key = ClusterKey::random().to_hex();
         let cores = stage.machine.cores_for(members + 1, &stage.request.axes.pin);
         for number in 0..=members {

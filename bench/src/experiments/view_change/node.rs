@@ -36,7 +36,7 @@ fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Cont
     let senders = if change.late { 1 } else { job.nodes };
     let config = squall_group::Config {
         senders_max: change.members_max as usize,
-        membership: Some(Timeouts::after_ns(policy::CHANGE_SUSPECT_AFTER_NS)),
+        membership: Some(Timeouts::after_ns(policy::change_suspect_after_ns(change.message_bytes, job.nodes, change.own_core))),
         ..change.shape.config(senders, Ordering::Ordered, change.block_bytes, change.schedule)
     };
     let options = MemberOptions::new(config);

@@ -6,6 +6,7 @@ pub mod perftest;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::latencies::{histogram_of, with_latencies};
+use super::warm_up::WarmUp;
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Variant;
@@ -38,15 +39,15 @@ impl<'a> Writers<'a> {
         self.workers.run(&order, Instant::now() + self.patience)
     }
 
-    /// Writes so many in a trial of `seconds`.
+    /// Writes so many in a trial of `seconds`; approached in growing steps.
     fn warm_up(&mut self, message_bytes: u64, asked: Option<u64>, seconds: f64) -> Result<u64, Fault> {
-        let mut count = asked.unwrap_or_else(|| policy::warm_up_messages(message_bytes, 1)).min(policy::WARM_UP_WRITES_MAX);
-        // The first warm-up also pays for page faults; the second one tells the rate.
-        for _ in 0..2 {
-            let written = self.run(count)?;
-            count = asked.unwrap_or_else(|| policy::messages_for(count, took(&written), seconds));
+        let mut steps = WarmUp::new(policy::warm_up_messages(message_bytes, 1), seconds, asked);
+        loop {
+            let written = self.run(steps.messages())?;
+            if let Some(count) = steps.next(took(&written)) {
+                return Ok(count);
+            }
         }
-        Ok(count)
     }
 
     fn finish(self) {
@@ -144,9 +145,11 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         }
         // One program at a time: a host has one node.
         writers.finish();
+        stage.progress.doing(&format!("{}: trial {trial} of {}", perftest::NAME, point.trials));
         let mut peer = Perftest::start(setting, stage)?;
-        if let Some(row) = peer.run(setting, trial, count)? {
-            stage.emit(point, perftest::compared(row, &ours))?;
+        match peer.run(setting, trial, count)? {
+            Some(row) => stage.emit(point, perftest::compared(row, &ours))?,
+            None => stage.progress.say(perftest::NO_FIGURE),
         }
         peer.finish();
     }

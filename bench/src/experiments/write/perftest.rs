@@ -10,7 +10,7 @@
 //! and is asked again.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,9 @@ use crate::ask::setting::{Setting, Variant};
 use crate::jobs::control::Control;
 use crate::jobs::fabric::meet;
 use crate::jobs::job::{Job, Work};
+use crate::jobs::os;
 use crate::jobs::perftest::{PerftestJob, PerftestOrder, Printed};
+use crate::jobs::rdma::Rdma;
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
 use crate::run::workers::Workers;
@@ -30,6 +32,9 @@ use squall_report::Row;
 
 /// How it is called in the column `fabric`.
 pub const NAME: &str = "perftest";
+/// What is said where it printed none.
+pub(super) const NO_FIGURE: &str =
+    "  note: perftest printed no figure (inf, 0, or none at all), whatever was tried: its clock fails on this machine";
 /// `timeout` ends what hangs, with this code.
 const TIMED_OUT: i32 = 124;
 /// How long one measurement may take, and all attempts at one together.
@@ -63,7 +68,11 @@ impl<'a> Perftest<'a> {
     /// # Errors
     /// As [`Stage::workers`]: also if perftest is not installed.
     pub(super) fn start(setting: &Setting, stage: &Stage<'a>) -> Result<Perftest<'a>, Fault> {
-        let job = PerftestJob { ping_pong: setting.variant == Variant::PingPong, message_bytes: setting.message_bytes };
+        let job = PerftestJob {
+            ping_pong: setting.variant == Variant::PingPong,
+            message_bytes: setting.message_bytes,
+            window: setting.window.unwrap_or(1),
+        };
         let works = vec![Work::Perftest(job.clone()), Work::Perftest(job.clone())];
         Ok(Perftest { workers: stage.workers(works, Instant::now() + PATIENCE)?, job })
     }
@@ -136,7 +145,7 @@ pub fn node(job: &Job, perftest: &PerftestJob, control: &mut Control) -> anyhow:
     let choice = VerbsFabric::new(job.rdma.options(job.core)).chosen()?;
     let program = if perftest.ping_pong { "ib_write_lat" } else { "ib_write_bw" };
     version(program)?;
-    let here = job.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let here = job.address.unwrap_or_else(os::loopback);
     let mut session = meet(job)?;
     // perftest listens at a number that it is told; one that was free a moment ago.
     let free = TcpListener::bind((here, 0)).and_then(|listener| listener.local_addr()).context("looking for a free port")?;
@@ -146,7 +155,7 @@ pub fn node(job: &Job, perftest: &PerftestJob, control: &mut Control) -> anyhow:
     loop {
         match control.next()? {
             PerftestOrder::Run(count) => {
-                let arguments = arguments(&choice, perftest, count, server.port());
+                let arguments = arguments(&choice, &job.rdma, perftest, count, server.port());
                 let printed = match job.rank {
                     0 => client(program, &arguments, server.ip())?,
                     _ => run(program, &arguments).map(|_| Printed::default())?,
@@ -158,7 +167,7 @@ pub fn node(job: &Job, perftest: &PerftestJob, control: &mut Control) -> anyhow:
     }
 }
 
-fn arguments(choice: &Choice, perftest: &PerftestJob, count: u64, port: u16) -> Vec<String> {
+fn arguments(choice: &Choice, rdma: &Rdma, perftest: &PerftestJob, count: u64, port: u16) -> Vec<String> {
     let mut arguments = vec![
         format!("--ib-dev={}", choice.device),
         format!("--ib-port={}", choice.port),
@@ -168,11 +177,21 @@ fn arguments(choice: &Choice, perftest: &PerftestJob, count: u64, port: u16) -> 
         // Be quiet about the clock rate.
         "-F".into(),
     ];
+    arguments.extend(as_ours(rdma, perftest));
     arguments.push(match choice.link {
         LinkKind::Iwarp => "--rdma_cm".into(),
         LinkKind::InfiniBand | LinkKind::Roce | LinkKind::Other => format!("--gid-index={}", choice.gid.index),
     });
     arguments
+}
+
+/// What makes it do as `write` does: the same packets, as many under way.
+fn as_ours(rdma: &Rdma, perftest: &PerftestJob) -> Vec<String> {
+    let mtu = rdma.mtu.map(|bytes| format!("--mtu={bytes}"));
+    let sl = rdma.sl.map(|level| format!("--sl={level}"));
+    let tclass = rdma.tclass.map(|class| format!("--tclass={class}"));
+    let depth = (!perftest.ping_pong).then(|| format!("--tx-depth={}", perftest.window));
+    [mtu, sl, tclass, depth].into_iter().flatten().collect()
 }
 
 /// Runs it under a time limit, which outlives this process.
@@ -236,14 +255,22 @@ mod tests {
     }
 
     #[test]
+    fn it_is_given_the_flags_of_write() {
+        let rdma = Rdma { mtu: Some(1024), sl: Some(3), tclass: Some(96), ..Rdma::default() };
+        let bandwidth = PerftestJob { ping_pong: false, message_bytes: 1 << 20, window: 4 };
+        assert_eq!(as_ours(&rdma, &bandwidth), ["--mtu=1024", "--sl=3", "--tclass=96", "--tx-depth=4"]);
+        assert!(as_ours(&Rdma::default(), &PerftestJob { ping_pong: true, ..bandwidth }).is_empty());
+    }
+
+    #[test]
     fn its_units_become_ours() {
-        let of = |message_bytes| PerftestJob { ping_pong: false, message_bytes };
+        let of = |message_bytes| PerftestJob { ping_pong: false, message_bytes, window: 4 };
         let large = filled(Row::default(), &of(1 << 20), 500, &[0.0, 1000.0, 0.001]);
         assert_eq!(large.algbw_gigabytes_per_second, Some(1.048_576));
         assert_eq!(large.messages_per_second, Some(1000.0));
         let small = filled(Row::default(), &of(2), 500, &[0.0, 0.05, 0.025]);
         assert_eq!((small.messages_per_second, small.algbw_gigabytes_per_second), (Some(25_000.0), Some(5e-5)));
-        let latency = PerftestJob { ping_pong: true, message_bytes: 2 };
+        let latency = PerftestJob { ping_pong: true, message_bytes: 2, window: 1 };
         let row = filled(Row::default(), &latency, 9, &[1.0, 7.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
         assert_eq!((row.latency_us_min, row.latency_us_p50, row.latency_us_p999), (Some(1.0), Some(2.0), Some(6.0)));
     }
