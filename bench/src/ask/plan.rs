@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_value_given_twice_is_one_point() {
         let axes = Axes { nodes: vec![2, 2], size: vec![ByteSize(MB), ByteSize(MB)], senders: vec![Senders::One], ..Axes::default() };
-        let axes = Axes { fabric: vec![FabricKind::Shm], ordering: vec![Ordering::Ordered], ..axes };
+        let axes = Axes { fabric: vec![FabricKind::Shm.into()], ordering: vec![Ordering::Ordered], ..axes };
         assert_eq!(plan(Experiment::Multicast, axes.clone(), 8 << 30).points.len(), 1);
         let shrunk = Axes { size: vec![ByteSize(100 * MB)], window: vec![8, 16], nodes: vec![4], ..axes };
         assert_eq!(plan(Experiment::Multicast, shrunk, 2 << 30).points.len(), 1);
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn flags_without_effect_are_refused_and_those_with_some_are_not() {
         let refused = |experiment, axes: Axes| Plan::of(&request(&[experiment], axes), &machine(8 << 30)).unwrap_err().0;
-        let shm = Axes { fabric: vec![FabricKind::Shm], ..Axes::default() };
+        let shm = Axes { fabric: vec![FabricKind::Shm.into()], ..Axes::default() };
         let mtu = Rdma { mtu: Some(1024), ..Rdma::default() };
         let error = refused(Experiment::Multicast, Axes { rdma: mtu.clone(), ..shm.clone() });
         assert!(error.contains("--mtu has an effect over --fabric verbs only"), "{error}");
@@ -215,7 +215,7 @@ mod tests {
         assert!(refused(Experiment::Memcpy, Axes { spin: true, ..Axes::default() }).contains("--spin has no effect on memcpy"));
         let small = Axes { size: vec![ByteSize(KB)], schedule: vec![Schedule::Tree], ..shm.clone() };
         assert!(refused(Experiment::Multicast, small).contains("--schedule has an effect on messages that are relayed"));
-        let verbs = Axes { fabric: vec![FabricKind::Verbs], rdma: mtu, perftest: true, ..Axes::default() };
+        let verbs = Axes { fabric: vec![FabricKind::Verbs.into()], rdma: mtu, perftest: true, ..Axes::default() };
         assert!(Plan::of(&request(&[Experiment::Write], verbs), &machine(8 << 30)).is_ok());
         let spinning = Axes { spin: true, ..shm };
         assert!(Plan::of(&request(&Experiment::ALL, spinning), &machine(8 << 30)).is_ok());

@@ -170,7 +170,7 @@ mod tests {
     /// A point over TCP whose senders reach 3 GB/s of what was measured as 2, in a run whose bound is `beside` when it is measured again.
     fn emitted(beside: fn(&PlannedPoint, &Stage<'_>) -> Result<Capacity, Fault>) -> Vec<Row> {
         let root = tempfile::tempdir().unwrap();
-        let axes = Axes { fabric: vec![FabricKind::Tcp], nodes: vec![2], size: vec![ByteSize(MB)], ..Axes::default() };
+        let axes = Axes { fabric: vec![FabricKind::Tcp.into()], nodes: vec![2], size: vec![ByteSize(MB)], ..Axes::default() };
         let request = Request { experiments: vec![Experiment::Multicast], quick: true, axes };
         let machine = Machine { cores: vec![0, 1], memory_bytes: 8 << 30, ..Machine::default() };
         let plan = Plan::of(&request, &machine).unwrap();
