@@ -172,15 +172,17 @@ impl TraceWriter {
                 self.suspects.push(whom);
             }
         }
+        // A learner does not wedge, and says what it has received only once that is enough.
         if let Some(received) = &protocol.row().received
-            && protocol.votes(protocol.me())
             && !std::mem::replace(&mut self.wedged, true)
         {
             let senders: Vec<Rank> = group.view().senders.clone();
             for (sender, count) in senders.into_iter().zip(received) {
                 self.event(Event::Receive { process, view, sender, count: *count });
             }
-            self.event(Event::Wedge { process, view });
+            if protocol.votes(protocol.me()) {
+                self.event(Event::Wedge { process, view });
+            }
         }
         if let Some(decision) = protocol.decision().filter(|_| protocol.row().installed)
             && !std::mem::replace(&mut self.trimmed, true)
