@@ -195,9 +195,10 @@ impl<F: Fabric> Member<F> {
         self.mesh.address()
     }
 
-    /// Whether this newcomer still waits for the application's state.
+    /// Whether this newcomer still waits for the application's state, or for its vote: it is a full member, and may send,
+    /// once it does not.
     pub fn is_behind(&self) -> bool {
-        self.group().is_behind()
+        self.group().is_behind() || !self.view().votes(self.view().me)
     }
 
     /// How the last change of view went.
