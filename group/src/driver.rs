@@ -107,7 +107,7 @@ impl<F: Fabric> Driven for Following<F> {
     fn close(mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<(), DriverError> {
         loop {
             // A view that ends before takes no leave: it is taken in the next one.
-            if self.member.group().has_delivered_own() {
+            if self.member.group().is_none_or(Group::has_delivered_own) {
                 self.member.leave();
             }
             match self.member.turn(upcalls, pace) {

@@ -1,5 +1,6 @@
 //! How a group goes from one view to the next.
 
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
 use squall_membership::{Decision, Membership, Newcomer, Phase, RequestError, Witness};
@@ -30,9 +31,9 @@ pub(crate) struct Epoch {
     ending: Option<View>,
     next: Option<View>,
     left: bool,
-    /// When this member wedged, and when it had delivered all.
-    wedged_at: Option<Instant>,
-    trimmed_at: Option<Instant>,
+    /// When this member wedged, and when it had delivered all, in the time of its clock.
+    wedged_ns: Option<u64>,
+    trimmed_ns: Option<u64>,
     senders_max: usize,
     has_large: bool,
 }
@@ -40,8 +41,8 @@ pub(crate) struct Epoch {
 /// Where the time comes from.
 #[derive(Debug)]
 enum Clock {
-    /// Since the epoch began.
-    Own(Instant),
+    /// Since the first look at it, or since whenever the caller said.
+    Own(OnceCell<Instant>),
     /// As the caller says.
     Given(u64),
 }
@@ -49,7 +50,7 @@ enum Clock {
 impl Clock {
     fn now_ns(&self) -> u64 {
         match self {
-            Clock::Own(start) => u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            Clock::Own(start) => u64::try_from(start.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX),
             Clock::Given(now_ns) => *now_ns,
         }
     }
@@ -62,7 +63,7 @@ impl Epoch {
         let signs = vec![columns.smc.head, columns.order.received_seq, columns.order.delivered_seq];
         let membership = Membership::new(words, view.me, view.nodes.clone(), timeouts, signs, view.lost);
         let senders_max = config.senders.len().max(config.senders_max);
-        let clock = Clock::Own(Instant::now());
+        let clock = Clock::Own(OnceCell::new());
         Some(Epoch {
             membership,
             clock,
@@ -71,8 +72,8 @@ impl Epoch {
             ending: None,
             next: None,
             left: false,
-            wedged_at: None,
-            trimmed_at: None,
+            wedged_ns: None,
+            trimmed_ns: None,
             senders_max,
             has_large: config.has_large(),
         })
@@ -91,9 +92,17 @@ impl<E: Endpoint> Group<E> {
         self.epoch.as_ref().is_some_and(|epoch| epoch.wedged)
     }
 
-    /// When this member stopped in this view, and when it had delivered all of it.
-    pub fn change_times(&self) -> (Option<Instant>, Option<Instant>) {
-        self.epoch.as_ref().map_or((None, None), |epoch| (epoch.wedged_at, epoch.trimmed_at))
+    /// When this member stopped in this view, and when it had delivered all of it, in nanoseconds of the time that steps are given, or since
+    /// the clock was first looked at.
+    pub fn change_times_ns(&self) -> (Option<u64>, Option<u64>) {
+        self.epoch.as_ref().map_or((None, None), |epoch| (epoch.wedged_ns, epoch.trimmed_ns))
+    }
+
+    /// From here on it looks at the clock itself, and counts from `origin`.
+    pub(crate) fn keep_time(&mut self, origin: Instant) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.clock = Clock::Own(OnceCell::from(origin));
+        }
     }
 
     /// The state of membership in this epoch, for traces; `None` if the members never change.
@@ -113,7 +122,7 @@ impl<E: Endpoint> Group<E> {
         self.step(upcalls)
     }
 
-    /// When the next step is due even if nothing lands, in nanoseconds of the time that steps are given, or since the epoch began.
+    /// When the next step is due even if nothing lands, in nanoseconds of the time that steps are given, or since the clock was first looked at.
     pub fn due_ns(&self) -> Option<u64> {
         self.epoch.as_ref().map(|epoch| epoch.membership.next_ns())
     }
@@ -234,7 +243,7 @@ impl<E: Endpoint> Group<E> {
     fn wedge(&mut self) {
         self.stop_messages();
         if let Some(epoch) = &mut self.epoch {
-            epoch.wedged_at = Some(Instant::now());
+            epoch.wedged_ns = Some(epoch.clock.now_ns());
         }
         let rdmc = &self.outgoing.rdmc;
         let received = self.streams.iter_mut().map(|stream| stream.frontier(rdmc)).collect();
@@ -258,7 +267,7 @@ impl<E: Endpoint> Group<E> {
         }
         if let Some(epoch) = &mut self.epoch {
             epoch.left = next.is_none();
-            epoch.trimmed_at = Some(Instant::now());
+            epoch.trimmed_ns = Some(epoch.clock.now_ns());
             epoch.ending = next;
         }
     }

@@ -12,7 +12,7 @@ use squall_transport::exchange::{Exchange, agree};
 use squall_transport::region::{Pool, RegionError};
 use squall_transport::{Endpoint, Event, Fabric, Outbox, Rank, Region, Waker, Write};
 
-use crate::config::{Columns, Config, Mode};
+use crate::config::{Columns, Config, ConfigError, Mode};
 use crate::epoch::Epoch;
 use crate::error::{Ended, JoinError, SendError};
 use crate::order::Order;
@@ -50,7 +50,8 @@ pub trait Upcalls {
     }
 
     /// This member is in `view`, with the state that belongs to its beginning: the next delivery is one of this view. Told by
-    /// [`Member`](crate::Member) alone.
+    /// [`Member`](crate::Member) alone. A newcomer that follows the group from outside is told of the views whose deliveries it is given: its rank
+    /// [`me`](View::me) is then no member's.
     fn view_installed(&mut self, view: &View) {
         let _ = view;
     }
@@ -129,6 +130,16 @@ impl Kept {
     }
 }
 
+/// What members compare before they open an epoch.
+pub(crate) const AGREEMENT: &str = "the group's configuration";
+
+/// What this member says of that, in this view.
+pub(crate) fn description(config: &Config, view: &View) -> Result<Vec<u8>, ConfigError> {
+    let config = Config { senders: view.senders.clone(), ..config.clone() };
+    config.check(view.members)?;
+    Ok(config.description(&config.layout(view.members).0).into_bytes())
+}
+
 fn new_pool(config: &Config, fabric: &impl Fabric) -> Result<(Pool, Region), RegionError> {
     let classes = config.pool_classes();
     let region = fabric.region(Pool::bytes_for(&classes).max(1) as usize, &config.region)?;
@@ -169,7 +180,7 @@ impl<E: Endpoint> Group<E> {
     ) -> Result<Group<E>, JoinError> {
         // Buffers that were made in advance are for `senders_max` senders.
         let kept = if view.senders.len() <= config.senders_max { kept } else { Kept::default() };
-        let config = Config { senders: view.senders.clone(), ..config.clone() };
+        agree(exchange, AGREEMENT, &description(config, &view)?)?;
         Group::open(config, view, kept, fabric, exchange)
     }
 
@@ -183,6 +194,18 @@ impl<E: Endpoint> Group<E> {
     /// If there is no next view yet.
     pub fn install<F: Fabric<Endpoint = E>>(self, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
         let view = self.next_view().cloned().expect("the next view is decided");
+        let (config, kept, leaves) = self.retire(fabric);
+        agree(exchange, AGREEMENT, &description(&config, &view)?)?;
+        let mut group = Group::open(&config, view, kept, fabric, exchange)?;
+        if leaves {
+            // The view ended before the others had heard of it.
+            group.leave();
+        }
+        Ok(group)
+    }
+
+    /// Ends the epoch, whose next view is known: what is left of it for the next one, and whether this member wants to leave.
+    pub(crate) fn retire<F: Fabric<Endpoint = E>>(self, fabric: &F) -> (Config, Kept, bool) {
         let leaves = self.membership().is_some_and(|membership| membership.protocol().row().leaving);
         let is_done =
             |rank| self.membership().is_none_or(|membership| membership.protocol().has_installed(rank)) || self.endpoint.is_gone(rank);
@@ -192,26 +215,20 @@ impl<E: Endpoint> Group<E> {
         // lost before it had said its last word here and may live, is given up: its memory stays with that member alone.
         fabric.retire(endpoint);
         let (config, pool, again) = outgoing.dismantle(severed);
-        let config = Config { senders: view.senders.clone(), ..config };
-        let mut group = Group::open(config, view, Kept { pool: pool.map(|pool| (pool, pool_region)), again }, fabric, exchange)?;
-        if leaves {
-            // The view ended before the others had heard of it.
-            group.leave();
-        }
-        Ok(group)
+        (config, Kept { pool: pool.map(|pool| (pool, pool_region)), again }, leaves)
     }
 
-    fn open<F: Fabric<Endpoint = E>>(
-        config: Config,
+    /// Opens the view's epoch with members that agree on how.
+    pub(crate) fn open<F: Fabric<Endpoint = E>>(
+        config: &Config,
         view: View,
         kept: Kept,
         fabric: &F,
         exchange: &mut dyn Exchange,
     ) -> Result<Group<E>, JoinError> {
         let (me, members) = (view.me, view.members);
-        config.check(members)?;
+        let config = Config { senders: view.senders.clone(), ..config.clone() };
         let (layout, columns) = config.layout(members);
-        agree(exchange, "the group's configuration", config.description(&layout).as_bytes())?;
         let table_region = fabric.region(layout.bytes() as usize, &config.region)?;
         let (pool, pool_region) = match kept.pool {
             Some(pool) => pool,
@@ -331,6 +348,11 @@ impl<E: Endpoint> Group<E> {
             Order::RoundRobin(order) => order.delivered_seq(),
             Order::Unordered(order) => order.deliveries(),
         }
+    }
+
+    /// Of each sender, by place: below which index everything was handed out.
+    pub(crate) fn handed_out(&self) -> Vec<u64> {
+        self.streams.iter().map(|stream| stream.inbound.taken()).collect()
     }
 
     /// Whether all that this member has sent was delivered here, and so will be everywhere.

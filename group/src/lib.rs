@@ -148,7 +148,7 @@ pub use squall_membership::{Newcomer, Phase, Stop, Timeouts, Witness};
 pub use squall_rdmc::schedule::ScheduleKind;
 pub use stats::Stats;
 pub use view::{CONTACT_SENDS, View};
-pub use witness::{WitnessError, WitnessService};
+pub use witness::{Journal, WitnessError, WitnessService};
 
 /// Keeps the example in the README true.
 #[cfg(doctest)]

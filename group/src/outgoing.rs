@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use squall_rdmc::{BufferError, Rdmc};
 use squall_smc::{Kind, Outbound};
-use squall_transport::region::{Block, Pool};
+use squall_transport::region::{Block, Pool, RegionError};
+use squall_transport::{Rank, Region, RegionOptions};
 
 use crate::config::Config;
 use crate::error::SendError;
@@ -40,6 +41,15 @@ impl Outgoing {
         Outgoing { smc, rdmc, pool, config, members, state: State::Open, again: VecDeque::new(), reserved: None }
     }
 
+    /// That of a process that is in no view: it takes nothing, but may later.
+    pub(crate) fn outside(config: &Config) -> Result<Outgoing, RegionError> {
+        let config = Config { senders: vec![Rank::new(0)], ..config.clone() };
+        let columns = config.layout(1).1;
+        let rdmc = Rdmc::new(columns.rdmc, 1, Rank::new(0), &config.senders, config.rdmc_limits(), config.schedule);
+        let pool = Pool::new(Region::allocate(1, &RegionOptions::default())?, &[]);
+        Ok(Outgoing { state: State::Closed, ..Outgoing::new(None, rdmc, pool, config, 1) })
+    }
+
     /// Memory for a message of `bytes` bytes that peers will be sent from: fill it in place, then [`Slot::commit`].
     ///
     /// # Errors
@@ -50,7 +60,13 @@ impl Outgoing {
             // A slot that was forgotten rather than dropped.
             self.give_back();
         }
-        let Some(smc) = &mut self.smc else { return Err(SendError::NotASender) };
+        let Some(smc) = &mut self.smc else {
+            return Err(match self.state {
+                State::Open => SendError::NotASender,
+                State::Closed => SendError::WindowFull,
+                State::Ended => SendError::Ended,
+            });
+        };
         match self.state {
             State::Open => {}
             State::Closed => return Err(SendError::WindowFull),

@@ -12,7 +12,7 @@ pub const CONTACT_SENDS: u64 = 1;
 pub struct View {
     /// Its place in the chain of views; the first is 0.
     pub id: u64,
-    /// My row.
+    /// My row; where I only look on, the first that no member has.
     pub me: Rank,
     /// How many members; ranks are `0..members`.
     pub members: usize,
@@ -31,6 +31,16 @@ impl View {
         let base = u64::from_le_bytes([0, 0, a, b, c, d, e, f]);
         let nodes = (0..members as u64).map(|rank| NodeId(base + rank)).collect();
         View { id: 0, me, members, nodes, senders: senders.to_vec(), lost: Ranks::EMPTY }
+    }
+
+    /// That of a process that knows of no group.
+    pub(crate) fn nobodys() -> View {
+        View { id: 0, me: Rank::new(0), members: 0, nodes: Vec::new(), senders: Vec::new(), lost: Ranks::EMPTY }
+    }
+
+    /// Whether I am a member.
+    pub fn is_mine(&self) -> bool {
+        self.me.index() < self.members
     }
 
     /// My place among the senders.
@@ -52,6 +62,9 @@ impl View {
     }
 
     /// My name.
+    ///
+    /// # Panics
+    /// If I am no member.
     pub fn node(&self) -> NodeId {
         self.nodes[self.me.index()]
     }

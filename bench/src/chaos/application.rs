@@ -132,7 +132,9 @@ impl Upcalls for Application {
 
     fn view_installed(&mut self, view: &View) {
         self.me = view.me;
-        self.scribe.installed(view, self.state.chain);
+        if view.is_mine() {
+            self.scribe.installed(view, self.state.chain);
+        }
     }
 
     fn snapshot(&mut self) -> Box<dyn Read + Send> {

@@ -89,9 +89,7 @@ fn live<F: Fabric>(job: &Job, chaos: &ChaosJob, start: &Start, fabric: F, contro
         }
     };
     let member = member?;
-    if member.is_behind() {
-        application.scribe.turned(member.group());
-    } else {
+    if !member.is_behind() {
         application.view_installed(member.view());
     }
     let mut life =
@@ -141,11 +139,10 @@ impl<F: Fabric> Life<'_, F> {
             let until = self.send(rate);
             // Before anybody can see what was sent.
             self.application.scribe.write_out();
-            let goes_over = self.member.group().next_view().is_some();
             let turned = self.member.turn_until(&mut self.application, &mut self.pace, until);
-            // Between two views there is no group if the second cannot be entered.
-            if turned.is_ok() || !goes_over {
-                self.application.scribe.turned(self.member.group());
+            // There is no group before the first view, nor where the next one cannot be entered.
+            if let Some(group) = self.member.group() {
+                self.application.scribe.turned(group);
             }
             if let Err(error) = turned {
                 return Ok((parting(&error), error.to_string()));

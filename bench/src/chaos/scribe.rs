@@ -62,10 +62,15 @@ impl Scribe {
 
     /// The member is in this view with the state that belongs to its beginning.
     pub(super) fn installed(&mut self, view: &View, state: u64) {
-        if std::mem::replace(&mut self.behind, false) {
-            self.event(Event::Restore { process: self.process, view: view.id, state });
-        } else {
+        let (was_in, was_behind) = (self.view.is_some(), std::mem::replace(&mut self.behind, false));
+        if self.view.as_ref().is_none_or(|known| known.id != view.id) {
             self.entered(view);
+            if was_behind || (!was_in && view.id > 0) {
+                self.event(Event::Behind { process: self.process, view: view.id });
+            }
+        }
+        if was_behind || (!was_in && view.id > 0) {
+            self.event(Event::Restore { process: self.process, view: view.id, state });
         }
         self.ledger.write_out();
     }
@@ -99,7 +104,8 @@ impl Scribe {
     pub(super) fn delivered(&mut self, delivery: &Delivery<'_>) -> u64 {
         let Delivery { seq, sender, index, payload } = *delivery;
         let hash = hash_bytes(payload);
-        if let Some(view) = &self.view {
+        // What a newcomer is told of what others deliver belongs to the state that it is given.
+        if let Some(view) = self.view.as_ref().filter(|_| !self.behind) {
             self.late.push(Event::Deliver { process: self.process, view: view.id, seq, sender, index, hash });
         }
         hash

@@ -12,7 +12,7 @@
 //! carries its value (T3), a broken link is reported and never invented (T6).
 //!
 //! [`SimNetwork`] holds the time and everything that is on its way, [`SimFabric`] opens endpoints on it, [`SoloExchange`] stands in for the
-//! meeting at start-up, [`Random`] is where all chance comes from.
+//! meeting at start-up, [`SimNets`] are the control connections of processes whose groups change, [`Random`] is where all chance comes from.
 //!
 //! What it does not do: run members (the crate `squall-sim` does), or wait in real time.
 
@@ -20,6 +20,8 @@ mod due;
 mod exchange;
 mod fabric;
 mod link;
+mod net;
+mod nets;
 mod network;
 mod random;
 mod words;
@@ -27,5 +29,7 @@ mod words;
 pub use exchange::SoloExchange;
 pub use fabric::{SimEndpoint, SimFabric};
 pub use link::LinkSpec;
+pub use net::{SimGather, SimNet};
+pub use nets::{NetSpec, SimNets};
 pub use network::{Changed, SimNetwork};
 pub use random::{Random, mix};

@@ -14,7 +14,7 @@ fn each_member_gathers_all_parts_by_rank_in_every_step() {
     join(&meshes);
     let seen = on_threads(&meshes, |me, mesh| {
         let mut exchange = mesh.meet(meeting(&meshes, me, 1));
-        let round = |round: u8, exchange: &mut MeshExchange<'_>| exchange.all_gather("numbers", &[me as u8, round]).expect("all are well");
+        let round = |round: u8, exchange: &mut MeshExchange| exchange.all_gather("numbers", &[me as u8, round]).expect("all are well");
         (0..50).map(|step| round(step, &mut exchange)).collect::<Vec<_>>()
     });
     let round = |round| (0..5).map(|rank| vec![rank, round]).collect::<Vec<_>>();
@@ -55,7 +55,7 @@ fn a_part_that_comes_before_the_meeting_or_for_a_later_step_is_kept() {
 }
 
 /// The meeting of all at this mesh, which waits for the others for `patience`.
-fn mesh_without(meshes: &[Mesh], me: usize, patience: Duration) -> MeshExchange<'_> {
+fn mesh_without(meshes: &[Mesh], me: usize, patience: Duration) -> MeshExchange {
     meshes[me].meet(Meeting { patience, ..meeting(meshes, me, 1) })
 }
 
@@ -109,7 +109,15 @@ fn a_part_given_before_the_connection_ended_counts() {
     join(&meshes);
     let nodes: Vec<NodeId> = meshes.iter().map(Mesh::node).collect();
     let (stays, gone) = (meshes.remove(0), meshes.remove(0));
-    let of = |me| Meeting { token: [1; 32], me: Rank::new(me), nodes: nodes.clone(), absent: vec![], patience: LONG };
+    let of = |me| Meeting {
+        token: [1; 32],
+        me: Rank::new(me),
+        nodes: nodes.clone(),
+        absent: vec![],
+        patience: LONG,
+        hasty: vec![],
+        haste: Duration::ZERO,
+    };
     let mut exchange = stays.meet(of(0));
     drop(gone.meet(Meeting { patience: SHORT, ..of(1) }).all_gather("both", b"last words"));
     drop(gone);
