@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use squall_transport::{Endpoint, Fabric, Waker};
 
 use crate::error::{Ended, SendError};
-use crate::group::{Group, Upcalls};
+use crate::group::Group;
 use crate::member::{Member, MemberError};
 use crate::pace::Pace;
+use crate::upcalls::Upcalls;
 
 /// Messages that may wait between a [`Handle`] and the driver's thread.
 const QUEUE_MESSAGES_MAX: usize = 1024;

@@ -128,25 +128,30 @@ mod driver;
 mod epoch;
 mod error;
 mod group;
+mod kept;
 mod member;
 mod order;
 mod outgoing;
 mod pace;
 mod stats;
 mod stream;
+mod upcalls;
 mod view;
 mod witness;
 
 pub use config::{Config, ConfigError, Mode};
 pub use driver::{Driver, DriverError, Handle};
 pub use error::{Ended, JoinError, JoinRefused, SendError};
-pub use group::{Delivery, Group, StatePiece, Upcalls};
+pub use group::Group;
+#[doc(hidden)]
+pub use member::MemberMutation;
 pub use member::{Member, MemberError, MemberOptions, ViewChange};
 pub use outgoing::{Outgoing, Slot};
 pub use pace::Pace;
 pub use squall_membership::{Newcomer, Phase, Stop, Timeouts, Witness};
 pub use squall_rdmc::schedule::ScheduleKind;
 pub use stats::Stats;
+pub use upcalls::{Delivery, StatePiece, Upcalls};
 pub use view::{CONTACT_SENDS, View};
 pub use witness::{Journal, WitnessError, WitnessService};
 

@@ -75,6 +75,7 @@ pub struct WitnessService<N: Net = Mesh, J: Journal = File> {
     torn: bool,
     /// What the journal is called, for people.
     path: PathBuf,
+    forgets: bool,
 }
 
 impl WitnessService {
@@ -124,7 +125,13 @@ impl<N: Net, J: Journal> WitnessService<N, J> {
                 journal.cut(written).map_err(failed)?;
             }
         }
-        Ok(WitnessService { net, sides, journal, written, torn: false, path: path.to_owned() })
+        Ok(WitnessService { net, sides, journal, written, torn: false, path: path.to_owned(), forgets: false })
+    }
+
+    /// Sides with whoever asks: breaks the rule on purpose, for tests of the checker.
+    #[doc(hidden)]
+    pub fn set_forgetful(&mut self) {
+        self.forgets = true;
     }
 
     /// Answers what has come. How many it answered. Never waits.
@@ -151,7 +158,7 @@ impl<N: Net, J: Journal> WitnessService<N, J> {
 
     /// Whether it sides with `node`. Written down before it is said.
     fn side(&mut self, ballot: [u8; 32], node: NodeId) -> Result<bool, WitnessError> {
-        if let Some(first) = self.sides.get(&ballot) {
+        if let Some(first) = self.sides.get(&ballot).filter(|_| !self.forgets) {
             return Ok(*first == node);
         }
         if let Some(journal) = &mut self.journal {

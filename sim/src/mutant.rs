@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use squall_group::MemberMutation;
 use squall_membership::Mutation;
 
 /// A fault that is built into a run, to see whether the checker bites.
@@ -49,11 +50,23 @@ pub enum Mutant {
     JoinerMissesOne,
     /// A new leader does not wait until the others suspect those before it.
     LeadsEarly,
+    /// A witness sides with whoever asks.
+    WitnessForgets,
+    /// State is taken in whoever sends it, and from whatever beginning.
+    AnyPieces,
+    /// What is delivered while a snapshot is under way is not told to whoever takes it.
+    StaleState,
+    /// A welcome is heeded by who is in a view already.
+    AnyWelcome,
+    /// Newcomers that are gone are kept.
+    KeepsDead,
+    /// A meeting waits for members that are known to be gone.
+    MeetsGone,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 19] = [
+    pub const ALL: [Mutant; 25] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -73,6 +86,12 @@ impl Mutant {
         Mutant::SentTwice,
         Mutant::JoinerMissesOne,
         Mutant::LeadsEarly,
+        Mutant::WitnessForgets,
+        Mutant::AnyPieces,
+        Mutant::StaleState,
+        Mutant::AnyWelcome,
+        Mutant::KeepsDead,
+        Mutant::MeetsGone,
     ];
 
     /// The rule of membership that is broken, if it is one of those.
@@ -90,9 +109,28 @@ impl Mutant {
         }
     }
 
+    /// The rule of whole members that is broken, if it is one of those.
+    pub(crate) fn member(self) -> Option<MemberMutation> {
+        match self {
+            Mutant::AnyPieces => Some(MemberMutation::AnyPieces),
+            Mutant::StaleState => Some(MemberMutation::StaleState),
+            Mutant::AnyWelcome => Some(MemberMutation::AnyWelcome),
+            Mutant::KeepsDead => Some(MemberMutation::KeepsDead),
+            Mutant::MeetsGone => Some(MemberMutation::MeetsGone),
+            _ => None,
+        }
+    }
+
+    /// Whether it shows only where members are whole.
+    pub(crate) fn needs_members(self) -> bool {
+        self.member().is_some() || self == Mutant::WitnessForgets
+    }
+
     /// Whether it shows only where members come and go.
     pub fn needs_churn(self) -> bool {
-        self.membership().is_some() || matches!(self, Mutant::LateWrite | Mutant::SentTwice | Mutant::JoinerMissesOne)
+        self.needs_members()
+            || self.membership().is_some()
+            || matches!(self, Mutant::LateWrite | Mutant::SentTwice | Mutant::JoinerMissesOne)
     }
 
     /// The name that users give it.
@@ -134,6 +172,12 @@ impl Mutant {
             Mutant::LateWrite => ("late-write", "a removed node's late write lands in memory that is used again", 1500),
             Mutant::SentTwice => ("sent-twice", "what was delivered is sent again behind what was cut off", 100),
             Mutant::JoinerMissesOne => ("joiner-misses-one", "a newcomer's state lacks one message", 50),
+            Mutant::WitnessForgets => ("witness-forgets", "a witness sides with whoever asks", 300),
+            Mutant::AnyPieces => ("any-pieces", "state of another giver or an older beginning is taken in", 300),
+            Mutant::StaleState => ("stale-state", "a giver goes on giving the old state", 50),
+            Mutant::AnyWelcome => ("any-welcome", "a welcome is heeded by who is in a view already", 50),
+            Mutant::KeepsDead => ("keeps-dead", "newcomers that are gone are kept", 300),
+            Mutant::MeetsGone => ("meets-gone", "a meeting waits for members that are known to be gone", 100),
             Mutant::LeadsEarly => ("leads-early", "a leader does not wait until others suspect those before it", 100),
         }
     }

@@ -10,9 +10,12 @@ use squall_transport::{Fabric, NodeId, Rank};
 use super::message::{Control, Outline, Welcome};
 use super::names::Names;
 use super::second::Second;
-use super::{Member, MemberError, Stage, contact};
+use super::{Member, MemberError, MemberMutation, Stage, contact};
 use crate::error::JoinError;
-use crate::group::{AGREEMENT, Group, Kept, Upcalls, description};
+use crate::group::Group;
+use crate::group::opening::{AGREEMENT, description};
+use crate::kept::Kept;
+use crate::upcalls::Upcalls;
 use crate::view::View;
 
 /// A member between two views, or a newcomer before its first: it meets the others of the next one.
@@ -101,7 +104,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
 
     /// A newcomer hears of its first view.
     pub(super) fn welcomed(&mut self, welcome: &Welcome) -> Result<(), MemberError> {
-        if !matches!(self.stage, Stage::Following(_)) {
+        if !matches!(self.stage, Stage::Following(_)) && self.mutation != MemberMutation::AnyWelcome {
             return Ok(());
         }
         let view = welcome.view_of(self.net.node()).ok_or(MemberError::Welcome)?;
@@ -132,7 +135,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         let old = self.group.as_ref().map(Group::view);
         let was_there = |node: &NodeId| old.is_some_and(|old| old.rank_of(*node).is_some());
         let is_gone = |node: &NodeId| *node != self.net.node() && was_there(node) && there.iter().all(|peer| peer.0 != *node);
-        let gone = view.nodes.iter().filter(|node| is_gone(node)).filter_map(|node| view.rank_of(*node));
+        let looks = self.mutation != MemberMutation::MeetsGone;
+        let gone = view.nodes.iter().filter(|node| looks && is_gone(node)).filter_map(|node| view.rank_of(*node));
         let mut absent: Vec<Rank> = view.lost.iter().collect();
         absent.extend(gone.filter(|rank| !view.lost.has(*rank)));
         let new = |rank: &Rank| view.id > 0 && *rank != view.me && old.is_some() && !was_there(&view.nodes[rank.index()]);

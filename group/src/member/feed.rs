@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use squall_transport::Rank;
 
 use super::message::Outline;
-use crate::group::Delivery;
+use crate::upcalls::Delivery;
 
 const DELIVERY: u8 = 1;
 const VIEW: u8 = 2;

@@ -14,8 +14,8 @@ use squall_transport::mesh::{MeshSendError, Net};
 
 use super::feed::Log;
 use super::message::{Control, Course, Outline};
-use crate::group::{Delivery, StatePiece, Upcalls};
 use crate::outgoing::Outgoing;
+use crate::upcalls::{Delivery, StatePiece, Upcalls};
 use crate::view::View;
 
 /// Bytes of state in one message.

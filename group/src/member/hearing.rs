@@ -6,9 +6,9 @@ use squall_transport::{Fabric, NodeId};
 
 use super::giving::Position;
 use super::message::{Control, Outline};
-use super::{Early, Member, MemberError, Stage, contact};
+use super::{Early, Member, MemberError, MemberMutation, Stage, contact};
 use crate::error::Ended;
-use crate::group::Upcalls;
+use crate::upcalls::Upcalls;
 
 impl<F: Fabric, N: Net> Member<F, N> {
     pub(super) fn suspect(&mut self, node: NodeId) {
@@ -45,8 +45,10 @@ impl<F: Fabric, N: Net> Member<F, N> {
     }
 
     fn down(&mut self, node: NodeId, reason: String, now_ns: u64) -> Result<(), MemberError> {
-        self.asks.drop_of(node);
-        self.givings.drop_of(node);
+        if self.mutation != MemberMutation::KeepsDead {
+            self.asks.drop_of(node);
+            self.givings.drop_of(node);
+        }
         self.early.retain(|early| early.from != node);
         self.suspect(node);
         if let Stage::Following(following) = &mut self.stage {
@@ -81,6 +83,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
             Control::Removed { view } => return self.removed(from, view),
             Control::Begin { .. } | Control::State { .. } | Control::End { .. } | Control::Feed { .. } => {
                 if let Some(taking) = &mut self.taking {
+                    taking.any_pieces = self.mutation == MemberMutation::AnyPieces;
                     taking.hear(from, &said, behind, now_ns).map_err(MemberError::State)?;
                 }
             }

@@ -8,9 +8,10 @@ use squall_transport::mesh::{Mesh, MeshEvent, Net};
 use squall_transport::{Fabric, NodeId, Waker};
 
 use super::{Member, MemberError, MemberOptions, Stage};
-use crate::group::{Delivery, Group, Upcalls};
+use crate::group::Group;
 use crate::outgoing::Outgoing;
 use crate::pace::Pace;
+use crate::upcalls::{Delivery, Upcalls};
 
 /// How long the first members wait for each other's connections, at the least.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -166,6 +167,8 @@ impl<F: Fabric> Member<F> {
         let until = if progress { Some(Instant::now()) } else { [until, due].into_iter().flatten().min() };
         if self.is_steppable() {
             let (group, mut tap) = self.tapped(upcalls);
+            // What was done besides may have taken long: hearts beat all the same.
+            group.look_at_epoch();
             let turned = if progress { group.step(&mut tap) } else { group.turn_until(&mut tap, pace, until) };
             progress |= self.end_if(turned.map_err(MemberError::from))?;
             self.call_newcomers();

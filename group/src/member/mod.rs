@@ -25,12 +25,15 @@ mod giving;
 mod hearing;
 mod looping;
 pub(crate) mod message;
+mod mutation;
 mod names;
 mod second;
 mod stepping;
 mod taking;
 
 pub use error::MemberError;
+#[doc(hidden)]
+pub use mutation::MemberMutation;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -42,7 +45,8 @@ use squall_transport::{Fabric, NodeId};
 
 use crate::config::Config;
 use crate::error::{JoinError, SendError};
-use crate::group::{Group, Kept};
+use crate::group::Group;
+use crate::kept::Kept;
 use crate::outgoing::{Outgoing, Slot, State};
 use crate::view::View;
 use asks::Asks;
@@ -198,6 +202,7 @@ pub struct Member<F: Fabric, N: Net = Mesh> {
     origin: Option<Instant>,
     stepped: bool,
     over: Option<MemberError>,
+    mutation: MemberMutation,
 }
 
 impl<F: Fabric, N: Net> Member<F, N> {
@@ -234,6 +239,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
             origin: None,
             stepped: false,
             over: None,
+            mutation: MemberMutation::None,
         })
     }
 
@@ -308,6 +314,18 @@ impl<F: Fabric, N: Net> Member<F, N> {
     /// The group in its present view; `None` where there is no view: before the first one, and after one could not be entered.
     pub fn group(&self) -> Option<&Group<F::Endpoint>> {
         self.group.as_ref()
+    }
+
+    /// Breaks a rule on purpose, for tests of the checker.
+    #[doc(hidden)]
+    pub fn set_mutation(&mut self, mutation: MemberMutation) {
+        self.mutation = mutation;
+    }
+
+    /// The same, for whoever traces.
+    #[doc(hidden)]
+    pub fn group_mut(&mut self) -> Option<&mut Group<F::Endpoint>> {
+        self.group.as_mut()
     }
 
     /// The present view; where it could not be entered, the last one. Before its first view a newcomer sees that of the group as it follows it from

@@ -6,9 +6,10 @@ use squall_transport::{Fabric, NodeId, Rank};
 use super::giving::{Limits, Tap};
 use super::message::{Control, Outline};
 use super::taking::{Taking, Took};
-use super::{Member, MemberError, Stage};
+use super::{Member, MemberError, MemberMutation, Stage};
 use crate::error::{Ended, JoinRefused};
-use crate::group::{Group, Upcalls};
+use crate::group::Group;
+use crate::upcalls::Upcalls;
 
 /// Words and news of the mesh that are heard in one step, so that messages get their turn too.
 const EVENTS_A_STEP_MAX: usize = 64;
@@ -54,9 +55,10 @@ impl<F: Fabric, N: Net> Member<F, N> {
 
     /// The group and what hears it.
     pub(super) fn tapped<'a, U: Upcalls>(&'a mut self, upcalls: &'a mut U) -> (&'a mut Group<F::Endpoint>, Tap<'a, U>) {
-        let Member { group, givings, taken, .. } = self;
+        let Member { group, givings, taken, mutation, .. } = self;
         let group = group.as_mut().expect("the caller looked");
-        (group, Tap { upcalls, log: givings.log(), taken })
+        let log = givings.log().filter(|_| *mutation != MemberMutation::StaleState);
+        (group, Tap { upcalls, log, taken })
     }
 
     /// All but the group's own step.

@@ -8,8 +8,8 @@ use squall_transport::mesh::Net;
 use super::feed::{Reader, Record};
 use super::giving::{PIECE_BYTES, WINDOW_BYTES};
 use super::message::{Control, Course, Outline};
-use crate::group::{Delivery, StatePiece, Upcalls};
 use crate::outgoing::Outgoing;
+use crate::upcalls::{Delivery, StatePiece, Upcalls};
 
 /// Room for the words between pieces.
 const SLACK_BYTES: usize = 64 << 10;
@@ -19,6 +19,7 @@ const SLACK_BYTES: usize = 64 << 10;
 pub(crate) struct Taking {
     pub(crate) giver: NodeId,
     course: Course,
+    heard_round: u32,
     /// Came, and is yet to be taken in.
     queue: VecDeque<(Control, Vec<u8>)>,
     queued_bytes: usize,
@@ -31,6 +32,8 @@ pub(crate) struct Taking {
     state_bytes: u64,
     feed_bytes: u64,
     reader: Reader,
+    /// Takes whatever comes, on purpose.
+    pub(crate) any_pieces: bool,
     /// When the giver last said anything.
     pub(crate) heard_ns: u64,
 }
@@ -48,6 +51,7 @@ impl Taking {
         Taking {
             giver,
             course: Course { transfer, round: 0 },
+            heard_round: 0,
             queue: VecDeque::new(),
             queued_bytes: 0,
             outline: None,
@@ -57,6 +61,7 @@ impl Taking {
             state_bytes: 0,
             feed_bytes: 0,
             reader: Reader::default(),
+            any_pieces: false,
             heard_ns: now_ns,
         }
     }
@@ -91,10 +96,16 @@ impl Taking {
             }
             _ => return Ok(()),
         };
-        if from != self.giver || course.transfer != self.course.transfer {
+        if !self.any_pieces && (from != self.giver || course.transfer != self.course.transfer) {
             return Ok(());
         }
         self.heard_ns = now_ns;
+        if course.round > self.heard_round {
+            // What came before is of no more use, and was not counted by whoever begins again.
+            self.heard_round = course.round;
+            self.queue.clear();
+            self.queued_bytes = 0;
+        }
         self.queued_bytes += behind.len();
         if self.queued_bytes > WINDOW_BYTES as usize + SLACK_BYTES || behind.len() > PIECE_BYTES {
             return Err(format!("member {from} sends state faster than it was asked to"));
@@ -139,18 +150,15 @@ impl Taking {
                 if outline.as_outsider().is_none() || taken.len() != outline.senders.len() {
                     return Err(format!("the state of member {from} is of a view that makes no sense"));
                 }
-                *self = Taking {
-                    queue: std::mem::take(&mut self.queue),
-                    queued_bytes: self.queued_bytes,
-                    ..Taking::new(from, 0, self.heard_ns)
-                };
+                let (queue, queued_bytes, heard_round) = (std::mem::take(&mut self.queue), self.queued_bytes, self.heard_round);
+                *self = Taking { queue, queued_bytes, heard_round, any_pieces: self.any_pieces, ..Taking::new(from, 0, self.heard_ns) };
                 self.course = *course;
                 self.taken = vec![0; outline.nodes.len()];
                 outline.senders.iter().zip(taken).for_each(|(sender, taken)| self.taken[sender.index()] = *taken);
                 self.outline = Some(outline.clone());
                 upcalls.restore(StatePiece::Begin);
             }
-            Control::State { course, offset } if *course == self.course && !self.whole && self.outline.is_some() => {
+            Control::State { course, offset } if self.is_mine(course) && !self.whole && self.outline.is_some() => {
                 if *offset != self.state_bytes {
                     return Err(format!(
                         "member {from} gave bytes {offset} and up of its state where {} and up were due",
@@ -160,14 +168,14 @@ impl Taking {
                 self.state_bytes += behind.len() as u64;
                 upcalls.restore(StatePiece::Bytes(behind));
             }
-            Control::End { course, bytes } if *course == self.course && !self.whole && self.outline.is_some() => {
+            Control::End { course, bytes } if self.is_mine(course) && !self.whole && self.outline.is_some() => {
                 if *bytes != self.state_bytes {
                     return Err(format!("member {from} gave {} of {bytes} bytes of its state", self.state_bytes));
                 }
                 self.whole = true;
                 upcalls.restore(StatePiece::End);
             }
-            Control::Feed { course, offset } if *course == self.course && self.whole => {
+            Control::Feed { course, offset } if self.is_mine(course) && self.whole => {
                 if *offset != self.feed_bytes {
                     return Err(format!("member {from} told deliveries from byte {offset} on where {} was due", self.feed_bytes));
                 }
@@ -178,6 +186,10 @@ impl Taking {
             _ => {}
         }
         Ok(Took::Something)
+    }
+
+    fn is_mine(&self, course: &Course) -> bool {
+        self.any_pieces || *course == self.course
     }
 
     /// Delivers what the feed tells, up to the next view.

@@ -1,0 +1,296 @@
+//! How a group goes from one view to the next.
+
+use std::cell::OnceCell;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use squall_membership::{Decision, Membership, Newcomer, Phase, Witness};
+use squall_rdmc::Descriptor;
+use squall_smc::Taken;
+use squall_transport::{Endpoint, Rank};
+
+use super::Group;
+use crate::epoch::Clock;
+use crate::error::{Ended, JoinRefused};
+use crate::order::Order;
+use crate::outgoing::State;
+use crate::upcalls::Upcalls;
+use crate::view::View;
+
+/// Turns between two looks at the clock and the others' rows; whoever is about to sleep looks once more.
+const LOOK_EVERY: u64 = 32;
+
+impl<E: Endpoint> Group<E> {
+    /// The view that follows, once this one is over at every member that stays: go on by [`Group::install`].
+    pub fn next_view(&self) -> Option<&View> {
+        self.epoch.as_ref().and_then(|epoch| epoch.next.as_ref())
+    }
+
+    /// Whether this view is about to end.
+    #[inline]
+    pub fn is_changing(&self) -> bool {
+        self.epoch.as_ref().is_some_and(|epoch| epoch.wedged)
+    }
+
+    /// When this member stopped in this view, and when it had delivered all of it, in nanoseconds of the time that steps are given, or since
+    /// the clock was first looked at.
+    pub fn change_times_ns(&self) -> (Option<u64>, Option<u64>) {
+        self.epoch.as_ref().map_or((None, None), |epoch| (epoch.wedged_ns, epoch.trimmed_ns))
+    }
+
+    /// From here on it looks at the clock itself, and counts from `origin`.
+    pub(crate) fn keep_time(&mut self, origin: Instant) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.clock = Clock::Own(OnceCell::from(origin));
+        }
+    }
+
+    /// The state of membership in this epoch, for traces; `None` if the members never change.
+    pub fn membership(&self) -> Option<&Membership> {
+        self.epoch.as_ref().map(|epoch| &epoch.membership)
+    }
+
+    /// As [`Group::step`], at a time in nanoseconds that the caller gives, in any monotone time of its own.
+    ///
+    /// # Errors
+    /// As [`Group::step`].
+    pub fn step_at(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.clock = Clock::Given(now_ns);
+            epoch.look = true;
+        }
+        self.step(upcalls)
+    }
+
+    /// When the next step is due even if nothing lands, in nanoseconds of the time that steps are given, or since the clock was first looked at.
+    pub fn due_ns(&self) -> Option<u64> {
+        self.epoch.as_ref().map(|epoch| epoch.membership.next_ns())
+    }
+
+    /// Asks for a newcomer to become a member. Asking again changes nothing.
+    ///
+    /// # Errors
+    /// [`JoinRefused`].
+    pub fn request(&mut self, newcomer: Newcomer) -> Result<(), JoinRefused> {
+        let Some(epoch) = &mut self.epoch else { return Err(JoinRefused::Fixed) };
+        let waiting = epoch.membership.protocol().requests();
+        if waiting.iter().any(|waits| waits.node == newcomer.node) {
+            return Ok(());
+        }
+        let waiting = [waiting, &[newcomer]].concat();
+        if epoch.has_large && self.view.senders_with(&waiting) > epoch.senders_max {
+            return Err(JoinRefused::Senders { senders_max: epoch.senders_max });
+        }
+        Ok(epoch.membership.request(newcomer)?)
+    }
+
+    /// Wants to leave: the group goes on without this member, whose [`Group::step`] ends with [`Ended::Closed`] once nobody needs it any more. Where the
+    /// members never change it does nothing: use [`Group::close`].
+    pub fn leave(&mut self) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.membership.leave();
+        }
+    }
+
+    /// Suspects a member, for a reason of the application's own.
+    pub fn suspect(&mut self, member: Rank) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.membership.suspect(member);
+        }
+    }
+
+    /// Whether this is one of two members, has lost the other, and can go on only if a witness sides with it ([`Group::hear_witness`]). The witness must side
+    /// with one member of a view at most, ever.
+    pub fn needs_witness(&self) -> bool {
+        self.epoch.as_ref().is_some_and(|epoch| epoch.membership.phase() == Phase::Split)
+    }
+
+    /// What the witness said.
+    pub fn hear_witness(&mut self, witness: Witness) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.membership.hear_witness(witness);
+        }
+    }
+
+    /// Breaks a rule on purpose, for tests of the checker.
+    #[doc(hidden)]
+    pub fn set_mutation(&mut self, mutation: squall_membership::Mutation) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.membership.set_mutation(mutation);
+        }
+    }
+
+    /// Steps the membership if it is time, and does what it asks for. Whether messages go on, and whether anything changed.
+    #[inline]
+    pub(super) fn tend_epoch(&mut self, lost: bool, upcalls: &mut impl Upcalls) -> Result<(bool, bool), Ended> {
+        let turns = self.stats.turns;
+        let Some(epoch) = &mut self.epoch else { return Ok((true, false)) };
+        if !lost && !epoch.wedged && !epoch.look && !turns.is_multiple_of(LOOK_EVERY) {
+            return Ok((true, false));
+        }
+        epoch.look = false;
+        let mut progress = false;
+        while self.change(upcalls)? {
+            progress = true;
+        }
+        let again = self.send_again(upcalls);
+        let goes_on = self.epoch.as_ref().is_some_and(|epoch| !epoch.wedged);
+        Ok((goes_on, progress | again))
+    }
+
+    /// The next thing that membership has to do. Whether something changed, so that there may be more.
+    fn change(&mut self, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
+        let Some(epoch) = &mut self.epoch else { return Ok(false) };
+        if epoch.next.is_some() {
+            return Ok(false);
+        }
+        let now_ns = epoch.clock.now_ns();
+        let progress = epoch.membership.step(now_ns, &self.table, &mut self.outbox);
+        self.outbox.drain(&mut self.endpoint);
+        match epoch.membership.phase() {
+            Phase::Steady => Ok(progress),
+            Phase::Split => {
+                self.stop_messages();
+                Ok(progress)
+            }
+            Phase::Wedging => {
+                self.wedge();
+                Ok(true)
+            }
+            Phase::Wedged => Ok(progress),
+            Phase::Decided => {
+                let decision = epoch.membership.decision().cloned().expect("the phase says so");
+                let suspects = epoch.membership.protocol().suspects();
+                epoch.membership.install();
+                self.end_view(&decision, self.view.after(&decision, suspects), upcalls);
+                Ok(true)
+            }
+            Phase::Installed if epoch.membership.is_settled() && !epoch.membership.is_behind() => self.leave_view(),
+            Phase::Installed => Ok(progress),
+            Phase::Stopped(stop) => Err(stop.into()),
+        }
+    }
+
+    /// Stops sending, receiving and delivering.
+    fn stop_messages(&mut self) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.wedged = true;
+        }
+        self.outgoing.state = State::Closed;
+    }
+
+    /// Freezes what was received, and says it.
+    fn wedge(&mut self) {
+        self.stop_messages();
+        if let Some(epoch) = &mut self.epoch {
+            epoch.wedged_ns = Some(epoch.clock.now_ns());
+        }
+        let rdmc = &self.outgoing.rdmc;
+        let received = self.streams.iter_mut().map(|stream| stream.frontier(rdmc)).collect();
+        if let Some(epoch) = &mut self.epoch {
+            epoch.membership.freeze(received);
+        }
+    }
+
+    /// Delivers what is left of the view, and tells the application what is cut off.
+    fn end_view(&mut self, decision: &Decision, next: Option<View>, upcalls: &mut impl Upcalls) {
+        while !self.behind
+            && let Some(run) = self.order.next_to(&decision.trim)
+        {
+            self.hand_out(run, upcalls);
+        }
+        if matches!(self.order, Order::RoundRobin(_)) {
+            self.cut_own(upcalls);
+        }
+        if !self.behind {
+            upcalls.view_ended(next.as_ref());
+        }
+        if let Some(epoch) = &mut self.epoch {
+            epoch.left = next.is_none();
+            epoch.trimmed_ns = Some(epoch.clock.now_ns());
+            epoch.ending = next;
+        }
+    }
+
+    /// My own messages behind the trim, which nobody delivers: kept, to be sent again.
+    fn cut_own(&mut self, upcalls: &mut impl Upcalls) {
+        let (Some(own), Some(smc)) = (self.own, &self.outgoing.smc) else { return };
+        let (inbound, rdmc) = (&mut self.streams[own].inbound, &mut self.outgoing.rdmc);
+        inbound.see_own(smc.tail(), smc.next_index());
+        // What the last view cut off and this one had no room for yet stays behind what was sent in this one.
+        let mut again = VecDeque::new();
+        while inbound.taken() < inbound.seen() {
+            let index = inbound.taken();
+            match inbound.take() {
+                Taken::Null => continue,
+                Taken::Data(payload) => again.push_back(payload.to_vec()),
+                Taken::Large(descriptor) => {
+                    let transfer = Descriptor::decode(descriptor).expect("I wrote it").transfer;
+                    let block = rdmc.lend(own, transfer);
+                    again.push_back(block.bytes().to_vec());
+                    rdmc.restore(own, transfer, block);
+                }
+            }
+            upcalls.cut(index);
+        }
+        again.append(&mut self.outgoing.again);
+        self.outgoing.again = again;
+    }
+
+    /// Nobody needs this view any more. My last words in it are on their way before anything here ends: who has yet to hear them would wait for my silence.
+    fn leave_view(&mut self) -> Result<bool, Ended> {
+        self.endpoint.flush();
+        let Some(epoch) = &mut self.epoch else { return Ok(false) };
+        if epoch.left {
+            return Err(Ended::Closed);
+        }
+        epoch.next = epoch.ending.take();
+        Ok(true)
+    }
+
+    /// Sends first what the last view cut off.
+    fn send_again(&mut self, upcalls: &mut impl Upcalls) -> bool {
+        let wedged = self.epoch.as_ref().is_some_and(|epoch| epoch.wedged);
+        if wedged || self.outgoing.again.is_empty() {
+            return false;
+        }
+        let progress = self.outgoing.send_again(|index| upcalls.sent_again(index));
+        if self.outgoing.again.is_empty() {
+            self.outgoing.state = State::Open;
+        }
+        progress
+    }
+
+    /// A member whose memory makes no sense is lost to the group, if it can go on without it.
+    #[cold]
+    pub(super) fn blame(&mut self, ended: Ended) -> Result<bool, Ended> {
+        let sender = match &ended {
+            Ended::Malformed(malformed) => malformed.sender,
+            Ended::Refused { sender, .. } => *sender,
+            _ => return Err(ended),
+        };
+        match &mut self.epoch {
+            Some(epoch) => {
+                epoch.membership.suspect(sender);
+                epoch.look = true;
+                Ok(true)
+            }
+            None => Err(ended),
+        }
+    }
+
+    /// How long to sleep, given that membership wants to be stepped now and then.
+    pub(super) fn epoch_due(&self, longest: Duration) -> Duration {
+        self.epoch.as_ref().map_or(longest, |epoch| {
+            let left_ns = epoch.membership.next_ns().saturating_sub(epoch.clock.now_ns());
+            longest.min(Duration::from_nanos(left_ns))
+        })
+    }
+
+    /// Whoever is about to sleep looks at the clock and the rows first.
+    pub(super) fn look_at_epoch(&mut self) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.look = true;
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! How a member comes into a view: memory, links, and the protocols on them.
+
+use squall_orderer::{RoundRobin, Unordered};
+use squall_rdmc::Rdmc;
+use squall_smc::{Inbound, Outbound};
+use squall_sst::{Counter, Table};
+use squall_transport::exchange::{Exchange, agree};
+use squall_transport::{Endpoint, Fabric, Outbox, Rank};
+
+use super::Group;
+use crate::config::{Config, ConfigError, Mode};
+use crate::epoch::Epoch;
+use crate::error::JoinError;
+use crate::kept::{Kept, new_pool};
+use crate::order::Order;
+use crate::outgoing::{Outgoing, State};
+use crate::stats::Stats;
+use crate::stream::Stream;
+use crate::view::View;
+
+/// What members compare before they open an epoch.
+pub(crate) const AGREEMENT: &str = "the group's configuration";
+
+/// What this member says of that, in this view.
+pub(crate) fn description(config: &Config, view: &View) -> Result<Vec<u8>, ConfigError> {
+    let config = Config { senders: view.senders.clone(), ..config.clone() };
+    config.check(view.members)?;
+    Ok(config.description(&config.layout(view.members).0).into_bytes())
+}
+
+impl<E: Endpoint> Group<E> {
+    /// Joins the group that the members of `exchange` make. A collective: every member calls it with the same configuration.
+    ///
+    /// # Errors
+    /// A configuration that cannot work, members that disagree on it, memory or links that cannot be had.
+    pub fn join<F: Fabric<Endpoint = E>>(config: &Config, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
+        let view = View::first(exchange.rank(), exchange.members(), &config.senders, exchange.token());
+        Group::enter(config, view, fabric, exchange)
+    }
+
+    /// Enters a view that is not the first one: what a newcomer does with the view that it was told ([`View::seen_by`]). A collective of all members that come into
+    /// this view; `exchange` is among them.
+    ///
+    /// # Errors
+    /// As [`Group::join`].
+    pub fn enter<F: Fabric<Endpoint = E>>(
+        config: &Config,
+        view: View,
+        fabric: &F,
+        exchange: &mut dyn Exchange,
+    ) -> Result<Group<E>, JoinError> {
+        agree(exchange, AGREEMENT, &description(config, &view)?)?;
+        Group::open(config, view, Kept::default(), fabric, exchange)
+    }
+
+    /// Goes over to the view that [`Group::next_view`] says: the old epoch's links are closed, its buffers given back, and a new table is opened. A collective of all
+    /// members that come into the new view; `exchange` is among them.
+    ///
+    /// # Errors
+    /// As [`Group::join`]. This member has then left the old view and is not in the new one.
+    ///
+    /// # Panics
+    /// If there is no next view yet.
+    pub fn install<F: Fabric<Endpoint = E>>(self, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
+        let view = self.next_view().cloned().expect("the next view is decided");
+        let (config, kept, leaves) = self.retire(fabric);
+        agree(exchange, AGREEMENT, &description(&config, &view)?)?;
+        let mut group = Group::open(&config, view, kept, fabric, exchange)?;
+        if leaves {
+            // The view ended before the others had heard of it.
+            group.leave();
+        }
+        Ok(group)
+    }
+
+    /// Ends the epoch, whose next view is known: what is left of it for the next one, and whether this member wants to leave.
+    pub(crate) fn retire<F: Fabric<Endpoint = E>>(self, fabric: &F) -> (Config, Kept, bool) {
+        let leaves = self.membership().is_some_and(|membership| membership.protocol().row().leaving);
+        let is_done =
+            |rank| self.membership().is_none_or(|membership| membership.protocol().has_installed(rank)) || self.endpoint.is_gone(rank);
+        let severed = fabric.severs() || (0..self.view.members).map(Rank::new).all(is_done);
+        let Group { endpoint, outgoing, pool_region, .. } = self;
+        // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may still write, because it was
+        // lost before it had said its last word here and may live, is given up: its memory stays with that member alone.
+        fabric.retire(endpoint);
+        let (config, pool, again) = outgoing.dismantle(severed);
+        (config, Kept { pool: pool.map(|pool| (pool, pool_region)), again }, leaves)
+    }
+
+    /// Opens the view's epoch with members that agree on how.
+    pub(crate) fn open<F: Fabric<Endpoint = E>>(
+        config: &Config,
+        view: View,
+        kept: Kept,
+        fabric: &F,
+        exchange: &mut dyn Exchange,
+    ) -> Result<Group<E>, JoinError> {
+        let (me, members) = (view.me, view.members);
+        let config = Config { senders: view.senders.clone(), ..config.clone() };
+        let (layout, columns) = config.layout(members);
+        let table_region = fabric.region(layout.bytes() as usize, &config.region)?;
+        let (pool, pool_region) = match kept.pool {
+            Some(pool) => pool,
+            None => new_pool(&config, fabric)?,
+        };
+        let notices = table_region.notices().iter().chain(pool_region.notices()).cloned().collect();
+        let endpoint = fabric.open(exchange, &[table_region.clone(), pool_region.clone()])?;
+
+        let own = view.my_sender();
+        let table = Table::new(table_region, &layout, me);
+        let streams = config.senders.iter().enumerate().map(|(sender, &rank)| {
+            let ring = table.ring(columns.smc.ring, sender);
+            Stream::new(Inbound::new(ring, columns.smc, rank), sender, config.transfers_max)
+        });
+        let streams = streams.collect();
+        let smc = own.map(|sender| Outbound::new(table.ring(columns.smc.ring, sender), columns.smc, config.smc_limits(), members));
+        let rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits(), config.schedule);
+        let order = match config.mode {
+            Mode::Ordered => Order::RoundRobin(RoundRobin::new(columns.order, members, config.senders.len(), own)),
+            Mode::Unordered => Order::Unordered(Unordered::new(columns.order, &config.senders, own)),
+        };
+        let epoch = Epoch::new(&config, &columns, &view);
+        let post_bytes_max = config.post_bytes_max;
+        let mut outgoing = Outgoing::new(smc, rdmc, pool, config, members);
+        if !kept.again.is_empty() {
+            (outgoing.again, outgoing.state) = (kept.again, State::Closed);
+        }
+        Ok(Group {
+            outbox: Outbox::new(members),
+            streams,
+            outgoing,
+            epoch: epoch.map(Box::new),
+            pool_region,
+            mark: Counter::new(columns.mark, members),
+            closing: Counter::new(columns.closing, members),
+            post_bytes_max,
+            stats: Stats::default(),
+            ended: None,
+            behind: false,
+            endpoint,
+            table,
+            columns,
+            view,
+            own,
+            order,
+            notices,
+        })
+    }
+}

@@ -1,0 +1,253 @@
+//! The loop: what one turn does, and how long to wait for the next.
+
+use std::time::Instant;
+
+use squall_orderer::Run;
+use squall_rdmc::Descriptor;
+use squall_smc::Taken;
+use squall_transport::{Endpoint, Event, Rank, Write};
+
+use super::Group;
+use crate::error::Ended;
+use crate::outgoing::{Outgoing, State};
+use crate::pace::Pace;
+use crate::upcalls::{Delivery, Upcalls};
+
+/// Messages and nulls handed out in one turn at the most, so that acknowledgements and sends get their turn too.
+const DELIVERIES_A_TURN_MAX: u64 = 4096;
+
+impl<E: Endpoint> Group<E> {
+    /// One turn of the loop: takes in what has landed, hands out what may be delivered, sends what is to be sent. Whether anything happened. Never
+    /// waits.
+    ///
+    /// # Errors
+    /// The group is over, and why; the same answer from then on.
+    #[inline]
+    pub fn step(&mut self, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
+        if let Some(ended) = self.ended {
+            return Err(ended);
+        }
+        self.stats.turns += 1;
+        let result = self.turn_once(upcalls);
+        if let Err(ended) = result {
+            self.ended = Some(ended);
+            self.outgoing.state = State::Ended;
+        }
+        result
+    }
+
+    #[inline]
+    fn turn_once(&mut self, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
+        let lost = self.take_events()?;
+        let mut progress = false;
+        if self.epoch.is_some() {
+            let (goes_on, changed) = self.tend_epoch(lost, upcalls)?;
+            if !goes_on {
+                self.outbox.drain(&mut self.endpoint);
+                self.endpoint.flush();
+                return Ok(changed);
+            }
+            progress = changed;
+        }
+        progress |= self.ship();
+        progress |= match self.receive() {
+            Ok(received) => received,
+            Err(ended) => self.blame(ended)?,
+        };
+        self.order.acknowledge(&self.table, &mut self.outbox);
+        self.outbox.drain(&mut self.endpoint);
+        progress |= self.deliver(upcalls);
+        progress |= self.send_on();
+        self.endpoint.flush();
+        Ok(progress)
+    }
+
+    #[inline]
+    fn take_events(&mut self) -> Result<bool, Ended> {
+        let mut lost = false;
+        while let Some(Event::Down(peer)) = self.endpoint.poll() {
+            let both_leave = self.closing.value() == 1 && self.table.get(self.columns.closing, peer) == 1;
+            if !both_leave {
+                match &mut self.epoch {
+                    Some(epoch) => epoch.membership.link_down(peer),
+                    None => return Err(Ended::MemberDown(self.lost(peer))),
+                }
+                lost = true;
+            }
+            self.outbox.discard(peer);
+        }
+        Ok(lost)
+    }
+
+    /// Who was lost first, now that the link to `peer` is down: a member that ends because of another's loss says so before it goes. Passes it on.
+    #[cold]
+    fn lost(&mut self, peer: Rank) -> Rank {
+        let said = self.table.get(self.columns.lost, peer);
+        let lost = if (1..=self.view.members as u64).contains(&said) { Rank::new(said as usize - 1) } else { peer };
+        let word = Write::Word { at: self.table.place(self.columns.lost), value: u64::from(lost.0) + 1 };
+        for row in (0..self.view.members).map(Rank::new).filter(|&row| row != self.view.me && row != peer) {
+            // Best effort: whom it does not reach blames me.
+            let _ = self.endpoint.post(row, word);
+        }
+        self.endpoint.flush();
+        lost
+    }
+
+    /// Sends what the application committed since the last turn.
+    #[inline]
+    fn ship(&mut self) -> bool {
+        let shipped = self.outgoing.smc.as_mut().is_some_and(|smc| smc.ship(&self.table, &mut self.outbox));
+        self.outbox.drain(&mut self.endpoint) | shipped
+    }
+
+    /// Takes in what has landed, and relays.
+    #[inline]
+    fn receive(&mut self) -> Result<bool, Ended> {
+        let Outgoing { smc, rdmc, pool, .. } = &mut self.outgoing;
+        let mut progress = false;
+        for (sender, stream) in self.streams.iter_mut().enumerate() {
+            let indices = match (smc.as_ref(), self.own == Some(sender)) {
+                // My own messages, large ones included, are here from the start.
+                (Some(smc), true) => stream.inbound.see_own(smc.tail(), smc.next_index()),
+                _ => {
+                    let indices = stream.receive(&self.table, rdmc, pool, &mut self.outbox)?;
+                    self.stats.received += indices;
+                    self.stats.receive_batches += u64::from(indices > 0);
+                    indices
+                }
+            };
+            progress |= indices > 0;
+        }
+        let moved = rdmc.step(&self.table, &mut self.outbox, self.post_bytes_max);
+        self.stats.blocks_posted += u64::from(moved.posted_blocks);
+        progress |= moved.any();
+        if progress {
+            for (sender, stream) in self.streams.iter_mut().enumerate() {
+                self.order.received(sender, stream.frontier(rdmc), stream.data_until());
+            }
+        }
+        Ok(progress)
+    }
+
+    /// Hands out what may be delivered.
+    #[inline]
+    fn deliver(&mut self, upcalls: &mut impl Upcalls) -> bool {
+        let most = if self.behind { 0 } else { DELIVERIES_A_TURN_MAX };
+        let mut left = most;
+        self.order.refresh(&self.table);
+        while let Some(run) = self.order.next(left) {
+            left -= run.count;
+            self.hand_out(run, upcalls);
+        }
+        let any = left < most;
+        if any {
+            self.stats.delivery_batches += 1;
+            for stream in &mut self.streams {
+                stream.inbound.release();
+            }
+        }
+        self.order.delivered(&self.table, &mut self.outbox);
+        let Outgoing { rdmc, pool, .. } = &mut self.outgoing;
+        any | (rdmc.reclaim(&self.table, pool) > 0)
+    }
+
+    #[inline(always)]
+    pub(super) fn hand_out(&mut self, run: Run, upcalls: &mut impl Upcalls) {
+        let inbound = &mut self.streams[run.sender].inbound;
+        let sender = inbound.sender();
+        for step in 0..run.count {
+            let (seq, index) = (run.seq + step, run.index + step);
+            match inbound.take() {
+                Taken::Null => {}
+                Taken::Data(payload) => {
+                    self.stats.delivered += 1;
+                    upcalls.deliver(Delivery { seq, sender, index, payload }, &mut self.outgoing);
+                }
+                Taken::Large(descriptor) => {
+                    self.stats.delivered += 1;
+                    let transfer = Descriptor::decode(descriptor).expect("it was accepted when it came, and nobody writes it").transfer;
+                    let block = self.outgoing.rdmc.lend(run.sender, transfer);
+                    upcalls.deliver(Delivery { seq, sender, index, payload: block.bytes() }, &mut self.outgoing);
+                    self.outgoing.rdmc.restore(run.sender, transfer, block);
+                    self.outgoing.rdmc.delivered(run.sender, transfer);
+                }
+            }
+        }
+    }
+
+    /// Fills my turns with nulls where others wait for them, and sends what became due in this turn.
+    #[inline]
+    fn send_on(&mut self) -> bool {
+        let mut progress = false;
+        if let Some(smc) = &mut self.outgoing.smc {
+            // Room in the window is news to an application that waits for it, even if nothing is sent.
+            progress |= smc.reclaim(self.order.delivered_everywhere(&self.table));
+            // No room means that older messages of mine are on their way: the nulls are due again at the next turn.
+            let _ = smc.fill(self.order.owed());
+        }
+        self.mark.push(&self.table, &mut self.outbox);
+        self.closing.push(&self.table, &mut self.outbox);
+        progress | self.ship()
+    }
+
+    /// One turn of the loop, and if nothing happened, a wait as `pace` says.
+    ///
+    /// # Errors
+    /// As [`Group::step`].
+    #[inline]
+    pub fn turn(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<bool, Ended> {
+        self.turn_until(upcalls, pace, None)
+    }
+
+    /// As [`Group::turn`], but sleeps no longer than `until`.
+    ///
+    /// # Errors
+    /// As [`Group::step`].
+    #[inline]
+    pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, Ended> {
+        if self.step(upcalls)? {
+            pace.busy();
+            return Ok(true);
+        }
+        if pace.spins() {
+            pace.pause();
+            return Ok(false);
+        }
+        self.sleep(upcalls, pace, until)
+    }
+
+    #[cold]
+    fn sleep(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, Ended> {
+        self.endpoint.arm();
+        self.look_at_epoch();
+        // What landed before `arm` wakes nobody: look once more.
+        match self.step(upcalls) {
+            Ok(false) => {
+                self.stats.parks += 1;
+                self.endpoint.park(self.epoch_due(Pace::sleep_max(until)));
+                Ok(false)
+            }
+            other => {
+                self.endpoint.disarm();
+                pace.busy();
+                other
+            }
+        }
+    }
+
+    /// Leaves together with all other members: turns the loop until every member wants to leave and everything I owe them is out. A
+    /// collective.
+    ///
+    /// # Errors
+    /// As [`Group::step`].
+    pub fn close(mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<(), Ended> {
+        self.closing.raise(&self.table, 1);
+        loop {
+            let progress = self.turn(upcalls, pace)?;
+            let all = self.table.min(self.columns.closing) == 1;
+            if all && !progress && self.outbox.is_empty() && !self.endpoint.backlog() {
+                return Ok(());
+            }
+        }
+    }
+}

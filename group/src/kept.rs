@@ -1,0 +1,28 @@
+//! What a member keeps from one view to the next.
+
+use std::collections::VecDeque;
+
+use squall_transport::region::{Pool, RegionError};
+use squall_transport::{Fabric, Region};
+
+use crate::config::Config;
+
+/// What outlives an epoch, or is there before the first one.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) pool: Option<(Pool, Region)>,
+    pub(crate) again: VecDeque<Vec<u8>>,
+}
+
+impl Kept {
+    /// The buffers of a member to be: whoever makes them beforehand keeps nobody waiting when the view opens.
+    pub(crate) fn in_advance(config: &Config, fabric: &impl Fabric) -> Result<Kept, RegionError> {
+        Ok(Kept { pool: Some(new_pool(config, fabric)?), again: VecDeque::new() })
+    }
+}
+
+pub(crate) fn new_pool(config: &Config, fabric: &impl Fabric) -> Result<(Pool, Region), RegionError> {
+    let classes = config.pool_classes();
+    let region = fabric.region(Pool::bytes_for(&classes).max(1) as usize, &config.region)?;
+    Ok((Pool::new(region.clone(), &classes), region))
+}
