@@ -124,7 +124,7 @@ impl Upcalls for Map {
 
     fn view_installed(&mut self, view: &View) {
         self.members = view.members;
-        println!("view {} {}", view.id, view.members);
+        println!("view {} {}", view.id, view.voters);
     }
 
     fn snapshot(&mut self) -> Box<dyn Read + Send> {

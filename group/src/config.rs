@@ -72,6 +72,8 @@ pub struct Config {
     pub schedule: ScheduleKind,
     /// Bytes of blocks that are posted in one turn of the loop: more keeps links busier, less answers small messages sooner.
     pub post_bytes_max: u64,
+    /// Bytes of messages, with what it takes to keep them, that a joining member holds back at the most until it has the group's state.
+    pub held_bytes_max: u64,
     /// How memory is to be had.
     pub region: RegionOptions,
 }
@@ -167,6 +169,7 @@ impl Config {
             block_bytes: None,
             schedule: ScheduleKind::Pipeline,
             post_bytes_max: 1 << 20,
+            held_bytes_max: 256 << 20,
             region: RegionOptions::data_path(),
         }
     }
@@ -219,11 +222,19 @@ impl Config {
         self.block_bytes.unwrap_or_else(|| block_bytes_for(bytes, members))
     }
 
+    /// Senders that the buffers suffice for; without large messages there is no limit.
+    ///
+    /// No view has more. It never grows from one view to the next, since no view has more senders than this said in the one before: so buffers that were made in
+    /// an earlier view are enough for any later one.
+    pub(crate) fn sender_limit(&self) -> usize {
+        if self.has_large() { self.senders.len().max(self.senders_max) } else { usize::MAX }
+    }
+
     pub(crate) fn pool_classes(&self) -> Vec<SizeClass> {
         if !self.has_large() {
             return Vec::new();
         }
-        vec![SizeClass { block_bytes: self.large_max, blocks: (self.senders.len().max(self.senders_max) * self.transfers_max) as u32 }]
+        vec![SizeClass { block_bytes: self.large_max, blocks: (self.sender_limit() * self.transfers_max) as u32 }]
     }
 
     pub(crate) fn smc_limits(&self) -> squall_smc::Limits {

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::time::Instant;
 
-use squall_membership::{Membership, RequestError};
+use squall_membership::{Membership, Mutation, Protocol, Ranks, RequestError, Senders};
 
 use crate::config::{Columns, Config};
 use crate::error::JoinRefused;
@@ -25,8 +25,13 @@ pub(crate) struct Epoch {
     /// When this member wedged, and when it had delivered all, in the time of its clock.
     pub(crate) wedged_ns: Option<u64>,
     pub(crate) trimmed_ns: Option<u64>,
+    /// How many may send in the next view.
     pub(crate) senders_max: usize,
-    pub(crate) has_large: bool,
+    /// Somebody asks a witness for this member.
+    pub(crate) hears_witness: bool,
+    /// Learners that alone keep my window full, and since when in running time.
+    pub(crate) leash: (Ranks, u64),
+    pub(crate) mutation: Mutation,
 }
 
 /// Where the time comes from.
@@ -52,8 +57,10 @@ impl Epoch {
         let (timeouts, words) = config.membership.zip(columns.membership.clone())?;
         // Whoever sends, receives or delivers is alive.
         let signs = vec![columns.smc.head, columns.order.received_seq, columns.order.delivered_seq];
-        let membership = Membership::new(words, view.me, view.nodes.clone(), timeouts, signs, view.lost);
-        let senders_max = config.senders.len().max(config.senders_max);
+        let mut protocol = Protocol::with_voters(view.me, view.nodes.clone(), view.voters, view.senders.len(), view.lost);
+        let senders_max = config.sender_limit();
+        protocol.set_senders(Senders { now: view.senders.iter().copied().collect(), later: view.will_send, senders_max });
+        let membership = Membership::with(protocol, words, timeouts, signs);
         let clock = Clock::Own(OnceCell::new());
         Some(Epoch {
             membership,
@@ -66,7 +73,9 @@ impl Epoch {
             wedged_ns: None,
             trimmed_ns: None,
             senders_max,
-            has_large: config.has_large(),
+            hears_witness: false,
+            leash: (Ranks::EMPTY, 0),
+            mutation: Mutation::None,
         })
     }
 }

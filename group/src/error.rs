@@ -98,4 +98,31 @@ pub enum Ended {
     /// This member left.
     #[error("this member has left the group")]
     Closed,
+    /// This member left, and nobody stays who has the group's state.
+    #[error(
+        "this member has left the group after waiting in vain for others to have its state; it is lost to {learners} that were joining"
+    )]
+    LastLeft {
+        /// Members without a vote that stayed behind.
+        learners: usize,
+    },
+    /// One of two members is lost, and there is no witness to ask which of them goes on.
+    #[error(
+        "one of the two members of this group is lost, and no witness was named that could tell which of them goes on; name one, or have three members"
+    )]
+    NoWitness,
+    /// A learner could not keep what the group delivered while it had no state.
+    #[error(
+        "the group delivered more than {bytes_max} bytes before this joining member had its state; raise `held_bytes_max`, or join when less is sent"
+    )]
+    HeldBack {
+        /// [`Config::held_bytes_max`](crate::Config::held_bytes_max).
+        bytes_max: u64,
+    },
+    /// A learner did not get the last messages of a sender in a view that is over.
+    #[error("member {sender} was gone before its last messages reached this joining member; join again under a new name")]
+    Stranded {
+        /// Whose messages are missing.
+        sender: Rank,
+    },
 }

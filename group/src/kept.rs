@@ -6,18 +6,22 @@ use squall_transport::region::{Pool, RegionError};
 use squall_transport::{Fabric, Region};
 
 use crate::config::Config;
+use crate::held::Held;
 
 /// What outlives an epoch, or is there before the first one.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) pool: Option<(Pool, Region)>,
     pub(crate) again: VecDeque<Vec<u8>>,
+    pub(crate) held: Option<Box<Held>>,
+    /// Somebody asks a witness for this member.
+    pub(crate) hears_witness: bool,
 }
 
 impl Kept {
     /// The buffers of a member to be: whoever makes them beforehand keeps nobody waiting when the view opens.
     pub(crate) fn in_advance(config: &Config, fabric: &impl Fabric) -> Result<Kept, RegionError> {
-        Ok(Kept { pool: Some(new_pool(config, fabric)?), again: VecDeque::new() })
+        Ok(Kept { pool: Some(new_pool(config, fabric)?), ..Kept::default() })
     }
 }
 

@@ -128,6 +128,7 @@ mod driver;
 mod epoch;
 mod error;
 mod group;
+mod held;
 mod kept;
 mod member;
 mod order;

@@ -2,7 +2,7 @@
 
 use squall_orderer::{Orderer, RoundRobin, Run, Unordered};
 use squall_sst::Table;
-use squall_transport::Outbox;
+use squall_transport::{Outbox, Rank};
 
 /// The orderer of a group.
 #[derive(Debug)]
@@ -64,6 +64,13 @@ impl Order {
         match self {
             Order::RoundRobin(order) => order.delivered(table, outbox),
             Order::Unordered(order) => order.delivered(table, outbox),
+        }
+    }
+
+    pub(crate) fn delivered_at(&self, table: &Table, member: Rank) -> u64 {
+        match self {
+            Order::RoundRobin(order) => order.delivered_at(table, member),
+            Order::Unordered(order) => order.delivered_at(table, member),
         }
     }
 

@@ -9,6 +9,7 @@ use squall_transport::{Rank, Region, RegionOptions};
 
 use crate::config::Config;
 use crate::error::SendError;
+use crate::view::View;
 
 /// Whether anything may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,11 @@ pub struct Outgoing {
     pub(crate) pool: Pool,
     config: Config,
     members: usize,
+    /// This member is to send in a later view.
+    will_send: bool,
     pub(crate) state: State,
+    /// Something was not taken because a window was full, since this was last looked at.
+    pub(crate) was_full: bool,
     /// Messages of mine that the last view cut off: they go first.
     pub(crate) again: VecDeque<Vec<u8>>,
     /// The block of the slot that is out, if it is for a large message. Here rather than in the slot, which is then two words that cost nothing
@@ -37,17 +42,32 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    pub(crate) fn new(smc: Option<Outbound>, rdmc: Rdmc, pool: Pool, config: Config, members: usize) -> Outgoing {
-        Outgoing { smc, rdmc, pool, config, members, state: State::Open, again: VecDeque::new(), reserved: None }
+    pub(crate) fn new(smc: Option<Outbound>, rdmc: Rdmc, pool: Pool, config: Config, view: &View) -> Outgoing {
+        Outgoing {
+            smc,
+            rdmc,
+            pool,
+            config,
+            members: view.voters,
+            will_send: view.will_send.has(view.me),
+            state: State::Open,
+            was_full: false,
+            again: VecDeque::new(),
+            reserved: None,
+        }
     }
 
-    /// That of a process that is in no view: it takes nothing, but may later.
-    pub(crate) fn outside(config: &Config) -> Result<Outgoing, RegionError> {
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// That of a process that is in no view: it takes nothing, but may later, if it `sends`.
+    pub(crate) fn outside(config: &Config, sends: bool) -> Result<Outgoing, RegionError> {
         let config = Config { senders: vec![Rank::new(0)], ..config.clone() };
         let columns = config.layout(1).1;
         let rdmc = Rdmc::new(columns.rdmc, 1, Rank::new(0), &config.senders, config.rdmc_limits(), config.schedule);
         let pool = Pool::new(Region::allocate(1, &RegionOptions::default())?, &[]);
-        Ok(Outgoing { state: State::Closed, ..Outgoing::new(None, rdmc, pool, config, 1) })
+        Ok(Outgoing { state: State::Closed, will_send: sends, ..Outgoing::new(None, rdmc, pool, config, &View::nobodys()) })
     }
 
     /// Memory for a message of `bytes` bytes that peers will be sent from: fill it in place, then [`Slot::commit`].
@@ -60,27 +80,35 @@ impl Outgoing {
             // A slot that was forgotten rather than dropped.
             self.give_back();
         }
-        let Some(smc) = &mut self.smc else {
-            return Err(match self.state {
-                State::Open => SendError::NotASender,
-                State::Closed => SendError::WindowFull,
-                State::Ended => SendError::Ended,
-            });
-        };
+        let Some(smc) = &mut self.smc else { return Err(self.why_not()) };
         match self.state {
             State::Open => {}
             State::Closed => return Err(SendError::WindowFull),
             State::Ended => return Err(SendError::Ended),
         }
         if bytes <= self.config.small_max {
-            smc.reserve(bytes).map_err(|_| SendError::WindowFull)?;
+            if smc.reserve(bytes).is_err() {
+                self.was_full = true;
+                return Err(SendError::WindowFull);
+            }
             return Ok(Slot { outgoing: self });
         }
-        self.reserve_large(bytes)
+        self.reserve_large(bytes).inspect_err(|error| self.was_full |= error.is_full())?;
+        Ok(Slot { outgoing: self })
+    }
+
+    /// Why this member does not send.
+    #[cold]
+    fn why_not(&self) -> SendError {
+        match self.state {
+            State::Ended => SendError::Ended,
+            _ if self.will_send => SendError::WindowFull,
+            _ => SendError::NotASender,
+        }
     }
 
     #[cold]
-    fn reserve_large(&mut self, bytes: u64) -> Result<Slot<'_>, SendError> {
+    fn reserve_large(&mut self, bytes: u64) -> Result<(), SendError> {
         if bytes > self.config.large_max {
             return Err(SendError::TooLarge { bytes, max: self.config.large_max.max(self.config.small_max) });
         }
@@ -89,7 +117,7 @@ impl Outgoing {
         match self.rdmc.reserve(bytes, &mut self.pool) {
             Ok(block) => {
                 self.reserved = Some(block);
-                Ok(Slot { outgoing: self })
+                Ok(())
             }
             Err(error) => {
                 smc.cancel();

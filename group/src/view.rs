@@ -18,8 +18,12 @@ pub struct View {
     pub members: usize,
     /// Their names, by rank.
     pub nodes: Vec<NodeId>,
+    /// How many of them vote: the first ones. The others learn: they receive, but nothing waits for them.
+    pub voters: usize,
     /// Who sends, by rank.
     pub senders: Vec<Rank>,
+    /// Learners that are to send once they vote.
+    pub will_send: Ranks,
     /// Members that were lost before this view began: they never come, and the next view is without them.
     pub lost: Ranks,
 }
@@ -30,12 +34,21 @@ impl View {
         let [a, b, c, d, e, f, ..] = *token;
         let base = u64::from_le_bytes([0, 0, a, b, c, d, e, f]);
         let nodes = (0..members as u64).map(|rank| NodeId(base + rank)).collect();
-        View { id: 0, me, members, nodes, senders: senders.to_vec(), lost: Ranks::EMPTY }
+        View { id: 0, me, members, nodes, voters: members, senders: senders.to_vec(), will_send: Ranks::EMPTY, lost: Ranks::EMPTY }
     }
 
     /// That of a process that knows of no group.
     pub(crate) fn nobodys() -> View {
-        View { id: 0, me: Rank::new(0), members: 0, nodes: Vec::new(), senders: Vec::new(), lost: Ranks::EMPTY }
+        View {
+            id: 0,
+            me: Rank::new(0),
+            members: 0,
+            nodes: Vec::new(),
+            voters: 0,
+            senders: Vec::new(),
+            will_send: Ranks::EMPTY,
+            lost: Ranks::EMPTY,
+        }
     }
 
     /// Whether I am a member.
@@ -46,6 +59,11 @@ impl View {
     /// My place among the senders.
     pub fn my_sender(&self) -> Option<usize> {
         self.senders.iter().position(|&sender| sender == self.me)
+    }
+
+    /// Whether `rank` votes; whoever does not is a learner.
+    pub fn votes(&self, rank: Rank) -> bool {
+        rank.index() < self.voters
     }
 
     /// The row of `node`, if it is a member.
@@ -74,30 +92,34 @@ impl View {
         Some(View { me: self.rank_of(node)?, ..self.clone() })
     }
 
-    /// The view that follows, as decided, for this member; `None` if it is not in it. `suspects` are ranks of this view.
+    /// The view that follows, as decided, for this member; `None` if it is not in it. `lost` are ranks of this view.
     ///
-    /// Whoever sent and stays goes on sending, and newcomers send if their contact says so. If nobody is left who sends, everybody does.
-    pub(crate) fn after(&self, decision: &Decision, suspects: Ranks) -> Option<View> {
-        let nodes = &decision.members;
+    /// Whoever sent and stays goes on sending, and learners that get their vote send if they wanted to when they came. If nobody is left who sends, voters do, but no more
+    /// than `senders_max`.
+    pub(crate) fn after(&self, decision: &Decision, lost: Ranks, senders_max: usize) -> Option<View> {
+        let (nodes, voters) = (&decision.members, decision.voters);
         let rank_of = |node: NodeId| nodes.iter().position(|&member| member == node).map(Rank::new);
+        let next_of = |rank: Rank| rank_of(self.nodes[rank.index()]);
         let me = rank_of(self.node())?;
-        let stay = self.senders.iter().filter_map(|sender| rank_of(self.nodes[sender.index()]));
+        let (sending, will_send): (Vec<Rank>, Vec<Rank>) =
+            self.will_send.iter().filter_map(next_of).partition(|rank| rank.index() < voters);
         let join = decision.changes.iter().filter_map(|change| match change.what {
             What::Join(newcomer) if sends(&newcomer) => rank_of(newcomer.node()),
             _ => None,
         });
-        let mut senders: Vec<Rank> = stay.chain(join).collect();
+        let mut senders: Vec<Rank> = self.senders.iter().copied().filter_map(next_of).chain(sending).collect();
         senders.sort_unstable();
         if senders.is_empty() {
-            senders = (0..nodes.len()).map(Rank::new).collect();
+            senders = (0..voters.min(senders_max)).map(Rank::new).collect();
         }
-        let lost = suspects.iter().filter_map(|rank| rank_of(self.nodes[rank.index()])).collect();
-        Some(View { id: self.id + 1, me, members: nodes.len(), nodes: nodes.clone(), senders, lost })
+        let will_send = will_send.into_iter().chain(join).collect();
+        let lost = lost.iter().filter_map(next_of).collect();
+        Some(View { id: self.id + 1, me, members: nodes.len(), nodes: nodes.clone(), voters, senders, will_send, lost })
     }
 
-    /// How many would send after these newcomers have joined.
+    /// How many would send once all learners and these newcomers vote.
     pub(crate) fn senders_with(&self, newcomers: &[Newcomer]) -> usize {
-        self.senders.len() + newcomers.iter().filter(|newcomer| sends(newcomer)).count()
+        self.senders.len() + self.will_send.count() + newcomers.iter().filter(|newcomer| sends(newcomer)).count()
     }
 }
 
@@ -110,29 +132,33 @@ mod tests {
     use super::*;
     use squall_membership::{Change, members_after};
 
-    #[test]
-    fn senders_keep_their_role_and_newcomers_bring_theirs() {
-        let view = View { senders: vec![Rank(0), Rank(2)], ..View::first(Rank(2), 4, &[], &[7; 32]) };
-        let by = Rank(1);
-        let join = |node, sends| Change { by, what: What::Join(Newcomer { node, contact: [0, 0, sends] }) };
-        let changes = vec![Change { by, what: What::Remove(Rank(0)) }, join(1, 1), join(2, 0)];
-        let members = members_after(&view.nodes, &changes);
-        let decision = Decision { leader: by, changes, trim: vec![0, 0], members };
-        let next = view.after(&decision, [Rank(0), Rank(3)].into_iter().collect()).unwrap();
-        assert_eq!((next.id, next.me, next.members), (1, Rank(1), 5));
-        assert_eq!(next.senders, [Rank(1), Rank(3)]);
-        assert_eq!(next.lost.iter().collect::<Vec<_>>(), [Rank(2)], "3 is still in it, and lost");
-        assert_eq!(next.seen_by(NodeId(2)).unwrap().me, Rank(4));
-        let gone = View { me: Rank(0), ..view };
-        assert_eq!(gone.after(&decision, Ranks::EMPTY), None);
+    fn decision(view: &View, changes: Vec<Change>) -> Decision {
+        let (members, voters) = members_after(&view.nodes, view.voters, &changes);
+        Decision { leader: Rank(1), changes, trim: vec![0; view.senders.len()], members, voters }
     }
 
     #[test]
-    fn if_no_sender_is_left_everybody_sends() {
-        let view = View::first(Rank(1), 3, &[Rank(0)], &[0; 32]);
-        let changes = vec![Change { by: Rank(1), what: What::Remove(Rank(0)) }];
-        let members = members_after(&view.nodes, &changes);
-        let next = view.after(&Decision { leader: Rank(1), changes, trim: vec![0], members }, Ranks::EMPTY).unwrap();
-        assert_eq!(next.senders, [Rank(0), Rank(1)]);
+    fn senders_keep_their_role_and_newcomers_send_once_they_vote() {
+        let view = View { senders: vec![Rank(0), Rank(2)], ..View::first(Rank(2), 4, &[], &[7; 32]) };
+        let change = |what| Change { by: Rank(1), what };
+        let join = |node, sends| change(What::Join(Newcomer { node, contact: [0, 0, sends] }));
+        let first = decision(&view, vec![change(What::Remove(Rank(0))), join(1, 1), join(2, 0)]);
+        let next = view.after(&first, [Rank(0), Rank(3)].into_iter().collect(), 9).unwrap();
+        assert_eq!((next.id, next.me, next.members, next.voters), (1, Rank(1), 5, 3));
+        assert_eq!((next.senders.as_slice(), next.will_send.iter().collect::<Vec<_>>()), (&[Rank(1)][..], vec![Rank(3)]));
+        assert_eq!(next.lost.iter().collect::<Vec<_>>(), [Rank(2)], "3 is still in it, and lost");
+        assert_eq!(next.seen_by(NodeId(2)).unwrap().me, Rank(4));
+        let gone = View { me: Rank(0), ..view };
+        assert_eq!(gone.after(&first, Ranks::EMPTY, 9), None);
+        let second = next.after(&decision(&next, vec![change(What::Vote(Rank(4))), change(What::Vote(Rank(3)))]), Ranks::EMPTY, 9).unwrap();
+        assert_eq!((second.voters, second.senders), (5, vec![Rank(1), Rank(4)]), "in the order of their votes");
+    }
+
+    #[test]
+    fn if_no_sender_is_left_those_that_vote_send_as_far_as_there_are_buffers() {
+        let view = View { voters: 4, ..View::first(Rank(1), 5, &[Rank(0)], &[0; 32]) };
+        let removal = || decision(&view, vec![Change { by: Rank(1), what: What::Remove(Rank(0)) }]);
+        assert_eq!(view.after(&removal(), Ranks::EMPTY, 9).unwrap().senders, [0, 1, 2].map(Rank));
+        assert_eq!(view.after(&removal(), Ranks::EMPTY, 1).unwrap().senders, [Rank(0)]);
     }
 }

@@ -51,7 +51,9 @@ fn a_thousand_views_under_load_leave_nothing_behind() {
         let waits = village.wait(&newcomer);
         ask.send(newcomer).expect("it listens");
         let member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
-        let mut member = member.live(12, |member| member.log.deliveries.len() > 20).ok().expect("nobody is lost");
+        let voted = |member: &Member<ShmFabric>| member.group.view().votes(member.group.view().me);
+        let member = member.live(12, |member| member.sent == 12 && member.log.deliveries.len() > 20 && voted(member));
+        let mut member = member.map_err(|ended| ended.1).expect("nobody is lost");
         member.group.leave();
         let (_, ended) = *member.live(0, |_| false).err().expect("it leaves");
         assert_eq!(ended, Ended::Closed);

@@ -8,7 +8,7 @@ use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
 use colony::{App, Life, mesh, options};
-use squall_group::{Ended, Member, MemberError, MemberOptions, Stop, WitnessService};
+use squall_group::{Ended, Member, MemberError, MemberOptions, WitnessService};
 use squall_transport::Fabric;
 use squall_transport::exchange::LocalExchange;
 use squall_transport::shm::ShmFabric;
@@ -196,7 +196,7 @@ fn one_of_two_goes_on_if_the_witness_sides_with_it_and_stops_without_a_witness()
             Ok(()) => assert!(with_witness, "alone of two it is no majority"),
             Err(error) => {
                 assert!(!with_witness, "{error}");
-                assert!(matches!(error, MemberError::Ended(Ended::Stopped(Stop::NoQuorum { .. }))), "{error}");
+                assert!(matches!(error, MemberError::Ended(Ended::NoWitness)), "{error}");
             }
         }
     }

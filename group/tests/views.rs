@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::channel;
 use std::thread::{JoinHandle, spawn};
 
-use squall_group::{CONTACT_SENDS, Ended, Newcomer, Stop, View};
+use squall_group::{CONTACT_SENDS, Ended, Newcomer, SendError, Stop, View};
 use squall_transport::shm::ShmFabric;
 use squall_transport::tcp::TcpFabric;
 use squall_transport::{Fabric, NodeId, Rank};
@@ -90,13 +90,13 @@ fn a_newcomer_joins_under_load_and_another_leaves() {
                 let member = member.live(MESSAGES, |member| member.sent == MESSAGES && all_of(&member.log, &[0, 1, 2]));
                 let mut member = member.ok().expect("the group goes on");
                 if rank == 0 {
-                    let mut member = member.live(0, |member| member.log.views.len() == 2).ok().expect("the newcomer comes");
+                    let mut member = member.live(0, |member| member.log.views.len() == 3).ok().expect("the newcomer gets its vote");
                     member.group.leave();
                     let (log, ended) = *member.live(0, |_| false).err().expect("it leaves");
                     assert_eq!(ended, Ended::Closed);
                     return log;
                 }
-                while member.log.views.len() < 3 {
+                while member.log.views.len() < 4 {
                     member = member.turn().ok().expect("the group goes on");
                 }
                 member.close(|log| all_of(log, &[77]))
@@ -106,7 +106,7 @@ fn a_newcomer_joins_under_load_and_another_leaves() {
     threads.push(spawn(move || {
         let view = waits.recv().expect("it is told");
         let member = Member::enter(&config, view, ShmFabric::new(), &village);
-        let member = member.live(MESSAGES, |member| member.sent == MESSAGES && member.log.views.len() == 2);
+        let member = member.live(MESSAGES, |member| member.sent == MESSAGES && member.log.views.len() == 3);
         member.ok().expect("the group goes on").close(|log| all_of(log, &[77]))
     }));
     let mut logs: Vec<Log> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
@@ -152,11 +152,11 @@ fn a_newcomer_that_awaits_state_delivers_nothing_until_it_has_it() {
     let mut member = Member::enter(&config, view, ShmFabric::new(), &village);
     member.group.await_state();
     while member.group.received(0) < 20 || member.group.received(1) < 20 {
-        assert!(!member.send(), "who is behind sends nothing");
+        assert_eq!(member.group.send(&[]), Err(SendError::WindowFull), "who has no vote sends nothing yet");
         member = member.turn().ok().expect("the group goes on");
     }
     assert_eq!(member.log.deliveries, [], "nothing is delivered before the state is here");
-    member.group.restored();
+    member.group.restored(1);
     let member = member.live(MESSAGES, |member| member.sent == MESSAGES).ok().expect("the group goes on");
     let mut logs = vec![member.close(|log| all_of(log, &[0, 1, 77]))];
     logs.extend(threads.into_iter().map(|thread| thread.join().unwrap()));

@@ -105,6 +105,7 @@
 mod limits;
 mod membership;
 mod mutation;
+mod outcome;
 mod protocol;
 mod publication;
 mod pulse;
@@ -112,12 +113,13 @@ mod ranks;
 mod row;
 mod trim;
 
-pub use limits::{CHANGES_MAX, MEMBERS_MAX, REQUESTS_MAX, SUSPECT_AFTER_NS_MIN};
+pub use limits::{CHANGES_MAX, LEARNER_NS, LEAVE_NS, MEMBERS_MAX, REQUESTS_MAX, SUSPECT_AFTER_NS_MIN};
 pub use membership::Membership;
 #[doc(hidden)]
 pub use mutation::Mutation;
-pub use protocol::{Decision, Phase, Protocol, RequestError, Stop, Witness};
+pub use outcome::{Decision, Phase, RequestError, Stop, Witness};
+pub use protocol::{Protocol, Senders};
 pub use pulse::{Timeouts, TimeoutsError};
 pub use ranks::Ranks;
-pub use row::{Accepted, Change, Columns, Newcomer, Row, What};
-pub use trim::{members_after, quorum, ragged_trim};
+pub use row::{Accepted, Change, Columns, Leaving, Newcomer, Row, What};
+pub use trim::{members_after, quorum, ragged_trim, reaches};

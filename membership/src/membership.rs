@@ -3,12 +3,14 @@
 use squall_sst::{Column, Table};
 use squall_transport::{NodeId, Outbox, Rank};
 
+use crate::limits::AT_ODDS_TIMEOUTS;
 use crate::mutation::Mutation;
-use crate::protocol::{Decision, Phase, Protocol, RequestError, Witness};
+use crate::outcome::{Decision, Phase, RequestError, Witness};
+use crate::protocol::Protocol;
 use crate::publication::{Found, Publication};
-use crate::pulse::{Pulse, Timeouts};
+use crate::pulse::{Patience, Pulse, Timeouts};
 use crate::ranks::Ranks;
-use crate::row::{Columns, Newcomer, Row};
+use crate::row::{Columns, Leaving, Newcomer, Row};
 
 /// One member's membership in one view.
 ///
@@ -22,19 +24,57 @@ pub struct Membership {
     published: Row,
     /// Links that broke: nothing is posted there.
     down: Ranks,
+    waits: Waits,
+}
+
+/// How long this member has waited for what it does not wait for without end, besides silence.
+#[derive(Debug)]
+struct Waits {
+    /// As a leader, for what learners that are to vote have yet to receive.
+    laggards: Patience,
+    /// In a view that is over, for learners alone.
+    learners: Patience,
+    /// In a view that is over, by peer, for room to tell it so.
+    room: Vec<Patience>,
+    /// As a learner, for others to lose a voter that it has lost.
+    odds: Patience,
+    /// For others to vote, so that it may leave.
+    leave: Patience,
 }
 
 impl Membership {
-    /// Member `me` of the view of `nodes`, whose table has `columns`. `signs` are words of other protocols that their row's owner raises and pushes to
-    /// all: they say as much as a heartbeat. `lost` are members that did not come into this view: they are suspected from the start.
+    /// Member `me` of the view of `nodes`, all of whom vote, and whose table has `columns`. `signs` are words of other protocols that their row's owner raises and
+    /// pushes to all: they say as much as a heartbeat. `lost` are members that did not come into this view: they are suspected from the start.
     ///
     /// # Panics
     /// If the columns were composed for another number of members, or `me` is no member or lost.
     pub fn new(columns: Columns, me: Rank, nodes: Vec<NodeId>, timeouts: Timeouts, signs: Vec<Column>, lost: Ranks) -> Membership {
-        assert_eq!(columns.members(), nodes.len(), "columns for another view");
-        let pulse = Pulse::new(timeouts, columns.heartbeat, signs, nodes.len());
         let protocol = Protocol::new(me, nodes, columns.senders(), lost);
-        Membership { protocol, publication: Publication::new(columns), pulse, published: Row::default(), down: lost }
+        Membership::with(protocol, columns, timeouts, signs)
+    }
+
+    /// As [`Membership::new`], with a protocol of the caller's making: [`Protocol::with_voters`], [`Protocol::set_senders`].
+    ///
+    /// # Panics
+    /// If the columns were composed for another number of members or senders.
+    pub fn with(protocol: Protocol, columns: Columns, timeouts: Timeouts, signs: Vec<Column>) -> Membership {
+        let members = protocol.members();
+        assert_eq!(columns.members(), members, "columns for another view");
+        let waits = Waits {
+            laggards: Patience::default(),
+            learners: Patience::default(),
+            room: vec![Patience::default(); members],
+            odds: Patience::default(),
+            leave: Patience::default(),
+        };
+        Membership {
+            pulse: Pulse::new(timeouts, columns.heartbeat, signs, members),
+            publication: Publication::new(columns),
+            published: Row::default(),
+            down: protocol.suspects(),
+            protocol,
+            waits,
+        }
     }
 
     /// Takes in what has landed, does what can be done, queues what is to be told. It is `now_ns`, in any monotone time. Whether anything changed here, or
@@ -42,28 +82,76 @@ impl Membership {
     pub fn step(&mut self, now_ns: u64, table: &Table, outbox: &mut Outbox) -> bool {
         self.pulse.pass(now_ns);
         self.listen(table);
-        let mut progress = false;
-        while self.protocol.advance() {
-            progress = true;
+        let mut progress = self.advance();
+        if self.doubt(table) {
+            progress |= self.advance();
         }
         self.tell(table, outbox) | progress
     }
 
-    /// Takes in the others' rows, lower ranks first, and notices who is silent.
+    fn advance(&mut self) -> bool {
+        let mut progress = false;
+        while self.protocol.advance() {
+            progress = true;
+        }
+        progress
+    }
+
+    /// Takes in the others' rows, lower ranks first. The last words of a peer whose link is broken too: they came before it broke.
     fn listen(&mut self, table: &Table) {
-        let me = self.protocol.me();
-        for peer in (0..self.protocol.members()).map(Rank::new) {
-            if peer == me || !self.protocol.hears(peer) {
-                continue;
+        for peer in self.peers() {
+            if self.protocol.hears(peer) {
+                match self.publication.look(peer, table) {
+                    Found::Nothing => {}
+                    Found::Row(row) => self.protocol.see(peer, row),
+                    Found::Malformed => self.protocol.suspect(peer),
+                }
             }
-            match self.publication.look(peer, table) {
-                Found::Nothing => {}
-                Found::Row(row) => self.protocol.see(peer, row),
-                Found::Malformed => self.protocol.suspect(peer),
-            }
-            if self.protocol.waits_for(peer) && self.pulse.is_silent(peer, table) {
+        }
+    }
+
+    /// Notices whom this member has lost, and what it has waited for too long. Whether there is anything.
+    fn doubt(&mut self, table: &Table) -> bool {
+        let before = self.protocol.doubts();
+        for peer in self.peers() {
+            if self.down.has(peer) {
                 self.protocol.suspect(peer);
             }
+            let untold = self.protocol.hears(peer) && self.publication.is_behind([peer].into_iter());
+            if (self.protocol.waits_for(peer) || untold) && self.pulse.is_silent(peer, table) {
+                self.protocol.suspect(peer);
+            }
+            // A peer that is done here too does not wait for my last words.
+            let stuffed = untold && self.protocol.row().installed;
+            if self.waits.room[peer.index()].is_over(stuffed, self.pulse.running_ns(), self.pulse.timeouts().suspect_after_ns) {
+                self.protocol.suspect(peer);
+            }
+        }
+        self.doubt_learners();
+        before != self.protocol.doubts()
+    }
+
+    /// Nobody waits long for a learner, and none stays that the voters' view of who is there does not fit.
+    fn doubt_learners(&mut self) {
+        if self.protocol.voters() == self.protocol.members() {
+            return;
+        }
+        let (running_ns, timeouts) = (self.pulse.running_ns(), self.pulse.timeouts());
+        let laggards = self.protocol.laggards();
+        if self.waits.laggards.is_over(!laggards.is_empty(), running_ns, timeouts.suspect_after_ns) {
+            laggards.iter().for_each(|rank| self.protocol.suspect(rank));
+        }
+        if self.waits.learners.is_over(self.protocol.waits_for_learners_only(), running_ns, timeouts.learner_ns) {
+            let learners = (self.protocol.voters()..self.protocol.members()).map(Rank::new);
+            learners.filter(|&rank| self.protocol.waits_for(rank)).collect::<Ranks>().iter().for_each(|rank| self.protocol.suspect(rank));
+        }
+        let odds = self.protocol.at_odds_with().is_some();
+        if self.waits.odds.is_over(odds, running_ns, AT_ODDS_TIMEOUTS * timeouts.suspect_after_ns) {
+            self.protocol.give_up();
+        }
+        let waits_to_leave = self.protocol.row().leaving == Leaving::Asks;
+        if self.waits.leave.is_over(waits_to_leave, running_ns, timeouts.leave_ns) {
+            self.protocol.insist_on_leaving();
         }
     }
 
@@ -77,8 +165,8 @@ impl Membership {
             self.published.clone_from(self.protocol.row());
             self.publication.set(&self.published, table);
         }
-        let (me, down, members) = (self.protocol.me(), self.down, self.protocol.members());
-        let linked = || (0..members).map(Rank::new).filter(move |&peer| peer != me && !down.has(peer));
+        let (down, peers) = (self.down, self.peers());
+        let linked = || peers.clone().filter(move |&peer| !down.has(peer));
         let mut told = false;
         if self.publication.is_behind(linked()) {
             // Suspects too: so they learn that the group goes on without them.
@@ -89,10 +177,25 @@ impl Membership {
         told
     }
 
-    /// The link to `peer` is broken.
+    /// All members but me. Holds nothing of me.
+    fn peers(&self) -> impl Iterator<Item = Rank> + Clone + use<> {
+        let me = self.protocol.me();
+        (0..self.protocol.members()).map(Rank::new).filter(move |&peer| peer != me)
+    }
+
+    /// The link to `peer` is broken. What it said before is heard by the next step, and nothing after that.
     pub fn link_down(&mut self, peer: Rank) {
         self.down.add(peer);
-        self.protocol.suspect(peer);
+    }
+
+    /// How long this process has run, as far as steps tell: a gap between two of them counts for a part of the time of silence at the most.
+    pub fn running_ns(&self) -> u64 {
+        self.pulse.running_ns()
+    }
+
+    /// The time-outs.
+    pub fn timeouts(&self) -> Timeouts {
+        self.pulse.timeouts()
     }
 
     /// When the next step is due even if nothing lands, in the time that steps are given.
@@ -102,8 +205,8 @@ impl Membership {
 
     /// Whether some member that still counts has not been told all of my row: polling and stepping moves it.
     pub fn is_behind(&self) -> bool {
-        let counts = |peer: &Rank| *peer != self.protocol.me() && self.protocol.hears(*peer) && !self.down.has(*peer);
-        self.publication.is_behind((0..self.protocol.members()).map(Rank::new).filter(counts))
+        let counts = |peer: &Rank| self.protocol.hears(*peer) && !self.down.has(*peer);
+        self.publication.is_behind(self.peers().filter(counts))
     }
 
     /// What this member is to do. See [`Phase`].
@@ -119,6 +222,11 @@ impl Membership {
     /// As [`Protocol::freeze`].
     pub fn freeze(&mut self, received: Vec<u64>) {
         self.protocol.freeze(received);
+    }
+
+    /// As [`Protocol::reach`].
+    pub fn reach(&mut self, received: Vec<u64>) {
+        self.protocol.reach(received);
     }
 
     /// What was decided.
@@ -144,9 +252,19 @@ impl Membership {
         self.protocol.request(newcomer)
     }
 
-    /// This member wants to leave.
+    /// As [`Protocol::leave`]. It insists after [`Timeouts::leave_ns`].
     pub fn leave(&mut self) {
         self.protocol.leave();
+    }
+
+    /// As [`Protocol::insist_on_leaving`].
+    pub fn insist_on_leaving(&mut self) {
+        self.protocol.insist_on_leaving();
+    }
+
+    /// As [`Protocol::say_whole`].
+    pub fn say_whole(&mut self) {
+        self.protocol.say_whole();
     }
 
     /// Suspects `peer` for a reason of the caller's own.

@@ -25,4 +25,20 @@ pub enum Mutation {
     DeliversPastTrim,
     /// A member goes on receiving after it has told what it had received.
     WedgesLate,
+    /// A new leader makes the oldest that anyone here has accepted its own.
+    AdoptsOldest,
+    /// A member accepts what the row of its leader holds, whoever led that.
+    FollowsAnyBallot,
+    /// What is sent again after two cuts in a row is sent in the wrong order. A fault of `group`.
+    ResendsNewestFirst,
+    /// Learners count wherever voters do.
+    LearnerCounts,
+    /// A trim counts learners too.
+    LearnerTrims,
+    /// A learner leads.
+    LearnerLeads,
+    /// A learner says that it is whole before it is.
+    WholeEarly,
+    /// The last voter leaves though others are there who have no vote.
+    LeavesAtOnce,
 }

@@ -3,7 +3,7 @@
 use squall_sst::{Column, Table};
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
-use crate::limits::SUSPECT_AFTER_NS_MIN;
+use crate::limits::{LEARNER_NS, LEAVE_NS, SUSPECT_AFTER_NS_MIN};
 
 /// Time-outs of failure detection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub struct Timeouts {
     pub heartbeat_ns: u64,
     /// A member that has said nothing yet in this epoch may be silent for so long, if that is longer, in nanoseconds: it may still be on its way into the epoch.
     pub first_word_ns: u64,
+    /// A learner may hold up senders, or the end of a view, for so long of a voter's running time, in nanoseconds.
+    pub learner_ns: u64,
+    /// Who wants to leave waits for others to have the state and a vote for so long, in nanoseconds of its running time, if nobody else has.
+    pub leave_ns: u64,
 }
 
 /// Time-outs that cannot work.
@@ -29,9 +33,15 @@ pub struct TimeoutsError {
 }
 
 impl Timeouts {
-    /// Suspicion after so much silence, with eight heartbeats in it.
+    /// Suspicion after so much silence, with eight heartbeats in it. Who is patient with silence is also patient with learners.
     pub fn after_ns(suspect_after_ns: u64) -> Timeouts {
-        Timeouts { suspect_after_ns, heartbeat_ns: suspect_after_ns / 8, first_word_ns: 0 }
+        Timeouts {
+            suspect_after_ns,
+            heartbeat_ns: suspect_after_ns / 8,
+            first_word_ns: 0,
+            learner_ns: LEARNER_NS.max(suspect_after_ns / 16).min(suspect_after_ns),
+            leave_ns: LEAVE_NS.max(suspect_after_ns),
+        }
     }
 
     /// Whether they can work.
@@ -51,6 +61,20 @@ impl Timeouts {
 /// for a quarter of the time-out at the most, and a process that comes back looks several times before it suspects anybody.
 fn running_ns(elapsed_ns: u64, suspect_after_ns: u64) -> u64 {
     elapsed_ns.min(suspect_after_ns / 4)
+}
+
+/// How long something has been waited for, in running time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
+    since_ns: Option<u64>,
+}
+
+impl Patience {
+    /// Whether it `waits`, and has at every look for longer than `max_ns`.
+    pub(crate) fn is_over(&mut self, waits: bool, running_ns: u64, max_ns: u64) -> bool {
+        self.since_ns = waits.then(|| self.since_ns.unwrap_or(running_ns));
+        self.since_ns.is_some_and(|since_ns| running_ns - since_ns > max_ns)
+    }
 }
 
 /// My heartbeat and the silence of the others.
@@ -86,6 +110,15 @@ impl Pulse {
         let elapsed_ns = self.now_ns.map_or(0, |before| now_ns.saturating_sub(before));
         self.now_ns = Some(now_ns.max(self.now_ns.unwrap_or(0)));
         self.running_ns += running_ns(elapsed_ns, self.timeouts.suspect_after_ns);
+    }
+
+    /// How long this process has run.
+    pub(crate) fn running_ns(&self) -> u64 {
+        self.running_ns
+    }
+
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
     /// Whether `peer` has been silent for too long.
@@ -194,6 +227,13 @@ mod tests {
         }
         pulse.pass(5 * 3_600_000_000_000);
         assert!(pulse.is_silent(Rank(1), &table), "it looked often enough by now");
+    }
+
+    #[test]
+    fn patience_begins_anew_when_there_was_nothing_to_wait_for() {
+        let mut patience = Patience::default();
+        assert!(!patience.is_over(true, 5, 10) && !patience.is_over(true, 15, 10) && patience.is_over(true, 16, 10));
+        assert!(!patience.is_over(false, 20, 10) && !patience.is_over(true, 21, 10) && !patience.is_over(true, 31, 10));
     }
 
     #[test]

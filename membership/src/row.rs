@@ -34,8 +34,24 @@ pub enum What {
     Remove(Rank),
     /// This member asked to leave: it is removed.
     Leave(Rank),
-    /// This process becomes a member, behind all others.
+    /// This process becomes a member, behind all others, and learns.
     Join(Newcomer),
+    /// This learner has the state: it votes from the next view on.
+    Vote(Rank),
+    /// This member does not leave yet, though that was listed: nobody would vote in the next view.
+    Stay(Rank),
+}
+
+/// Whether a member wants to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Leaving {
+    /// It stays.
+    #[default]
+    No,
+    /// It leaves as soon as others vote, or nobody needs it.
+    Asks,
+    /// It leaves, whoever stays.
+    Insists,
 }
 
 /// One change and whose idea it was.
@@ -76,9 +92,11 @@ impl Accepted {
 pub struct Row {
     /// Whom it suspects.
     pub suspected: Ranks,
-    /// It wants to leave.
-    pub leaving: bool,
-    /// It has wedged, and has received so much of each sender.
+    /// Whether it wants to leave.
+    pub leaving: Leaving,
+    /// It is a learner that has the state, and can vote.
+    pub whole: bool,
+    /// A voter: it has wedged, and has received so much of each sender. A learner: it has received at least so much, which voters that have wedged will deliver.
     pub received: Option<Vec<u64>>,
     /// Who asked it to join.
     pub requests: Vec<Newcomer>,
@@ -110,6 +128,7 @@ impl Columns {
         let parts = [
             layout.words("membership.suspected", Ranks::words_for(members)),
             layout.words("membership.leaving", 1),
+            layout.words("membership.whole", 1),
             layout.words("membership.wedged", 1),
             layout.words("membership.received", senders),
             layout.words("membership.requests", 1 + REQUESTS_MAX * NEWCOMER_WORDS),
@@ -146,7 +165,7 @@ impl Row {
         let (members, senders) = (columns.members, columns.senders);
         words.clear();
         words.extend((0..Ranks::words_for(members)).map(|index| self.suspected.word(index)));
-        words.extend([u64::from(self.leaving), u64::from(self.received.is_some())]);
+        words.extend([self.leaving as u64, u64::from(self.whole), u64::from(self.received.is_some())]);
         extend_or_zero(words, self.received.as_deref(), senders);
         words.push(self.requests.len() as u64);
         let requests = self.requests.iter().flat_map(newcomer_words);
@@ -171,7 +190,8 @@ impl Row {
         if suspected.iter().any(|rank| rank.index() >= members) {
             return None;
         }
-        let leaving = flag(words.next()?)?;
+        let leaving = leaving(words.next()?)?;
+        let whole = flag(words.next()?)?;
         let received = vector_if(flag(words.next()?)?, &mut words, senders);
         let requests = counted(&mut words, REQUESTS_MAX, newcomer)?;
         let leader = match words.next()? {
@@ -182,7 +202,15 @@ impl Row {
         let trim = vector_if(flag(words.next()?)?, &mut words, senders);
         let installed = flag(words.next()?)?;
         let accepted = Accepted { leader, changes, trim };
-        (accepted.leader.is_some() || accepted.is_empty()).then_some(Row { suspected, leaving, received, requests, accepted, installed })
+        (accepted.leader.is_some() || accepted.is_empty()).then_some(Row {
+            suspected,
+            leaving,
+            whole,
+            received,
+            requests,
+            accepted,
+            installed,
+        })
     }
 }
 
@@ -197,6 +225,8 @@ fn change_words(change: &Change) -> [u64; CHANGE_WORDS] {
         What::Remove(rank) => (1, [u64::from(rank.0), 0, 0, 0]),
         What::Leave(rank) => (2, [u64::from(rank.0), 0, 0, 0]),
         What::Join(newcomer) => (3, newcomer_words(newcomer)),
+        What::Vote(rank) => (4, [u64::from(rank.0), 0, 0, 0]),
+        What::Stay(rank) => (5, [u64::from(rank.0), 0, 0, 0]),
     };
     [code | u64::from(change.by.0) << 8, node, a, b, c]
 }
@@ -210,6 +240,10 @@ fn extend_or_zero(words: &mut Vec<u64>, values: Option<&[u64]>, len: usize) {
 
 fn flag(word: u64) -> Option<bool> {
     (word <= 1).then_some(word == 1)
+}
+
+fn leaving(word: u64) -> Option<Leaving> {
+    [Leaving::No, Leaving::Asks, Leaving::Insists].get(usize::try_from(word).ok()?).copied()
 }
 
 fn rank(word: u64, members: usize) -> Option<Rank> {
@@ -248,6 +282,8 @@ fn change(words: &mut impl Iterator<Item = u64>, members: usize) -> Option<Optio
         1 => rank(newcomer.node, members).map(What::Remove),
         2 => rank(newcomer.node, members).map(What::Leave),
         3 => Some(What::Join(newcomer)),
+        4 => rank(newcomer.node, members).map(What::Vote),
+        5 => rank(newcomer.node, members).map(What::Stay),
         _ => None,
     };
     Some(what.zip(rank(head >> 8, members)).map(|(what, by)| Change { by, what }))
@@ -267,10 +303,15 @@ mod tests {
         let columns = columns(70, 2);
         let newcomer = Newcomer { node: 77, contact: [1, 2, 3] };
         let by = Rank(69);
-        let changes = vec![Change { by, what: What::Remove(Rank(65)) }, Change { by, what: What::Join(newcomer) }];
+        let changes = vec![
+            Change { by, what: What::Remove(Rank(65)) },
+            Change { by, what: What::Join(newcomer) },
+            Change { by, what: What::Vote(Rank(69)) },
+        ];
         let row = Row {
             suspected: [Rank(0), Rank(65)].into_iter().collect(),
-            leaving: true,
+            leaving: Leaving::Insists,
+            whole: true,
             received: Some(vec![5, 6]),
             requests: vec![newcomer],
             accepted: Accepted { leader: Some(Rank(69)), changes, trim: Some(vec![4, 6]) },
@@ -287,7 +328,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_words_decode_to_what_encodes_or_to_nothing(
-            words in proptest::collection::vec(prop_oneof![3 => 0u64..4, 1 => any::<u64>()], 220)
+            words in proptest::collection::vec(prop_oneof![3 => 0u64..6, 1 => any::<u64>()], 221)
         ) {
             let columns = columns(3, 2);
             let words = &words[..columns.words.len()];

@@ -15,15 +15,29 @@ pub fn ragged_trim<'a>(received: impl IntoIterator<Item = &'a [u64]>, senders: u
     trim
 }
 
-/// The next member at each rank, given the present ones and the changes: those that stay in their order, then newcomers in theirs.
-pub fn members_after(members: &[NodeId], changes: &[Change]) -> Vec<NodeId> {
-    let goes = |rank: Rank| changes.iter().any(|change| matches!(change.what, What::Remove(gone) | What::Leave(gone) if gone == rank));
-    let stay = members.iter().enumerate().filter(|(rank, _)| !goes(Rank::new(*rank))).map(|(_, node)| *node);
-    let join = changes.iter().filter_map(|change| match change.what {
-        What::Join(newcomer) => Some(newcomer.node()),
-        What::Remove(_) | What::Leave(_) => None,
-    });
-    stay.chain(join).collect()
+/// Whether a member that has received so much of each sender lacks nothing below a cut.
+pub fn reaches(received: &[u64], trim: &[u64]) -> bool {
+    received.iter().zip(trim).all(|(received, trim)| received >= trim)
+}
+
+/// The next member at each rank, and how many of them vote, given the present ones, of whom the first `voters` vote, and the changes: voters that stay, learners that are
+/// to vote, learners that stay so, newcomers; each of them in their order.
+pub fn members_after(members: &[NodeId], voters: usize, changes: &[Change]) -> (Vec<NodeId>, usize) {
+    let listed = |what: What| changes.iter().any(|change| change.what == what);
+    let goes = |rank: Rank| listed(What::Remove(rank)) || (listed(What::Leave(rank)) && !listed(What::Stay(rank)));
+    let stay = |ranks: std::ops::Range<usize>| ranks.map(Rank::new).filter(|&rank| !goes(rank));
+    let votes = changes.iter().filter_map(|change| if let What::Vote(rank) = change.what { Some(rank) } else { None });
+    let mut promoted: Vec<Rank> = Vec::new();
+    for rank in votes.filter(|rank| (voters..members.len()).contains(&rank.index()) && !goes(*rank)) {
+        if !promoted.contains(&rank) {
+            promoted.push(rank);
+        }
+    }
+    let learn = stay(voters..members.len()).filter(|rank| !promoted.contains(rank));
+    let join = changes.iter().filter_map(|change| if let What::Join(newcomer) = change.what { Some(newcomer.node()) } else { None });
+    let next_voters = stay(0..voters).count() + promoted.len();
+    let next = stay(0..voters).chain(promoted.iter().copied()).chain(learn).map(|rank| members[rank.index()]).chain(join);
+    (next.collect(), next_voters)
 }
 
 /// How many members must agree.
@@ -49,14 +63,21 @@ mod tests {
     #[test]
     fn members_keep_their_order_and_newcomers_come_last() {
         let members = [10, 11, 12, 13].map(NodeId);
+        let after = |voters, changes: &[Change]| members_after(&members, voters, changes);
         let by = Rank(0);
         let changes = [
             Change { by, what: What::Join(Newcomer { node: 5, contact: [0; 3] }) },
             Change { by, what: What::Remove(Rank(1)) },
             Change { by, what: What::Leave(Rank(3)) },
         ];
-        assert_eq!(members_after(&members, &changes), [10, 12, 5].map(NodeId));
-        assert_eq!(members_after(&members, &[]), members);
+        assert_eq!(after(4, &changes), ([10, 12, 5].map(NodeId).to_vec(), 2));
+        assert_eq!(after(3, &[]), (members.to_vec(), 3));
+        // Who learns comes behind all that vote; who votes twice, or has voted, votes once; who goes does not vote.
+        let changes = [What::Vote(Rank(3)), What::Vote(Rank(3)), What::Vote(Rank(0)), What::Vote(Rank(2)), What::Remove(Rank(2))];
+        let changes = changes.map(|what| Change { by, what });
+        assert_eq!(after(1, &changes), ([10, 13, 11].map(NodeId).to_vec(), 2));
+        let changes = [What::Leave(Rank(0)), What::Leave(Rank(1)), What::Stay(Rank(1)), What::Stay(Rank(2)), What::Remove(Rank(2))];
+        assert_eq!(after(3, &changes.map(|what| Change { by, what })), ([11, 13].map(NodeId).to_vec(), 1));
     }
 
     proptest! {
@@ -71,8 +92,8 @@ mod tests {
         #[test]
         fn nobody_lacks_what_the_trim_keeps(received in proptest::collection::vec(proptest::collection::vec(0u64..9, 3), 1..6)) {
             let trim = ragged_trim(received.iter().map(Vec::as_slice), 3);
+            prop_assert!(received.iter().all(|vector| reaches(vector, &trim)));
             for sender in 0..3 {
-                prop_assert!(received.iter().all(|vector| vector[sender] >= trim[sender]));
                 prop_assert!(received.iter().any(|vector| vector[sender] == trim[sender]));
             }
         }

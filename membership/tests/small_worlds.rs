@@ -17,6 +17,15 @@ fn holds(senders: usize, limits: Limits) {
     println!("{} states, {} at rest: {limits:?}", found.states, found.rests);
 }
 
+/// As [`holds`], with members that learn.
+#[track_caller]
+fn holds_with_learners(voters: usize, learners: usize, senders: usize, limits: Limits) {
+    let found = explore(&World::with_learners(voters, learners, senders, limits, Mutation::None));
+    assert_eq!(found.broken, None, "after {} states", found.states);
+    assert!(found.rests > 0 && found.states > 20, "{} states, {} at rest", found.states, found.rests);
+    println!("{} states, {} at rest: {voters} voters, {learners} learners, {limits:?}", found.states, found.rests);
+}
+
 /// The fault is caught, within so many states.
 #[track_caller]
 fn caught(mutation: Mutation, states_max: usize, limits: Limits) {
@@ -62,6 +71,56 @@ fn a_newcomer_joins_while_a_member_dies() {
 #[test]
 fn a_newcomer_joins_while_a_member_is_wrongly_suspected() {
     holds(1, Limits { joins: 1, ..SUSPICION });
+}
+
+const NONE: Limits = Limits { crashes: 0, false_suspicions: 0, leaves: 0, joins: 0 };
+
+#[test]
+fn learners_get_their_votes_one_by_one_or_together() {
+    holds_with_learners(1, 1, 1, NONE);
+    holds_with_learners(1, 2, 0, NONE);
+}
+
+#[test]
+fn a_member_dies_while_another_learns() {
+    holds_with_learners(1, 1, 1, CRASH);
+    holds_with_learners(2, 1, 1, CRASH);
+}
+
+#[test]
+fn a_member_is_wrongly_suspected_while_another_learns() {
+    holds_with_learners(1, 1, 1, SUSPICION);
+    holds_with_learners(2, 1, 1, SUSPICION);
+}
+
+#[test]
+fn a_learner_and_a_lone_voter_lose_each_other_as_they_like() {
+    holds_with_learners(1, 1, 1, Limits { crashes: 1, false_suspicions: 2, ..NONE });
+}
+
+#[test]
+fn larger_worlds_with_learners_hold_on_many_walks_through_several_faults() {
+    for seed in 0..6000 {
+        let limits = Limits {
+            crashes: (seed % 3) as u8,
+            false_suspicions: (seed / 3 % 3) as u8,
+            leaves: (seed / 9 % 3) as u8,
+            joins: (seed / 27 % 2) as u8,
+        };
+        let (voters, learners) = (1 + (seed % 4) as usize, 1 + (seed / 4 % 3) as usize);
+        let world = World::with_learners(voters, learners, 1, limits, Mutation::None);
+        assert_eq!(walk(world, seed), None, "seed {seed}: {voters} voters, {learners} learners, {limits:?}");
+    }
+}
+
+#[test]
+fn the_last_voter_leaves_once_another_votes() {
+    holds_with_learners(1, 1, 1, Limits { leaves: 2, joins: 1, ..NONE });
+}
+
+#[test]
+fn a_newcomer_asks_while_others_learn() {
+    holds_with_learners(1, 1, 1, Limits { joins: 2, ..CRASH });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! [`RoundRobin`]: one total order over the messages of all senders, uniform: a message is delivered once every member has received it.
 //! `Seq = index * senders + sender`, so with three senders index 2 of sender 1 has Seq 7. A sender with nothing to say fills its turn
-//! with nulls. [`Unordered`]: a message is delivered when it is received, in its sender's order only.
+//! with nulls. Where some members do not vote, a delivery waits for voters only. [`Unordered`]: a message is delivered when it is received, in its sender's order only.
 //!
 //! ```text
 //!   received(sender, frontier) --> received_seq --Word--> all     stable = min over all members of received_seq
@@ -22,13 +22,13 @@ pub use round_robin::RoundRobin;
 pub use unordered::Unordered;
 
 use squall_sst::{Column, Columns as Words, LayoutBuilder, Table};
-use squall_transport::Outbox;
+use squall_transport::{Outbox, Rank};
 
 /// The columns of the order.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
     /// `received_seq`: the row's owner has received every message below this Seq. Written by the owner, by value, once a batch; read by all, who deliver below the
-    /// least of them. Never goes back.
+    /// least of voters' words. Never goes back.
     pub received_seq: Column,
     /// `delivered_seq`: the row's owner has delivered every message below this Seq, and will not read their ring bytes again. Written by the owner, by value, once
     /// a batch; read by senders, who reclaim below the least of them. Never goes back; never above any member's received_seq.
@@ -86,6 +86,9 @@ pub trait Orderer {
 
     /// Tells the others what was delivered. Call it after the last run of a batch.
     fn delivered(&mut self, table: &Table, outbox: &mut Outbox);
+
+    /// Index of my own stream below which this member has delivered.
+    fn delivered_at(&self, table: &Table, member: Rank) -> u64;
 
     /// Index of my own stream below which every member has delivered.
     fn delivered_everywhere(&self, table: &Table) -> u64;

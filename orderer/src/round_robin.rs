@@ -1,7 +1,7 @@
 //! The round-robin total order with null filling.
 
 use squall_sst::{Counter, Table};
-use squall_transport::Outbox;
+use squall_transport::{Outbox, Rank};
 
 use crate::{Columns, Orderer, Run};
 
@@ -9,6 +9,8 @@ use crate::{Columns, Orderer, Run};
 #[derive(Debug)]
 pub struct RoundRobin {
     columns: Columns,
+    /// Whose acknowledgements a delivery waits for: the first members.
+    voters: usize,
     senders: u64,
     /// My place among the senders.
     mine: Option<u64>,
@@ -33,6 +35,7 @@ impl RoundRobin {
         assert!(senders > 0 && mine.is_none_or(|mine| mine < senders), "an order has at least one sender");
         RoundRobin {
             columns,
+            voters: members,
             senders: senders as u64,
             mine: mine.map(|mine| mine as u64),
             received: vec![0; senders],
@@ -46,6 +49,15 @@ impl RoundRobin {
         }
     }
 
+    /// Deliveries wait for the first `voters` members only. Ring bytes are still kept until all have delivered them.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn acknowledged_by(self, voters: usize) -> RoundRobin {
+        assert!(voters > 0, "nobody would ever have received anything");
+        RoundRobin { voters, ..self }
+    }
+
     /// First Seq that I have not received.
     pub fn received_seq(&self) -> u64 {
         self.received_seq.value()
@@ -54,6 +66,12 @@ impl RoundRobin {
     /// First Seq that I have not delivered.
     pub fn delivered_seq(&self) -> u64 {
         self.next_seq
+    }
+
+    /// Of the Seqs below d, mine are those with index * senders + mine < d. With 3 senders, d = 8, mine = 1: Seqs 1, 4, 7, so 3.
+    #[inline]
+    fn own_below(&self, seq: u64) -> u64 {
+        self.mine.map_or(0, |mine| (seq + self.senders - 1 - mine) / self.senders)
     }
 
     /// The first missing Seq: sender s lacks index received[s], whose Seq is received[s] * senders + s.
@@ -91,7 +109,9 @@ impl Orderer for RoundRobin {
     #[inline]
     fn refresh(&mut self, table: &Table) {
         // A member's word may be older than what it told before only if it breaks the rules; what was stable stays so.
-        self.stable = table.min(self.columns.received_seq).max(self.stable);
+        // My own word is among theirs, unless I do not vote.
+        let received = table.min_of(self.columns.received_seq, self.voters).min(self.received_seq.value());
+        self.stable = received.max(self.stable);
     }
 
     #[inline]
@@ -138,11 +158,13 @@ impl Orderer for RoundRobin {
         self.delivered_seq.push(table, outbox);
     }
 
+    fn delivered_at(&self, table: &Table, member: Rank) -> u64 {
+        self.own_below(table.get(self.columns.delivered_seq, member))
+    }
+
     #[inline]
     fn delivered_everywhere(&self, table: &Table) -> u64 {
-        let Some(mine) = self.mine else { return 0 };
-        // Of the Seqs below d, mine are those with index * senders + mine < d. With 3 senders, d = 8, mine = 1: Seqs 1, 4, 7, so 3.
-        (table.min(self.columns.delivered_seq) + self.senders - 1 - mine) / self.senders
+        self.own_below(table.min(self.columns.delivered_seq))
     }
 }
 
@@ -151,7 +173,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use squall_sst::LayoutBuilder;
-    use squall_transport::{Rank, Region, RegionOptions};
+    use squall_transport::{Region, RegionOptions};
 
     fn world(members: usize, senders: usize) -> (Vec<Table>, Columns) {
         let (layout, columns) = LayoutBuilder::compose(members, |builder| Columns::compose(builder, senders));
@@ -178,6 +200,26 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_waits_for_voters_and_ring_bytes_for_all() {
+        let (tables, columns) = world(3, 1);
+        let mut order = RoundRobin::new(columns, 3, 1, Some(0)).acknowledged_by(2);
+        tables[0].set(columns.received_seq, 4);
+        tables[1].set(columns.received_seq, 3);
+        order.received(0, 4, 4);
+        order.acknowledge(&tables[0], &mut Outbox::new(3));
+        order.refresh(&tables[0]);
+        assert_eq!(order.next(9).map(|run| run.count), Some(3), "member 2 has received nothing");
+        let mut learner = RoundRobin::new(columns, 3, 1, None).acknowledged_by(2);
+        learner.refresh(&tables[2]);
+        assert_eq!(learner.next(9), None, "what all voters have, and it has not");
+        tables[0].set(columns.delivered_seq, 3);
+        tables[1].set(columns.delivered_seq, 3);
+        assert_eq!(order.delivered_everywhere(&tables[0]), 0);
+        tables[2].set(columns.delivered_seq, 2);
+        assert_eq!(order.delivered_everywhere(&tables[0]), 2);
+    }
+
+    #[test]
     fn nulls_fill_exactly_the_turns_before_a_message() {
         let (_, columns) = world(3, 3);
         // Sender 1 sent data at index 4: sender 0 must have sent 0..=4, sender 2 only 0..4.
@@ -197,8 +239,8 @@ mod tests {
     fn at_the_end_of_a_view_turns_beyond_a_senders_trim_are_passed_over() {
         let (tables, columns) = world(1, 3);
         let mut order = RoundRobin::new(columns, 1, 3, None);
-        (0..3).for_each(|sender| order.received(sender, 4, 4));
-        tables[0].set(columns.received_seq, 2);
+        (0..2).for_each(|sender| order.received(sender, 1, 1));
+        order.acknowledge(&tables[0], &mut Outbox::new(1));
         order.refresh(&tables[0]);
         assert_eq!([order.next(9), order.next(9), order.next(9)].map(|run| run.map(|run| run.seq)), [Some(0), Some(1), None]);
         let turns: Vec<_> = std::iter::from_fn(|| order.next_to(&[3, 1, 4])).map(|run| (run.seq, run.sender, run.index)).collect();

@@ -109,6 +109,10 @@ impl Orderer for Unordered {
         }
     }
 
+    fn delivered_at(&self, table: &Table, member: Rank) -> u64 {
+        self.mine.map_or(0, |mine| table.get(self.columns.acknowledged.get(mine), member))
+    }
+
     #[inline]
     fn delivered_everywhere(&self, table: &Table) -> u64 {
         self.mine.map_or(0, |mine| table.min(self.columns.acknowledged.get(mine)))

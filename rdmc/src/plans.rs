@@ -11,13 +11,19 @@ use crate::schedule::{Plan, ScheduleKind};
 pub(crate) struct Plans {
     schedule: ScheduleKind,
     members: u32,
+    leaves: u32,
     known: HashMap<(u32, u32), Arc<Plan>>,
     planned_blocks: usize,
 }
 
 impl Plans {
-    pub(crate) fn new(schedule: ScheduleKind, members: u32) -> Self {
-        Plans { schedule, members, known: HashMap::new(), planned_blocks: 0 }
+    /// Of `members` that relay and `leaves` that do not.
+    pub(crate) fn new(schedule: ScheduleKind, members: u32, leaves: u32) -> Self {
+        Plans { schedule, members, leaves, known: HashMap::new(), planned_blocks: 0 }
+    }
+
+    pub(crate) fn schedule(&self) -> ScheduleKind {
+        self.schedule
     }
 
     /// The plan of `vertex` for messages of `blocks` blocks. When the cache is full it starts over: a working set that large has
@@ -26,7 +32,7 @@ impl Plans {
         if let Some(plan) = self.known.get(&(blocks, vertex)) {
             return plan.clone();
         }
-        let plan = Arc::new(Plan::new(self.schedule, self.members, blocks, vertex));
+        let plan = Arc::new(Plan::with_leaves(self.schedule, self.members, self.leaves, blocks, vertex));
         let sent: usize = plan.outgoing().iter().map(|outgoing| outgoing.blocks.len()).sum();
         let cost = sent + blocks as usize;
         if self.planned_blocks + cost > PLANNED_BLOCKS_MAX {
@@ -45,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_size_seen_before_is_not_planned_again_and_the_cache_is_bounded() {
-        let mut plans = Plans::new(ScheduleKind::Chain, 3);
+        let mut plans = Plans::new(ScheduleKind::Chain, 3, 0);
         let first = plans.get(5, 1);
         assert!(Arc::ptr_eq(&first, &plans.get(5, 1)));
         assert_ne!(*first, *plans.get(5, 2));

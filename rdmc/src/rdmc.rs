@@ -94,6 +94,8 @@ struct Reserved {
 pub struct Rdmc {
     columns: Columns,
     members: usize,
+    /// How many of them relay: the first ones.
+    relays: usize,
     me: Rank,
     senders: Vec<Rank>,
     /// My index among the senders.
@@ -136,11 +138,12 @@ impl Rdmc {
         Rdmc {
             columns,
             members,
+            relays: members,
             me,
             senders: senders.to_vec(),
             own: senders.iter().position(|&sender| sender == me),
             limits,
-            plans: Plans::new(schedule, members as u32),
+            plans: Plans::new(schedule, members as u32, 0),
             shares: Shares::new(senders.len()),
             notices: Notices::new(senders.len(), members),
             frontiers: vec![Frontiers::default(); senders.len()],
@@ -152,6 +155,17 @@ impl Rdmc {
             timeline: None,
             mutation: Mutation::None,
         }
+    }
+
+    /// Only the first `relays` members relay; the others are sent each message by its sender itself.
+    ///
+    /// # Panics
+    /// If one of the others sends, or anything was sent already.
+    pub fn relayed_by(self, relays: usize) -> Rdmc {
+        assert!(self.senders.iter().all(|sender| sender.index() < relays) && relays <= self.members, "whoever sends relays");
+        assert!(self.active.is_empty() && self.draining.is_empty(), "who relays is known before anything is sent");
+        let leaves = (self.members - relays) as u32;
+        Rdmc { relays, plans: Plans::new(self.plans.schedule(), relays as u32, leaves), ..self }
     }
 
     /// A block for a message of my own of up to `bytes` bytes. Fill it, then [`start`](Rdmc::start) or
@@ -232,11 +246,31 @@ impl Rdmc {
         }
         self.take_in(table, &mut progress);
         progress.noticed = self.push_notices(outbox);
-        self.post_in_turn(table, outbox, budget_bytes, &mut progress);
+        self.post_in_turn(table, outbox, budget_bytes, 0, &mut progress);
         if progress.completed > 0 || progress.posted_blocks > 0 {
             self.retire();
         }
         progress
+    }
+
+    /// Goes on sending my messages to those that relay nothing, while nothing else moves any more: what [`step`](Rdmc::step) does for them.
+    pub fn feed(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64) -> Progress {
+        let mut progress = Progress::default();
+        self.post_in_turn(table, outbox, budget_bytes, self.relays, &mut progress);
+        progress
+    }
+
+    /// Members that relay nothing, and for which alone some buffer of a message of mine is kept that the application is done with.
+    pub fn held_up_by(&self, table: &Table) -> Vec<Rank> {
+        let Some(own) = self.own else { return Vec::new() };
+        let (received, mut peers) = (self.columns.received.get(own), Vec::new());
+        for slot in self.slots.iter().filter(|slot| slot.sender() == own && slot.is_delivered() && !slot.is_free()) {
+            let waiting: Vec<Rank> = slot.unconfirmed(table, received).collect();
+            if waiting.iter().all(|peer| peer.index() >= self.relays) {
+                peers.extend(waiting);
+            }
+        }
+        peers
     }
 
     /// Transfers of a sender that are complete here, without a gap: all below this number.
@@ -355,7 +389,8 @@ impl Rdmc {
     /// Begins the sender's next transfer in its slot.
     fn begin(&mut self, sender: usize, descriptor: Descriptor, buffer: Buffer, class: usize) -> usize {
         let root = self.senders[sender].index();
-        let vertex = (self.me.index() + self.members - root) % self.members;
+        let me = self.me.index();
+        let vertex = if me < self.relays { (me + self.relays - root) % self.relays } else { me };
         let plan = self.plans.get(descriptor.blocks() as u32, vertex as u32);
         let slot = self.columns.slot(sender, descriptor.transfer);
         self.slots[slot].begin(Beginning { descriptor, plan, buffer, class });
@@ -403,13 +438,14 @@ impl Rdmc {
     }
 
     /// One block of each active transfer in turn, until a whole round brings nothing or the budget is spent.
-    fn post_in_turn(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64, progress: &mut Progress) {
+    /// To members from rank `first` on.
+    fn post_in_turn(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64, first: usize, progress: &mut Progress) {
         let mut fruitless = 0;
         while fruitless < self.active.len() && progress.posted_bytes < budget_bytes {
             self.turn = if self.turn + 1 < self.active.len() { self.turn + 1 } else { 0 };
             let slot = self.active[self.turn];
             let spare = self.limits.outbox_spare;
-            match self.slots[slot].next_post(table, outbox, spare, &mut self.timeline) {
+            match self.slots[slot].next_post(table, outbox, spare, first, &mut self.timeline) {
                 Some(post) => {
                     self.post(slot, post, table, outbox);
                     progress.posted_blocks += 1;

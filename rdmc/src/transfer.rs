@@ -139,8 +139,9 @@ impl Transfer {
         self.held.clear();
         self.held.resize(self.blocks.div_ceil(u64::BITS) as usize, if filled { u64::MAX } else { 0 });
         self.held_count = if filled { self.blocks } else { 0 };
-        let (root, members) = (u32::from(self.sender_rank.0), plan.members());
-        let rank = |vertex: u32| Rank::new(((root + vertex) % members) as usize);
+        let (root, relays) = (u32::from(self.sender_rank.0), plan.members());
+        // Those that relay nothing keep their place behind those that do.
+        let rank = |vertex: u32| Rank::new(if vertex < relays { (root + vertex) % relays } else { vertex } as usize);
         self.arrivals.clear();
         self.arrivals.extend(plan.incoming().iter().map(|from| Arrivals { peer: rank(from.peer), taken: 0 }));
         self.departures.clear();
@@ -255,12 +256,13 @@ impl Transfer {
     }
 
     /// The block to post next: of those that are first in line for their peer, held here, and whose peer is ready and has room in
-    /// the outbox, the one that the schedule sends first. A peer that is not ready holds up nobody else.
+    /// the outbox, the one that the schedule sends first. A peer that is not ready holds up nobody else. Peers below rank `first` are sent nothing.
     pub(crate) fn next_post(
         &mut self,
         table: &Table,
         outbox: &Outbox,
         outbox_spare: usize,
+        first: usize,
         timeline: &mut Option<Box<Timeline>>,
     ) -> Option<Post> {
         if self.sends_left == 0 {
@@ -272,6 +274,7 @@ impl Transfer {
             let Some(send) = outgoing.blocks.get(to.posted as usize) else { continue };
             if best.as_ref().is_some_and(|&(step, ..)| step < send.step)
                 || self.held[(send.block / u64::BITS) as usize] >> (send.block % u64::BITS) & 1 == 0
+                || to.peer.index() < first
                 || outbox.room(to.peer) < outbox_spare + WRITES_A_BLOCK
             {
                 continue;
@@ -295,6 +298,11 @@ impl Transfer {
             timeline.record(self.sender, self.number, block, to.peer, Moment::Posted);
         }
         Some(Post { to: to.peer, from: self.offset + at, target: target + at, bytes, count: to.posted })
+    }
+
+    /// Members that this one sends to and that have not said that they have the whole message; `received` is the sender's column of frontiers.
+    pub(crate) fn unconfirmed<'a>(&'a self, table: &'a Table, received: Column) -> impl Iterator<Item = Rank> + 'a {
+        self.departures.iter().map(|to| to.peer).filter(move |&peer| table.get(received, peer) <= self.number)
     }
 
     /// Whether every member that this one sent to has said that it has the whole message; `received` is the sender's column of

@@ -135,3 +135,27 @@ fn names_round_trip() {
     let error = "star".parse::<ScheduleKind>().unwrap_err();
     assert_eq!(error.to_string(), "unknown schedule 'star' (known: pipeline, tree, chain, sequential)");
 }
+
+#[test]
+fn a_leaf_gets_each_block_from_the_root_behind_what_the_schedule_sends_and_nobody_else_sends_more() {
+    for (kind, n, b) in cases().filter(|&(_, n, b)| n <= 9 && b <= 7) {
+        for leaves in 1..4 {
+            let root = Plan::with_leaves(kind, n, leaves, b, 0);
+            let steps: Vec<u64> = root.outgoing().iter().flat_map(|outgoing| outgoing.blocks.iter().map(|send| send.step)).collect();
+            let mut distinct = steps.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            assert_eq!(distinct.len(), steps.len(), "{kind} n={n} b={b}: no two blocks in one step");
+            for leaf in n..n + leaves {
+                let to = root.outgoing().iter().find(|outgoing| outgoing.peer == leaf).expect("the root sends to it");
+                let blocks: Vec<u32> = to.blocks.iter().map(|send| send.block).collect();
+                assert!(to.blocks.iter().all(|send| send.step >= kind.steps(n, b)));
+                let plan = Plan::with_leaves(kind, n, leaves, b, leaf);
+                assert!(plan.outgoing().is_empty() && plan.incoming().len() == 1, "{kind} n={n} b={b}: a leaf relays");
+                assert_eq!((plan.incoming()[0].peer, &plan.incoming()[0].blocks), (0, &blocks));
+                assert_eq!(blocks, (0..b).collect::<Vec<_>>());
+            }
+            assert!((1..n).all(|vertex| Plan::with_leaves(kind, n, leaves, b, vertex) == Plan::new(kind, n, b, vertex)));
+        }
+    }
+}

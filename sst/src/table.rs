@@ -53,7 +53,13 @@ impl Table {
     /// The least value of `column` over all rows.
     #[inline]
     pub fn min(&self, column: Column) -> u64 {
-        (0..self.members).map(|row| self.get(column, Rank::new(row))).min().unwrap_or(0)
+        self.min_of(column, self.members)
+    }
+
+    /// The least value of `column` over the first `rows` rows.
+    #[inline]
+    pub fn min_of(&self, column: Column, rows: usize) -> u64 {
+        (0..rows).map(|row| self.get(column, Rank::new(row))).min().unwrap_or(0)
     }
 
     /// Where my word of `column` lies at every member.

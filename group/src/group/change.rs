@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use squall_membership::{Decision, Membership, Newcomer, Phase, Witness};
+use squall_membership::{Decision, Membership, Mutation, Newcomer, Phase, Ranks, Witness, reaches};
 use squall_rdmc::Descriptor;
 use squall_smc::Taken;
 use squall_transport::{Endpoint, Rank};
@@ -78,17 +78,25 @@ impl<E: Endpoint> Group<E> {
             return Ok(());
         }
         let waiting = [waiting, &[newcomer]].concat();
-        if epoch.has_large && self.view.senders_with(&waiting) > epoch.senders_max {
+        if self.view.senders_with(&waiting) > epoch.senders_max {
             return Err(JoinRefused::Senders { senders_max: epoch.senders_max });
         }
         Ok(epoch.membership.request(newcomer)?)
     }
 
-    /// Wants to leave: the group goes on without this member, whose [`Group::step`] ends with [`Ended::Closed`] once nobody needs it any more. Where the
-    /// members never change it does nothing: use [`Group::close`].
+    /// Wants to leave: the group goes on without this member, whose [`Group::step`] ends with [`Ended::Closed`] once nobody needs it any more. The last member that
+    /// votes stays while others learn or ask to join, until one of them votes, but no longer than [`Timeouts::leave_ns`](crate::Timeouts::leave_ns) in a view: then it ends
+    /// with [`Ended::LastLeft`]. Where the members never change it does nothing: use [`Group::close`].
     pub fn leave(&mut self) {
         if let Some(epoch) = &mut self.epoch {
             epoch.membership.leave();
+        }
+    }
+
+    /// Leaves, even if it takes the group's state with it.
+    pub fn insist_on_leaving(&mut self) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.membership.insist_on_leaving();
         }
     }
 
@@ -105,7 +113,15 @@ impl<E: Endpoint> Group<E> {
         self.epoch.as_ref().is_some_and(|epoch| epoch.membership.phase() == Phase::Split)
     }
 
-    /// What the witness said.
+    /// From now on somebody asks a witness when [`Group::needs_witness`] says so, and passes on what it said. Without that, one of two members that has lost the other
+    /// stops: [`Ended::NoWitness`].
+    pub fn promise_witness(&mut self) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.hears_witness = true;
+        }
+    }
+
+    /// What the witness said. Heeded only where it was asked for.
     pub fn hear_witness(&mut self, witness: Witness) {
         if let Some(epoch) = &mut self.epoch {
             epoch.membership.hear_witness(witness);
@@ -114,9 +130,10 @@ impl<E: Endpoint> Group<E> {
 
     /// Breaks a rule on purpose, for tests of the checker.
     #[doc(hidden)]
-    pub fn set_mutation(&mut self, mutation: squall_membership::Mutation) {
+    pub fn set_mutation(&mut self, mutation: Mutation) {
         if let Some(epoch) = &mut self.epoch {
             epoch.membership.set_mutation(mutation);
+            epoch.mutation = mutation;
         }
     }
 
@@ -134,6 +151,7 @@ impl<E: Endpoint> Group<E> {
             progress = true;
         }
         let again = self.send_again(upcalls);
+        self.watch_learners();
         let goes_on = self.epoch.as_ref().is_some_and(|epoch| !epoch.wedged);
         Ok((goes_on, progress | again))
     }
@@ -144,11 +162,16 @@ impl<E: Endpoint> Group<E> {
         if epoch.next.is_some() {
             return Ok(false);
         }
+        if !self.view.votes(self.view.me) {
+            self.learn();
+        }
+        let Some(epoch) = &mut self.epoch else { return Ok(false) };
         let now_ns = epoch.clock.now_ns();
         let progress = epoch.membership.step(now_ns, &self.table, &mut self.outbox);
         self.outbox.drain(&mut self.endpoint);
         match epoch.membership.phase() {
             Phase::Steady => Ok(progress),
+            Phase::Split if !epoch.hears_witness => Err(Ended::NoWitness),
             Phase::Split => {
                 self.stop_messages();
                 Ok(progress)
@@ -160,15 +183,93 @@ impl<E: Endpoint> Group<E> {
             Phase::Wedged => Ok(progress),
             Phase::Decided => {
                 let decision = epoch.membership.decision().cloned().expect("the phase says so");
-                let suspects = epoch.membership.protocol().suspects();
-                epoch.membership.install();
-                self.end_view(&decision, self.view.after(&decision, suspects), upcalls);
+                if !self.view.votes(self.view.me) && !self.has_all_below(&decision.trim)? {
+                    return Ok(progress);
+                }
+                self.act_on(&decision, upcalls);
                 Ok(true)
             }
             Phase::Installed if epoch.membership.is_settled() && !epoch.membership.is_behind() => self.leave_view(),
             Phase::Installed => Ok(progress),
             Phase::Stopped(stop) => Err(stop.into()),
         }
+    }
+
+    /// What a learner tells the voters: that it has the state, and, once they have wedged, that it has received what they will deliver.
+    fn learn(&mut self) {
+        let Some(epoch) = &mut self.epoch else { return };
+        if self.held.is_none() || epoch.mutation == Mutation::WholeEarly {
+            epoch.membership.say_whole();
+        }
+        let protocol = epoch.membership.protocol();
+        if let Some(tail) = protocol.tail()
+            && !protocol.row().received.as_ref().is_some_and(|said| reaches(said, &tail))
+        {
+            let rdmc = &self.outgoing.rdmc;
+            let received: Vec<u64> = self.streams.iter_mut().map(|stream| stream.frontier(rdmc)).collect();
+            if reaches(&received, &tail) {
+                epoch.membership.reach(received);
+            }
+        }
+    }
+
+    /// Whether this learner has received what is to be delivered in the view that ends. It goes on receiving until then, while the senders are there.
+    fn has_all_below(&mut self, trim: &[u64]) -> Result<bool, Ended> {
+        self.receive()?;
+        for (sender, end) in trim.iter().enumerate() {
+            if self.received(sender) < *end {
+                let rank = self.view.senders[sender];
+                let lost = self.membership().is_some_and(|membership| membership.protocol().suspects().has(rank));
+                return if lost || self.endpoint.is_gone(rank) { Err(Ended::Stranded { sender: rank }) } else { Ok(false) };
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ends the view as decided.
+    fn act_on(&mut self, decision: &Decision, upcalls: &mut impl Upcalls) {
+        let Some(epoch) = &mut self.epoch else { return };
+        epoch.membership.install();
+        let next = self.view.after(decision, epoch.membership.protocol().lost(), epoch.senders_max);
+        match self.held.take() {
+            None => self.end_view(decision, next, upcalls),
+            Some(mut held) => {
+                self.end_view(decision, next, held.as_mut());
+                self.held = Some(held);
+            }
+        }
+        // A learner does not wedge before.
+        self.stop_messages();
+    }
+
+    /// A learner that alone keeps this sender's window full for too long is suspected: its removal costs less than waiting for it.
+    fn watch_learners(&mut self) {
+        if self.view.voters == self.view.members || !std::mem::take(&mut self.outgoing.was_full) {
+            return;
+        }
+        let slow = self.who_keeps_the_window_full();
+        let Some(epoch) = &mut self.epoch else { return };
+        let (running_ns, patience_ns) = (epoch.membership.running_ns(), epoch.membership.timeouts().learner_ns);
+        let (before, since_ns) = epoch.leash;
+        let still: Ranks = before.iter().filter(|&learner| slow.has(learner)).collect();
+        if still.is_empty() {
+            epoch.leash = (slow, running_ns);
+        } else if running_ns - since_ns > patience_ns {
+            still.iter().for_each(|learner| epoch.membership.suspect(learner));
+            epoch.look = true;
+        } else {
+            epoch.leash = (still, since_ns);
+        }
+    }
+
+    /// Learners but for which my window would be half as full, or whose copy of a large message is the last one on its way.
+    fn who_keeps_the_window_full(&self) -> Ranks {
+        let Some(smc) = &self.outgoing.smc else { return Ranks::EMPTY };
+        let delivered = |rank: usize| self.order.delivered_at(&self.table, Rank::new(rank));
+        let by_voters = (0..self.view.voters).map(delivered).min().unwrap_or(0);
+        let lags = |&rank: &usize| 2 * by_voters.saturating_sub(delivered(rank)) > smc.next_index() - delivered(rank);
+        let learners = (self.view.voters..self.view.members).filter(lags).map(Rank::new);
+        learners.chain(self.outgoing.rdmc.held_up_by(&self.table)).collect()
     }
 
     /// Stops sending, receiving and delivering.
@@ -194,17 +295,13 @@ impl<E: Endpoint> Group<E> {
 
     /// Delivers what is left of the view, and tells the application what is cut off.
     fn end_view(&mut self, decision: &Decision, next: Option<View>, upcalls: &mut impl Upcalls) {
-        while !self.behind
-            && let Some(run) = self.order.next_to(&decision.trim)
-        {
+        while let Some(run) = self.order.next_to(&decision.trim) {
             self.hand_out(run, upcalls);
         }
         if matches!(self.order, Order::RoundRobin(_)) {
             self.cut_own(upcalls);
         }
-        if !self.behind {
-            upcalls.view_ended(next.as_ref());
-        }
+        upcalls.view_ended(next.as_ref());
         if let Some(epoch) = &mut self.epoch {
             epoch.left = next.is_none();
             epoch.trimmed_ns = Some(epoch.clock.now_ns());
@@ -242,7 +339,9 @@ impl<E: Endpoint> Group<E> {
         self.endpoint.flush();
         let Some(epoch) = &mut self.epoch else { return Ok(false) };
         if epoch.left {
-            return Err(Ended::Closed);
+            let decision = epoch.membership.decision().filter(|decision| decision.voters == 0);
+            let learners = decision.map_or(0, |decision| decision.members.len());
+            return Err(if learners == 0 { Ended::Closed } else { Ended::LastLeft { learners } });
         }
         epoch.next = epoch.ending.take();
         Ok(true)
@@ -288,7 +387,7 @@ impl<E: Endpoint> Group<E> {
     }
 
     /// Whoever is about to sleep looks at the clock and the rows first.
-    pub(super) fn look_at_epoch(&mut self) {
+    pub(crate) fn look_at_epoch(&mut self) {
         if let Some(epoch) = &mut self.epoch {
             epoch.look = true;
         }

@@ -11,8 +11,9 @@ use squall_transport::{Endpoint, Outbox, Region, Waker};
 use crate::config::Columns;
 use crate::epoch::Epoch;
 use crate::error::{Ended, SendError};
+use crate::held::Held;
 use crate::order::Order;
-use crate::outgoing::{Outgoing, Slot, State};
+use crate::outgoing::{Outgoing, Slot};
 use crate::stats::Stats;
 use crate::stream::Stream;
 use crate::view::View;
@@ -37,8 +38,8 @@ pub struct Group<E: Endpoint> {
     post_bytes_max: u64,
     stats: Stats,
     ended: Option<Ended>,
-    /// Nothing is delivered: the state that comes before the first delivery is not here yet.
-    behind: bool,
+    /// What was received is held back: the state that comes before it is not here yet, or it has not been handed out since.
+    held: Option<Box<Held>>,
     notices: Vec<String>,
 }
 
@@ -48,33 +49,38 @@ impl<E: Endpoint> Group<E> {
         &self.view
     }
 
-    /// Receives and acknowledges, but delivers and sends nothing until [`Group::restored`]: what a newcomer does in its first view while the application's state of
-    /// before that view is on its way. If the view ends before, nothing of it is delivered here.
+    /// Holds back whatever is received until [`Group::restored`], over changes of view too: what a newcomer does while the application's state is on its way. Until it has
+    /// handed out what it held, it has no vote.
     ///
     /// # Panics
-    /// If anything was delivered already.
+    /// If this member votes, or anything was delivered already.
     pub fn await_state(&mut self) {
-        assert_eq!(self.stats.delivered, 0, "the state comes before the first delivery");
-        self.behind = true;
-        self.outgoing.state = State::Closed;
+        if self.held.is_none() {
+            assert!(!self.view.votes(self.view.me), "whoever votes has the state");
+            assert_eq!(self.stats.delivered, 0, "the state comes before the first delivery");
+            self.held = Some(Box::new(Held::new(&self.view, self.outgoing.config().held_bytes_max)));
+        }
     }
 
-    /// The state is here: delivers from the first message of the view on. `false` if the view has ended meanwhile, and nothing of it was delivered here: then
-    /// the state still awaited is that of the next view's beginning.
-    pub fn restored(&mut self) -> bool {
-        if self.membership().is_some_and(|membership| membership.protocol().row().installed) {
-            return false;
+    /// The state is here, as it was at the beginning of view `view`. The next turns tell the application of that view ([`Upcalls::view_installed`]) and hand out what
+    /// followed, with the changes of view in between.
+    ///
+    /// # Panics
+    /// If this member was not in that view, or already before [`Group::await_state`].
+    pub fn restored(&mut self, view: u64) {
+        if let Some(held) = &mut self.held {
+            held.begin(view);
         }
-        self.behind = false;
-        if self.outgoing.state == State::Closed && !self.is_changing() {
-            self.outgoing.state = State::Open;
-        }
-        true
     }
 
     /// Whether the state is awaited.
+    pub fn awaits_state(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| !held.has_begun())
+    }
+
+    /// Whether the state is awaited, or what was held back meanwhile is being handed out.
     pub fn is_behind(&self) -> bool {
-        self.behind
+        self.held.is_some()
     }
 
     /// What could not be had as asked when the group was joined, one sentence each.

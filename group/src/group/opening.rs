@@ -1,5 +1,6 @@
 //! How a member comes into a view: memory, links, and the protocols on them.
 
+use squall_membership::Leaving;
 use squall_orderer::{RoundRobin, Unordered};
 use squall_rdmc::Rdmc;
 use squall_smc::{Inbound, Outbound};
@@ -63,28 +64,37 @@ impl<E: Endpoint> Group<E> {
     /// If there is no next view yet.
     pub fn install<F: Fabric<Endpoint = E>>(self, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
         let view = self.next_view().cloned().expect("the next view is decided");
-        let (config, kept, leaves) = self.retire(fabric);
+        let (config, kept, leaving) = self.retire(fabric);
         agree(exchange, AGREEMENT, &description(&config, &view)?)?;
         let mut group = Group::open(&config, view, kept, fabric, exchange)?;
-        if leaves {
-            // The view ended before the others had heard of it.
-            group.leave();
-        }
+        group.go_on_leaving(leaving);
         Ok(group)
     }
 
-    /// Ends the epoch, whose next view is known: what is left of it for the next one, and whether this member wants to leave.
-    pub(crate) fn retire<F: Fabric<Endpoint = E>>(self, fabric: &F) -> (Config, Kept, bool) {
-        let leaves = self.membership().is_some_and(|membership| membership.protocol().row().leaving);
-        let is_done =
-            |rank| self.membership().is_none_or(|membership| membership.protocol().has_installed(rank)) || self.endpoint.is_gone(rank);
+    /// Ends the epoch, whose next view is known: what is left of it for the next one, and whether this member wants to leave: see [`Group::go_on_leaving`].
+    pub(crate) fn retire<F: Fabric<Endpoint = E>>(self, fabric: &F) -> (Config, Kept, Leaving) {
+        let leaving = self.membership().map_or(Leaving::No, |membership| membership.protocol().row().leaving);
+        // Who has no vote writes into nobody's buffers.
+        let said = |rank: Rank| self.membership().is_none_or(|membership| membership.protocol().has_installed(rank));
+        let is_done = |rank| !self.view.votes(rank) || said(rank) || self.endpoint.is_gone(rank);
         let severed = fabric.severs() || (0..self.view.members).map(Rank::new).all(is_done);
-        let Group { endpoint, outgoing, pool_region, .. } = self;
+        let hears_witness = self.epoch.as_ref().is_some_and(|epoch| epoch.hears_witness);
+        let Group { endpoint, outgoing, pool_region, held, .. } = self;
         // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may still write, because it was
         // lost before it had said its last word here and may live, is given up: its memory stays with that member alone.
         fabric.retire(endpoint);
         let (config, pool, again) = outgoing.dismantle(severed);
-        (config, Kept { pool: pool.map(|pool| (pool, pool_region)), again }, leaves)
+        let kept = Kept { pool: pool.map(|pool| (pool, pool_region)), again, held, hears_witness };
+        (config, kept, leaving)
+    }
+
+    /// The last view ended before the others had heard that this member wants to leave, or nobody else had the state.
+    pub(crate) fn go_on_leaving(&mut self, leaving: Leaving) {
+        match leaving {
+            Leaving::No => {}
+            Leaving::Asks => self.leave(),
+            Leaving::Insists => self.insist_on_leaving(),
+        }
     }
 
     /// Opens the view's epoch with members that agree on how.
@@ -114,14 +124,16 @@ impl<E: Endpoint> Group<E> {
         });
         let streams = streams.collect();
         let smc = own.map(|sender| Outbound::new(table.ring(columns.smc.ring, sender), columns.smc, config.smc_limits(), members));
-        let rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits(), config.schedule);
+        let rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits(), config.schedule).relayed_by(view.voters);
         let order = match config.mode {
-            Mode::Ordered => Order::RoundRobin(RoundRobin::new(columns.order, members, config.senders.len(), own)),
+            Mode::Ordered => {
+                Order::RoundRobin(RoundRobin::new(columns.order, members, config.senders.len(), own).acknowledged_by(view.voters))
+            }
             Mode::Unordered => Order::Unordered(Unordered::new(columns.order, &config.senders, own)),
         };
-        let epoch = Epoch::new(&config, &columns, &view);
+        let epoch = Epoch::new(&config, &columns, &view).map(|epoch| Epoch { hears_witness: kept.hears_witness, ..epoch });
         let post_bytes_max = config.post_bytes_max;
-        let mut outgoing = Outgoing::new(smc, rdmc, pool, config, members);
+        let mut outgoing = Outgoing::new(smc, rdmc, pool, config, &view);
         if !kept.again.is_empty() {
             (outgoing.again, outgoing.state) = (kept.again, State::Closed);
         }
@@ -136,7 +148,7 @@ impl<E: Endpoint> Group<E> {
             post_bytes_max,
             stats: Stats::default(),
             ended: None,
-            behind: false,
+            held: kept.held,
             endpoint,
             table,
             columns,

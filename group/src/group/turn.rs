@@ -9,6 +9,7 @@ use squall_transport::{Endpoint, Event, Rank, Write};
 
 use super::Group;
 use crate::error::Ended;
+use crate::held::Held;
 use crate::outgoing::{Outgoing, State};
 use crate::pace::Pace;
 use crate::upcalls::{Delivery, Upcalls};
@@ -43,6 +44,7 @@ impl<E: Endpoint> Group<E> {
         if self.epoch.is_some() {
             let (goes_on, changed) = self.tend_epoch(lost, upcalls)?;
             if !goes_on {
+                self.feed_learners();
                 self.outbox.drain(&mut self.endpoint);
                 self.endpoint.flush();
                 return Ok(changed);
@@ -56,7 +58,10 @@ impl<E: Endpoint> Group<E> {
         };
         self.order.acknowledge(&self.table, &mut self.outbox);
         self.outbox.drain(&mut self.endpoint);
-        progress |= self.deliver(upcalls);
+        progress |= match self.held.take() {
+            None => self.deliver(upcalls),
+            Some(held) => self.hold_back(held, upcalls)?,
+        };
         progress |= self.send_on();
         self.endpoint.flush();
         Ok(progress)
@@ -102,7 +107,7 @@ impl<E: Endpoint> Group<E> {
 
     /// Takes in what has landed, and relays.
     #[inline]
-    fn receive(&mut self) -> Result<bool, Ended> {
+    pub(super) fn receive(&mut self) -> Result<bool, Ended> {
         let Outgoing { smc, rdmc, pool, .. } = &mut self.outgoing;
         let mut progress = false;
         for (sender, stream) in self.streams.iter_mut().enumerate() {
@@ -129,17 +134,34 @@ impl<E: Endpoint> Group<E> {
         Ok(progress)
     }
 
+    /// Takes out of rings and buffers what may be delivered, and hands it out once the state is here.
+    #[cold]
+    fn hold_back(&mut self, mut held: Box<Held>, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
+        let taken = self.deliver(held.as_mut());
+        let replayed = held.replay(upcalls, &mut self.outgoing);
+        let over = held.is_over();
+        self.held = (!held.is_done()).then_some(held);
+        over.map_or(Ok(taken | replayed), |bytes_max| Err(Ended::HeldBack { bytes_max }))
+    }
+
+    /// Goes on sending to learners what this member sent before the view came to its end: voters have it.
+    fn feed_learners(&mut self) {
+        if self.view.voters < self.view.members {
+            self.ship();
+            self.outgoing.rdmc.feed(&self.table, &mut self.outbox, self.post_bytes_max);
+        }
+    }
+
     /// Hands out what may be delivered.
     #[inline]
     fn deliver(&mut self, upcalls: &mut impl Upcalls) -> bool {
-        let most = if self.behind { 0 } else { DELIVERIES_A_TURN_MAX };
-        let mut left = most;
+        let mut left = DELIVERIES_A_TURN_MAX;
         self.order.refresh(&self.table);
         while let Some(run) = self.order.next(left) {
             left -= run.count;
             self.hand_out(run, upcalls);
         }
-        let any = left < most;
+        let any = left < DELIVERIES_A_TURN_MAX;
         if any {
             self.stats.delivery_batches += 1;
             for stream in &mut self.streams {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use squall_membership::What;
+use squall_membership::{Leaving, What};
 use squall_transport::exchange::compare;
 use squall_transport::mesh::{Gather, Meeting, Net};
 use squall_transport::{Fabric, NodeId, Rank};
@@ -139,8 +139,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         let gone = view.nodes.iter().filter(|node| looks && is_gone(node)).filter_map(|node| view.rank_of(*node));
         let mut absent: Vec<Rank> = view.lost.iter().collect();
         absent.extend(gone.filter(|rank| !view.lost.has(*rank)));
-        let new = |rank: &Rank| view.id > 0 && *rank != view.me && old.is_some() && !was_there(&view.nodes[rank.index()]);
-        let hasty = (0..view.members).map(Rank::new).filter(new).collect();
+        let hasty = (view.voters..view.members).map(Rank::new).filter(|rank| *rank != view.me).collect();
         let (patience, haste) = (self.options.patience, self.patience.haste);
         Meeting { token, me: view.me, nodes: view.nodes.clone(), absent, patience, hasty, haste }
     }
@@ -152,54 +151,56 @@ impl<F: Fabric, N: Net> Member<F, N> {
         compare(&passing.gather, AGREEMENT, &parts?)?;
         let Stage::Passing(passing) = std::mem::replace(&mut self.stage, Stage::Nowhere) else { return Ok(false) };
         let Passing { view, token, mut gather, .. } = passing;
-        let (config, kept, leaves) = match self.group.take() {
+        let (config, kept, leaving) = match self.group.take() {
             Some(group) => {
                 let (wedged_ns, trimmed_ns) = group.change_times_ns();
                 self.change_ns = Some((view.id, wedged_ns.unwrap_or(now_ns), trimmed_ns.unwrap_or(now_ns), now_ns));
-                self.behind |= group.is_behind();
                 group.retire(&self.fabric)
             }
             None => {
                 let kept = self.kept.take().unwrap_or_default();
                 // Buffers that were made in advance are for `senders_max` senders.
                 let enough = view.senders.len() <= self.options.config.senders_max;
-                (self.options.lenient(), if enough { kept } else { Kept::default() }, false)
+                (self.options.lenient(), if enough { kept } else { Kept::default() }, Leaving::No)
             }
         };
         let mut group = Group::open(&config, view, kept, &self.fabric, &mut gather)?;
-        if leaves {
-            // The view ended before the others had heard of it.
-            group.leave();
-        }
+        group.go_on_leaving(leaving);
         drop(gather);
         self.enter(group, token, upcalls);
         Ok(true)
     }
 
     /// Is in a view.
-    pub(super) fn enter(&mut self, group: Group<F::Endpoint>, token: [u8; 32], upcalls: &mut impl Upcalls) {
+    pub(super) fn enter(&mut self, mut group: Group<F::Endpoint>, token: [u8; 32], upcalls: &mut impl Upcalls) {
         let (old, view) = (std::mem::replace(&mut self.view, group.view().clone()), group.view().clone());
-        for node in old.nodes.iter().filter(|node| view.rank_of(**node).is_none() && old.me.index() < old.members) {
+        for node in old.nodes.iter().filter(|node| view.rank_of(**node).is_none() && old.is_mine()) {
             self.net.disconnect(*node);
             self.addresses.remove(node);
             self.givings.drop_of(*node);
         }
         self.net.set_waker(Some(group.waker()));
+        if self.group.is_none() && !old.is_mine() {
+            self.first = view.id;
+        }
+        if self.options.witness.is_some() {
+            group.promise_witness();
+        }
+        if self.behind {
+            group.await_state();
+        }
+        let lacks = group.is_behind();
         self.group = Some(group);
         self.keep_time();
         (self.stage, self.token, self.called, self.second) = (Stage::InView, token, false, Second::default());
         self.without.clear();
-        self.taken.clear();
         for node in &view.nodes {
             self.asks.drop_of(*node);
         }
         self.givings.begin_view(&self.position(), upcalls);
         if self.behind {
-            if let Some(group) = &mut self.group {
-                group.await_state();
-            }
             self.reach(upcalls);
-        } else if view.id > 0 {
+        } else if view.id > 0 && !lacks {
             upcalls.view_installed(&view);
         }
     }

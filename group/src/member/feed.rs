@@ -153,7 +153,7 @@ mod tests {
     const MAX: u64 = 300_000;
 
     fn outline(id: u64) -> Outline {
-        Outline { id, nodes: vec![NodeId(id), NodeId(7)], senders: vec![Rank(1)] }
+        Outline { id, nodes: vec![NodeId(id), NodeId(7)], voters: 2, senders: vec![Rank(1)], will_send: vec![] }
     }
 
     fn read_all(reader: &mut Reader, seen: &mut Vec<(u64, usize)>) {

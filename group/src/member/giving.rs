@@ -18,10 +18,10 @@ use crate::outgoing::Outgoing;
 use crate::upcalls::{Delivery, StatePiece, Upcalls};
 use crate::view::View;
 
-/// Bytes of state in one message.
-pub(crate) const PIECE_BYTES: usize = 128 << 10;
+/// Bytes of state in one message: few enough that restoring them is no long pause for a member.
+pub(crate) const PIECE_BYTES: usize = 32 << 10;
 /// Pieces that are read or handed to the mesh in one turn of the loop, whoever they are for, beside twice as much as was delivered since the last.
-const PIECES_A_TURN_MAX: usize = 2;
+const PIECES_A_TURN_MAX: usize = 8;
 /// Bytes on their way to one process: a share of what the mesh keeps for a peer.
 pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
 /// Bytes of a snapshot that are read before there is room for them: a state that is no longer is known as such at once.
@@ -101,7 +101,7 @@ impl Giving {
             to,
             newcomer,
             course: Course { transfer, round: 0 },
-            at: Position { outline: Outline { id: 0, nodes: Vec::new(), senders: Vec::new() }, taken: Vec::new() },
+            at: Position { outline: Outline::of(&View::nobodys()), taken: Vec::new() },
             source: Box::new(io::empty()),
             ahead: VecDeque::new(),
             ahead_bytes: 0,
@@ -428,8 +428,8 @@ fn serve(giving: &mut Giving, log: &Log, net: &impl Net, limits: &Limits, now_ns
 pub(crate) struct Tap<'a, U> {
     pub(crate) upcalls: &'a mut U,
     pub(crate) log: Option<&'a mut Log>,
-    /// By rank: so many messages are in the state already.
-    pub(crate) taken: &'a [u64],
+    /// By rank: so many messages of the view that is handed out first are in the state already.
+    pub(crate) taken: &'a mut Vec<u64>,
 }
 
 impl<U: Upcalls> Upcalls for Tap<'_, U> {
@@ -444,6 +444,7 @@ impl<U: Upcalls> Upcalls for Tap<'_, U> {
     }
 
     fn view_ended(&mut self, next: Option<&View>) {
+        self.taken.clear();
         self.upcalls.view_ended(next);
     }
 

@@ -143,7 +143,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         if ask.agreement != ours {
             return Some(format!("it is configured with \"{}\", the group with \"{ours}\"", ask.agreement));
         }
-        if self.group.is_none() || self.behind {
+        if self.group.is_none() || self.lacks_state() {
             return Some("this process has no state yet; ask another member, or later".into());
         }
         if self.view.rank_of(ask.from).is_some() || self.names.has(ask.from) {
@@ -166,7 +166,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
 
     /// A member that has no state wants it.
     fn want(&mut self, from: NodeId, transfer: u64, now_ns: u64, upcalls: &mut impl Upcalls) {
-        if self.group.is_none() || self.behind {
+        if self.group.is_none() || self.lacks_state() {
             // If it has gone it asks nobody.
             let _ = Control::Without { transfer }.say(&self.net, from);
             return;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
-use squall_membership::Ranks;
+use squall_membership::{MEMBERS_MAX, Ranks};
 use squall_transport::mesh::{MeshSendError, Net};
 use squall_transport::{NodeId, Rank};
 
@@ -62,17 +62,28 @@ pub(crate) struct Course {
 pub(crate) struct Outline {
     pub(crate) id: u64,
     pub(crate) nodes: Vec<NodeId>,
+    /// How many of them vote.
+    pub(crate) voters: usize,
     pub(crate) senders: Vec<Rank>,
+    /// Learners that are to send once they vote.
+    pub(crate) will_send: Vec<Rank>,
 }
 
 impl Outline {
     pub(crate) fn of(view: &View) -> Outline {
-        Outline { id: view.id, nodes: view.nodes.clone(), senders: view.senders.clone() }
+        let (nodes, senders, will_send) = (view.nodes.clone(), view.senders.clone(), view.will_send.iter().collect());
+        Outline { id: view.id, nodes, voters: view.voters, senders, will_send }
     }
 
     /// Whether its ranks are some of its members'.
     fn makes_sense(&self) -> bool {
-        self.senders.iter().all(|rank| rank.index() < self.nodes.len()) && self.nodes.len() < usize::from(u16::MAX)
+        let members = self.nodes.len();
+        let votes = |rank: &Rank| rank.index() < self.voters;
+        let learns = |rank: &Rank| !votes(rank) && rank.index() < members;
+        (1..=members).contains(&self.voters)
+            && members <= MEMBERS_MAX
+            && self.senders.iter().all(votes)
+            && self.will_send.iter().all(learns)
     }
 
     /// The view as those see it who are not in it, or not yet: with a row that nobody has.
@@ -84,9 +95,12 @@ impl Outline {
     /// The view as `node` sees it, who is in it or not, if it makes sense.
     pub(crate) fn seen_by(&self, node: NodeId) -> Option<View> {
         let members = self.nodes.len();
-        let me = Rank::new(self.nodes.iter().position(|&member| member == node).unwrap_or(members).min(usize::from(u16::MAX)));
-        let (nodes, senders) = (self.nodes.clone(), self.senders.clone());
-        self.makes_sense().then_some(View { id: self.id, me, members, nodes, senders, lost: Ranks::EMPTY })
+        if !self.makes_sense() {
+            return None;
+        }
+        let me = Rank::new(self.nodes.iter().position(|&member| member == node).unwrap_or(members));
+        let (nodes, senders, will_send) = (self.nodes.clone(), self.senders.clone(), self.will_send.iter().copied().collect());
+        Some(View { id: self.id, me, members, nodes, voters: self.voters, senders, will_send, lost: Ranks::EMPTY })
     }
 }
 

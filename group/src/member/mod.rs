@@ -186,8 +186,10 @@ pub struct Member<F: Fabric, N: Net = Mesh> {
     transfers: u64,
     /// Members of this view that have no state either.
     without: Vec<NodeId>,
-    /// By rank: messages of this view that the state held already when it came.
+    /// By rank: messages of the view that is handed out first that the state held already when it came.
     taken: Vec<u64>,
+    /// The first view that it was in: what is delivered from there on it has by itself.
+    first: u64,
     second: Second,
     /// The newcomers of the coming view were called; those of the last one that have yet to be told of it.
     called: bool,
@@ -207,8 +209,9 @@ pub struct Member<F: Fabric, N: Net = Mesh> {
 
 impl<F: Fabric, N: Net> Member<F, N> {
     fn new(options: MemberOptions, fabric: F, net: N, view: View, stage: Stage<N::Gather>) -> Result<Member<F, N>, MemberError> {
-        let outside = Outgoing::outside(&options.config).map_err(JoinError::from)?;
         let behind = matches!(stage, Stage::Following(_));
+        let sends = matches!(&stage, Stage::Following(following) if following.sends);
+        let outside = Outgoing::outside(&options.config, sends).map_err(JoinError::from)?;
         Ok(Member {
             patience: Patience::of(&options),
             stage,
@@ -229,6 +232,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
             transfers: 0,
             without: Vec::new(),
             taken: Vec::new(),
+            first: 0,
             second: Second::default(),
             called: false,
             welcome: None,
@@ -344,9 +348,14 @@ impl<F: Fabric, N: Net> Member<F, N> {
         self.net.address()
     }
 
-    /// Whether this newcomer still waits for the application's state.
+    /// Whether this newcomer still waits for the application's state, or for its vote: it is a full member, and may send, once it does not.
     pub fn is_behind(&self) -> bool {
-        self.behind
+        self.lacks_state() || !self.view.votes(self.view.me)
+    }
+
+    /// Whether it has not delivered all that voters have.
+    fn lacks_state(&self) -> bool {
+        self.behind || self.group.as_ref().is_some_and(Group::is_behind)
     }
 
     /// Whether it is in a view.

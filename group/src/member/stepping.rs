@@ -104,7 +104,6 @@ impl<F: Fabric, N: Net> Member<F, N> {
         self.press();
         self.second_opinion(now_ns);
         self.part(now_ns);
-        self.settle_taken();
         self.seek(now_ns)
     }
 
@@ -137,16 +136,9 @@ impl<F: Fabric, N: Net> Member<F, N> {
     /// Whether all other members are still being given the state by this one.
     pub(super) fn is_last_with_state(&self) -> bool {
         let takes = |node: NodeId| self.givings.takers().any(|taker| taker == node);
-        !self.behind && self.view.nodes.iter().all(|&node| node == self.net.node() || takes(node))
-    }
-
-    /// What the state held already has come by itself too.
-    fn settle_taken(&mut self) {
-        let Some(group) = self.group.as_ref().filter(|_| !self.taken.is_empty()) else { return };
-        let due = |(sender, handed): (&Rank, u64)| self.taken.get(sender.index()).is_none_or(|&taken| handed >= taken);
-        if self.view.senders.iter().zip(group.handed_out()).all(due) {
-            self.taken.clear();
-        }
+        let me = self.view.me;
+        let voters = (0..self.view.voters).map(Rank::new).filter(|rank| *rank != me).map(|rank| self.view.nodes[rank.index()]);
+        !self.lacks_state() && self.view.votes(me) && voters.into_iter().all(takes)
     }
 
     /// A member that has no state and no giver asks another member. Whether it did.
@@ -209,7 +201,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         outline.nodes.contains(&self.net.node()) && !(self.is_in_view() && self.view.id >= outline.id)
     }
 
-    /// If what it was given has come to the view that it is in, it goes on by itself. Whether it does. Else the application hears of the view that it has come to.
+    /// If what it was given has come to a view that it was in by itself, it goes on from there. Whether it does. Else the application hears of the
+    /// view that it has come to.
     pub(super) fn reach(&mut self, upcalls: &mut impl Upcalls) -> bool {
         if self.waits_for_its_view() {
             return false;
@@ -217,15 +210,13 @@ impl<F: Fabric, N: Net> Member<F, N> {
         let in_view = self.is_in_view();
         let Some(taking) = &mut self.taking else { return false };
         let Some(outline) = taking.outline().filter(|_| !taking.told) else { return false };
-        if in_view && outline.id == self.view.id && self.group.as_mut().is_some_and(Group::restored) {
+        if let Some(group) = self.group.as_mut().filter(|_| in_view && outline.id >= self.first) {
+            group.restored(outline.id);
+            self.taken = taking.taken().to_vec();
             let (giver, transfer) = (taking.giver, taking.transfer());
-            if taking.taken().iter().any(|&taken| taken > 0) {
-                self.taken = taking.taken().to_vec();
-            }
             (self.taking, self.behind) = (None, false);
             // If it has gone it gives nothing.
             let _ = Control::Done { transfer }.say(&self.net, giver);
-            upcalls.view_installed(&self.view);
             return true;
         }
         if let Some(view) = outline.as_outsider() {

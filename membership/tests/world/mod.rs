@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use squall_membership::{Decision, Mutation, Newcomer, Phase, Protocol, Ranks, Row, Stop};
+use squall_membership::{Decision, Mutation, Newcomer, Phase, Protocol, Ranks, Row, What, Witness};
 use squall_transport::sim::Random;
 use squall_transport::{NodeId, Rank};
 
@@ -35,6 +35,12 @@ struct Member {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct World {
     members: Vec<Member>,
+    /// The first ones vote.
+    voters: usize,
+    /// A voter has died, or was suspected by another one.
+    voter_hit: bool,
+    /// With whom the witness sides.
+    sided: Option<usize>,
     /// At `from * members + to`: said, not yet heard.
     queues: Vec<VecDeque<Row>>,
     left: Limits,
@@ -66,6 +72,14 @@ enum Action {
     },
     Leave(usize),
     Join(usize),
+    /// A learner has the state.
+    Whole(usize),
+    /// What a learner lacks at the end of the view never comes: it stops.
+    Stranded(usize),
+    /// A learner stops because it is at odds with the voters.
+    GiveUp(usize),
+    /// One of two voters asks the witness.
+    Ask(usize),
 }
 
 /// What an exploration came to.
@@ -129,16 +143,24 @@ pub(crate) fn walk(mut world: World, seed: u64) -> Option<String> {
 
 impl World {
     pub(crate) fn new(members: usize, senders: usize, left: Limits, mutation: Mutation) -> World {
+        World::with_learners(members, 0, senders, left, mutation)
+    }
+
+    pub(crate) fn with_learners(voters: usize, learners: usize, senders: usize, left: Limits, mutation: Mutation) -> World {
+        let members = voters + learners;
         let nodes: Vec<NodeId> = (0..members as u64).map(|rank| NodeId(100 + rank)).collect();
         let member = |rank: usize| {
-            let mut protocol = Protocol::new(Rank::new(rank), nodes.clone(), senders, Ranks::EMPTY);
+            let mut protocol = Protocol::with_voters(Rank::new(rank), nodes.clone(), voters, senders, Ranks::EMPTY);
             protocol.set_mutation(mutation);
+            if mutation == Mutation::WholeEarly {
+                protocol.say_whole();
+            }
             let received = (0..senders).map(|sender| if sender == rank { MESSAGES } else { 0 }).collect();
             let (told, suspected, last_leader) = (Row::default(), Ranks::EMPTY, Rank(0));
             Member { protocol, alive: true, received, delivered: vec![0; senders], told, suspected, last_leader }
         };
         let queues = vec![VecDeque::new(); members * members];
-        World { members: (0..members).map(member).collect(), queues, left, mutation, broken: None }
+        World { members: (0..members).map(member).collect(), voters, voter_hit: false, sided: None, queues, left, mutation, broken: None }
     }
 
     /// What may happen next, and whether all that must happen has happened.
@@ -164,18 +186,41 @@ impl World {
         // Whoever is dead or has stopped falls silent, and is suspected in the end.
         let silent = |whom: usize| !self.members[whom].goes_on();
         actions.extend(pairs().filter(|&(by, whom)| doubts(by, whom) && silent(whom)).map(|(by, whom)| Action::Suspect { by, whom }));
+        // What would take too long is not waited for.
+        for by in (0..count).filter(|&by| self.members[by].goes_on()) {
+            let protocol = &self.members[by].protocol;
+            let late = |&whom: &usize| {
+                let rank = Rank::new(whom);
+                let kept = protocol.waits_for_learners_only() && protocol.waits_for(rank);
+                !silent(whom) && (kept || protocol.laggards().has(rank))
+            };
+            actions.extend((0..count).filter(late).map(|whom| Action::Suspect { by, whom }));
+            if protocol.phase() == Phase::Decided {
+                actions.push(Action::Stranded(by));
+            }
+            if protocol.phase() == Phase::Split {
+                actions.push(Action::Ask(by));
+            }
+            if protocol.at_odds_with().is_some() {
+                actions.push(Action::GiveUp(by));
+            }
+        }
         let rests = actions.is_empty();
         for rank in 0..count {
             let member = &self.members[rank];
             if !member.goes_on() {
                 continue;
             }
-            let open = member.protocol.row().received.is_none();
+            let votes = rank < self.voters;
+            let open = if votes { member.protocol.row().received.is_none() } else { !member.protocol.row().installed };
+            if !votes && !member.protocol.row().whole && self.mutation != Mutation::WholeEarly {
+                actions.push(Action::Whole(rank));
+            }
             for sender in 0..member.received.len() {
                 if (open || self.mutation == Mutation::WedgesLate) && member.received[sender] < MESSAGES {
                     actions.push(Action::Receive { by: rank, sender });
                 }
-                let stable = || self.members.iter().all(|other| other.received[sender] == MESSAGES);
+                let stable = || self.members[..self.voters].iter().all(|other| other.received[sender] == MESSAGES);
                 if open && member.delivered[sender] < MESSAGES && stable() {
                     actions.push(Action::Deliver { by: rank, sender });
                 }
@@ -206,14 +251,21 @@ impl World {
                 self.members[to].protocol.see(Rank::new(from), row.expect("something was said"));
                 self.run(to);
             }
-            Action::Receive { by, sender } => self.members[by].received[sender] = MESSAGES,
+            Action::Receive { by, sender } => {
+                self.members[by].received[sender] = MESSAGES;
+                self.run(by);
+            }
             Action::Deliver { by, sender } => self.members[by].delivered[sender] = MESSAGES,
             Action::Crash(rank) => {
                 self.left.crashes -= 1;
+                self.voter_hit |= rank < self.voters;
                 self.members[rank].alive = false;
             }
             Action::Suspect { by, whom } => {
-                self.left.false_suspicions -= u8::from(self.members[whom].goes_on());
+                let protocol = &self.members[by].protocol;
+                let late = protocol.laggards().has(Rank::new(whom)) || protocol.row().installed;
+                self.left.false_suspicions -= u8::from(self.members[whom].goes_on() && !late);
+                self.voter_hit |= by < self.voters && whom < self.voters;
                 self.members[by].protocol.suspect(Rank::new(whom));
                 self.run(by);
             }
@@ -225,6 +277,20 @@ impl World {
             Action::Join(rank) => {
                 self.left.joins -= 1;
                 self.members[rank].protocol.request(Newcomer { node: 7, contact: [0; 3] }).expect("there is room");
+                self.run(rank);
+            }
+            Action::Whole(rank) => {
+                self.members[rank].protocol.say_whole();
+                self.run(rank);
+            }
+            Action::Stranded(rank) => self.members[rank].alive = false,
+            Action::Ask(rank) => {
+                let sides = *self.sided.get_or_insert(rank) == rank;
+                self.members[rank].protocol.hear_witness(if sides { Witness::Sides } else { Witness::Refuses });
+                self.run(rank);
+            }
+            Action::GiveUp(rank) => {
+                self.members[rank].protocol.give_up();
                 self.run(rank);
             }
         }
@@ -241,12 +307,20 @@ impl World {
                     member.protocol.freeze(member.received.clone());
                     moved = true;
                 }
-                Phase::Decided => {
+                Phase::Decided if !member.lacks_any() => {
                     self.check_decision(rank);
                     self.members[rank].protocol.install();
                     moved = true;
                 }
                 _ => {}
+            }
+            let member = &mut self.members[rank];
+            if let Some(tail) = member.protocol.tail()
+                && member.has(&tail)
+                && member.protocol.row().received.as_ref() != Some(&member.received)
+            {
+                member.protocol.reach(member.received.clone());
+                moved = true;
             }
             self.check_member(rank);
             let member = &mut self.members[rank];
@@ -282,10 +356,13 @@ impl World {
         if accepted.leader != Some(Rank::new(rank)) || !self.members[rank].goes_on() {
             return;
         }
+        if rank >= self.voters {
+            return self.breaks(|| format!("property 18: {rank} leads and has no vote"));
+        }
         // One that leads has all who follow it behind it.
         let before = Ranks::below(Rank::new(rank));
         let follows = |other: usize| suspects.has(Rank::new(other)) || self.members[other].protocol.suspects().has_all(&before);
-        if !(0..self.members.len()).all(follows) {
+        if !(0..self.voters).all(follows) {
             self.breaks(|| format!("property 18: {rank} leads while others may still follow one before it"));
         }
     }
@@ -294,12 +371,13 @@ impl World {
     fn check_decision(&mut self, rank: usize) {
         let decision = self.members[rank].protocol.decision().cloned().expect("it is decided");
         let beyond = |counts: &[u64]| counts.iter().zip(&decision.trim).any(|(count, trim)| count > trim);
-        let needed = self.members.len() / 2 + 1;
+        let (votes, witnessed) = (rank < self.voters, self.voters == 2 && self.sided.is_some());
+        let needed = if witnessed { 1 } else { self.voters / 2 + 1 };
         let echo = |member: &&Member| {
             let accepted = &member.protocol.row().accepted;
             accepted.leader >= Some(decision.leader) && accepted.trim.as_ref() == Some(&decision.trim)
         };
-        if self.members.iter().filter(echo).count() < needed {
+        if self.members[..self.voters].iter().filter(echo).count() < needed {
             self.breaks(|| format!("property 17: {rank} acts on a trim that no majority has echoed"));
         }
         if self.members.iter().any(|member| beyond(&member.delivered)) {
@@ -308,16 +386,25 @@ impl World {
         if self.members[rank].received.iter().zip(&decision.trim).any(|(received, trim)| received < trim) {
             self.breaks(|| format!("property 16: the trim keeps what {rank} has not received"));
         }
-        if self.members[rank].protocol.row().received.as_ref() != Some(&self.members[rank].received) {
+        if votes && self.members[rank].protocol.row().received.as_ref() != Some(&self.members[rank].received) {
             self.breaks(|| format!("property 17: {rank} received after it had wedged"));
         }
-        if self.members[rank].protocol.suspects().count() * 2 >= self.members.len() {
+        let lost = self.members[rank].protocol.suspects().iter().filter(|lost| lost.index() < self.voters).count();
+        if votes && lost * 2 >= self.voters && !witnessed {
             self.breaks(|| format!("property 4: {rank} suspects half or more and goes on"));
         }
         if decision.changes.iter().any(|change| change.by != decision.changes[0].by) {
             self.breaks(|| "property 6: changes of two leaders are blended".into());
         }
-        let same = |other: &Decision| (&other.trim, &other.members) == (&decision.trim, &decision.members);
+        let promoted =
+            decision.changes.iter().filter_map(|change| if let What::Vote(rank) = change.what { Some(rank.index()) } else { None });
+        if let Some(early) = promoted.into_iter().find(|&rank| !self.members[rank].protocol.row().whole) {
+            self.breaks(|| format!("property 31: {early} votes and is not whole"));
+        }
+        if decision.voters == 0 && !decision.members.is_empty() {
+            self.breaks(|| "property 31: nobody votes in the next view".into());
+        }
+        let same = |other: &Decision| (&other.trim, &other.members, other.voters) == (&decision.trim, &decision.members, decision.voters);
         if !self.members.iter().filter_map(|member| member.protocol.decision()).all(same) {
             self.breaks(|| "property 4, 16: two members decided differently".into());
         }
@@ -331,6 +418,10 @@ impl World {
         if let Some(rank) = (0..self.members.len()).find(|&rank| self.members[rank].alive && !settled(&self.members[rank])) {
             return Some(format!("property 25: {rank} waits for ever in {:?}", self.members[rank].protocol.phase()));
         }
+        let stopped = |member: &Member| matches!(member.protocol.phase(), Phase::Stopped(_));
+        if !self.voter_hit && self.members[..self.voters].iter().any(stopped) {
+            return Some("property 31: a voter stopped though only learners were hit".into());
+        }
         let steady = |member: &Member| member.protocol.phase() == Phase::Steady;
         let installed = |member: &Member| member.protocol.phase() == Phase::Installed;
         let live = || self.members.iter().filter(|member| member.alive);
@@ -343,6 +434,15 @@ impl World {
 
 impl Member {
     fn goes_on(&self) -> bool {
-        self.alive && !matches!(self.protocol.phase(), Phase::Stopped(Stop::Excluded { .. } | Stop::NoQuorum { .. }))
+        self.alive && !matches!(self.protocol.phase(), Phase::Stopped(_))
+    }
+
+    fn has(&self, counts: &[u64]) -> bool {
+        self.received.iter().zip(counts).all(|(received, count)| received >= count)
+    }
+
+    /// Whether it lacks anything of what is to be delivered.
+    fn lacks_any(&self) -> bool {
+        self.protocol.decision().is_some_and(|decision| !self.has(&decision.trim)) && self.protocol.me().index() >= self.protocol.voters()
     }
 }

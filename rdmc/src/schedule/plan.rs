@@ -70,7 +70,30 @@ impl Plan {
         plan
     }
 
-    /// Number of members, the root among them.
+    /// As [`Plan::new`], with `leaves` more members that relay nothing: vertices from `members` on. The root sends each of them the whole message, behind what the
+    /// schedule has it send, so that nobody else waits for them.
+    ///
+    /// # Panics
+    /// If `vertex` is neither a member nor a leaf.
+    pub fn with_leaves(kind: ScheduleKind, members: u32, leaves: u32, blocks: u32, vertex: u32) -> Self {
+        assert!(vertex < members + leaves, "vertex {vertex} of {members} and {leaves} leaves");
+        if vertex >= members {
+            let mut plan = Plan { members, blocks, vertex, outgoing: Vec::new(), incoming: Vec::new() };
+            (0..blocks).for_each(|block| plan.add_receive(0, block));
+            return plan;
+        }
+        let mut plan = Plan::new(kind, members, blocks, vertex);
+        let after = kind.steps(members, blocks);
+        for block in (0..blocks).filter(|_| vertex == 0) {
+            for leaf in 0..leaves {
+                let step = after + u64::from(block) * u64::from(leaves) + u64::from(leaf);
+                plan.add_send(members + leaf, SendAt { step, block });
+            }
+        }
+        plan
+    }
+
+    /// Number of members that relay, the root among them.
     pub fn members(&self) -> u32 {
         self.members
     }

@@ -1,0 +1,59 @@
+//! What a follower does: accepts from the leader, and counts who else has.
+
+use squall_transport::Rank;
+
+use super::Protocol;
+use crate::mutation::Mutation;
+use crate::outcome::{Decision, Stop};
+use crate::row::Accepted;
+use crate::trim::members_after;
+
+impl Protocol {
+    /// Accepts what the leader proposes, if it is newer than what I have. A learner does too, to know what is decided; nobody counts it.
+    pub(super) fn follow(&mut self) {
+        let leader = self.leader();
+        if leader == self.me {
+            return;
+        }
+        let theirs = &self.rows[leader.index()].accepted;
+        let leads = theirs.leader == Some(leader) || self.mutation == Mutation::FollowsAnyBallot;
+        if leads && theirs.age() > self.row.accepted.age() {
+            self.row.accepted = theirs.clone();
+        }
+    }
+
+    /// Once enough of us have accepted the same trim from the same leader, it stands; and what another voter has acted on stood before.
+    pub(super) fn decide(&mut self) {
+        if self.decision.is_some() || (self.votes(self.me) && self.row.received.is_none()) {
+            return;
+        }
+        let acted = self.trusted_voters().map(|rank| self.row_of(rank)).find(|row| row.installed).map(|row| row.accepted.clone());
+        let acted = acted.filter(|_| self.mutation != Mutation::IgnoresAccepted);
+        if let Some(accepted) = &acted
+            && accepted.age() > self.row.accepted.age()
+        {
+            self.row.accepted.clone_from(accepted);
+        }
+        let stands = acted.or_else(|| self.enough_accepted().then(|| self.row.accepted.clone()));
+        let Some(Accepted { leader: Some(leader), changes, trim: Some(trim) }) = stands else { return };
+        let (members, voters) = members_after(&self.nodes, self.voters, &changes);
+        if voters == 0 && members.contains(&self.nodes[self.me.index()]) {
+            // The last voter insisted on leaving.
+            self.stop = Some(Stop::NoVoters);
+            return;
+        }
+        let trim = match (self.mutation, &self.row.received) {
+            (Mutation::DeliversPastTrim, Some(received)) => received.clone(),
+            _ => trim,
+        };
+        self.decision = Some(Decision { leader, changes, trim, members, voters });
+    }
+
+    /// Whether enough of us have accepted the trim that I have, from the leader that I have it from.
+    fn enough_accepted(&self) -> bool {
+        let Accepted { leader: Some(leader), trim: Some(_), .. } = &self.row.accepted else { return false };
+        let same = |rank: &Rank| self.row_of(*rank).accepted.leader == Some(*leader) && self.row_of(*rank).accepted.trim.is_some();
+        let alone = self.mutation == Mutation::ActsAlone || self.mutation == Mutation::MinorityActs;
+        alone || self.trusted_voters().filter(same).count() >= self.needed()
+    }
+}
