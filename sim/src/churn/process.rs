@@ -122,9 +122,8 @@ impl Process {
 
     /// Here is the state with which its view began. If that is over already, it is of no use.
     pub(crate) fn restore(&mut self, state: u64) {
-        if let Some(group) = &mut self.group
-            && group.restored()
-        {
+        if let Some(group) = &mut self.group {
+            group.restored(group.view().id);
             (self.app.state, self.app.at_start) = (Some(state), Some(state));
             self.app.recorder.restored(state);
         }

@@ -210,8 +210,9 @@ impl Process {
 pub(super) fn is_regular(error: &MemberError) -> bool {
     matches!(
         error,
-        MemberError::Ended(Ended::Closed | Ended::Stopped(_))
-            | MemberError::NoContact(_)
+        MemberError::Ended(
+            Ended::Closed | Ended::Stopped(_) | Ended::NoWitness | Ended::LastLeft { .. } | Ended::HeldBack { .. } | Ended::Stranded { .. }
+        ) | MemberError::NoContact(_)
             | MemberError::Refused { .. }
             | MemberError::Late { .. }
             | MemberError::Giver { .. }
