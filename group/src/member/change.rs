@@ -200,7 +200,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         self.givings.begin_view(&self.position(), upcalls);
         if self.behind {
             self.reach(upcalls);
-        } else if view.id > 0 && !lacks {
+        } else if !lacks && (view.id > 0 || self.origin.is_none()) {
+            // Who founds a group by a loop knows its first view when it is founded.
             upcalls.view_installed(&view);
         }
     }

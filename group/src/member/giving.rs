@@ -160,6 +160,11 @@ impl Giving {
         self.ended && self.lacks_bytes(log) > NEAR_BYTES.max(self.state_bytes)
     }
 
+    /// Whether one more piece may be on its way.
+    fn has_room(&self) -> bool {
+        self.untaken_bytes() + PIECE_BYTES as u64 <= WINDOW_BYTES
+    }
+
     /// Whether what it lacks is little, or will not become less by waiting: once it has the snapshot, each lap is what came during the one before.
     fn is_near(&mut self, log: &Log, message_bytes_max: u64) -> bool {
         let lacks = self.lacks_bytes(log);
@@ -182,7 +187,7 @@ impl Giving {
     /// Says the next piece.
     fn say(&mut self, log: &Log, net: &impl Net, now_ns: u64, idle_ns: u64) -> Said {
         let (course, to) = (self.course, self.to);
-        if self.untaken_bytes() + PIECE_BYTES as u64 > WINDOW_BYTES {
+        if !self.has_room() {
             return Said::Nothing;
         }
         let said = if !self.begun {
@@ -370,7 +375,11 @@ impl Givings {
 
     /// When there is something to do even if nobody says anything.
     pub(crate) fn due_ns(&self, now_ns: u64, limits: &Limits) -> Option<u64> {
-        let idle_ns = self.list.iter().map(|giving| giving.told_ns + limits.idle_ns).min()?;
+        let idle = |giving: &Giving| match giving.has_room() {
+            true => giving.told_ns + limits.idle_ns,
+            false => giving.heard_ns + limits.silent_ns + 1,
+        };
+        let idle_ns = self.list.iter().map(idle).min()?;
         Some(if self.full { idle_ns.min(now_ns + ROOM_NS) } else { idle_ns })
     }
 }

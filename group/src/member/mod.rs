@@ -248,7 +248,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
     }
 
     /// A founder of the group whose first members are `founders`, by rank, at these addresses, as a state machine: [`Member::step_at`] connects it
-    /// with the others and opens the first view. `token` is a secret that they share.
+    /// with the others, opens the first view and tells it ([`Upcalls::view_installed`](crate::Upcalls::view_installed)). `token` is a secret that they share.
     ///
     /// # Errors
     /// [`MemberError::Found`], or memory cannot be had.

@@ -41,10 +41,16 @@ impl<F: Fabric, N: Net> Member<F, N> {
             Stage::InView => self.group.as_ref().and_then(Group::due_ns),
             Stage::Nowhere => None,
         };
-        let taking_ns =
-            self.taking.as_ref().map(|taking| if taking.has_more() { now_ns } else { taking.heard_ns + self.patience.giver_ns });
+        // Between views nobody asks another giver.
+        let looks = matches!(self.stage, Stage::Following(_) | Stage::InView);
+        let taking_ns = self.taking.as_ref().filter(|_| looks).and_then(|taking| match taking.has_more() {
+            true => (!self.waits_for_its_view()).then_some(now_ns),
+            false => Some(taking.heard_ns + self.patience.giver_ns + 1),
+        });
+        let asks = self.is_in_view() && self.group.as_ref().is_some_and(Group::needs_witness);
+        let witness_ns = self.second.deadline_ns().filter(|_| asks);
         let giving_ns = self.givings.due_ns(now_ns, &self.limits());
-        let due = [stage_ns, taking_ns, giving_ns, self.second.deadline_ns(), self.held_until_ns()];
+        let due = [stage_ns, taking_ns, giving_ns, witness_ns, self.held_until_ns()];
         due.into_iter().flatten().min().unwrap_or(u64::MAX).max(now_ns)
     }
 
@@ -130,7 +136,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
     /// Until when it stays although it wants to leave, if it does.
     fn held_until_ns(&self) -> Option<u64> {
         let since_ns = self.leaving??;
-        (!self.givings.is_empty()).then(|| since_ns.saturating_add(self.patience.leave_ns))
+        (self.is_in_view() && self.is_last_with_state() && !self.givings.is_empty())
+            .then(|| since_ns.saturating_add(self.patience.leave_ns))
     }
 
     /// Whether all other members are still being given the state by this one.

@@ -40,6 +40,8 @@ pub(super) struct App {
     pub(super) state: u64,
     /// It has the state of the view that it is in.
     live: bool,
+    /// It wants to leave.
+    leaves: bool,
     ballast_bytes: u64,
     given: Vec<u8>,
     restore_bytes_per_s: u64,
@@ -69,6 +71,7 @@ impl App {
             outstanding: 0,
             state: 0,
             live: false,
+            leaves: false,
             ballast_bytes: colony.state_bytes,
             given: Vec::new(),
             restore_bytes_per_s: colony.restore_bytes_per_s,
@@ -89,6 +92,14 @@ impl App {
     /// Whether it ever was in a view.
     pub(super) fn was_in(&self) -> bool {
         self.me.is_some()
+    }
+
+    /// It wants to leave, in this view or a later one.
+    pub(super) fn leaves(&mut self) {
+        self.leaves = true;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.leaves();
+        }
     }
 
     pub(super) fn recorder(&mut self) -> Option<&mut Recorder> {
@@ -132,6 +143,9 @@ impl App {
         self.live = live;
         self.me = Some(view.clone());
         self.sent.clear();
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.leaves) {
+            recorder.leaves();
+        }
         if self.mode == Mode::Unordered {
             self.outstanding = 0;
         }

@@ -141,9 +141,7 @@ impl Process {
         if let (Some(member), None) = (&mut self.member, self.leaves_since_ns) {
             member.leave();
             self.leaves_since_ns = Some(now_ns);
-            if let Some(recorder) = self.app.recorder() {
-                recorder.leaves();
-            }
+            self.app.leaves();
         }
     }
 
