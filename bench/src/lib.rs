@@ -1,20 +1,22 @@
 //! # Squall's benchmark
 //!
 //! The library behind the `squall` program. It measures every layer of Squall on one fabric, in one run, against a
-//! bound, and turns what it measured into files, figures and comparisons.
+//! bound. What it measured goes to files, figures and comparisons, which `squall_report` makes.
 //!
 //! ```text
-//!   cli --request--> run: plan, child processes, progress
-//!                     |
-//!                     v
-//!   node <--orders-- experiments --rows--> results: files, summary, plots, report, comparison
+//!   cli                    commands, and the child's entry
+//!   experiments   chaos    what is measured and how, parent's side and node's side; faults, and how traces are checked
+//!   run                    the loop over points; processes, hosts, rendezvous, progress
+//!   ask                    what can be asked for: experiments, axes, sizes, settings, the plan
+//!   jobs                   what a node is told and answers
 //! ```
+//!
+//! Each floor knows those below it, and none above; `tests/layers.rs` keeps it so.
 #![forbid(unsafe_code)]
 
+pub mod ask;
 pub mod chaos;
 pub mod cli;
 pub mod experiments;
-pub mod node;
-pub mod payload;
-pub mod results;
+pub mod jobs;
 pub mod run;

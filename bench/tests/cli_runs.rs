@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use squall_bench::results::{Row, Summary, read_rows};
+use squall_report::{Row, Summary, read_rows};
 use tempfile::TempDir;
 
 /// Far longer than anything here takes; only a hang meets it.
@@ -91,10 +91,8 @@ fn a_multicast_runs_verifies_and_leaves_a_report() {
     for row in &rows {
         assert!(row.is_measured() && row.verified == "full" && row.messages_per_sender == Some(10), "{row:?}");
         assert!(row.algbw_gigabytes_per_second > Some(0.0) && row.bound_fraction > Some(0.0), "{row:?}");
-        assert_eq!(
-            row.emulated == "oversubscribed",
-            row.fabric == "shm" && row.nodes > std::thread::available_parallelism().unwrap().get() as u32
-        );
+        let is_crowded = row.nodes > std::thread::available_parallelism().unwrap().get() as u32;
+        assert_eq!(row.emulated.starts_with("oversubscribed"), is_crowded, "{row:?}");
     }
     for file in ["run.json", "environment.json", "summary.csv", "report.html"] {
         assert!(run.out.join(file).exists(), "{file}");
@@ -109,7 +107,7 @@ fn a_multicast_runs_verifies_and_leaves_a_report() {
 
 #[test]
 fn raw_writes_and_copies_run() {
-    let run = Run::new("run write --quick --messages 20 --trials 1 --size 2,8KB");
+    let run = Run::new("run write --quick --messages 20 --trials 1 --size 2B,8KB");
     let (status, stdout, stderr) = run.finish(&["--json"]);
     assert_eq!(status, 0, "{stderr}");
     let found: serde_json::Value = serde_json::from_str(&stdout).unwrap();

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use squall_bench::results::{Row, read_rows};
+use squall_report::{Row, read_rows};
 use tempfile::TempDir;
 
 /// Far longer than anything here takes; only a hang meets it.
@@ -42,7 +42,7 @@ impl Site {
     /// `squall node` without rank, size or key; no launcher is around.
     fn bare(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
-        for variable in ["SQUALL_NODE_RANK", "SQUALL_NODES", "SQUALL_NODE_ADDRESS", "SQUALL_RENDEZVOUS", "SQUALL_KEY"] {
+        for variable in ["SQUALL_NODE_RANK", "SQUALL_NODES", "SQUALL_NODE_ADDRESS", "SQUALL_RENDEZVOUS", "SQUALL_KEY", "SQUALL_SHAPED"] {
             command.env_remove(variable);
         }
         for variable in ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "SLURM_PROCID", "SLURM_NTASKS"] {
@@ -92,6 +92,19 @@ fn said(child: Child) -> (i32, String) {
 
 fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
+}
+
+#[test]
+fn rows_of_a_shaped_network_say_its_rate() {
+    let site = Site::new();
+    let agent = site.agent(1, 2);
+    let mut first = site.node(&format!("--nodes 2 --rank 0 -- {SMALL} --nodes 2 --fabric tcp --out"));
+    let (status, text) = said(first.arg(site.out()).env("SQUALL_SHAPED", "200mbit").spawn().unwrap());
+    assert_eq!(status, 0, "{text}");
+    said(agent);
+    for row in site.rows() {
+        assert!(row.emulated == "shaped" && row.note.contains("links are shaped to 200mbit"), "{row:?}");
+    }
 }
 
 #[test]
@@ -263,7 +276,7 @@ fn what_cannot_be_meant_is_named_with_its_mend() {
     let key = site.key();
     let key = key.display();
     let cases = [
-        (format!("--key-file {key} --rank 0"), "how many hosts are there? Give --nodes N"),
+        (format!("--key-file {key} --rank 0"), "the number of hosts is unknown: give --nodes N"),
         (format!("--key-file {key} --nodes 2 --rank 2"), "ranks are 0 to 1"),
         (format!("--key-file {key} --nodes 1"), "at least 2 nodes"),
         (format!("--key-file {key} --nodes 2 --rank 0"), "-- run multicast --size 1MB"),

@@ -1,21 +1,21 @@
-//! A replicated counter: processes of this host that add to one counter through a group over shared memory. Every member applies the
-//! same additions in the same order, so all end with the same value.
+//! A replicated counter: processes of this host that add to one counter through a group over shared memory. Every
+//! member applies the same additions in the same order, so all end with the same value.
 //!
 //!     cargo run --release --example counter -p squall-group -- --members 4
 //!     cargo run --release --example counter -p squall-group -- --members 4 --kill
 //!
-//! The parent starts itself once for each member and serves the rendezvous where they meet. With `--kill` it kills one member while all
-//! count; the others go on in a view without it, and still end with one value.
+//! The parent starts itself once for each member and serves the rendezvous where they meet. With `--kill` it kills one
+//! member while all count; the others go on in a view without it, and still end with one value.
 
 use std::collections::HashSet;
 use std::env;
 use std::error::Error;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use squall_group::{Config, Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, Timeouts, Upcalls, View};
-use squall_transport::exchange::{ClusterKey, ConnectOptions, RendezvousServer, ServerEvent, ServerOptions, Session};
+use squall_transport::exchange::{ClusterKey, ConnectOptions, Place, RendezvousServer, ServerEvent, ServerOptions, Session};
 use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::shm::ShmFabric;
 use squall_transport::{NodeId, Rank};
@@ -36,7 +36,7 @@ const SUSPECT_AFTER_NS: u64 = 2_000_000_000;
 /// A message that says that its sender has added all that it will; additions have 8 bytes.
 const DONE: &[u8] = b"done";
 /// What the parent hands to its children: where to meet, and the key; an environment only its own user can read.
-const ADDRESS: &str = "SQUALL_COUNTER_ADDRESS";
+const PLACE: &str = "SQUALL_COUNTER_PLACE";
 const KEY: &str = "SQUALL_COUNTER_KEY";
 const RANK: &str = "SQUALL_COUNTER_RANK";
 
@@ -137,7 +137,7 @@ fn member(options: Options) -> Result<(), Failure> {
     let rank = Rank(env::var(RANK)?.parse()?);
     let (node, key) = (NodeId(u64::from(std::process::id())), ClusterKey::from_hex(&env::var(KEY)?)?);
     let options_connect = ConnectOptions { node, rank: Some(rank), timeout: PATIENCE };
-    let mut session = Session::connect(env::var(ADDRESS)?.parse()?, &key, &options_connect)?;
+    let mut session = Session::connect(env::var(PLACE)?.parse::<Place>()?, &key, &options_connect)?;
     let mesh = Mesh::open((Ipv4Addr::LOCALHOST, 0).into(), &key, node, MeshOptions::default())?;
     let membership = Some(Timeouts::after_ns(SUSPECT_AFTER_NS));
     let senders = (0..options.members).map(Rank::new).collect();
@@ -204,12 +204,12 @@ fn count(
 struct Children(Vec<Child>);
 
 impl Children {
-    fn start(options: &Options, address: SocketAddr, key: &ClusterKey) -> Result<Children, Failure> {
+    fn start(options: &Options, place: &Place, key: &ClusterKey) -> Result<Children, Failure> {
         let mut children = Children(Vec::new());
         for rank in 0..options.members {
             let mut command = Command::new(env::current_exe()?);
             command.args(env::args().skip(1));
-            command.env(ADDRESS, address.to_string()).env(KEY, key.to_hex()).env(RANK, rank.to_string());
+            command.env(PLACE, place.to_string()).env(KEY, key.to_hex()).env(RANK, rank.to_string());
             children.0.push(command.spawn()?);
         }
         Ok(children)
@@ -228,8 +228,8 @@ impl Drop for Children {
 
 fn parent(options: Options) -> Result<(), Failure> {
     let key = ClusterKey::random();
-    let mut server = RendezvousServer::bind((Ipv4Addr::LOCALHOST, 0).into(), &key, ServerOptions::new(options.members))?;
-    let mut children = Children::start(&options, server.local_addr(), &key)?;
+    let mut server = RendezvousServer::bind(Place::local(), &key, ServerOptions::new(options.members))?;
+    let mut children = Children::start(&options, server.place(), &key)?;
     let victim = options.kill.then(|| options.members - 1);
     let (mut counting, mut killed, mut reports) = (0, None, Vec::new());
     let started = Instant::now();
@@ -245,6 +245,7 @@ fn parent(options: Options) -> Result<(), Failure> {
                     return Err(format!("member {rank} is lost: {how}").into());
                 }
                 ServerEvent::Refused { address, reason } => eprintln!("counter: refused {address}: {reason}"),
+                ServerEvent::RefusedMore { count } => eprintln!("counter: refused {count} connections more"),
                 _ => {}
             }
         }

@@ -1,5 +1,6 @@
-//! Small and large messages in one stream: members that send messages of a byte up to a megabyte in any mixture, each by a
-//! [`Driver`], a thread that owns its group. All members deliver all messages in one order, whatever way they travel.
+//! Small and large messages in one stream: members that send messages of a byte up to a megabyte in any mixture, each
+//! by a [`Driver`], a thread that owns its group. All members deliver all messages in one order, whatever way they
+//! travel.
 //!
 //!     cargo run --release --example mixed -p squall-group -- --members 3 --messages 500
 //!

@@ -246,7 +246,7 @@ impl Config {
         squall_rdmc::Limits {
             transfers_max: if self.has_large() { self.transfers_max as u32 } else { 1 },
             blocks_max: (self.large_max.div_ceil(u64::from(smallest)).clamp(1, u64::from(BLOCKS_LIMIT))) as u32,
-            message_bytes_max: self.large_max,
+            message_bytes_max: if self.has_large() { self.large_max } else { 0 },
             ..squall_rdmc::Limits::DEFAULT
         }
     }

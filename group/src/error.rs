@@ -2,7 +2,7 @@
 
 use squall_membership::{RequestError, Stop};
 use squall_rdmc::DescriptorError;
-use squall_smc::Malformed;
+use squall_sst::Malformed;
 use squall_transport::exchange::ExchangeError;
 use squall_transport::region::RegionError;
 use squall_transport::{OpenError, Rank};
@@ -92,6 +92,14 @@ pub enum Ended {
         /// What is wrong with it.
         error: DescriptorError,
     },
+    /// A member ended the group because of what another wrote, which this one has not seen itself.
+    #[error("member {by} ended the group: member {member} had written what no member writes; look at the error of member {by}")]
+    Accused {
+        /// Whom it accuses.
+        member: Rank,
+        /// Who said so before it went, to this member or to one that passed it on.
+        by: Rank,
+    },
     /// The group goes on without this member, or cannot be sure to be the only one that does.
     #[error(transparent)]
     Stopped(#[from] Stop),
@@ -125,4 +133,15 @@ pub enum Ended {
         /// Whose messages are missing.
         sender: Rank,
     },
+}
+
+impl Ended {
+    /// Who wrote what no member writes, as far as this member has seen it itself.
+    pub fn blames(&self) -> Option<Rank> {
+        match self {
+            Ended::Malformed(malformed) => Some(malformed.member),
+            Ended::Refused { sender, .. } => Some(*sender),
+            _ => None,
+        }
+    }
 }

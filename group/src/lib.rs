@@ -130,6 +130,7 @@ mod error;
 mod group;
 mod held;
 mod kept;
+mod last_word;
 mod member;
 mod order;
 mod outgoing;

@@ -1,7 +1,7 @@
 //! The orderer a group was configured with: chosen once, called without indirection.
 
 use squall_orderer::{Orderer, RoundRobin, Run, Unordered};
-use squall_sst::Table;
+use squall_sst::{Malformed, Table};
 use squall_transport::{Outbox, Rank};
 
 /// The orderer of a group.
@@ -37,7 +37,7 @@ impl Order {
     }
 
     #[inline]
-    pub(crate) fn refresh(&mut self, table: &Table) {
+    pub(crate) fn refresh(&mut self, table: &Table) -> Result<(), Malformed> {
         match self {
             Order::RoundRobin(order) => order.refresh(table),
             Order::Unordered(order) => order.refresh(table),
@@ -75,7 +75,7 @@ impl Order {
     }
 
     #[inline]
-    pub(crate) fn delivered_everywhere(&self, table: &Table) -> u64 {
+    pub(crate) fn delivered_everywhere(&mut self, table: &Table) -> Result<u64, Malformed> {
         match self {
             Order::RoundRobin(order) => order.delivered_everywhere(table),
             Order::Unordered(order) => order.delivered_everywhere(table),

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// How long to spin when every member has a core of its own: some times what waking a sleeper takes, and longer than a block of 1 MB takes to
-/// come (80 us), so that a steady flow never pays for a wake-up a block.
+/// How long to spin when every member has a core of its own: some times what waking a sleeper takes, and longer than a
+/// block of 1 MB takes to come (80 us), so that a steady flow never pays for a wake-up a block.
 const SPIN_ALONE: Duration = Duration::from_micros(200);
 /// How long to spin when members share cores: time taken from those who have work.
 const SPIN_SHARED: Duration = Duration::from_micros(2);
@@ -33,8 +33,8 @@ impl Pace {
         Pace::new(Duration::MAX, false)
     }
 
-    /// Gives the core away at each idle turn before it sleeps: where members share cores and falling asleep costs messages, as it does over verbs (an
-    /// invitation to be woken must have landed first).
+    /// Gives the core away at each idle turn before it sleeps: where members share cores and falling asleep costs
+    /// messages, as it does over verbs (an invitation to be woken must have landed first).
     pub fn yielding(self) -> Pace {
         Pace { yields: true, ..self }
     }

@@ -18,13 +18,15 @@ pub(crate) struct Stream {
     sender: usize,
     /// Large messages announced and not known to be complete: (index, transfer).
     pending: VecDeque<(u64, u64)>,
+    /// Large messages handed out: the next is the transfer of this number, since they are announced in this order.
+    handed_out: u64,
     /// Index behind the last message that is no null.
     data_until: u64,
 }
 
 impl Stream {
     pub(crate) fn new(inbound: Inbound, sender: usize, transfers_max: usize) -> Stream {
-        Stream { inbound, sender, pending: VecDeque::with_capacity(transfers_max + 1), data_until: 0 }
+        Stream { inbound, sender, pending: VecDeque::with_capacity(transfers_max + 1), handed_out: 0, data_until: 0 }
     }
 
     /// Takes in what another member sent. Indices that came.
@@ -48,6 +50,13 @@ impl Stream {
         })?;
         self.data_until = self.data_until.max(arrived.data_until);
         refused.map_or(Ok(arrived.indices), Err)
+    }
+
+    /// The number of the next large message that is handed out. It is not read from the ring once more, where it may
+    /// have changed.
+    pub(crate) fn next_large(&mut self) -> u64 {
+        self.handed_out += 1;
+        self.handed_out - 1
     }
 
     /// Index behind the last message that is no null, of those that came.

@@ -5,7 +5,7 @@ use squall_transport::exchange::derived_token;
 use squall_transport::{NodeId, Rank};
 
 /// Bit of the last word of a newcomer's contact: it wants to send.
-pub const CONTACT_SENDS: u64 = 1;
+pub const CONTACT_SENDS: u64 = Newcomer::SENDS;
 
 /// The members of an epoch, and who of them sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl View {
         let (sending, will_send): (Vec<Rank>, Vec<Rank>) =
             self.will_send.iter().filter_map(next_of).partition(|rank| rank.index() < voters);
         let join = decision.changes.iter().filter_map(|change| match change.what {
-            What::Join(newcomer) if sends(&newcomer) => rank_of(newcomer.node()),
+            What::Join(newcomer) if newcomer.sends() => rank_of(newcomer.node()),
             _ => None,
         });
         let mut senders: Vec<Rank> = self.senders.iter().copied().filter_map(next_of).chain(sending).collect();
@@ -119,12 +119,8 @@ impl View {
 
     /// How many would send once all learners and these newcomers vote.
     pub(crate) fn senders_with(&self, newcomers: &[Newcomer]) -> usize {
-        self.senders.len() + self.will_send.count() + newcomers.iter().filter(|newcomer| sends(newcomer)).count()
+        self.senders.len() + self.will_send.count() + newcomers.iter().filter(|newcomer| newcomer.sends()).count()
     }
-}
-
-fn sends(newcomer: &Newcomer) -> bool {
-    newcomer.contact[2] & CONTACT_SENDS != 0
 }
 
 #[cfg(test)]

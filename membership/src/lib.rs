@@ -17,6 +17,8 @@
 //! [`Protocol`] is the protocol: rows in, my row out; no table, no time. [`Membership`] puts it on a table and adds time. Neither knows smc, rdmc or the
 //! order: `group` tells what was received and does what [`Phase`] asks for.
 //!
+//! Some members *vote*, the first ones by rank; the others *learn*: they have a row, links and a place in the list, and count in nothing (V).
+//!
 //! What it does not do: move messages, open or close links, transfer state, or remember anything beyond one view.
 //!
 //! # The columns
@@ -28,9 +30,10 @@
 //! | --- | --- | --- | --- |
 //! | `heartbeat` | I live; raised when nothing else was pushed for `heartbeat_ns` | silence | grows |
 //! | `begin`, `end` | this batch of words begins, has ended | whole rows | `begin = end` and nothing torn, or look again |
-//! | `suspected[n]`, a bit each | these I do not read any more | spreading, waiting of leaders, `Excluded` | bits are set, never cleared; less than half (see Q) |
-//! | `leaving` | I want to leave | the leader's list | set once |
-//! | `wedged`, `received[senders]` | I have stopped; so much of each sender I have | the trim | written once, together; `received` never changes afterwards |
+//! | `suspected[n]`, a bit each | these I do not read any more | spreading, waiting of leaders, `Excluded` | bits are set, never cleared; less than half of the voters (see Q); a learner's is empty |
+//! | `leaving` | I want to leave: 1 if others vote then, 2 in any case | the leader's list | never falls |
+//! | `whole` | I learn, have the state, and can vote | the leader's list | set once, by learners |
+//! | `wedged`, `received[senders]` | a voter: I have stopped; so much of each sender I have. A learner: so much I have at least | the trim; of learners, when to cut | a voter's is written once, together, and never changes afterwards |
 //! | `requests` | these asked me to join | the leader's list | grows |
 //! | `leader` | from this leader is what I have accepted (0: nothing, else rank + 1) | take-over, deciding | never falls |
 //! | `acknowledged`, `changes` | so many changes I have accepted, and these; in the leader's own row that is what it proposes | next view | under one leader the list only grows, and not after the trim |
@@ -42,27 +45,40 @@
 //!
 //! # The rules
 //!
+//! - **V, votes.** All members of the first view vote. A newcomer learns, until the leader lists its vote (L); from the next view on it counts. In what follows *member* means
+//!   a voter wherever something is counted, waited for, led or proposed. A learner follows as a voter does, to know what is decided, but nobody reads what it accepts
+//!   or suspects. It stops when it trusts no voter any more (`NoVoters`), or has for long suspected one that no voter does (`AtOdds`): that costs nobody anything.
 //! - **S, suspicion.** A member suspects whom its link has lost, whose words it cannot read, who was silent for `suspect_after_ns` of the member's own
 //!   *running* time, and whom a member suspects that it does not suspect itself. A process that was stopped counts a gap for a quarter of the
 //!   time-out at the most, so it hears the others before it judges them. Suspicion is never withdrawn, and nothing of a suspect is read again.
-//! - **Q, quorum.** Before a member tells whom it suspects it counts: if half or more of the view are suspects it stops (`NoQuorum`), and tells nobody.
+//! - **Q, quorum.** Before a member tells whom it suspects it counts: if half or more of the voters are suspects it stops (`NoQuorum`), and tells nobody.
 //!   So one member that has lost its links does not take others with it. Who reads that it is suspected itself stops (`Excluded`).
 //! - **W, wedge.** Who suspects anyone, or has accepted or made a proposal, stops sending, receiving and delivering, and says what it had received.
 //! - **F, follow.** A member follows the lowest rank that it does not suspect, accepts what that one proposes, and nothing of anyone else.
 //! - **L, lead.** A member that follows itself leads, once every member that it trusts says that it suspects all lower ranks.
 //!   If any of them has accepted anything, the leader makes the newest of that its own proposal *as it is*: list, order and trim, adding nothing.
-//!   Otherwise it lists all losses, then leaves, then joins, and adds to the list what comes, until the cut.
-//! - **T, trim.** The leader cuts once every member that it trusts has wedged: the least that they have received, a sender at a time.
+//!   Otherwise it lists all losses, then votes of learners that are whole, then leaves, then joins, and adds to the list what comes, until the cut. It never lists more
+//!   newcomers that are to send than there are buffers for ([`Senders`]), nor the last voter's leave while others learn or ask, unless it insists; if those that were to stay are lost
+//!   meanwhile, one that was to leave stays.
+//! - **T, trim.** The leader cuts once every voter that it trusts has wedged, and every learner that is to vote has received what that cut will keep: the least that voters have
+//!   received, a sender at a time. A learner that is late is suspected.
 //! - **D, decide.** A cut stands once more than half of the view have accepted it from the same leader, as far as the member can see, or once a member that it
 //!   trusts has acted on it: those that have may have lost each other, so that no leader is left whom all of them follow.
 //!   Only then does it deliver up to the cut and install.
-//! - **K, keep.** Who has installed keeps its part in this view until all that it trusts have installed too. Losing members that have is no suspicion.
+//! - **K, keep.** Who has installed keeps its part in this view until all that it trusts have installed too; for learners alone, and to have its own last words heard, not
+//!   for long. Losing members that have is no suspicion.
 //!
 //! # Why it holds
 //!
 //! Ranks of leaders are the ballots of Paxos, and a suspicion is a promise: who suspects rank k accepts nothing of k any more, and says so in the same
 //! row that holds what it had accepted of k. A leader of rank c hears that promise from all that it trusts, more than half of the view (Q, L). Had an
 //! earlier cut been accepted by more than half, one of these has it, and it is the newest there is, or a copy of it. So it is proposed again, unchanged.
+//!
+//! Learners are in none of these majorities, so a view of v voters decides as if it had no other members: however many learn, die, stall or lie about whom they suspect, no
+//! voter stops, and no decision changes. A vote is a change like any other: it is in the decided list, and counts from the next view on. So two views that follow each other
+//! never disagree about whose majority it was. Whoever votes has the state: it was whole when its vote was listed, and before the cut it said that it has received all
+//! that the cut keeps; should the list be adopted from a dead leader (L) and the learner be lost too, it is one more dead row of the next view. So, while a voter is alive and
+//! reaches a majority of voters, or leaves by the book, the next view has a voter, and that one has the state.
 //!
 //! That a cut keeps whatever anyone delivered needs no vote: what was delivered by stability every member had received and said so, before it wedged (W).
 //!
@@ -77,8 +93,9 @@
 //! | 18 one leader at a time | S (never withdrawn), F, L |
 //! | 19 suspicion monotone, spreads, cuts | S |
 //! | 20 cut notice | D: the trim tells each sender where its messages end |
-//! | 25, 28 progress | S ends all waiting: whoever is waited for is alive, or suspected |
+//! | 25, 28 progress | S ends all waiting: whoever is waited for is alive, or suspected; and K: who is done waits for room in a queue no longer than for words |
 //! | 29 a minority stops | Q |
+//! | 31 state continuity | V with Q, T and D; L for leaves |
 //!
 //! Properties of messages (7 to 13, 21, 22), of state (23) and of what is sent again (8, 20) are the part of `group`.
 //!
@@ -90,8 +107,8 @@
 //!
 //! # Two members
 //!
-//! Neither of two is a majority. If one suspects the other it is `Split`: it may go on only if a witness (the rendezvous, or a node that was configured)
-//! says [`Witness::Sides`]. The witness sides with one member of a view at most, ever, and must remember that as long as the view may live. Without a
+//! Neither of two voters is a majority. If one suspects the other it is `Split`: it may go on only if a witness (the rendezvous, or a node that was configured)
+//! says [`Witness::Sides`]. What is said in any other state is not heeded: a larger view has its majority. The witness sides with one member of a view at most, ever, and must remember that as long as the view may live. Without a
 //! witness, or if it cannot be asked, the member stops. A decision that both accepted stands in either's row, so whoever goes on adopts it.
 //!
 //! # Sources
@@ -106,6 +123,7 @@ mod limits;
 mod membership;
 mod mutation;
 mod outcome;
+mod plausible;
 mod protocol;
 mod publication;
 mod pulse;

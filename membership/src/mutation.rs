@@ -29,8 +29,6 @@ pub enum Mutation {
     AdoptsOldest,
     /// A member accepts what the row of its leader holds, whoever led that.
     FollowsAnyBallot,
-    /// What is sent again after two cuts in a row is sent in the wrong order. A fault of `group`.
-    ResendsNewestFirst,
     /// Learners count wherever voters do.
     LearnerCounts,
     /// A trim counts learners too.

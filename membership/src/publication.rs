@@ -12,9 +12,9 @@ use crate::row::{Columns, Row};
 ///   reader:                     end, words, begin; a row only if begin = end
 /// ```
 ///
-/// A reader that sees `end = k` sees everything before it. If it also sees a word of batch k + 1, it sees `begin = k + 1`, which was
-/// posted before that word: it looks again later. So a row is read as it was at one moment of its writer, and rows of one writer are read in
-/// their order; some may be skipped.
+/// A reader that sees `end = k` sees everything before it. If it also sees a word of batch k + 1, it sees
+/// `begin = k + 1`, which was posted before that word: it looks again later. So a row is read as it was at one moment
+/// of its writer, and rows of one writer are read in their order; some may be skipped.
 #[derive(Debug)]
 pub(crate) struct Publication {
     columns: Columns,

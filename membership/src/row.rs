@@ -11,7 +11,7 @@ const NEWCOMER_WORDS: usize = 4;
 /// Words of a change: what, whose idea, and a newcomer.
 const CHANGE_WORDS: usize = 1 + NEWCOMER_WORDS;
 
-/// Who wants to join, and where it can be reached: three words that mean something to `group` only.
+/// Who wants to join, and where it can be reached: three words that, but for one bit, mean something to `group` only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Newcomer {
     /// Its name: one incarnation, for ever.
@@ -21,6 +21,14 @@ pub struct Newcomer {
 }
 
 impl Newcomer {
+    /// Bit of the last word of its contact: it wants to send.
+    pub const SENDS: u64 = 1;
+
+    /// Whether it wants to send, once it votes.
+    pub fn sends(&self) -> bool {
+        self.contact[2] & Newcomer::SENDS != 0
+    }
+
     /// Its name.
     pub fn node(&self) -> NodeId {
         NodeId(self.node)

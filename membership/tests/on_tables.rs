@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
-use squall_membership::{Columns, Decision, Membership, Newcomer, Phase, Ranks, RequestError, Stop, Timeouts, Witness};
+use squall_membership::{Columns, Decision, Membership, Newcomer, Phase, Protocol, Ranks, RequestError, Stop, Timeouts, Witness, reaches};
 use squall_sst::{LayoutBuilder, Table};
 use squall_transport::{NodeId, Outbox, Rank, Region, RegionOptions, Write};
 
@@ -27,14 +27,21 @@ struct Cluster {
 
 impl Cluster {
     fn new(count: usize) -> Cluster {
+        Cluster::with_learners(count, 0)
+    }
+
+    fn with_learners(voters: usize, learners: usize) -> Cluster {
+        let count = voters + learners;
         let (layout, columns) = LayoutBuilder::compose(count, |layout| Columns::compose(layout, 2));
         let nodes: Vec<NodeId> = (0..count as u64).map(|rank| NodeId(50 + rank)).collect();
         let member = |rank: usize| {
             let region = Region::allocate(layout.bytes() as usize, &RegionOptions::default()).unwrap();
             let timeouts = Timeouts::after_ns(SUSPECT_AFTER_NS);
-            let membership = Membership::new(columns.clone(), Rank::new(rank), nodes.clone(), timeouts, Vec::new(), Ranks::EMPTY);
+            let protocol = Protocol::with_voters(Rank::new(rank), nodes.clone(), voters, columns.senders(), Ranks::EMPTY);
+            let membership = Membership::with(protocol, columns.clone(), timeouts, Vec::new());
             let table = Table::new(region.clone(), &layout, Rank::new(rank));
-            let received = vec![10 + rank as u64, 20 - rank as u64];
+            // Learners have what voters have.
+            let received = if rank < voters { vec![10 + rank as u64, 20 - rank as u64] } else { vec![30, 30] };
             Member { membership, table, region, outbox: Outbox::new(count), received, runs: true }
         };
         Cluster { members: (0..count).map(member).collect(), now_ns: 0 }
@@ -64,6 +71,9 @@ impl Cluster {
             return;
         }
         membership.step(self.now_ns, table, outbox);
+        if let Some(tail) = membership.protocol().tail().filter(|tail| reaches(received, tail)) {
+            membership.reach(tail);
+        }
         match membership.phase() {
             Phase::Wedging => membership.freeze(received.clone()),
             Phase::Decided => membership.install(),
@@ -178,6 +188,69 @@ fn of_two_members_the_one_that_the_witness_sides_with_goes_on() {
             assert_eq!(cluster.phases()[1], Phase::Stopped(Stop::NoQuorum { left: 1, members: 2, needed: 2 }));
         }
     }
+}
+
+#[test]
+fn a_witness_that_was_not_asked_changes_nothing() {
+    let mut cluster = Cluster::new(5);
+    cluster.run_ms(1);
+    cluster.members[0].membership.hear_witness(Witness::Sides);
+    for lost in 2..5 {
+        cluster.members[lost].runs = false;
+    }
+    cluster.run_ms(30);
+    assert!(matches!(cluster.phases()[0], Phase::Stopped(Stop::NoQuorum { members: 5, needed: 3, .. })), "{:?}", cluster.phases());
+}
+
+/// One that has acted and stops: whoever has yet to tell it so, by a queue that is full, does not wait for it. Whether others have fallen silent or only take nothing.
+#[test]
+fn a_view_is_left_whoever_does_not_listen_any_more() {
+    for beats in [false, true] {
+        let mut cluster = Cluster::new(3);
+        cluster.run_ms(20);
+        let room = cluster.members[1].outbox.room(Rank(2));
+        for place in 0..room as u64 {
+            let at = squall_transport::Place::new(squall_transport::TABLE, 8 * (place % 2));
+            cluster.members[1].outbox.push(Rank(2), Write::Word { at, value: place }).unwrap();
+        }
+        cluster.members[0].membership.request(Newcomer { node: 99, contact: [0; 3] }).unwrap();
+        let links = [(0, 1), (0, 2), (1, 0), (2, 0), (2, 1)];
+        for _ in 0..6 {
+            cluster.now_ns += MS / 2;
+            (0..3).for_each(|rank| cluster.step(rank));
+            links.into_iter().for_each(|(from, to)| while cluster.land(from, to) {});
+        }
+        assert_eq!(cluster.phases()[2], Phase::Installed);
+        for _ in 0..100 {
+            cluster.now_ns += MS / 2;
+            (0..if beats { 3 } else { 2 }).for_each(|rank| cluster.step(rank));
+            links.into_iter().filter(|&(from, to)| beats || (from != 2 && to != 2)).for_each(|(from, to)| while cluster.land(from, to) {});
+        }
+        cluster.decision(&[0, 1]);
+    }
+}
+
+#[test]
+fn a_learner_that_is_whole_votes_from_the_next_view_on() {
+    let mut cluster = Cluster::with_learners(2, 1);
+    cluster.run_ms(2);
+    cluster.members[2].membership.say_whole();
+    cluster.run_ms(8);
+    let decision = cluster.decision(&[0, 1, 2]);
+    assert_eq!((decision.members, decision.voters), (nodes(&[0, 1, 2]), 3));
+}
+
+#[test]
+fn learners_that_die_stall_or_doubt_stop_no_voter() {
+    let mut cluster = Cluster::with_learners(1, 3);
+    cluster.run_ms(2);
+    cluster.members[1].runs = false;
+    cluster.members[2].membership.link_down(Rank(0));
+    cluster.members[3].membership.suspect(Rank(0));
+    cluster.run_ms(200);
+    let decision = cluster.decision(&[0]);
+    assert!(decision.members.starts_with(&nodes(&[0])) && decision.voters == 1, "{decision:?}");
+    assert!(cluster.phases()[2..].iter().all(|phase| matches!(phase, Phase::Stopped(_))), "{:?}", cluster.phases());
 }
 
 #[test]

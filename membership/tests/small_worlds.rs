@@ -171,3 +171,42 @@ fn a_leader_that_does_not_wait_for_the_others_is_caught() {
 fn receiving_after_the_wedge_is_caught() {
     caught(Mutation::WedgesLate, 500, CRASH);
 }
+
+/// As [`caught`], in walks through worlds with learners.
+#[track_caller]
+fn caught_with_learners(mutation: Mutation, (voters, learners): (usize, usize), seeds_max: u64, limits: Limits) {
+    let found =
+        (0..seeds_max).find_map(|seed| walk(World::with_learners(voters, learners, 1, limits, mutation), seed).map(|what| (seed, what)));
+    let (seed, what) = found.unwrap_or_else(|| panic!("{mutation:?} was not caught in {seeds_max} walks"));
+    println!("{mutation:?} after {seed} walks: {what}");
+}
+
+#[test]
+fn a_learner_that_counts_is_caught() {
+    caught_with_learners(Mutation::LearnerCounts, (3, 2), 2000, Limits { crashes: 2, ..CRASH });
+}
+
+#[test]
+fn a_learner_in_the_trim_is_caught() {
+    caught_with_learners(Mutation::LearnerTrims, (2, 1), 500, Limits { joins: 1, ..NONE });
+}
+
+#[test]
+fn a_learner_that_leads_is_caught() {
+    caught_with_learners(Mutation::LearnerLeads, (2, 1), 500, Limits { joins: 1, ..NONE });
+}
+
+#[test]
+fn a_last_voter_that_leaves_at_once_is_caught() {
+    caught_with_learners(Mutation::LeavesAtOnce, (1, 1), 200, Limits { leaves: 1, ..NONE });
+}
+
+#[test]
+fn a_ballot_that_nobody_looks_at_is_caught() {
+    caught_with_learners(Mutation::FollowsAnyBallot, (4, 1), 4000, Limits { crashes: 1, false_suspicions: 1, joins: 1, ..NONE });
+}
+
+#[test]
+fn a_leader_that_adopts_the_oldest_change_is_caught() {
+    caught_with_learners(Mutation::AdoptsOldest, (5, 0), 12_000, Limits { crashes: 2, joins: 1, ..NONE });
+}

@@ -21,7 +21,7 @@ mod unordered;
 pub use round_robin::RoundRobin;
 pub use unordered::Unordered;
 
-use squall_sst::{Column, Columns as Words, LayoutBuilder, Table};
+use squall_sst::{Column, Columns as Words, LayoutBuilder, Malformed, Table};
 use squall_transport::{Outbox, Rank};
 
 /// The columns of the order.
@@ -39,12 +39,16 @@ pub struct Columns {
 }
 
 impl Columns {
+    pub(crate) const RECEIVED_SEQ: &str = "order.received_seq";
+    pub(crate) const DELIVERED_SEQ: &str = "order.delivered_seq";
+    pub(crate) const ACKNOWLEDGED: &str = "order.acknowledged";
+
     /// Adds them to a table.
     pub fn compose(layout: &mut LayoutBuilder, senders: usize) -> Columns {
         Columns {
-            received_seq: layout.word("order.received_seq"),
-            delivered_seq: layout.word("order.delivered_seq"),
-            acknowledged: layout.words("order.acknowledged", senders),
+            received_seq: layout.word(Columns::RECEIVED_SEQ),
+            delivered_seq: layout.word(Columns::DELIVERED_SEQ),
+            acknowledged: layout.words(Columns::ACKNOWLEDGED, senders),
         }
     }
 }
@@ -74,8 +78,12 @@ pub trait Orderer {
     /// Tells the others what was received.
     fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox);
 
-    /// Looks how far the others are. Once a batch: what becomes deliverable meanwhile waits for the next batch, so that acknowledgements get out between them.
-    fn refresh(&mut self, table: &Table);
+    /// Looks how far the others are. Once a batch: what becomes deliverable meanwhile waits for the next batch, so that
+    /// acknowledgements get out between them.
+    ///
+    /// # Errors
+    /// A member said what it cannot know, or took back what it had said.
+    fn refresh(&mut self, table: &Table) -> Result<(), Malformed>;
 
     /// The next turns that may be delivered, `max` at the most, if any. Call it again after delivering them.
     fn next(&mut self, max: u64) -> Option<Run>;
@@ -91,5 +99,8 @@ pub trait Orderer {
     fn delivered_at(&self, table: &Table, member: Rank) -> u64;
 
     /// Index of my own stream below which every member has delivered.
-    fn delivered_everywhere(&self, table: &Table) -> u64;
+    ///
+    /// # Errors
+    /// As [`Orderer::refresh`].
+    fn delivered_everywhere(&mut self, table: &Table) -> Result<u64, Malformed>;
 }

@@ -1,6 +1,6 @@
 //! The round-robin total order with null filling.
 
-use squall_sst::{Counter, Table};
+use squall_sst::{Counter, Frontier, Malformed, Table};
 use squall_transport::{Outbox, Rank};
 
 use crate::{Columns, Orderer, Run};
@@ -19,6 +19,9 @@ pub struct RoundRobin {
     owed: u64,
     received_seq: Counter,
     delivered_seq: Counter,
+    /// The same of the others.
+    received_by: Frontier,
+    delivered_by: Frontier,
     /// The next turn: Seq, and the same as (index, sender).
     next_seq: u64,
     next_index: u64,
@@ -42,6 +45,8 @@ impl RoundRobin {
             owed: 0,
             received_seq: Counter::new(columns.received_seq, members),
             delivered_seq: Counter::new(columns.delivered_seq, members),
+            received_by: Frontier::new(columns.received_seq, Columns::RECEIVED_SEQ, members),
+            delivered_by: Frontier::new(columns.delivered_seq, Columns::DELIVERED_SEQ, members),
             next_seq: 0,
             next_index: 0,
             next_sender: 0,
@@ -77,7 +82,12 @@ impl RoundRobin {
     /// The first missing Seq: sender s lacks index received[s], whose Seq is received[s] * senders + s.
     #[inline]
     fn frontier(&self) -> u64 {
-        (0u64..).zip(&self.received).map(|(sender, index)| index * self.senders + sender).min().unwrap_or(0)
+        (0u64..).zip(&self.received).map(|(sender, index)| self.seq(sender, *index)).min().unwrap_or(0)
+    }
+
+    #[inline]
+    fn seq(&self, sender: u64, index: u64) -> u64 {
+        index * self.senders + sender
     }
 }
 
@@ -107,11 +117,12 @@ impl Orderer for RoundRobin {
     }
 
     #[inline]
-    fn refresh(&mut self, table: &Table) {
-        // A member's word may be older than what it told before only if it breaks the rules; what was stable stays so.
-        // My own word is among theirs, unless I do not vote.
-        let received = table.min_of(self.columns.received_seq, self.voters).min(self.received_seq.value());
-        self.stable = received.max(self.stable);
+    fn refresh(&mut self, table: &Table) -> Result<(), Malformed> {
+        // Nobody has received what I have not sent.
+        let most = self.mine.map_or(u64::MAX, |mine| self.seq(mine, self.received[mine as usize]));
+        // My own frontier counts even if I do not vote: I deliver nothing that I lack.
+        self.stable = self.received_by.least_of(table, self.voters, self.received_seq.value(), most)?;
+        Ok(())
     }
 
     #[inline]
@@ -163,8 +174,13 @@ impl Orderer for RoundRobin {
     }
 
     #[inline]
-    fn delivered_everywhere(&self, table: &Table) -> u64 {
-        self.own_below(table.min(self.columns.delivered_seq))
+    fn delivered_everywhere(&mut self, table: &Table) -> Result<u64, Malformed> {
+        if self.mine.is_none() {
+            return Ok(0);
+        }
+        // Nobody has delivered what I have not said to have received.
+        let delivered = self.delivered_by.least(table, self.delivered_seq.value(), self.received_seq.value())?;
+        Ok(self.own_below(delivered))
     }
 }
 
@@ -182,21 +198,56 @@ mod tests {
         ((0..members).map(|me| Table::new(region.clone(), &layout, Rank::new(me))).collect(), columns)
     }
 
+    /// Sender `mine` of 3 in a group of two that has delivered the turns below `delivered`, and so has the other member.
+    fn after(mine: usize, delivered: u64) -> (RoundRobin, Vec<Table>, Columns) {
+        let (tables, columns) = world(2, 3);
+        let (mut order, mut outbox) = (RoundRobin::new(columns, 2, 3, Some(mine)), Outbox::new(2));
+        (0..3).for_each(|sender| order.received(sender, 10, 10));
+        order.acknowledge(&tables[0], &mut outbox);
+        tables[1].set(columns.received_seq, delivered);
+        order.refresh(&tables[0]).unwrap();
+        while order.next(1).is_some() {}
+        order.delivered(&tables[0], &mut outbox);
+        tables[1].set(columns.delivered_seq, delivered);
+        (order, tables, columns)
+    }
+
     #[test]
     fn the_own_frontier_counts_the_turns_below_what_all_delivered() {
-        let (tables, columns) = world(2, 3);
-        let order = RoundRobin::new(columns, 2, 3, Some(1));
-        for table in &tables {
-            table.set(columns.delivered_seq, 8);
+        let cases = [(1, 8, 3), (0, 0, 0), (0, 1, 1), (1, 1, 0), (1, 2, 1), (2, 2, 0), (2, 3, 1), (0, 3, 1), (0, 4, 2)];
+        for (mine, delivered, expected) in cases {
+            let (mut order, tables, _) = after(mine, delivered);
+            assert_eq!(order.delivered_everywhere(&tables[0]), Ok(expected), "sender {mine}, {delivered} delivered");
         }
-        assert_eq!(order.delivered_everywhere(&tables[0]), 3);
-        for (mine, delivered, expected) in [(0, 0, 0), (0, 1, 1), (1, 1, 0), (1, 2, 1), (2, 2, 0), (2, 3, 1), (0, 3, 1), (0, 4, 2)] {
-            for table in &tables {
-                table.set(columns.delivered_seq, delivered);
-            }
-            let order = RoundRobin::new(columns, 2, 3, Some(mine));
-            assert_eq!(order.delivered_everywhere(&tables[0]), expected, "sender {mine}, {delivered} delivered");
+    }
+
+    #[test]
+    fn what_a_member_cannot_know_and_what_it_takes_back_are_its_fault() {
+        let member = Rank::new(1);
+        for value in [7, 32, u64::MAX] {
+            let (mut order, tables, columns) = after(1, 8);
+            tables[1].set(columns.received_seq, value);
+            let malformed = Malformed { member, column: Columns::RECEIVED_SEQ, value };
+            assert_eq!(order.refresh(&tables[0]), Err(malformed));
+            assert_eq!(order.next(9), None, "what is not believed is not delivered");
+            tables[1].set(columns.received_seq, 31);
+            assert_eq!(order.refresh(&tables[0]), Ok(()), "up to the first turn of mine that has no message");
+            assert_eq!(order.delivered_everywhere(&tables[0]), Ok(3));
+            tables[1].set(columns.delivered_seq, value);
+            let malformed = Malformed { member, column: Columns::DELIVERED_SEQ, value };
+            assert_eq!(order.delivered_everywhere(&tables[0]), Err(malformed));
         }
+    }
+
+    #[test]
+    fn my_own_row_is_not_read_back_from_memory_that_others_can_write() {
+        let (mut order, tables, columns) = after(1, 8);
+        tables[0].set(columns.received_seq, u64::MAX);
+        tables[0].set(columns.delivered_seq, u64::MAX);
+        tables[1].set(columns.received_seq, 31);
+        order.refresh(&tables[0]).unwrap();
+        assert_eq!(std::iter::from_fn(|| order.next(1)).count(), 22, "to turn 30, which I have received");
+        assert_eq!(order.delivered_everywhere(&tables[0]), Ok(3));
     }
 
     #[test]
@@ -207,16 +258,16 @@ mod tests {
         tables[1].set(columns.received_seq, 3);
         order.received(0, 4, 4);
         order.acknowledge(&tables[0], &mut Outbox::new(3));
-        order.refresh(&tables[0]);
+        order.refresh(&tables[0]).unwrap();
         assert_eq!(order.next(9).map(|run| run.count), Some(3), "member 2 has received nothing");
         let mut learner = RoundRobin::new(columns, 3, 1, None).acknowledged_by(2);
-        learner.refresh(&tables[2]);
+        learner.refresh(&tables[2]).unwrap();
         assert_eq!(learner.next(9), None, "what all voters have, and it has not");
-        tables[0].set(columns.delivered_seq, 3);
+        order.delivered(&tables[0], &mut Outbox::new(3));
         tables[1].set(columns.delivered_seq, 3);
-        assert_eq!(order.delivered_everywhere(&tables[0]), 0);
+        assert_eq!(order.delivered_everywhere(&tables[0]), Ok(0));
         tables[2].set(columns.delivered_seq, 2);
-        assert_eq!(order.delivered_everywhere(&tables[0]), 2);
+        assert_eq!(order.delivered_everywhere(&tables[0]), Ok(2));
     }
 
     #[test]
@@ -237,11 +288,12 @@ mod tests {
 
     #[test]
     fn at_the_end_of_a_view_turns_beyond_a_senders_trim_are_passed_over() {
-        let (tables, columns) = world(1, 3);
-        let mut order = RoundRobin::new(columns, 1, 3, None);
-        (0..2).for_each(|sender| order.received(sender, 1, 1));
-        order.acknowledge(&tables[0], &mut Outbox::new(1));
-        order.refresh(&tables[0]);
+        let (tables, columns) = world(2, 3);
+        let mut order = RoundRobin::new(columns, 2, 3, None);
+        (0..3).for_each(|sender| order.received(sender, 4, 4));
+        order.acknowledge(&tables[0], &mut Outbox::new(2));
+        tables[1].set(columns.received_seq, 2);
+        order.refresh(&tables[0]).unwrap();
         assert_eq!([order.next(9), order.next(9), order.next(9)].map(|run| run.map(|run| run.seq)), [Some(0), Some(1), None]);
         let turns: Vec<_> = std::iter::from_fn(|| order.next_to(&[3, 1, 4])).map(|run| (run.seq, run.sender, run.index)).collect();
         // Sender 1 ends before its turn 1, sender 0 before its turn 3.
@@ -266,7 +318,7 @@ mod tests {
                 orders[member].received(sender, received[member][sender], 0);
                 orders[member].acknowledge(&tables[member], &mut outbox);
                 for member in 0..members {
-                    orders[member].refresh(&tables[member]);
+                    orders[member].refresh(&tables[member]).unwrap();
                     while let Some(run) = orders[member].next(2) {
                         for i in 0..run.count {
                             let (seq, index) = (run.seq + i, run.index + i);

@@ -1,6 +1,6 @@
 //! Delivery on receipt: the raw curve of SMC and RDMC.
 
-use squall_sst::Table;
+use squall_sst::{Frontier, Malformed, Table};
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
 use crate::{Columns, Orderer, Run};
@@ -12,6 +12,8 @@ pub struct Unordered {
     /// The senders, by their place.
     ranks: Vec<Rank>,
     mine: Option<usize>,
+    /// How far the others are with mine.
+    acknowledged_by: Option<Frontier>,
     received: Vec<u64>,
     handed: Vec<u64>,
     acknowledged: Vec<u64>,
@@ -21,13 +23,15 @@ pub struct Unordered {
 }
 
 impl Unordered {
-    /// No order among `senders`; `mine` is my place among them.
-    pub fn new(columns: Columns, senders: &[Rank], mine: Option<usize>) -> Unordered {
+    /// No order among `senders` in a group of `members`; `mine` is my place among the senders.
+    pub fn new(columns: Columns, members: usize, senders: &[Rank], mine: Option<usize>) -> Unordered {
         let zeros = vec![0; senders.len()];
+        let acknowledged_by = mine.map(|mine| Frontier::new(columns.acknowledged.get(mine), Columns::ACKNOWLEDGED, members));
         Unordered {
             columns,
             ranks: senders.to_vec(),
             mine,
+            acknowledged_by,
             received: zeros.clone(),
             handed: zeros.clone(),
             acknowledged: zeros,
@@ -58,7 +62,9 @@ impl Orderer for Unordered {
     fn acknowledge(&mut self, _table: &Table, _outbox: &mut Outbox) {}
 
     #[inline]
-    fn refresh(&mut self, _table: &Table) {}
+    fn refresh(&mut self, _table: &Table) -> Result<(), Malformed> {
+        Ok(())
+    }
 
     #[inline]
     fn next(&mut self, max: u64) -> Option<Run> {
@@ -114,8 +120,10 @@ impl Orderer for Unordered {
     }
 
     #[inline]
-    fn delivered_everywhere(&self, table: &Table) -> u64 {
-        self.mine.map_or(0, |mine| table.min(self.columns.acknowledged.get(mine)))
+    fn delivered_everywhere(&mut self, table: &Table) -> Result<u64, Malformed> {
+        let Some((mine, frontier)) = self.mine.zip(self.acknowledged_by.as_mut()) else { return Ok(0) };
+        // Nobody has delivered what I have not sent.
+        frontier.least(table, self.handed[mine], self.received[mine])
     }
 }
 
@@ -131,7 +139,7 @@ mod tests {
         let (layout, columns) = LayoutBuilder::compose(3, |builder| Columns::compose(builder, 2));
         let region = Region::allocate(layout.bytes() as usize, &RegionOptions::default()).unwrap();
         let table = Table::new(region, &layout, Rank::new(2));
-        let (mut order, mut outbox) = (Unordered::new(columns, &senders, Some(1)), Outbox::new(3));
+        let (mut order, mut outbox) = (Unordered::new(columns, 3, &senders, Some(1)), Outbox::new(3));
         order.received(0, 3, 3);
         order.received(1, 2, 2);
         assert_eq!(order.next(9), Some(Run { seq: 0, sender: 0, index: 0, count: 3 }));
@@ -141,6 +149,6 @@ mod tests {
         let at = Place::new(TABLE, columns.acknowledged.get(0).at(Rank::new(2)));
         assert_eq!(outbox.pop(Rank::new(0)), Some(Write::Word { at, value: 3 }));
         assert_eq!((outbox.pop(Rank::new(0)), outbox.pop(Rank::new(1))), (None, None));
-        assert_eq!(order.delivered_everywhere(&table), 0, "the others have not acknowledged");
+        assert_eq!(order.delivered_everywhere(&table), Ok(0), "the others have not acknowledged");
     }
 }

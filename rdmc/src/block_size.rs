@@ -4,16 +4,17 @@
 pub const BLOCK_BYTES_MIN: u32 = 16 << 10;
 /// No larger blocks: above this other traffic on the link waits too long for its turn.
 pub const BLOCK_BYTES_MAX: u32 = 1 << 20;
-/// What a block costs beside its bytes (post, counter, waking and switching to the member that relays it), in bytes that could have been sent
-/// instead. Measured on one host with more members than cores, where a switch takes some 40 us of a 12 GB/s copy: with 16 members that all
-/// send 1 MB, blocks of 84 KB move 9 GB/s in all, of 256 KB 16, of 512 KB to 1 MB 18 to 20.
+/// What a block costs beside its bytes (post, counter, waking and switching to the member that relays it), in bytes
+/// that could have been sent instead. Measured on one host with more members than cores, where a switch takes some 40
+/// us of a 12 GB/s copy: with 16 members that all send 1 MB, blocks of 84 KB move 9 GB/s in all, of 256 KB 16, of 512
+/// KB to 1 MB 18 to 20.
 const OVERHEAD_BYTES: u64 = 512 << 10;
 
 /// Block size for a message of `message_bytes` to `members` members by the binomial pipeline, a multiple of 4 KiB.
 ///
-/// Sending M bytes in b blocks to 2^d members takes b + d - 1 steps, each as long as M / b bytes and the overhead o. The sum
-/// (b + d - 1) (M / b + o) is least at b = sqrt((d - 1) M / o), that is at blocks of sqrt(M o / (d - 1)) bytes. With two
-/// members nothing is relayed, and the limit alone decides.
+/// Sending M bytes in b blocks to 2^d members takes b + d - 1 steps, each as long as M / b bytes and the overhead o.
+/// The sum (b + d - 1) (M / b + o) is least at b = sqrt((d - 1) M / o), that is at blocks of sqrt(M o / (d - 1)) bytes.
+/// With two members nothing is relayed, and the limit alone decides.
 ///
 /// Worked example: 1 MB to 16 members: d = 4, sqrt(1048576 * 524288 / 3) = 428079 bytes, rounded up to 430080.
 pub fn block_bytes_for(message_bytes: u64, members: usize) -> u32 {

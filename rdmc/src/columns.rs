@@ -1,11 +1,11 @@
 //! The columns of the shared state table that this crate owns, and what their words say.
 //!
-//! Row r is written by member r alone, but not every member is told the same: a word that r pushes to q may be meant for q
-//! only. So a row's words here are facts *between r and the member that reads its copy*, and r's own copy of its row stays
-//! unused.
+//! Row r is written by member r alone, but not every member is told the same: a word that r pushes to q may be meant
+//! for q only. So a row's words here are facts *between r and the member that reads its copy*, and r's own copy of its
+//! row stays unused.
 //!
-//! Slots: transfer t of a sender uses slot t mod `transfers_max`. Words of a slot carry the transfer's number, so a word left
-//! over from an earlier transfer of the slot says nothing about a later one.
+//! Slots: transfer t of a sender uses slot t mod `transfers_max`. Words of a slot carry the transfer's number, so a
+//! word left over from an earlier transfer of the slot says nothing about a later one.
 
 use squall_sst::{Column, LayoutBuilder};
 use squall_transport::region::Pool;
@@ -16,31 +16,36 @@ use crate::limits::Limits;
 const COUNT_BITS: u32 = 20;
 /// Bits of a `ready` word that say where the buffer is, in units of [`Pool::ALIGNMENT`]: pools of up to 1 TiB.
 const BUFFER_BITS: u32 = 28;
+/// Bytes of the largest pool whose buffers a `ready` word can name.
+pub(crate) const POOL_BYTES_LIMIT: u64 = Pool::ALIGNMENT << BUFFER_BITS;
 
 /// Where the columns lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Columns {
-    /// Per sender and slot, at `sender * transfers_max + slot`. Row r at member q: how many blocks of the slot's transfer r has
-    /// sent to q; the schedule says which. Written by r behind each block's Span (rules T1 and T3), read by q. Grows: first the
-    /// transfer, then the count.
+    /// Per sender and slot, at `sender * transfers_max + slot`. Row r at member q: how many blocks of the slot's
+    /// transfer r has sent to q; the schedule says which. Written by r behind each block's Span (rules T1 and T3), read
+    /// by q. Grows: first the transfer, then the count.
     pub sent: squall_sst::Columns,
-    /// Per sender and slot. Row r at member q: r has a buffer for the slot's transfer, and where. Written by r once a transfer and
-    /// only to those that send to r in it, read by q. Invariant: the buffer takes blocks of this transfer and nothing else until r
-    /// has received all of them.
+    /// Per sender and slot. Row r at member q: r has a buffer for the slot's transfer, and where. Written by r once a
+    /// transfer and only to those that send to r in it, read by q. Invariant: the buffer takes blocks of this transfer
+    /// and nothing else until r has received all of them.
     pub ready: squall_sst::Columns,
-    /// Per sender. Row r at member q: r has received all transfers of the sender below this, completely. Written by r to the
-    /// members that sent to r in them, read by q, which may then stop keeping what it sent. Grows.
+    /// Per sender. Row r at member q: r has received all transfers of the sender below this, completely. Written by r
+    /// to the members that sent to r in them, read by q, which may then stop keeping what it sent. Grows.
     pub received: squall_sst::Columns,
     transfers_max: u32,
 }
 
 impl Columns {
+    pub(crate) const SENT: &str = "rdmc sent";
+    pub(crate) const READY: &str = "rdmc ready";
+
     /// Adds the columns for a group with `senders` senders to the table.
     pub fn compose(layout: &mut LayoutBuilder, senders: usize, limits: &Limits) -> Columns {
         let slots = senders * limits.transfers_max as usize;
         Columns {
-            sent: layout.words("rdmc sent", slots),
-            ready: layout.words("rdmc ready", slots),
+            sent: layout.words(Columns::SENT, slots),
+            ready: layout.words(Columns::READY, slots),
             received: layout.words("rdmc received", senders),
             transfers_max: limits.transfers_max,
         }
@@ -72,11 +77,15 @@ pub(crate) fn sent_word(transfer: u64, count: u32) -> u64 {
     transfer << COUNT_BITS | u64::from(count)
 }
 
-/// Blocks of `transfer` that a `sent` word tells of; none if it is about another transfer.
+/// Blocks of `transfer` that a `sent` word tells of: none if it is about an earlier transfer; `None` if it is about a
+/// later one, which cannot come before this one is complete.
 #[inline]
-pub(crate) fn sent_count(word: u64, transfer: u64) -> u32 {
-    let count = (word ^ sent_word(transfer, 0)) as u32;
-    if word >> COUNT_BITS == sent_word(transfer, 0) >> COUNT_BITS { count } else { 0 }
+pub(crate) fn sent_count(word: u64, transfer: u64) -> Option<u32> {
+    let earlier_by = (transfer << COUNT_BITS).wrapping_sub(word >> COUNT_BITS << COUNT_BITS);
+    match earlier_by {
+        0 => Some((word & ((1 << COUNT_BITS) - 1)) as u32),
+        _ => (earlier_by >> (u64::BITS - 1) == 0).then_some(0),
+    }
 }
 
 /// A `ready` word: one more than the transfer's number, low 36 bits (0 is the untouched word), then the buffer's place.
@@ -89,11 +98,27 @@ pub(crate) fn ready_word(transfer: u64, offset: u64) -> u64 {
     transfer.wrapping_add(1) << BUFFER_BITS | place
 }
 
-/// Byte offset of the buffer in the peer's pool if the word says that the peer is ready for `transfer`.
+/// What a `ready` word says about a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// It is about an earlier one.
+    NotYet,
+    /// Byte offset of the buffer in the peer's pool.
+    At(u64),
+    /// It is about a later one, which cannot come before this one is complete.
+    Later,
+}
+
+/// What the word says about `transfer`.
 #[inline]
-pub(crate) fn ready_offset(word: u64, transfer: u64) -> Option<u64> {
-    let place = word ^ (transfer.wrapping_add(1) << BUFFER_BITS);
-    (place >> BUFFER_BITS == 0).then_some(place * Pool::ALIGNMENT)
+pub(crate) fn ready_for(word: u64, transfer: u64) -> Ready {
+    let mine = transfer.wrapping_add(1) << BUFFER_BITS;
+    let earlier_by = mine.wrapping_sub(word >> BUFFER_BITS << BUFFER_BITS);
+    match earlier_by {
+        0 => Ready::At((word ^ mine) * Pool::ALIGNMENT),
+        _ if earlier_by >> (u64::BITS - 1) == 0 => Ready::NotYet,
+        _ => Ready::Later,
+    }
 }
 
 #[cfg(test)]
@@ -101,15 +126,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_of_another_transfer_says_nothing() {
+    fn a_word_of_another_transfer_says_nothing_and_that_of_a_later_one_is_wrong() {
         for transfer in [0, 1, 5, (1 << 44) - 1, u64::MAX] {
             let sent = sent_word(transfer, 7);
-            assert_eq!((sent_count(sent, transfer), sent_count(sent, transfer.wrapping_add(4))), (7, 0));
+            assert_eq!((sent_count(sent, transfer), sent_count(sent, transfer.wrapping_add(4))), (Some(7), Some(0)));
+            assert_eq!(sent_count(sent, transfer.wrapping_sub(4)), None);
             let ready = ready_word(transfer, 3 * Pool::ALIGNMENT);
-            assert_eq!(ready_offset(ready, transfer), Some(3 * Pool::ALIGNMENT));
-            assert_eq!(ready_offset(ready, transfer.wrapping_add(4)), None);
+            assert_eq!(ready_for(ready, transfer), Ready::At(3 * Pool::ALIGNMENT));
+            assert_eq!(ready_for(ready, transfer.wrapping_add(4)), Ready::NotYet);
+            assert_eq!(ready_for(ready, transfer.wrapping_sub(4)), Ready::Later);
         }
-        assert_eq!((sent_count(0, 0), ready_offset(0, 0)), (0, None));
+        assert_eq!((sent_count(0, 0), ready_for(0, 0)), (Some(0), Ready::NotYet));
     }
 
     #[test]

@@ -9,19 +9,20 @@
 //! ```
 //!
 //! - [`schedule`]: who sends which block to whom, as pure functions with one law.
-//! - [`Rdmc`]: the engine, a state machine over the shared state table, an outbox and a pool. Several transfers run at once,
-//!   of several senders and successive ones of one sender, and take turns block by block.
+//! - [`Rdmc`]: the engine, a state machine over the shared state table, an outbox and a pool. Several transfers run at
+//!   once, of several senders and successive ones of one sender, and take turns block by block.
 //! - [`Columns`]: the words of the table that it owns. [`Descriptor`]: the announcement. [`Limits`]: every bound.
 //! - [`Timeline`]: when each block was posted, landed and was relayed, and what a transfer waited for.
 //! - [`block_bytes_for`]: block size, if nobody says otherwise.
 //!
-//! Why a buffer stays safe. It is written only by those it was made `ready` for, each block once, and filled once every counter
-//! has been seen. It is read by the application until `delivered`, and by Spans to the next members until those have said
-//! `received`: a member says so only after it has seen the counters of all blocks, and a counter lands after its data. Only then
-//! does the buffer go back to the pool and the slot take another transfer.
+//! Why a buffer stays safe. It is written only by those it was made `ready` for, each block once, and filled once every
+//! counter has been seen. It is read by the application until `delivered`, and by Spans to the next members until those
+//! have said `received`: a member says so only after it has seen the counters of all blocks, and a counter lands after
+//! its data. Only then does the buffer go back to the pool and the slot take another transfer.
 //!
-//! What it does not do: carry the descriptor (a small message does), order messages of different senders, or survive failures. When
-//! an epoch ends all its transfers stop; what is incomplete was never received, and [`Rdmc::dismantle`] hands back the buffers.
+//! What it does not do: carry the descriptor (a small message does), order messages of different senders, or survive
+//! failures. When an epoch ends all its transfers stop; what is incomplete was never received, and [`Rdmc::dismantle`]
+//! hands back the buffers.
 
 #![forbid(unsafe_code)]
 

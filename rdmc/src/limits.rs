@@ -20,8 +20,8 @@ pub struct Limits {
     pub blocks_max: u32,
     /// Bytes a message.
     pub message_bytes_max: u64,
-    /// Places in the outbox to each peer that blocks leave to other traffic, so that small messages and acknowledgements get
-    /// through beside a large message.
+    /// Places in the outbox to each peer that blocks leave to other traffic, so that small messages and
+    /// acknowledgements get through beside a large message.
     pub outbox_spare: usize,
 }
 

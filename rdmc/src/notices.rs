@@ -40,7 +40,8 @@ impl Notices {
         }
     }
 
-    /// Pushes what there is room for; `received` names the place and the value of a sender's frontier. How many went out.
+    /// Pushes what there is room for; `received` names the place and the value of a sender's frontier. How many went
+    /// out.
     pub(crate) fn push(&mut self, outbox: &mut Outbox, received: impl Fn(usize) -> (Place, u64)) -> u32 {
         if self.owed.is_empty() {
             return 0;

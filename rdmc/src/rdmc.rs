@@ -1,10 +1,10 @@
 //! The engine: every transfer of one member in one epoch.
 
-use squall_sst::Table;
+use squall_sst::{Malformed, Table};
 use squall_transport::region::{Block, FilledBlock, Pool};
 use squall_transport::{Outbox, POOL, Place, Rank, TABLE, Write};
 
-use crate::columns::{Columns, ready_word, sent_word};
+use crate::columns::{Columns, POOL_BYTES_LIMIT, ready_word, sent_word};
 use crate::descriptor::{Descriptor, DescriptorError};
 use crate::limits::Limits;
 use crate::mutation::Mutation;
@@ -13,7 +13,7 @@ use crate::plans::Plans;
 use crate::schedule::ScheduleKind;
 use crate::shares::{BufferError, Shares};
 use crate::timeline::{Moment, Timeline};
-use crate::transfer::{Beginning, Buffer, Post, Transfer};
+use crate::transfer::{Beginning, Buffer, Post, Reach, Transfer};
 
 /// Why a descriptor could not be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +101,8 @@ pub struct Rdmc {
     /// My index among the senders.
     own: Option<usize>,
     limits: Limits,
+    /// Bytes of each member's pool.
+    pools: Vec<u64>,
     plans: Plans,
     shares: Shares,
     notices: Notices,
@@ -143,6 +145,7 @@ impl Rdmc {
             senders: senders.to_vec(),
             own: senders.iter().position(|&sender| sender == me),
             limits,
+            pools: vec![POOL_BYTES_LIMIT; members],
             plans: Plans::new(schedule, members as u32, 0),
             shares: Shares::new(senders.len()),
             notices: Notices::new(senders.len(), members),
@@ -155,6 +158,16 @@ impl Rdmc {
             timeline: None,
             mutation: Mutation::None,
         }
+    }
+
+    /// How large each member's pool is, in bytes by rank: a buffer that a member names must lie in its own. Unless told, all are
+    /// taken for as large as a `ready` word can name.
+    ///
+    /// # Panics
+    /// If it is not one size a member.
+    pub fn set_pools(&mut self, pools: Vec<u64>) {
+        assert_eq!(pools.len(), self.members, "one size a member");
+        self.pools = pools;
     }
 
     /// Only the first `relays` members relay; the others are sent each message by its sender itself.
@@ -238,26 +251,32 @@ impl Rdmc {
 
     /// Takes in what has landed and posts what can be posted, one block of each transfer in turn, until `budget_bytes` are spent
     /// (the last block may go beyond), nothing is left or nothing has room.
+    ///
+    /// # Errors
+    /// A member wrote what no member writes. What was done before it was read stands.
     #[inline]
-    pub fn step(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64) -> Progress {
+    pub fn step(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64) -> Result<Progress, Malformed> {
         let mut progress = Progress::default();
         if self.active.is_empty() && self.notices.is_empty() {
-            return progress;
+            return Ok(progress);
         }
-        self.take_in(table, &mut progress);
+        self.take_in(table, &mut progress)?;
         progress.noticed = self.push_notices(outbox);
-        self.post_in_turn(table, outbox, budget_bytes, 0, &mut progress);
+        self.post_in_turn(table, outbox, budget_bytes, 0, &mut progress)?;
         if progress.completed > 0 || progress.posted_blocks > 0 {
             self.retire();
         }
-        progress
+        Ok(progress)
     }
 
     /// Goes on sending my messages to those that relay nothing, while nothing else moves any more: what [`step`](Rdmc::step) does for them.
-    pub fn feed(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64) -> Progress {
+    ///
+    /// # Errors
+    /// As there.
+    pub fn feed(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64) -> Result<Progress, Malformed> {
         let mut progress = Progress::default();
-        self.post_in_turn(table, outbox, budget_bytes, self.relays, &mut progress);
-        progress
+        self.post_in_turn(table, outbox, budget_bytes, self.relays, &mut progress)?;
+        Ok(progress)
     }
 
     /// Members that relay nothing, and for which alone some buffer of a message of mine is kept that the application is done with.
@@ -401,10 +420,10 @@ impl Rdmc {
         slot
     }
 
-    fn take_in(&mut self, table: &Table, progress: &mut Progress) {
+    fn take_in(&mut self, table: &Table, progress: &mut Progress) -> Result<(), Malformed> {
         for position in 0..self.active.len() {
             let transfer = &mut self.slots[self.active[position]];
-            let arrived = transfer.take_in(table, &mut self.timeline);
+            let arrived = transfer.take_in(table, &mut self.timeline)?;
             if arrived == 0 {
                 continue;
             }
@@ -415,6 +434,7 @@ impl Rdmc {
                 self.advance(sender);
             }
         }
+        Ok(())
     }
 
     /// Moves a sender's frontier over every complete transfer, and owes the news to those that sent them here.
@@ -439,13 +459,20 @@ impl Rdmc {
 
     /// One block of each active transfer in turn, until a whole round brings nothing or the budget is spent.
     /// To members from rank `first` on.
-    fn post_in_turn(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64, first: usize, progress: &mut Progress) {
+    fn post_in_turn(
+        &mut self,
+        table: &Table,
+        outbox: &mut Outbox,
+        budget_bytes: u64,
+        first: usize,
+        progress: &mut Progress,
+    ) -> Result<(), Malformed> {
         let mut fruitless = 0;
         while fruitless < self.active.len() && progress.posted_bytes < budget_bytes {
             self.turn = if self.turn + 1 < self.active.len() { self.turn + 1 } else { 0 };
             let slot = self.active[self.turn];
             let spare = self.limits.outbox_spare;
-            match self.slots[slot].next_post(table, outbox, spare, first, &mut self.timeline) {
+            match self.slots[slot].next_post(table, outbox, spare, Reach { pools: &self.pools, first }, &mut self.timeline)? {
                 Some(post) => {
                     self.post(slot, post, table, outbox);
                     progress.posted_blocks += 1;
@@ -455,6 +482,7 @@ impl Rdmc {
                 None => fruitless += 1,
             }
         }
+        Ok(())
     }
 
     /// The one place where blocks leave: the data by Span, then the counter that publishes it by Word, to the same peer (T1, T3).

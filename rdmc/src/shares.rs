@@ -1,13 +1,14 @@
 //! Buffers of the pool, shared so that no sender's transfers can starve another's.
 //!
-//! Every member needs a buffer for every transfer. If each gave all its buffers to whoever asked first, one member could end up
-//! with buffers for sender A only and another for sender B only, and neither transfer would ever end. So a sender that holds no
-//! buffer of a size class always finds one left: a second one is given only while more are free than senders are without.
-//! Invariant, per class: free blocks >= senders that hold none. It holds from the start if each class in use has at least as many
-//! blocks as there are senders; every further block deepens the window of the busy ones.
+//! Every member needs a buffer for every transfer. If each gave all its buffers to whoever asked first, one member
+//! could end up with buffers for sender A only and another for sender B only, and neither transfer would ever end. So a
+//! sender that holds no buffer of a size class always finds one left: a second one is given only while more are free
+//! than senders are without. Invariant, per class: free blocks >= senders that hold none. It holds from the start if
+//! each class in use has at least as many blocks as there are senders; every further block deepens the window of the
+//! busy ones.
 //!
-//! Worked example, 3 senders and 4 blocks: sender 0 takes one (3 free, 2 without), a second one (3 > 2; 2 free), but not a third
-//! (2 free, 2 without).
+//! Worked example, 3 senders and 4 blocks: sender 0 takes one (3 free, 2 without), a second one (3 > 2; 2 free), but
+//! not a third (2 free, 2 without).
 
 use squall_transport::region::{Block, Pool, PoolExhausted};
 

@@ -1,4 +1,5 @@
-//! When each block was posted, landed and was relayed, for those who ask: recording is off unless a [`Timeline`] is installed.
+//! When each block was posted, landed and was relayed, for those who ask: recording is off unless a [`Timeline`] is
+//! installed.
 
 use std::collections::HashMap;
 
@@ -95,8 +96,9 @@ impl Timeline {
 
     /// What this member's part of a transfer waited for; `None` if its beginning was not recorded.
     ///
-    /// Blocks go to a peer in schedule order, so a block could be posted from when it had landed, its peer was ready and the peer's
-    /// block before it was posted. What passed until it was posted counts as software, overlaps counted once.
+    /// Blocks go to a peer in schedule order, so a block could be posted from when it had landed, its peer was ready
+    /// and the peer's block before it was posted. What passed until it was posted counts as software, overlaps counted
+    /// once.
     pub fn waits(&self, sender: u32, transfer: u64) -> Option<Waits> {
         let of_transfer = || self.records.iter().filter(move |r| (r.sender, r.transfer) == (sender, transfer));
         let begin_ns = of_transfer().find(|record| record.moment == Moment::Begun)?.at_ns;

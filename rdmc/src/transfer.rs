@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use squall_sst::{Column, Table};
+use squall_sst::{Column, Malformed, Table};
 use squall_transport::region::{Block, FilledBlock, OpenBlock};
 use squall_transport::{Outbox, Rank};
 
-use crate::columns::{ready_offset, sent_count};
+use crate::columns::{Columns, Ready, ready_for, sent_count};
 use crate::descriptor::Descriptor;
 use crate::limits::WRITES_A_BLOCK;
 use crate::schedule::Plan;
@@ -61,6 +61,15 @@ pub(crate) struct Post {
     pub(crate) bytes: u64,
     /// Blocks sent to the peer with this one.
     pub(crate) count: u32,
+}
+
+/// Whom a block may go to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach<'a> {
+    /// How large each member's pool is, in bytes by rank.
+    pub(crate) pools: &'a [u64],
+    /// Peers below this rank are sent nothing.
+    pub(crate) first: usize,
 }
 
 /// What is needed to begin a transfer in a slot.
@@ -227,15 +236,26 @@ impl Transfer {
     }
 
     /// Notes every block whose counter has come. How many are new.
-    pub(crate) fn take_in(&mut self, table: &Table, timeline: &mut Option<Box<Timeline>>) -> u32 {
-        let Some(plan) = self.plan.as_deref() else { return 0 };
+    ///
+    /// # Errors
+    /// A counter that went back, is of a later transfer, or counts more blocks than there are. The last is held against the
+    /// message's sender alone: another may have been told of a longer message, and it is the sender who told.
+    pub(crate) fn take_in(&mut self, table: &Table, timeline: &mut Option<Box<Timeline>>) -> Result<u32, Malformed> {
+        let Some(plan) = self.plan.as_deref() else { return Ok(0) };
         if self.held_count == self.blocks {
-            return 0;
+            return Ok(0);
         }
         let before = self.held_count;
         for (from, incoming) in self.arrivals.iter_mut().zip(plan.incoming()) {
-            let count = sent_count(table.get(self.sent, from.peer), self.number) as usize;
-            let arrived = incoming.blocks.get(from.taken as usize..count).unwrap_or(&[]);
+            let word = table.get(self.sent, from.peer);
+            let (taken, planned) = (from.taken as usize, incoming.blocks.len());
+            let told = sent_count(word, self.number).map(|count| count as usize);
+            let count = match told {
+                Some(count) if count > planned && from.peer != self.sender_rank => planned,
+                Some(count) if (taken..=planned).contains(&count) => count,
+                _ => return Err(Malformed { member: from.peer, column: Columns::SENT, value: word }),
+            };
+            let arrived = &incoming.blocks[taken..count];
             for &block in arrived {
                 self.held[(block / u64::BITS) as usize] |= 1 << (block % u64::BITS);
                 if let Some(timeline) = timeline {
@@ -252,35 +272,48 @@ impl Transfer {
                 other => other,
             };
         }
-        new
+        Ok(new)
     }
 
     /// The block to post next: of those that are first in line for their peer, held here, and whose peer is ready and has room in
-    /// the outbox, the one that the schedule sends first. A peer that is not ready holds up nobody else. Peers below rank `first` are sent nothing.
+    /// the outbox, the one that the schedule sends first. A peer that is not ready holds up nobody else. `reach` says whom
+    /// it may go to.
+    ///
+    /// # Errors
+    /// A buffer that does not lie in its owner's pool, or is for a later transfer although I sent this one and not all of it: to
+    /// a relay it may only show that the peer was told of a shorter message.
     pub(crate) fn next_post(
         &mut self,
         table: &Table,
         outbox: &Outbox,
         outbox_spare: usize,
-        first: usize,
+        reach: Reach<'_>,
         timeline: &mut Option<Box<Timeline>>,
-    ) -> Option<Post> {
+    ) -> Result<Option<Post>, Malformed> {
         if self.sends_left == 0 {
-            return None;
+            return Ok(None);
         }
-        let plan = self.plan.as_deref()?;
+        let Some(plan) = self.plan.as_deref() else { return Ok(None) };
         let mut best: Option<(u64, u32, u64, &mut Departures)> = None;
         for (to, outgoing) in self.departures.iter_mut().zip(plan.outgoing()) {
             let Some(send) = outgoing.blocks.get(to.posted as usize) else { continue };
             if best.as_ref().is_some_and(|&(step, ..)| step < send.step)
                 || self.held[(send.block / u64::BITS) as usize] >> (send.block % u64::BITS) & 1 == 0
-                || to.peer.index() < first
+                || to.peer.index() < reach.first
                 || outbox.room(to.peer) < outbox_spare + WRITES_A_BLOCK
             {
                 continue;
             }
             if to.target.is_none() {
-                to.target = ready_offset(table.get(self.ready, to.peer), self.number);
+                let word = table.get(self.ready, to.peer);
+                to.target = match ready_for(word, self.number) {
+                    Ready::At(offset) if offset + self.bytes <= reach.pools[to.peer.index()] => Some(offset),
+                    Ready::At(_) => return Err(Malformed { member: to.peer, column: Columns::READY, value: word }),
+                    Ready::Later if self.sender_rank == table.me() => {
+                        return Err(Malformed { member: to.peer, column: Columns::READY, value: word });
+                    }
+                    Ready::Later | Ready::NotYet => None,
+                };
                 if let (Some(timeline), Some(_)) = (timeline.as_mut(), to.target) {
                     timeline.record(self.sender, self.number, 0, to.peer, Moment::Ready);
                 }
@@ -289,7 +322,7 @@ impl Transfer {
                 best = Some((send.step, send.block, target, to));
             }
         }
-        let (_, block, target, to) = best?;
+        let Some((_, block, target, to)) = best else { return Ok(None) };
         to.posted += 1;
         self.sends_left -= 1;
         let at = u64::from(block) * self.block_bytes;
@@ -297,7 +330,7 @@ impl Transfer {
         if let Some(timeline) = timeline {
             timeline.record(self.sender, self.number, block, to.peer, Moment::Posted);
         }
-        Some(Post { to: to.peer, from: self.offset + at, target: target + at, bytes, count: to.posted })
+        Ok(Some(Post { to: to.peer, from: self.offset + at, target: target + at, bytes, count: to.posted }))
     }
 
     /// Members that this one sends to and that have not said that they have the whole message; `received` is the sender's column of frontiers.

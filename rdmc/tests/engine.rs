@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{AnnounceError, BufferError, Columns, Descriptor, DescriptorError, Limits, Moment, Progress, Rdmc, Timeline};
-use squall_sst::{LayoutBuilder, Table};
+use squall_sst::{LayoutBuilder, Malformed, Table};
 use squall_transport::outbox::OUTBOX_WRITES_MAX;
 use squall_transport::region::{Pool, Region, RegionOptions, SizeClass};
 use squall_transport::{Outbox, POOL, Place, Rank, TABLE, Write};
@@ -44,6 +44,10 @@ impl Engine {
     }
 
     fn step(&mut self) -> Progress {
+        self.try_step().unwrap()
+    }
+
+    fn try_step(&mut self) -> Result<Progress, Malformed> {
         self.rdmc.step(&self.table, &mut self.outbox, u64::MAX)
     }
 
@@ -150,6 +154,52 @@ fn a_relay_returns_its_buffer_after_delivery_and_confirmation() {
     assert!(engine.rdmc.is_idle() && engine.pool.out() == 0);
 }
 
+/// Member 2 of the chain 1, 2, 3 with transfer 0 of member 1, which has three blocks.
+fn relay() -> Engine {
+    let mut engine = Engine::new(2, 2);
+    engine.announce(1, descriptor(0)).unwrap();
+    engine
+}
+
+#[test]
+fn a_counter_that_no_sender_writes_is_its_owners_fault() {
+    let at = |engine: &Engine| engine.columns.sent.get(2);
+    for (first, value) in [(0, 4), (2, 1), (0, 1 << 20 | 1), (2, u64::MAX)] {
+        let mut engine = relay();
+        engine.tell(at(&engine), 1, first);
+        engine.step();
+        engine.tell(at(&engine), 1, value);
+        let malformed = Malformed { member: Rank::new(1), column: "rdmc sent", value };
+        assert_eq!(engine.try_step(), Err(malformed), "{first} and then {value:#x}");
+        assert_eq!(engine.rdmc.received(1), 0);
+    }
+    // A relay that counts too many blocks may have been told of a longer message by the sender.
+    let mut engine = Engine::new(3, 2);
+    engine.announce(1, descriptor(0)).unwrap();
+    engine.tell(at(&engine), 2, 9);
+    assert_eq!(engine.step().completed, 1);
+}
+
+#[test]
+fn a_buffer_outside_its_owners_pool_is_its_owners_fault() {
+    let column = "rdmc ready";
+    let (inside, outside) = (1 << 28 | 1, 1 << 28 | 2);
+    let mut engine = relay();
+    engine.rdmc.set_pools(vec![u64::MAX, u64::MAX, u64::MAX, 2 * BUFFER_BYTES]);
+    engine.tell(engine.columns.sent.get(2), 1, 3);
+    engine.tell(engine.columns.ready.get(2), 3, outside);
+    assert_eq!(engine.try_step(), Err(Malformed { member: Rank::new(3), column, value: outside }));
+    assert_eq!(engine.writes_to(3), []);
+    engine.tell(engine.columns.ready.get(2), 3, inside);
+    assert_eq!(engine.step().posted_blocks, 3);
+    // For a later transfer than one that I have yet to send.
+    let mut engine = Engine::new(0, 9);
+    engine.start(10, 10).unwrap();
+    let later = 3 << 28;
+    engine.tell(engine.columns.ready.get(0), 1, later);
+    assert_eq!(engine.try_step(), Err(Malformed { member: Rank::new(1), column, value: later }));
+}
+
 #[test]
 fn transfers_take_turns_block_by_block() {
     let mut engine = Engine::new(0, 9);
@@ -157,7 +207,7 @@ fn transfers_take_turns_block_by_block() {
         engine.start(400, 100).unwrap();
         engine.tell(engine.columns.ready.get(slot), 1, (slot as u64 + 1) << 28 | slot as u64);
     }
-    assert_eq!(engine.rdmc.step(&engine.table, &mut engine.outbox, 301).posted_blocks, 4);
+    assert_eq!(engine.rdmc.step(&engine.table, &mut engine.outbox, 301).unwrap().posted_blocks, 4);
     let buffers: Vec<_> = engine
         .writes_to(1)
         .iter()

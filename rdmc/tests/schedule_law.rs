@@ -1,22 +1,26 @@
 //! The law of schedules, for every group of up to 33 members and every message of up to 20 blocks.
 
+use std::ops::RangeInclusive;
+
 use squall_rdmc::schedule::{Hop, Plan, ScheduleKind, SendAt};
 
 const MEMBERS_MAX: u32 = 33;
 const BLOCKS_MAX: u32 = 20;
 
-/// The closed forms, written apart from the code under test.
-fn closed_form(kind: ScheduleKind, n: u64, b: u64) -> u64 {
+/// The closed forms, written apart from the code under test: the least and the most steps.
+fn closed_form(kind: ScheduleKind, n: u64, b: u64) -> RangeInclusive<u64> {
     let floor_log2 = (0..).take_while(|e| 2u64 << e <= n).count() as u64;
     let power_of_two = 1 << floor_log2 == n;
     let ceil_log2 = floor_log2 + u64::from(!power_of_two);
-    match kind {
+    let steps = match kind {
+        ScheduleKind::TwoTrees => return b..=b + 2 * ceil_log2,
         ScheduleKind::Sequential => b * (n - 1),
         ScheduleKind::Chain => b + n - 2,
         ScheduleKind::Tree => b * ceil_log2,
         ScheduleKind::Pipeline if power_of_two => b + floor_log2 - 1,
         ScheduleKind::Pipeline => b + floor_log2,
-    }
+    };
+    steps..=steps
 }
 
 fn cases() -> impl Iterator<Item = (ScheduleKind, u32, u32)> {
@@ -26,7 +30,8 @@ fn cases() -> impl Iterator<Item = (ScheduleKind, u32, u32)> {
 #[test]
 fn steps_match_the_closed_form() {
     for (kind, n, b) in cases() {
-        assert_eq!(kind.steps(n, b), closed_form(kind, n.into(), b.into()), "{kind} n={n} b={b}");
+        let steps = kind.steps(n, b);
+        assert!(closed_form(kind, n.into(), b.into()).contains(&steps), "{kind} n={n} b={b}: {steps}");
     }
 }
 
@@ -108,6 +113,37 @@ fn five_members_four_blocks_share_a_corner_as_published() {
 }
 
 #[test]
+fn two_trees_burden_no_link_with_more_than_the_message() {
+    for (n, b) in (2..=129).flat_map(|n| [1, 2, 7, 40].map(|b| (n, b))) {
+        for vertex in 0..n {
+            let plan = Plan::new(ScheduleKind::TwoTrees, n, b, vertex);
+            let sent: usize = plan.outgoing().iter().map(|outgoing| outgoing.blocks.len()).sum();
+            let most = if vertex == 0 { b } else { b + 1 };
+            assert!(sent <= most as usize, "n={n} b={b}: {vertex} sends {sent} blocks");
+            assert!(plan.outgoing().len() <= 2 && plan.incoming().len() <= 2, "n={n} b={b}: {vertex}");
+        }
+    }
+}
+
+#[test]
+fn five_members_four_blocks_by_two_trees() {
+    let expected: [&[(u32, u32, u32)]; 7] = [
+        &[(0, 4, 0)],
+        &[(0, 1, 1), (4, 2, 0)],
+        &[(0, 4, 2), (1, 3, 1), (2, 1, 0)],
+        &[(0, 1, 3), (2, 3, 0), (3, 4, 1), (4, 2, 2)],
+        &[(1, 3, 3), (2, 1, 2), (3, 2, 1)],
+        &[(2, 3, 2), (3, 4, 3)],
+        &[(3, 2, 3)],
+    ];
+    assert_eq!(ScheduleKind::TwoTrees.steps(5, 4), 7);
+    for (step, hops) in (0..).zip(expected) {
+        let sends = |v| ScheduleKind::TwoTrees.send(5, 4, v, step).map(|hop| (v, hop.peer, hop.block));
+        assert_eq!((0..5).filter_map(sends).collect::<Vec<_>>(), hops, "step {step}");
+    }
+}
+
+#[test]
 fn a_group_of_one_and_an_empty_message_need_no_steps() {
     for kind in ScheduleKind::ALL {
         assert_eq!((kind.steps(1, 7), kind.steps(9, 0)), (0, 0));
@@ -133,7 +169,7 @@ fn names_round_trip() {
         assert_eq!(kind.to_string().parse(), Ok(kind));
     }
     let error = "star".parse::<ScheduleKind>().unwrap_err();
-    assert_eq!(error.to_string(), "unknown schedule 'star' (known: pipeline, tree, chain, sequential)");
+    assert_eq!(error.to_string(), "unknown schedule 'star' (known: pipeline, two-trees, tree, chain, sequential)");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Transfers under any interleaving: every byte right, order kept, every buffer returned, nothing written before it is awaited.
+//! Transfers under any interleaving: every byte right, order kept, every buffer returned, nothing written before it is
+//! awaited.
 
 mod world;
 

@@ -1,5 +1,6 @@
-//! Groups whose members come and go, by seed: `churn AIM SEED [MUTANT]` runs one and prints its trace, `churn AIM FROM TO [MUTANT]` runs many and prints
-//! what failed and how fast it went. The aim is `safety` or `liveness`.
+//! Groups whose members come and go, by seed: `churn AIM SEED [MUTANT]` runs one and prints its trace,
+//! `churn AIM FROM TO [MUTANT]` runs many and prints what failed and how fast it went. The aim is `safety` or
+//! `liveness`.
 
 use std::time::Instant;
 

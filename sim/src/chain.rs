@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use squall_transport::{NodeId, Rank};
 
-use crate::checker::{Broken, Property};
+use crate::property::{Broken, Property};
 use crate::states::States;
 use crate::trace::Event;
 
@@ -21,11 +21,13 @@ pub(crate) struct Chain {
 #[derive(Default)]
 struct Link {
     members: Vec<NodeId>,
+    /// How many of them vote.
+    voters: usize,
     senders: Vec<Rank>,
     ordered: bool,
     trim: Option<Vec<u64>>,
-    /// Members of the next view, as decided.
-    next: Option<Vec<NodeId>>,
+    /// Members of the next view, as decided, and how many vote.
+    next: Option<(Vec<NodeId>, usize)>,
     /// Members that anyone suspected, or that left.
     excused: BTreeSet<NodeId>,
     left: BTreeSet<NodeId>,
@@ -63,13 +65,13 @@ impl Chain {
     pub(crate) fn look(&mut self, event: &Event, states: &States) -> Result<(), Broken> {
         let process = self.processes.entry(event.process()).or_default();
         match event {
-            Event::Install { process: node, view, members, senders, ordered } => {
+            Event::Install { process: node, view, members, voters, senders, ordered } => {
                 if states.is_behind(*node)
                     && let Some(link) = process.view.and_then(|view| self.views.get_mut(&view))
                 {
                     link.behind.insert(*node);
                 }
-                self.install(*node, *view, members, senders, *ordered)
+                self.install(*node, *view, (members, *voters), senders, *ordered)
             }
             Event::Send { view, index, hash, .. } => {
                 if process.wedged {
@@ -96,7 +98,9 @@ impl Chain {
                 if !process.suspects.insert(*whom) {
                     return Err((Property::Suspicion, format!("{node} suspects rank {whom} of view {view} twice")));
                 }
+                // What a learner suspects is nobody's business.
                 if let Some(link) = self.views.get_mut(view)
+                    && link.votes(event.process())
                     && let Some(member) = link.members.get(whom.index())
                 {
                     link.excused.insert(*member);
@@ -114,14 +118,15 @@ impl Chain {
                 process.wedged = true;
                 Ok(())
             }
-            Event::Trim { process: node, view, vector, proposed_by, next, .. } => {
+            Event::Trim { process: node, view, vector, proposed_by, next, next_voters, .. } => {
                 if proposed_by.iter().any(|by| *by != proposed_by[0]) {
                     return Err((Property::Adoption, format!("changes of ranks {proposed_by:?} are blended after view {view}")));
                 }
-                if !std::mem::replace(&mut process.trimmed, true) && !process.wedged {
+                let votes = self.views.get(view).is_none_or(|link| link.votes(*node));
+                if !std::mem::replace(&mut process.trimmed, true) && !process.wedged && votes {
                     return Err((Property::Wedge, format!("{node} cuts view {view} and is not wedged")));
                 }
-                self.decided(*node, *view, next)?;
+                self.decided(*node, *view, next, *next_voters)?;
                 self.trim(*node, *view, vector)
             }
             Event::Cut { process: node, view, index } => {
@@ -133,15 +138,33 @@ impl Chain {
                 }
                 Ok(())
             }
-            Event::Crash { .. } | Event::Stop { .. } => {
+            Event::Crash { .. } => {
                 process.gone = true;
                 Ok(())
+            }
+            Event::Stop { process: node, reason } => {
+                process.gone = true;
+                let link = process.view.and_then(|view| self.views.get(&view));
+                let lost = |link: &Link| process.suspects.iter().filter(|rank| rank.index() < link.voters).count();
+                match link.filter(|link| link.votes(*node) && lost(link) * 2 < link.voters && reason.contains(NO_QUORUM)) {
+                    Some(link) => {
+                        let what = format!("{node} stops with {} of {} voters lost: {reason}", lost(link), link.voters);
+                        Err((Property::StateContinuity, what))
+                    }
+                    None => Ok(()),
+                }
             }
             Event::Finish { .. } => {
                 process.finished = true;
                 Ok(())
             }
-            Event::Receive { .. } | Event::Null { .. } | Event::Accept { .. } | Event::Behind { .. } | Event::Restore { .. } => Ok(()),
+            Event::Receive { .. }
+            | Event::Null { .. }
+            | Event::Accept { .. }
+            | Event::Behind { .. }
+            | Event::Restore { .. }
+            | Event::Learn { .. }
+            | Event::Vote { .. } => Ok(()),
         }
     }
 
@@ -154,7 +177,7 @@ impl Chain {
         let beyond = link.beyond.entry(sender).or_default();
         *beyond = (*beyond).max(index + 1);
         let position = link.senders.iter().position(|&other| other == sender);
-        match link.trim.as_ref().zip(position).map(|(trim, position)| trim[position]) {
+        match link.trim.as_ref().zip(position).and_then(|(trim, position)| trim.get(position).copied()) {
             Some(trim) if link.ordered && index >= trim => Err((
                 Property::TrimAgreement,
                 format!("{node} delivers index {index} of rank {sender} of view {view}, which ends at {trim}"),
@@ -164,11 +187,14 @@ impl Chain {
     }
 
     /// All go to the same view.
-    fn decided(&mut self, node: NodeId, view: u64, next: &[NodeId]) -> Result<(), Broken> {
+    fn decided(&mut self, node: NodeId, view: u64, next: &[NodeId], voters: usize) -> Result<(), Broken> {
         let Some(link) = self.views.get_mut(&view) else { return Ok(()) };
-        let known = link.next.get_or_insert_with(|| next.to_vec());
-        if known != next {
+        let known = link.next.get_or_insert_with(|| (next.to_vec(), voters));
+        if (known.0.as_slice(), known.1) != (next, voters) {
             return Err((Property::Majority, format!("{node} goes from view {view} to one of {next:?}, another to one of {known:?}")));
+        }
+        if voters == 0 && !next.is_empty() {
+            return Err((Property::StateContinuity, format!("{node} leaves {next:?} behind, and none of them votes after view {view}")));
         }
         Ok(())
     }
@@ -188,14 +214,22 @@ impl Chain {
         }
     }
 
-    fn install(&mut self, node: NodeId, view: u64, members: &[NodeId], senders: &[Rank], ordered: bool) -> Result<(), Broken> {
+    fn install(
+        &mut self,
+        node: NodeId,
+        view: u64,
+        (members, voters): (&[NodeId], usize),
+        senders: &[Rank],
+        ordered: bool,
+    ) -> Result<(), Broken> {
         let new = !self.views.contains_key(&view);
         let link = self.views.entry(view).or_default();
         link.installed.insert(node);
         if new {
-            (link.members, link.senders, link.ordered) = (members.to_vec(), senders.to_vec(), ordered);
+            (link.members, link.voters) = (members.to_vec(), voters);
+            (link.senders, link.ordered) = (senders.to_vec(), ordered);
         }
-        let derived = if new { self.derived(view, members) } else { Ok(()) };
+        let derived = if new { self.derived(view, members, voters) } else { Ok(()) };
         let known = self.processes.entry(node).or_default();
         let before = known.view.replace(view);
         let ended = before.map_or(Ok(()), |before| self.ended(node, before, view));
@@ -206,7 +240,7 @@ impl Chain {
     }
 
     /// The view follows from the one before.
-    fn derived(&mut self, view: u64, members: &[NodeId]) -> Result<(), Broken> {
+    fn derived(&mut self, view: u64, members: &[NodeId], voters: usize) -> Result<(), Broken> {
         for member in members {
             if self.members.insert(*member, view).is_some_and(|last| last + 1 != view) {
                 return Err((Property::ChangeDerivation, format!("{member} comes back in view {view}")));
@@ -216,17 +250,27 @@ impl Chain {
             let first = self.views.len() == 1;
             return if first { Ok(()) } else { Err((Property::ViewMonotony, format!("view {view} does not follow another"))) };
         };
-        let stay: Vec<&NodeId> = before.members.iter().filter(|member| members.contains(member)).collect();
+        let old_voters = &before.members[..before.voters];
+        let stay: Vec<&NodeId> = old_voters.iter().filter(|member| members.contains(member)).collect();
         if let Some(member) = before.members.iter().find(|member| !members.contains(member) && !before.excused.contains(member)) {
             let what = format!("{member} is not in view {view}, and was neither suspected nor left");
             return Err((Property::ChangeDerivation, what));
         }
-        if !members.iter().take(stay.len()).eq(stay.iter().copied()) {
+        if stay.len() > voters || !members.iter().take(stay.len()).eq(stay.iter().copied()) {
             return Err((Property::ChangeDerivation, format!("in view {view} those that stayed are not in their order")));
         }
-        let left = before.left.iter().filter(|member| !members.contains(member)).count();
-        if (stay.len() + left) * 2 <= before.members.len() && before.members.len() > 2 {
-            return Err((Property::Majority, format!("{} of {} members go on to view {view}", stay.len(), before.members.len())));
+        if let Some(member) = members[..voters].iter().find(|member| !before.members.contains(member)) {
+            return Err((Property::ChangeDerivation, format!("{member} votes in view {view}, the first that it is in")));
+        }
+        let learned = &before.members[before.voters..];
+        let learn = |list: &[NodeId]| list.iter().copied().filter(|node| learned.contains(node)).collect::<Vec<_>>();
+        let still: Vec<NodeId> = learn(&members[voters..]);
+        if !learned.iter().filter(|member| still.contains(member)).eq(&still) || !members[voters..].starts_with(&still) {
+            return Err((Property::ChangeDerivation, format!("in view {view} those that still learn are not in their order")));
+        }
+        let left = before.left.iter().filter(|member| old_voters.contains(member) && !members.contains(member)).count();
+        if (stay.len() + left) * 2 <= before.voters && before.voters > 2 {
+            return Err((Property::Majority, format!("{} of {} voters go on to view {view}", stay.len(), before.voters)));
         }
         Ok(())
     }
@@ -239,7 +283,8 @@ impl Chain {
         let Some(link) = self.views.get(&before) else { return Ok(()) };
         let known = self.processes.entry(node).or_default();
         let (sent, cut) = (std::mem::take(&mut known.sent), std::mem::take(&mut known.cut));
-        if known.suspects.len() * 2 >= link.members.len() && link.members.len() > 2 {
+        let lost = known.suspects.iter().filter(|rank| rank.index() < link.voters).count();
+        if link.votes(node) && lost * 2 >= link.voters && link.voters > 2 {
             return Err((Property::Majority, format!("{node} suspects half of view {before} or more and installs view {view}")));
         }
         let position = link.senders.iter().position(|sender| link.members.get(sender.index()) == Some(&node));
@@ -249,8 +294,9 @@ impl Chain {
         if !link.ordered && !link.behind.contains(&node) {
             return link.has_all_before(node, trim).map_err(|what| (Property::Uniformity, what));
         }
-        let Some(position) = position.filter(|_| link.ordered) else { return Ok(()) };
-        let lost: Vec<(u64, u64)> = sent.range(trim[position]..).map(|(index, hash)| (*index, *hash)).collect();
+        let end = position.filter(|_| link.ordered).and_then(|position| trim.get(position).copied());
+        let Some(end) = end else { return Ok(()) };
+        let lost: Vec<(u64, u64)> = sent.range(end..).map(|(index, hash)| (*index, *hash)).collect();
         if !lost.iter().map(|(index, _)| index).eq(&cut) {
             let what = format!("{node} sent {} messages of view {before} behind its end and was told of {}", lost.len(), cut.len());
             return Err((Property::CutNotice, what));
@@ -305,6 +351,10 @@ impl Chain {
 }
 
 impl Link {
+    fn votes(&self, node: NodeId) -> bool {
+        self.members[..self.voters].contains(&node)
+    }
+
     /// Without an order whoever goes on has delivered at least what lies before the view's end.
     fn has_all_before(&self, node: NodeId, trim: &[u64]) -> Result<(), String> {
         let upto = |sender: &Rank| self.upto.get(&(node, *sender)).copied().unwrap_or(0);
@@ -314,6 +364,9 @@ impl Link {
         }
     }
 }
+
+/// Part of the reason of a process that stops because it reaches no majority.
+const NO_QUORUM: &str = "are needed";
 
 fn wedged(event: &Event, does: &str) -> Broken {
     (Property::Wedge, format!("{} {does} after it had wedged: {event:?}", event.process()))

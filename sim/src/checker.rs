@@ -1,100 +1,17 @@
 //! The checker: reads a trace and says which properties it breaks.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 
 use squall_transport::NodeId;
 
 use crate::chain::Chain;
 use crate::leaders::Leaders;
+use crate::property::Broken;
 use crate::states::States;
 use crate::trace::{Event, Interleaving, Trace};
 use crate::view::View;
 
-/// A property of the specification, by its number there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Property {
-    /// The same id means the same members and ranks everywhere.
-    ViewIdentity = 1,
-    /// A process installs ids that only rise.
-    ViewMonotony = 2,
-    /// A process that installs a view is in it.
-    SelfInclusion = 3,
-    /// More than half of a view, leaves aside, go on to the next, and nobody else.
-    Majority = 4,
-    /// Who is in the next view follows from who is in this one, was suspected, left and joined.
-    ChangeDerivation = 5,
-    /// A change that was accepted under a leader that died is a view of its own, not blended with those of the next leader.
-    Adoption = 6,
-    /// What is delivered was sent, same bytes, by a sender of that view.
-    Integrity = 7,
-    /// Nothing is delivered twice.
-    NoDuplication = 8,
-    /// A message is delivered in the view in which it was sent.
-    SameView = 9,
-    /// Per sender, indices are delivered 0, 1, 2, ... without gaps.
-    Fifo = 10,
-    /// Of the sequences of any two processes one is a prefix of the other.
-    TotalOrder = 11,
-    /// seq = index * senders + rank, ascending, contiguous.
-    RoundRobin = 12,
-    /// What is delivered, every member has received.
-    Stability = 13,
-    /// Whoever goes on to the next view delivered whatever anybody delivered in this one.
-    Uniformity = 14,
-    /// All cut a view at the same place, not below what was delivered, and deliver nothing beyond.
-    TrimAgreement = 16,
-    /// Whoever cuts has wedged before, and who has wedged does nothing in between; nobody cuts before a majority has accepted where.
-    Wedge = 17,
-    /// Nobody follows a lower rank than before, and nobody leads whom not all have turned to that it trusts.
-    Leaders = 18,
-    /// Suspicion is not taken back.
-    Suspicion = 19,
-    /// A sender learns what was cut off, once, and sends it again first, in its order.
-    CutNotice = 20,
-    /// Nulls reach no application, only answer data, and are few.
-    Nulls = 21,
-    /// Bytes that may still be read are not written.
-    BufferSafety = 22,
-    /// A newcomer is given the state with which its view begins, and delivers nothing before it has it.
-    StateTransfer = 23,
-    /// Nobody stays in a view of which a member is gone, and nobody leaves one that is whole.
-    ViewProgress = 25,
-    /// Everything sent is delivered by all that stay.
-    DeliveryProgress = 26,
-    /// With nobody sending, writes stop.
-    Quiescence = 27,
-    /// A newcomer that asks becomes a member.
-    JoinProgress = 28,
-    /// Whoever reaches no majority of its view stops in time.
-    MinorityStops = 29,
-    /// Whoever wants to send gets to send, from within an upcall too.
-    SendProgress = 30,
-}
-
-impl fmt::Display for Property {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({self:?})", *self as u8)
-    }
-}
-
-/// One property broken by one event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Which.
-    pub property: Property,
-    /// Position of the event in the trace, from 0; at its end for what should have happened and did not.
-    pub event: usize,
-    /// What was seen, and what was expected.
-    pub what: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "property {} at event {}: {}", self.property, self.event, self.what)
-    }
-}
+pub use crate::property::{Property, Violation};
 
 /// What the checker found and how much it looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,8 +48,8 @@ pub const PANICKED: &str = "panicked: ";
 
 /// Checks every property that the events of `trace` can tell about.
 ///
-/// A trace without [`Event::Finish`] is one that was cut off: what should have happened by its end is not asked of it. Stability (13) is asked
-/// of traces in one global order only, since it relates moments at different processes.
+/// A trace without [`Event::Finish`] is one that was cut off: what should have happened by its end is not asked of it.
+/// Stability (13) is asked of traces in one global order only, since it relates moments at different processes.
 pub fn check(trace: &Trace) -> Verdict {
     let changing = trace.events.iter().any(Event::is_change);
     let mut checker = Checker { global: trace.interleaving == Interleaving::Global, changing, ..Checker::default() };
@@ -169,19 +86,24 @@ struct Checker {
 #[derive(Default)]
 struct Process {
     view: Option<u64>,
+    learns: bool,
     gone: bool,
     finished: bool,
 }
 
 impl Checker {
-    /// First pass: what was announced. In a trace of real processes a delivery may stand before the send that it delivers.
+    /// First pass: what was announced. In a trace of real processes a delivery may stand before the send that it
+    /// delivers.
     fn prepare(&mut self, event: &Event) {
         match event {
-            Event::Install { process, view, members, senders, ordered } => {
+            Event::Install { process, view, members, voters, senders, ordered } => {
                 self.processes.entry(*process).or_default();
-                let new = View::new(members, senders, *ordered);
+                let new = View::new(members, *voters, senders, *ordered);
                 if !self.views.entry(*view).or_insert_with(|| new.clone()).is_same(&new) {
-                    self.broken(Property::ViewIdentity, format!("{process} installs view {view} with other members, senders or mode"));
+                    self.broken(
+                        Property::ViewIdentity,
+                        format!("{process} installs view {view} with other members, voters, senders or mode"),
+                    );
                 }
                 if !members.contains(process) {
                     self.broken(Property::SelfInclusion, format!("{process} installs view {view} and is not in it"));
@@ -224,7 +146,7 @@ impl Checker {
             Event::Deliver { process, view, seq, sender, index, hash } => {
                 self.verdict.deliveries += 1;
                 let global = self.global;
-                let result = self.current(*process, *view, "delivers");
+                let result = self.delivering(*process, *view);
                 match result {
                     Ok(view) => {
                         let results = view.deliver(*process, *seq, *sender, *index, *hash, global);
@@ -242,9 +164,17 @@ impl Checker {
             | Event::Wedge { process, view }
             | Event::Accept { process, view, .. }
             | Event::Behind { process, view }
-            | Event::Restore { process, view, .. }
             | Event::Cut { process, view, .. } => {
                 let result = self.current(*process, *view, "changes members").map(|_| ());
+                self.note(result);
+            }
+            Event::Restore { process, view, .. } => {
+                let result = self.delivering(*process, *view).map(|_| ());
+                self.note(result);
+            }
+            Event::Learn { process, view } | Event::Vote { process, view } => {
+                self.processes.entry(*process).or_default().learns = matches!(event, Event::Learn { .. });
+                let result = self.current(*process, *view, "gets a vote").map(|_| ());
                 self.note(result);
             }
             Event::Crash { process } => {
@@ -327,6 +257,15 @@ impl Checker {
         self.view(view, process)
     }
 
+    /// As [`Checker::current`], for what may lag behind: a learner that was given its state delivers what it held back in earlier views.
+    fn delivering(&mut self, process: NodeId, view: u64) -> Result<&mut View, Broken> {
+        let state = self.processes.entry(process).or_default();
+        if state.learns && !state.gone && state.view.is_some_and(|current| view < current) {
+            return self.view(view, process);
+        }
+        self.current(process, view, "delivers")
+    }
+
     fn note(&mut self, result: Result<(), Broken>) {
         if let Err((property, what)) = result {
             self.broken(property, what);
@@ -339,6 +278,3 @@ impl Checker {
         }
     }
 }
-
-/// A property and what was seen instead.
-pub(crate) type Broken = (Property, String);

@@ -29,6 +29,7 @@ mod leaders;
 mod member;
 mod members;
 mod mutant;
+mod property;
 mod recorder;
 mod run;
 mod sabotage;

@@ -18,6 +18,8 @@ pub enum Mutant {
     CounterByReference,
     /// Links do not keep the order of posts.
     UnorderedLink,
+    /// Over a fabric that counts, endpoints apply a word before its Spans are in.
+    HastyWord,
     /// A member tells that it has delivered one turn more than it has: that ring space is used again too early.
     EarlyReuse,
     /// A member tells that it has received one large message more than it has: buffers that it is still sent from are used again too early.
@@ -50,6 +52,18 @@ pub enum Mutant {
     JoinerMissesOne,
     /// A new leader does not wait until the others suspect those before it.
     LeadsEarly,
+    /// A member accepts what the row of its leader holds, whoever led that.
+    AnyBallot,
+    /// Learners count wherever voters do.
+    LearnerCounted,
+    /// A trim counts learners too.
+    LearnerInTrim,
+    /// A learner leads.
+    LearnerLeads,
+    /// A learner says that it is whole before it is.
+    WholeEarly,
+    /// The last voter leaves though others are there who have no vote.
+    LeavesAtOnce,
     /// A witness sides with whoever asks.
     WitnessForgets,
     /// State is taken in whoever sends it, and from whatever beginning.
@@ -66,10 +80,11 @@ pub enum Mutant {
 
 impl Mutant {
     /// Those of groups.
-    pub const ALL: [Mutant; 19] = [
+    pub const ALL: [Mutant; 26] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
+        Mutant::HastyWord,
         Mutant::EarlyReuse,
         Mutant::EarlyBufferReuse,
         Mutant::EarlyDelivery,
@@ -86,6 +101,12 @@ impl Mutant {
         Mutant::SentTwice,
         Mutant::JoinerMissesOne,
         Mutant::LeadsEarly,
+        Mutant::AnyBallot,
+        Mutant::LearnerCounted,
+        Mutant::LearnerInTrim,
+        Mutant::LearnerLeads,
+        Mutant::WholeEarly,
+        Mutant::LeavesAtOnce,
     ];
 
     /// Those of whole members.
@@ -103,6 +124,12 @@ impl Mutant {
             Mutant::SuspicionForgotten => Some(Mutation::ForgetsSuspicion),
             Mutant::PastTheTrim => Some(Mutation::DeliversPastTrim),
             Mutant::LeadsEarly => Some(Mutation::LeadsEarly),
+            Mutant::AnyBallot => Some(Mutation::FollowsAnyBallot),
+            Mutant::LearnerCounted => Some(Mutation::LearnerCounts),
+            Mutant::LearnerInTrim => Some(Mutation::LearnerTrims),
+            Mutant::LearnerLeads => Some(Mutation::LearnerLeads),
+            Mutant::WholeEarly => Some(Mutation::WholeEarly),
+            Mutant::LeavesAtOnce => Some(Mutation::LeavesAtOnce),
             _ => None,
         }
     }
@@ -151,6 +178,7 @@ impl Mutant {
             Mutant::CounterFirst => ("counter-first", "a counter is posted before its data", 20),
             Mutant::CounterByReference => ("counter-by-reference", "a counter is pushed by reference", 30),
             Mutant::UnorderedLink => ("unordered-link", "a link does not keep the order of posts", 20),
+            Mutant::HastyWord => ("hasty-word", "a counted word is applied before its spans are in", 20),
             // The reuse has to meet somebody who still reads: tight rings and a straggler.
             Mutant::EarlyReuse => ("early-reuse", "ring bytes are used again one message early", 80),
             // And here a relay that lags behind, in one of the runs with large messages.
@@ -177,6 +205,12 @@ impl Mutant {
             Mutant::KeepsDead => ("keeps-dead", "newcomers that are gone are kept", 300),
             Mutant::MeetsGone => ("meets-gone", "a meeting waits for members that are known to be gone", 100),
             Mutant::LeadsEarly => ("leads-early", "a leader does not wait until others suspect those before it", 100),
+            Mutant::AnyBallot => ("any-ballot", "a member accepts what its leader has from another one", 1000),
+            Mutant::LearnerCounted => ("learner-counted", "learners count wherever voters do", 200),
+            Mutant::LearnerInTrim => ("learner-in-trim", "a trim counts learners", 100),
+            Mutant::LearnerLeads => ("learner-leads", "a learner leads", 50),
+            Mutant::WholeEarly => ("whole-early", "a learner says that it is whole before it is", 50),
+            Mutant::LeavesAtOnce => ("leaves-at-once", "the last voter leaves though others still learn", 600),
         }
     }
 }

@@ -6,12 +6,17 @@ use squall_transport::{Endpoint, NodeId, Rank};
 
 use crate::trace::{Event, hash_bytes};
 
-/// Writes down what one member of a group does, simulated or real: tell it of every message sent and delivered as it happens, and call
-/// [`Recorder::stepped`] after every turn of the loop.
+/// Writes down what one member of a group does, simulated or real: tell it of every message sent and delivered as it
+/// happens, and call [`Recorder::stepped`] after every turn of the loop.
 #[derive(Debug)]
 pub struct Recorder {
     process: NodeId,
     view: u64,
+    /// The view whose messages it delivers: an earlier one while it hands out what was held back.
+    delivers: u64,
+    /// It waits for its state, or hands out what was held back meanwhile.
+    behind: bool,
+    learns: bool,
     rank: Rank,
     ordered: bool,
     /// What the trace was told of the view's end.
@@ -40,6 +45,9 @@ impl Recorder {
         let mut recorder = Recorder {
             process: view.node(),
             view: view.id,
+            delivers: view.id,
+            behind: false,
+            learns: false,
             rank: view.me,
             ordered: mode == Mode::Ordered,
             suspects: Ranks::EMPTY,
@@ -65,7 +73,27 @@ impl Recorder {
         (self.view, self.rank, self.senders, self.own_index) = (view.id, view.me, senders.clone(), 0);
         self.received = vec![0; senders.len()];
         (self.suspects, self.wedged, self.accepted, self.trimmed) = (Ranks::EMPTY, false, None, false);
-        self.events.push(Event::Install { process, view: view.id, members: view.nodes.clone(), senders, ordered });
+        let (members, voters) = (view.nodes.clone(), view.voters);
+        self.events.push(Event::Install { process, view: view.id, members, voters, senders, ordered });
+        if !self.behind {
+            self.delivers = view.id;
+        }
+        let learns = !view.votes(view.me);
+        match (std::mem::replace(&mut self.learns, learns), learns) {
+            (_, true) => self.events.push(Event::Learn { process, view: view.id }),
+            (true, false) => self.events.push(Event::Vote { process, view: view.id }),
+            (false, false) => {}
+        }
+    }
+
+    /// What is handed out from here on is of this view: told by the group while it hands out what was held back.
+    pub fn follows(&mut self, view: &View) {
+        self.delivers = view.id;
+    }
+
+    /// Whether the member delivers what was held back.
+    pub fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// The member was told that its message `index` was cut off.
@@ -73,14 +101,15 @@ impl Recorder {
         self.cut.push(Event::Cut { process: self.process, view: self.view, index });
     }
 
-    /// The member waits for the state with which its view begins.
+    /// The member waits for the state that comes before what it receives.
     pub fn behind(&mut self) {
+        self.behind = true;
         self.events.push(Event::Behind { process: self.process, view: self.view });
     }
 
-    /// The member was given that state.
-    pub fn restored(&mut self, state: u64) {
-        self.events.push(Event::Restore { process: self.process, view: self.view, state });
+    /// The member was given that state, as it was at the beginning of `view`.
+    pub fn restored(&mut self, view: u64, state: u64) {
+        self.events.push(Event::Restore { process: self.process, view, state });
     }
 
     /// The member wants to leave.
@@ -106,11 +135,11 @@ impl Recorder {
     /// A message was handed to the application.
     pub fn delivered(&mut self, delivery: &Delivery<'_>) {
         let Delivery { seq, sender, index, payload } = *delivery;
-        self.deliveries.push(Event::Deliver { process: self.process, view: self.view, seq, sender, index, hash: hash_bytes(payload) });
+        self.deliveries.push(Event::Deliver { process: self.process, view: self.delivers, seq, sender, index, hash: hash_bytes(payload) });
     }
 
-    /// A turn of the loop is over. Its events are put in an order that the checker can follow: what came from others, what this member put into its own
-    /// stream, what it has of that, what it delivered.
+    /// A turn of the loop is over. Its events are put in an order that the checker can follow: what came from others,
+    /// what this member put into its own stream, what it has of that, what it delivered.
     pub fn stepped<E: Endpoint>(&mut self, group: &mut Group<E>) {
         let mine = self.senders.iter().position(|&sender| sender == self.rank);
         for position in (0..self.senders.len()).filter(|&position| Some(position) != mine) {
@@ -126,26 +155,29 @@ impl Recorder {
             self.swaps_left -= 1;
         }
         self.note_change(group);
+        self.behind &= group.is_behind();
         self.events.append(&mut self.deliveries);
         self.events.append(&mut self.cut);
     }
 
-    /// Whom it suspects, and how far the view's end is. A turn that wedges delivers nothing before it is decided, so this stands before the deliveries.
+    /// Whom it suspects, and how far the view's end is. A turn that wedges delivers nothing before it is decided, so
+    /// this stands before the deliveries.
     fn note_change<E: Endpoint>(&mut self, group: &Group<E>) {
         let (process, view) = (self.process, self.view);
         let Some(protocol) = group.membership().map(|membership| membership.protocol()) else { return };
+        let accepted = &protocol.row().accepted;
+        let accepted = accepted.leader.map(|leader| (leader, accepted.trim.is_some()));
+        let new = accepted != std::mem::replace(&mut self.accepted, accepted);
+        let accept = accepted.filter(|_| new).map(|(leader, trimmed)| Event::Accept { process, view, leader, trimmed });
+        // Who accepts from a leader and loses it in the same turn has accepted first.
+        let first = accepted.is_some_and(|(leader, _)| protocol.suspects().has(leader) && !self.suspects.has(leader));
+        self.events.extend(accept.clone().filter(|_| first));
         for whom in protocol.suspects().iter().filter(|&whom| !self.suspects.has(whom)) {
             self.events.push(Event::Suspect { process, view, whom });
         }
         self.suspects = protocol.suspects();
-        let accepted = &protocol.row().accepted;
-        let accepted = accepted.leader.map(|leader| (leader, accepted.trim.is_some()));
-        if accepted != std::mem::replace(&mut self.accepted, accepted)
-            && let Some((leader, trimmed)) = accepted
-        {
-            self.events.push(Event::Accept { process, view, leader, trimmed });
-        }
-        if protocol.row().received.is_some() && !std::mem::replace(&mut self.wedged, true) {
+        self.events.extend(accept.filter(|_| !first));
+        if protocol.votes(self.rank) && protocol.row().received.is_some() && !std::mem::replace(&mut self.wedged, true) {
             self.events.push(Event::Wedge { process, view });
         }
         if let Some(decision) = protocol.decision().filter(|_| protocol.row().installed)
@@ -153,7 +185,7 @@ impl Recorder {
         {
             let proposed_by = decision.changes.iter().map(|change| change.by).collect();
             let (leader, vector, next) = (decision.leader, decision.trim.clone(), decision.members.clone());
-            self.events.push(Event::Trim { process, view, leader, vector, proposed_by, next });
+            self.events.push(Event::Trim { process, view, leader, vector, proposed_by, next, next_voters: decision.voters });
         }
     }
 

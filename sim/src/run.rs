@@ -21,6 +21,8 @@ pub struct Options {
     pub seeds: Range<u64>,
     /// Groups whose members come and go, with this aim; else groups whose members stay.
     pub churn: Option<Aim>,
+    /// Over a fabric that keeps no order of writes and counts them.
+    pub counted: bool,
     /// With which fault. One that shows only where members come and go brings that with it.
     pub mutant: Option<Mutant>,
     /// With how many members, where they stay; as the seed says if not given.
@@ -34,7 +36,7 @@ pub struct Options {
 impl Options {
     /// Those seeds, nothing special.
     pub fn new(seeds: Range<u64>) -> Options {
-        Options { seeds, churn: None, mutant: None, members: None, failures_max: 10, trace: None }
+        Options { seeds, churn: None, counted: false, mutant: None, members: None, failures_max: 10, trace: None }
     }
 
     /// Those seeds of groups whose members come and go.
@@ -52,17 +54,18 @@ impl Options {
     fn run(&self, seed: u64) -> Outcome {
         match self.aim() {
             Some(Aim::Members) => members(&Colony::new(seed), self.mutant),
-            Some(aim) => churn(&Churn::new(seed, aim), self.mutant),
-            None => simulate(&Scenario::new(seed, self.members), self.mutant),
+            Some(aim) => churn(&Churn { counted: self.counted, ..Churn::new(seed, aim) }, self.mutant),
+            None => simulate(&Scenario { counted: self.counted, ..Scenario::new(seed, self.members) }, self.mutant),
         }
     }
 
     /// The command line that runs one seed again, exactly.
     pub fn replay_line(&self, seed: u64) -> String {
         let churn = self.aim().map(|aim| format!(" --churn {aim}")).unwrap_or_default();
+        let counted = if self.counted { " --counted" } else { "" };
         let members = self.members.map(|members| format!(" --nodes {members}")).unwrap_or_default();
         let mutant = self.mutant.map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
-        format!("squall sim{churn} --seed {seed}{members}{mutant}")
+        format!("squall sim{churn} --seed {seed}{members}{counted}{mutant}")
     }
 }
 

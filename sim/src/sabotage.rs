@@ -4,13 +4,16 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
+use std::slice;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use squall_transport::exchange::ExchangeError;
 use squall_transport::region::RegionError;
-use squall_transport::sim::{SimEndpoint, SimFabric, SoloExchange};
-use squall_transport::{Endpoint, Event, Exchange, Fabric, OpenError, Place, QueueFull, Rank, Region, RegionOptions, TABLE, Waker, Write};
+use squall_transport::sim::{SimEndpoint, SimFabric, SoloExchange, land};
+use squall_transport::{
+    Endpoint, Event, Exchange, Fabric, OpenError, Place, QueueFull, Rank, Region, RegionId, RegionOptions, TABLE, Waker, Write, WriteOrder,
+};
 
 use crate::mutant::Mutant;
 
@@ -24,7 +27,8 @@ pub(crate) fn way_in(fabric: SimFabric, rank: Rank, members: usize, senders: u64
     (SimulatedFabric { inner: fabric, senders, mutant, heard }, listener)
 }
 
-/// An exchange that notes what is gathered: the group compares the layout of its table, and faults need to know which word is which.
+/// An exchange that notes what is gathered: the group compares the layout of its table, and faults need to know which
+/// word is which.
 pub(crate) struct Listener {
     solo: SoloExchange,
     heard: Rc<RefCell<String>>,
@@ -61,6 +65,10 @@ impl Fabric for SimulatedFabric {
 
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+
+    fn write_order(&self) -> WriteOrder {
+        self.inner.write_order()
     }
 
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {
@@ -165,6 +173,8 @@ impl Sabotage {
             }
             _ => {
                 self.kept.push_back((to, write));
+                let amended = self.skip_a_null(write);
+                self.kept.extend(amended.map(|word| (to, word)));
                 self.kept.extend(self.held[to.index()].take().map(|span| (to, span)));
             }
         }
@@ -188,32 +198,35 @@ impl Sabotage {
                 Write::Word { at, value: value + 1 }
             }
             (Mutant::EarlyDelivery, Write::Word { at, value }) if at == words.received_seq => Write::Word { at, value: value + 1 },
-            (Mutant::SkippedNull, Write::Span { from, len, .. }) if from.region == TABLE && from.offset >= words.rings => {
-                self.skip_a_null(from.offset, len);
-                write
-            }
             _ => write,
         }
     }
 
-    /// Makes the first run of nulls among these records one shorter, once.
-    fn skip_a_null(&mut self, from: u64, len: u64) {
+    /// If `write` carries records, the first run of nulls among them, one shorter: written over what was sent, once.
+    fn skip_a_null(&mut self, write: Write) -> Option<Write> {
         /// Codes of a record's header: see `record` in the crate `squall-smc`.
         const NULLS: u64 = 2;
         const PADDING: u64 = 4;
-        let mut at = from;
-        while at < from + len && !self.skipped {
-            // Relaxed: this member's own bytes.
-            let word = self.table.word(at);
-            let header = word.load(Ordering::Relaxed);
+        let Write::Span { from, to, len } = write else { return None };
+        if self.mutant != Mutant::SkippedNull || self.skipped || from.region != TABLE || from.offset < self.words.rings {
+            return None;
+        }
+        let records = Region::allocate(len as usize, &RegionOptions::default()).expect("memory");
+        let copy = Write::Span { from, to: Place::new(TABLE, 0), len };
+        land(copy, slice::from_ref(&self.table), slice::from_ref(&records));
+        let mut at = 0;
+        while at < len {
+            // Relaxed: a copy of this member's own bytes.
+            let header = records.word(at).load(Ordering::Relaxed);
             let (kind, length) = (header & 0xFF, header >> 8);
             if kind == NULLS {
-                let shorter = if length > 1 { (length - 1) << 8 | NULLS } else { PADDING };
-                word.store(shorter, Ordering::Relaxed);
+                let value = if length > 1 { (length - 1) << 8 | NULLS } else { PADDING };
                 self.skipped = true;
+                return Some(Write::Word { at: Place::new(to.region, to.offset + at), value });
             }
-            at += if kind == NULLS { 8 } else { squall_smc::record_bytes(length) };
+            at += squall_smc::record_bytes(length);
         }
+        None
     }
 
     fn drain(&mut self, inner: &mut SimEndpoint) {
@@ -232,6 +245,10 @@ impl Endpoint for SimulatedEndpoint {
 
     fn members(&self) -> usize {
         self.inner.members()
+    }
+
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        self.inner.region_bytes(rank, region)
     }
 
     fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {

@@ -30,6 +30,8 @@ pub struct Scenario {
     pub plans: Vec<Plan>,
     /// Who dies and when.
     pub crash: Option<(Rank, u64)>,
+    /// Whether writes land in any order and words are counted: no seed says so, whoever runs it does.
+    pub counted: bool,
 }
 
 /// What one member does.
@@ -79,14 +81,15 @@ impl Scenario {
         let plans = plans(members, &config, &mut random);
         let crash = (members > 1 && random.chance(120)).then(|| (Rank::new(random.below(members as u64) as usize), random.below(400_000)));
         let call_ns_max = random.pick(&[0, 50, 1000]);
-        let mut scenario = Scenario { seed, members, config, link, odd_links, call_ns_max, plans, crash };
+        let mut scenario = Scenario { seed, members, config, link, odd_links, call_ns_max, plans, crash, counted: false };
         if members > 1 && random.chance(80) {
             scenario.flood();
         }
         scenario
     }
 
-    /// The first sender sends many small messages one by one to a peer that hardly takes any: everything behind the link fills up too.
+    /// The first sender sends many small messages one by one to a peer that hardly takes any: everything behind the
+    /// link fills up too.
     fn flood(&mut self) {
         let sender = self.config.senders[0];
         let peer = Rank::new((sender.index() + 1) % self.members);
@@ -113,7 +116,7 @@ fn config(members: usize, random: &mut Random) -> Config {
         config.block_bytes = Some((config.large_max / blocks).max(16) as u32);
         config.schedule = random.pick(&[
             ScheduleKind::Pipeline,
-            ScheduleKind::Pipeline,
+            ScheduleKind::TwoTrees,
             ScheduleKind::Tree,
             ScheduleKind::Chain,
             ScheduleKind::Sequential,

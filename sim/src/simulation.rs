@@ -11,7 +11,8 @@ use crate::sabotage::way_in;
 use crate::scenario::Scenario;
 use crate::trace::{Interleaving, Trace};
 
-/// Steps of one member in a row that find nothing to do, with nothing on its way, after which it is taken to be at rest.
+/// Steps of one member in a row that find nothing to do, with nothing on its way, after which it is taken to be at
+/// rest.
 const REST_STEPS: u64 = 12;
 /// Steps of all members in one run, at most: one that goes on for longer makes no progress.
 const STEPS_MAX: u64 = 2_000_000;
@@ -64,6 +65,12 @@ impl<'a> Simulation<'a> {
         let (network, fabrics) = SimFabric::mesh(random.bits(), scenario.members, link);
         network.set_call_ns_max(scenario.call_ns_max);
         network.audit_sources();
+        if scenario.counted || mutant == Some(Mutant::HastyWord) {
+            network.count_writes();
+        }
+        if mutant == Some(Mutant::HastyWord) {
+            network.apply_words_early();
+        }
         for &(from, to, spec) in &scenario.odd_links {
             network.set_link(from, to, sabotaged(spec, mutant));
         }

@@ -18,6 +18,8 @@ pub enum Event {
         view: u64,
         /// Its members; a rank is a position here.
         members: Vec<NodeId>,
+        /// How many of them vote: the first ones.
+        voters: usize,
         /// Who of them sends, ascending.
         senders: Vec<Rank>,
         /// Whether messages are delivered in one total order.
@@ -123,6 +125,22 @@ pub enum Event {
         proposed_by: Vec<Rank>,
         /// The members of the next view.
         next: Vec<NodeId>,
+        /// How many of them vote.
+        next_voters: usize,
+    },
+    /// The process is in the view without a vote: a learner.
+    Learn {
+        /// Which process.
+        process: NodeId,
+        /// Which view.
+        view: u64,
+    },
+    /// The process was a learner, and votes from this view on.
+    Vote {
+        /// Which process.
+        process: NodeId,
+        /// Which view.
+        view: u64,
     },
     /// The process was told that a message of its own is delivered nowhere.
     Cut {
@@ -133,18 +151,18 @@ pub enum Event {
         /// Position among its messages.
         index: u64,
     },
-    /// The process is new in the view, or still is, and waits for the state with which the view begins: it delivers nothing.
+    /// The process learns in the view, and waits for the state that comes before it: it delivers nothing.
     Behind {
         /// Which process.
         process: NodeId,
         /// In which view.
         view: u64,
     },
-    /// The process was given the state with which the view begins.
+    /// The process was given the state with which a view begins that it has come to, and delivers what came since.
     Restore {
         /// Which process.
         process: NodeId,
-        /// Which view.
+        /// Which view; it may be an earlier one than the one that the process is in.
         view: u64,
         /// The state: see [`state_after`].
         state: u64,
@@ -175,10 +193,19 @@ pub enum Event {
 impl Event {
     /// Whether it happens only where members may change.
     pub fn is_change(&self) -> bool {
-        use Event::{Accept, Behind, Cut, Leave, Restore, Suspect, Trim, Wedge};
+        use Event::{Accept, Behind, Cut, Learn, Leave, Restore, Suspect, Trim, Vote, Wedge};
         matches!(
             self,
-            Suspect { .. } | Leave { .. } | Wedge { .. } | Accept { .. } | Trim { .. } | Cut { .. } | Behind { .. } | Restore { .. }
+            Suspect { .. }
+                | Leave { .. }
+                | Wedge { .. }
+                | Accept { .. }
+                | Trim { .. }
+                | Cut { .. }
+                | Behind { .. }
+                | Restore { .. }
+                | Learn { .. }
+                | Vote { .. }
         )
     }
 
@@ -198,6 +225,8 @@ impl Event {
             | Event::Cut { process, .. }
             | Event::Behind { process, .. }
             | Event::Restore { process, .. }
+            | Event::Learn { process, .. }
+            | Event::Vote { process, .. }
             | Event::Crash { process }
             | Event::Stop { process, .. }
             | Event::Finish { process, .. } => *process,
@@ -308,7 +337,8 @@ pub fn hash_bytes(bytes: &[u8]) -> u64 {
     mix(hash ^ u64::from_le_bytes(last))
 }
 
-/// The state of an application that remembers everything: what it was, and then this delivery. At the beginning it is 0.
+/// The state of an application that remembers everything: what it was, and then this delivery. At the beginning it is
+/// 0.
 pub fn state_after(state: u64, hash: u64) -> u64 {
     mix(state.rotate_left(1) ^ hash)
 }
@@ -321,7 +351,7 @@ mod tests {
         let process = NodeId(3);
         let members = vec![NodeId(1), process];
         let events = vec![
-            Event::Install { process, view: 0, members, senders: vec![Rank(1)], ordered: true },
+            Event::Install { process, view: 0, voters: members.len(), members, senders: vec![Rank(1)], ordered: true },
             Event::Send { process, view: 0, sender: Rank(1), index: 0, hash: u64::MAX },
             Event::Receive { process, view: 0, sender: Rank(1), count: 1 },
             Event::Deliver { process, view: 0, seq: 0, sender: Rank(1), index: 0, hash: 1 },

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use squall_transport::{NodeId, Rank};
 
-use crate::checker::{Broken, Property};
+use crate::property::{Broken, Property};
 
 /// What the checker knows of one view.
 #[derive(Clone)]
 pub(crate) struct View {
     members: Vec<NodeId>,
+    /// How many of them vote.
+    voters: usize,
     senders: Vec<Rank>,
     ordered: bool,
     /// By position among the senders.
@@ -66,10 +68,11 @@ struct Progress {
 }
 
 impl View {
-    pub(crate) fn new(members: &[NodeId], senders: &[Rank], ordered: bool) -> View {
+    pub(crate) fn new(members: &[NodeId], voters: usize, senders: &[Rank], ordered: bool) -> View {
         let progress = Progress { received: vec![0; senders.len()], next: vec![0; senders.len()], delivered: 0, next_seq: 0, trim: None };
         View {
             members: members.to_vec(),
+            voters,
             senders: senders.to_vec(),
             ordered,
             streams: vec![Stream::default(); senders.len()],
@@ -79,7 +82,7 @@ impl View {
     }
 
     pub(crate) fn is_same(&self, other: &View) -> bool {
-        (&self.members, &self.senders, self.ordered) == (&other.members, &other.senders, other.ordered)
+        (&self.members, self.voters, &self.senders, self.ordered) == (&other.members, other.voters, &other.senders, other.ordered)
     }
 
     fn position(&self, sender: Rank) -> Result<usize, Broken> {
@@ -130,14 +133,14 @@ impl View {
         Ok(())
     }
 
-    /// A null answers a message that another has sent (a large one is answered when it is announced, so whether it was received does not
-    /// matter): one of the same turn, or of a later one.
+    /// A null answers a message that another has sent (a large one is answered when it is announced, so whether it was
+    /// received does not matter): one of the same turn, or of a later one.
     pub(crate) fn null(&mut self, process: NodeId, sender: Rank, first: u64, count: u64, global: bool) -> Result<(), Broken> {
         let position = self.own_position(process, sender)?;
         self.use_indices(position, first, count)?;
         let last = first + count - 1;
-        // Worked example: turn 4 of position 1 comes after turn 4 of position 0 and after turn 3 of position 2. So index 4 of position 1 asks
-        // position 0 to fill up to turn 4, and position 2 up to turn 3.
+        // Worked example: turn 4 of position 1 comes after turn 4 of position 0 and after turn 3 of position 2. So
+        // index 4 of position 1 asks position 0 to fill up to turn 4, and position 2 up to turn 3.
         let answers = (0..self.streams.len()).filter(|&other| other != position).any(|other| {
             let known = if global { self.streams[other].next } else { u64::MAX };
             let newest = self.streams[other].sent.range(..known).next_back().map(|(index, _)| *index);
@@ -241,7 +244,7 @@ impl View {
         let skipped = (0..senders).all(|other| {
             let turns = |seq: u64| seq.saturating_sub(other).div_ceil(senders);
             // Turns behind its sender's end are passed over.
-            let end = self.processes[rank].trim.as_ref().map_or(u64::MAX, |trim| trim[other as usize]);
+            let end = self.processes[rank].trim.as_ref().and_then(|trim| trim.get(other as usize).copied()).unwrap_or(u64::MAX);
             self.streams[other as usize].all_null(turns(next), turns(seq).min(end))
         });
         if !skipped {
@@ -258,7 +261,7 @@ impl View {
             // At the end of a view it is enough that those that go on have it.
             return Ok(());
         }
-        let lacking = self.processes.iter().position(|progress| progress.received[position] <= index);
+        let lacking = self.processes[..self.voters].iter().position(|progress| progress.received[position] <= index);
         match lacking {
             Some(rank) => Err((Property::Stability, format!("{process} delivers {message}, which rank {rank} has not received"))),
             None => Ok(()),

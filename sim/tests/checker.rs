@@ -11,8 +11,8 @@ fn process(rank: usize) -> NodeId {
 }
 
 fn install(rank: usize, ordered: bool) -> Event {
-    let members = (0..3).map(process).collect();
-    Event::Install { process: process(rank), view: VIEW, members, senders: vec![Rank(0), Rank(2)], ordered }
+    let members: Vec<NodeId> = (0..3).map(process).collect();
+    Event::Install { process: process(rank), view: VIEW, voters: members.len(), members, senders: vec![Rank(0), Rank(2)], ordered }
 }
 
 fn send(rank: usize, index: u64) -> Event {
@@ -97,7 +97,7 @@ fn views_are_the_same_for_all_and_rise() {
     breaks(Property::ViewMonotony, |events| events.insert(3, install(1, true)));
     breaks(Property::SelfInclusion, |events| {
         let members = vec![process(1), process(2)];
-        events.push(Event::Install { process: process(0), view: 7, members, senders: vec![], ordered: true });
+        events.push(Event::Install { process: process(0), view: 7, voters: members.len(), members, senders: vec![], ordered: true });
     });
 }
 

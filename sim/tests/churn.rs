@@ -161,3 +161,33 @@ fn is_behind_in_two_views(events: &[Event]) -> bool {
     behind.dedup();
     behind.len() < waits
 }
+
+#[test]
+fn a_ballot_that_nobody_looks_at_is_caught_as_such() {
+    assert_eq!(caught(Mutant::AnyBallot).keys().collect::<Vec<_>>(), [&Property::Leaders]);
+}
+
+#[test]
+fn a_learner_that_counts_is_caught() {
+    caught(Mutant::LearnerCounted);
+}
+
+#[test]
+fn a_learner_in_the_trim_is_caught() {
+    caught(Mutant::LearnerInTrim);
+}
+
+#[test]
+fn a_learner_that_leads_is_caught_as_such() {
+    assert_eq!(caught(Mutant::LearnerLeads).keys().collect::<Vec<_>>(), [&Property::Leaders]);
+}
+
+#[test]
+fn a_learner_that_is_whole_too_early_is_caught() {
+    caught(Mutant::WholeEarly);
+}
+
+#[test]
+fn a_last_voter_that_leaves_at_once_is_caught_as_such() {
+    assert_eq!(caught(Mutant::LeavesAtOnce).keys().collect::<Vec<_>>(), [&Property::StateContinuity]);
+}

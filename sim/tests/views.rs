@@ -13,7 +13,7 @@ fn process(rank: usize) -> NodeId {
 fn install(rank: usize, view: u64) -> Event {
     // Member 0 is lost, member 3 joins.
     let members = if view == 0 { [0, 1, 2] } else { [1, 2, 3] }.map(process).to_vec();
-    Event::Install { process: process(rank), view, members, senders: vec![Rank(1)], ordered: true }
+    Event::Install { process: process(rank), view, members, voters: if view == 0 { 3 } else { 2 }, senders: vec![Rank(1)], ordered: true }
 }
 
 fn deliver(rank: usize) -> Event {
@@ -34,7 +34,15 @@ fn wedge(rank: usize) -> Event {
 
 fn trim(rank: usize) -> Event {
     let next = [1, 2, 3].map(process).to_vec();
-    Event::Trim { process: process(rank), view: 0, leader: Rank(1), vector: vec![1], proposed_by: vec![Rank(1), Rank(1)], next }
+    Event::Trim {
+        process: process(rank),
+        view: 0,
+        leader: Rank(1),
+        vector: vec![1],
+        proposed_by: vec![Rank(1), Rank(1)],
+        next,
+        next_voters: 2,
+    }
 }
 
 fn behind() -> Event {

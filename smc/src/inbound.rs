@@ -1,21 +1,12 @@
 //! The receiving side: one sender's ring as this member has it.
 
-use squall_sst::Table;
+use squall_sst::{Malformed, Table};
 use squall_transport::Rank;
 use squall_transport::region::{Ring, RingReader};
 
 use crate::Columns;
-use crate::record::{HEADER_BYTES, INDICES_MAX, Kind, data_length, parse, record_bytes, step};
-
-/// The ring holds what no sender writes: the sender or the memory under it is broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the ring of member {sender} is malformed at position {position}: that member runs another version, or its memory is broken")]
-pub struct Malformed {
-    /// Whose ring.
-    pub sender: Rank,
-    /// Where, in bytes.
-    pub position: u64,
-}
+use crate::log::Log;
+use crate::record::{HEADER_BYTES, Kind, data_length, parse, record_bytes, step};
 
 /// What a delivery takes from the ring.
 #[derive(Debug)]
@@ -24,11 +15,15 @@ pub enum Taken<'a> {
     Null,
     /// A message with its payload.
     Data(&'a [u8]),
-    /// A large message with its descriptor.
+    /// A large message. Its descriptor was shown by [`Inbound::look`], and what was decided on it then stays so: these
+    /// bytes may have changed.
     Large(&'a [u8]),
 }
 
 /// One sender's ring as this member has it: what came (`seen`), and what was handed to the application (`taken`).
+///
+/// The sender can write the ring at any time. So a record's header is read once, when it is looked at; of what is taken
+/// later only the payload comes from the ring.
 #[derive(Debug)]
 pub struct Inbound {
     reader: RingReader,
@@ -36,6 +31,8 @@ pub struct Inbound {
     sender: Rank,
     seen: Cursor,
     taken: Cursor,
+    /// The records between `taken` and `seen`.
+    log: Log,
     /// Nulls left in the run at `taken`.
     run_left: u64,
 }
@@ -58,7 +55,8 @@ pub struct Arrived {
 impl Inbound {
     /// The ring of `sender`, in my copy of the table.
     pub fn new(ring: Ring, columns: Columns, sender: Rank) -> Inbound {
-        Inbound { reader: RingReader::new(ring), columns, sender, seen: Cursor::default(), taken: Cursor::default(), run_left: 0 }
+        let (seen, taken) = (Cursor::default(), Cursor::default());
+        Inbound { reader: RingReader::new(ring), columns, sender, seen, taken, log: Log::default(), run_left: 0 }
     }
 
     /// Whose ring it is.
@@ -79,6 +77,9 @@ impl Inbound {
     }
 
     /// Takes in the head that the sender pushed. Whether there is anything to look at.
+    ///
+    /// # Errors
+    /// It goes back, or further than the ring is long.
     #[inline]
     pub fn publish(&mut self, table: &Table) -> Result<bool, Malformed> {
         let head = table.get(self.columns.head, self.sender);
@@ -86,63 +87,91 @@ impl Inbound {
             return Ok(self.seen.position != head);
         }
         if !self.reader.publish(head) {
-            return Err(Malformed { sender: self.sender, position: head });
+            return Err(Malformed { member: self.sender, column: Columns::HEAD, value: head });
         }
         Ok(true)
     }
 
-    /// Takes in what I committed to my own ring: up to its tail, `index` indices. No need to look at it. Indices that are new.
+    /// Takes in what I committed to my own ring, up to its tail.
+    ///
+    /// # Errors
+    /// As [`Inbound::look`]: somebody else wrote into it.
     ///
     /// # Panics
     /// If the tail is not one of this ring.
     #[inline]
-    pub fn see_own(&mut self, tail: u64, index: u64) -> u64 {
+    pub fn see_own(&mut self, tail: u64) -> Result<Arrived, Malformed> {
         assert!(self.reader.publish(tail), "the tail of my own ring moves forward");
-        let new = index - self.seen.index;
-        self.seen = Cursor { position: tail, index };
-        new
+        self.look(|_, _| true)
     }
 
-    /// Looks at every record that came since the last time. `large` is told index and descriptor of each large message; if it answers `false` (no buffer for
-    /// it), looking stops there until the next turn.
+    /// Looks at every record that came since the last time. `large` is told index and descriptor of each large message;
+    /// if it answers `false` (no buffer for it), looking stops there until the next turn.
+    ///
+    /// # Errors
+    /// A record that no sender writes.
     #[inline]
     pub fn look(&mut self, mut large: impl FnMut(u64, &[u8]) -> bool) -> Result<Arrived, Malformed> {
         let (start, published) = (self.seen, self.reader.published());
         let (mut at, mut data_until) = (start, 0);
+        // Where the lap ends, or what came.
+        let mut until = published.min(at.position + self.reader.ring().until_end(at.position));
+        // Data records in a row that have the same header, and the bytes of each: none so far.
+        let (mut header, mut records, mut bytes) = (0, 0, u64::MAX);
         while at.position < published {
-            if let Some(bytes) = self.data(at.position).map(record_bytes) {
-                at = Cursor { position: at.position + bytes, index: at.index + 1 };
-                data_until = at.index;
-                continue;
+            if at.position == until {
+                until = published.min(until + self.reader.ring().bytes());
             }
-            let (kind, length, bytes) = self.record(at.position)?;
-            match kind {
-                Kind::Data => {
-                    at.index += 1;
-                    data_until = at.index;
-                }
-                Kind::Nulls => {
-                    at.index += length;
-                    if at.index > INDICES_MAX {
-                        return Err(Malformed { sender: self.sender, position: at.position });
-                    }
-                }
-                Kind::Large => {
-                    if !large(at.index, self.reader.bytes(at.position + HEADER_BYTES, length)) {
-                        break;
-                    }
-                    at.index += 1;
-                    data_until = at.index;
-                }
-                Kind::Padding => {}
+            let (word, available) = (self.reader.word(at.position), until - at.position);
+            if word != header || bytes > available {
+                self.log.push(header, records);
+                let fits = |length: u64| length < available && record_bytes(length) <= available;
+                let Some(length) = data_length(word).filter(|&length| fits(length)) else {
+                    (records, self.seen) = (0, at);
+                    let Some(kind) = self.look_at_other(word, available, &mut large)? else { break };
+                    at = self.seen;
+                    data_until = if kind == Kind::Large { at.index } else { data_until };
+                    continue;
+                };
+                (header, records, bytes) = (word, 0, record_bytes(length));
             }
-            at.position += bytes;
+            records += 1;
+            at = Cursor { position: at.position + bytes, index: at.index + 1 };
+            data_until = at.index;
         }
+        self.log.push(header, records);
         self.seen = at;
         Ok(Arrived { indices: at.index - start.index, data_until })
     }
 
-    /// Hands out the next index, which must have come ([`Inbound::seen`]). What it borrows stays until [`Inbound::release`].
+    /// Looks at the record at `seen`, which has this header, of which so many bytes are here, and which is no data. Its kind, unless
+    /// there is no buffer for it.
+    #[cold]
+    fn look_at_other(
+        &mut self,
+        header: u64,
+        available: u64,
+        large: &mut impl FnMut(u64, &[u8]) -> bool,
+    ) -> Result<Option<Kind>, Malformed> {
+        let Cursor { position, index } = self.seen;
+        let Some((kind, length, bytes)) = self.record(header, available, index) else {
+            return Err(Malformed { member: self.sender, column: Columns::RING, value: header });
+        };
+        if kind == Kind::Large && !large(index, self.reader.bytes(position + HEADER_BYTES, length)) {
+            return Ok(None);
+        }
+        self.log.push(header, 1);
+        let indices = match kind {
+            Kind::Data | Kind::Large => 1,
+            Kind::Nulls => length,
+            Kind::Padding => 0,
+        };
+        self.seen = Cursor { position: position + bytes, index: index + indices };
+        Ok(Some(kind))
+    }
+
+    /// Hands out the next index, which must have come ([`Inbound::seen`]). What it borrows stays until
+    /// [`Inbound::release`].
     #[inline(always)]
     pub fn take(&mut self) -> Taken<'_> {
         assert!(self.taken.index < self.seen.index, "only what came is taken");
@@ -151,28 +180,28 @@ impl Inbound {
             self.run_left -= 1;
             return Taken::Null;
         }
-        let position = self.taken.position;
-        if let Some(length) = self.data(position) {
+        let (header, position) = (self.log.pop(), self.taken.position);
+        if let Some(length) = data_length(header) {
             self.taken.position = position + record_bytes(length);
             return Taken::Data(self.reader.bytes(position + HEADER_BYTES, length));
         }
-        self.take_other()
+        self.take_other(header)
     }
 
     #[cold]
-    fn take_other(&mut self) -> Taken<'_> {
+    fn take_other(&mut self, mut header: u64) -> Taken<'_> {
         loop {
-            let position = self.taken.position;
-            let (kind, length, bytes) = self.record(position).expect("it was well formed when it came, and nobody writes it");
-            self.taken.position += bytes;
+            let (kind, length) = parse(header).expect("it was parsed when it came");
+            let payload = self.taken.position + HEADER_BYTES;
+            self.taken.position += if kind == Kind::Nulls { HEADER_BYTES } else { record_bytes(length) };
             match kind {
-                Kind::Padding => {}
+                Kind::Padding => header = self.log.pop(),
                 Kind::Nulls => {
                     self.run_left = length - 1;
                     return Taken::Null;
                 }
-                Kind::Data => return Taken::Data(self.reader.bytes(position + HEADER_BYTES, length)),
-                Kind::Large => return Taken::Large(self.reader.bytes(position + HEADER_BYTES, length)),
+                Kind::Data => return Taken::Data(self.reader.bytes(payload, length)),
+                Kind::Large => return Taken::Large(self.reader.bytes(payload, length)),
             }
         }
     }
@@ -183,18 +212,13 @@ impl Inbound {
         self.reader.release(self.taken.position);
     }
 
-    /// Length of the payload if a well-formed data record is at `position`.
-    #[inline(always)]
-    fn data(&self, position: u64) -> Option<u64> {
-        let length = data_length(self.reader.word(position))?;
-        let available = (self.reader.published() - position).min(self.reader.ring().until_end(position));
-        (length < available && record_bytes(length) <= available).then_some(length)
-    }
-
-    fn record(&self, position: u64) -> Result<(Kind, u64, u64), Malformed> {
-        let available = (self.reader.published() - position).min(self.reader.ring().until_end(position));
-        parse(self.reader.word(position))
-            .and_then(|(kind, length)| Some((kind, length, step(kind, length, available)?)))
-            .ok_or(Malformed { sender: self.sender, position })
+    /// Kind, length and bytes of the record with this header at index `index`, of whose bytes so many are here; `None`
+    /// if no sender makes it.
+    #[cold]
+    fn record(&self, header: u64, available: u64, index: u64) -> Option<(Kind, u64, u64)> {
+        let (kind, length) = parse(header)?;
+        let bytes = step(kind, length, available)?;
+        let is_far = kind == Kind::Nulls && index + length > self.taken.index + self.columns.nulls_ahead_max();
+        (!is_far).then_some((kind, length, bytes))
     }
 }

@@ -46,7 +46,8 @@ pub struct Outbound {
     reserved: Option<(u64, u64)>,
     /// Everything before this is delivered by all.
     kept: Kept,
-    /// Places between records where reclaiming can stop, oldest first: walking every record again would cost more than it frees.
+    /// Places between records where reclaiming can stop, oldest first: walking every record again would cost more than
+    /// it frees.
     stops: VecDeque<Kept>,
     /// Messages and nulls between two stops.
     stop_every: u64,
@@ -109,7 +110,8 @@ impl Outbound {
         self.limits.payload_max()
     }
 
-    /// Memory for a payload of `bytes` bytes, in the ring, to fill in place. A reservation that is not committed leaves nothing behind.
+    /// Memory for a payload of `bytes` bytes, in the ring, to fill in place. A reservation that is not committed leaves
+    /// nothing behind.
     #[inline(always)]
     pub fn reserve(&mut self, bytes: u64) -> Result<(), WindowFull> {
         assert!(bytes <= self.payload_max(), "a payload of {bytes} bytes does not fit a ring of {}", self.limits.ring_bytes);
@@ -171,21 +173,27 @@ impl Outbound {
         }
     }
 
-    /// Commits nulls until `next_index` is `index`, if it is not already; `WindowFull` if the ring has no room for the record.
+    /// Commits nulls until `next_index` is `index`, if it is not already; `WindowFull` if the ring has no room for the
+    /// record, or `index` is too far ahead of what was delivered: it takes part of the way, and the rest later.
     pub fn fill(&mut self, index: u64) -> Result<(), WindowFull> {
         if index <= self.next_index {
             return Ok(());
         }
-        let run = index - self.next_index;
+        // Receivers have delivered what was reclaimed here, and allow the same from there.
+        let reach = index.min(self.kept.index + self.columns.nulls_ahead_max());
+        if reach <= self.next_index {
+            return Err(WindowFull);
+        }
+        let run = reach - self.next_index;
         let position = self.place(HEADER_BYTES)?;
         self.pad_to(position);
         self.writer.set_word(position, header(Kind::Nulls, run));
         self.writer.advance(HEADER_BYTES);
-        self.next_index = index;
+        self.next_index = reach;
         self.stats.nulls += run;
         self.behind = true;
         self.stop();
-        Ok(())
+        if reach == index { Ok(()) } else { Err(WindowFull) }
     }
 
     /// Where a record of `bytes` bytes goes.
@@ -207,8 +215,8 @@ impl Outbound {
         }
     }
 
-    /// Queues, for every peer, what was committed since the last time and the head behind it. Whether anything was queued. A peer whose queue is full
-    /// gets it later.
+    /// Queues, for every peer, what was committed since the last time and the head behind it. Whether anything was
+    /// queued. A peer whose queue is full gets it later.
     #[inline]
     pub fn ship(&mut self, table: &Table, outbox: &mut Outbox) -> bool {
         if !self.behind {
@@ -250,8 +258,8 @@ impl Outbound {
         self.shipped[to.index()] = tail;
     }
 
-    /// Every member has delivered my messages before `index`: their space is free again, up to the last stop before it. Whether that made
-    /// room.
+    /// Every member has delivered my messages before `index`: their space is free again, up to the last stop before it.
+    /// Whether that made room.
     #[inline]
     pub fn reclaim(&mut self, index: u64) -> bool {
         if index == self.next_index && index != self.kept.index {

@@ -3,10 +3,6 @@
 /// Payload bytes a descriptor of a large message may take.
 pub const DESCRIPTOR_BYTES_MAX: u64 = 64;
 
-/// Indices that one sender's stream can have in an epoch: more than a year of them at any rate a ring reaches, and times a thousand senders they still fit
-/// the 64 bits of a Seq.
-pub const INDICES_MAX: u64 = 1 << 53;
-
 /// Bytes of a header.
 pub(crate) const HEADER_BYTES: u64 = 8;
 

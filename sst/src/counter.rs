@@ -7,8 +7,8 @@ use crate::table::Table;
 
 /// A monotone word of my row, pushed to every other member by value.
 ///
-/// Pushes coalesce: however often it was raised since the last push, one Word a peer goes out, and a peer whose queue is full gets the
-/// then newest value later.
+/// Pushes coalesce: however often it was raised since the last push, one Word a peer goes out, and a peer whose queue
+/// is full gets the then newest value later.
 #[derive(Clone, Debug)]
 pub struct Counter {
     column: Column,
@@ -33,6 +33,13 @@ impl Counter {
     #[inline]
     pub fn column(&self) -> Column {
         self.column
+    }
+
+    /// The least value over all rows: the others' as they stand in the table, mine as I know it.
+    #[inline]
+    pub fn least(&self, table: &Table) -> u64 {
+        let others = (0..table.members()).map(Rank::new).filter(|&row| row != table.me());
+        others.map(|row| table.get(self.column, row)).fold(self.value, u64::min)
     }
 
     /// Raises it to `value` here; whether that is news.
@@ -99,7 +106,7 @@ mod tests {
             assert_eq!(outbox.pop(Rank::new(peer)), Some(Write::Word { at: table.place(column), value: 5 }));
             assert_eq!(outbox.pop(Rank::new(peer)), None);
         }
-        assert_eq!((table.get(column, Rank::new(1)), table.min(column)), (5, 0));
+        assert_eq!((table.get(column, Rank::new(1)), counter.least(&table)), (5, 0));
     }
 
     #[test]

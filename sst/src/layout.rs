@@ -2,7 +2,8 @@
 
 use squall_transport::Rank;
 
-/// Rows start at multiples of this: two cache lines, since processors fetch lines in pairs, so that no two writers share one.
+/// Rows start at multiples of this: two cache lines, since processors fetch lines in pairs, so that no two writers
+/// share one.
 const ROW_ALIGNMENT: u64 = 128;
 /// Rings start at multiples of this.
 const RING_ALIGNMENT: u64 = 4096;
@@ -73,6 +74,11 @@ impl RingColumn {
     pub fn bytes(self) -> u64 {
         self.bytes
     }
+
+    /// How many rings there are.
+    pub fn rings(self) -> u64 {
+        self.rings
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +90,8 @@ struct Named {
 
 /// Composes a table. Every protocol adds its columns in turn, in the same order at every member.
 ///
-/// Rings come after the rows, and the size of a row is known only once all columns are in; so columns are claimed in a first pass and
-/// handed out in the second: see [`LayoutBuilder::compose`].
+/// Rings come after the rows, and the size of a row is known only once all columns are in; so columns are claimed in a
+/// first pass and handed out in the second: see [`LayoutBuilder::compose`].
 #[derive(Clone, Debug)]
 pub struct LayoutBuilder {
     members: usize,
@@ -97,7 +103,8 @@ pub struct LayoutBuilder {
 }
 
 impl LayoutBuilder {
-    /// Composes the table of `members` rows: `columns` is called twice, first to add up sizes, then to hand out the columns.
+    /// Composes the table of `members` rows: `columns` is called twice, first to add up sizes, then to hand out the
+    /// columns.
     pub fn compose<T>(members: usize, mut columns: impl FnMut(&mut LayoutBuilder) -> T) -> (Layout, T) {
         let mut first = LayoutBuilder::pass(members, 0);
         columns(&mut first);
@@ -152,7 +159,8 @@ impl LayoutBuilder {
     }
 }
 
-/// The composed table: how large it is, and a text that is equal at two members exactly if their tables are laid out alike.
+/// The composed table: how large it is, and a text that is equal at two members exactly if their tables are laid out
+/// alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     members: usize,

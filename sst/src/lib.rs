@@ -7,17 +7,23 @@
 //!            written by node 1 at every node's copy, read by that node
 //! ```
 //!
-//! [`LayoutBuilder`] composes the columns of all protocols once; [`Table`] reads them; [`Counter`] is a monotone word of one's own row that is
-//! pushed to every other member, by value, and coalesced: a push may be dropped in favour of a later one.
+//! [`LayoutBuilder`] composes the columns of all protocols once; [`Table`] reads them; [`Counter`] is a monotone word
+//! of one's own row that is pushed to every other member, by value, and coalesced: a push may be dropped in favour of a
+//! later one.
 //!
-//! What it does not do: interpret a column (each protocol documents its own: who writes, who reads, the invariant), or notice failures.
+//! What it does not do: interpret a column (each protocol documents its own: who writes, who reads, the invariant), or
+//! notice failures.
 
 #![forbid(unsafe_code)]
 
 mod counter;
+mod frontier;
 mod layout;
+mod malformed;
 mod table;
 
 pub use counter::Counter;
+pub use frontier::Frontier;
 pub use layout::{Column, Columns, Layout, LayoutBuilder, RingColumn};
+pub use malformed::Malformed;
 pub use table::Table;

@@ -1,7 +1,9 @@
-//! How long a fabric takes to open one epoch after another: `cargo run --release -p squall-transport --example reopen [MEMBERS [EPOCHS]]`.
+//! How long a fabric takes to open one epoch after another:
+//! `cargo run --release -p squall-transport --example reopen [MEMBERS [EPOCHS]]`.
 //!
-//! Members are threads of this process. Each epoch has a new table and the same pool, as a group's epochs have; the time is that of the slowest member, from
-//! when all are ready to open: it drops or retires its last endpoint and opens the next. Prints the median and the 90th percentile of each fabric, and of the gathers alone.
+//! Members are threads of this process. Each epoch has a new table and the same pool, as a group's epochs have; the
+//! time is that of the slowest member, from when all are ready to open: it drops or retires its last endpoint and opens
+//! the next. Prints the median and the 90th percentile of each fabric, and of the gathers alone.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};

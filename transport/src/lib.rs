@@ -7,25 +7,35 @@
 //! ```
 //!
 //! - [`region`]: memory that peers may write, rings and pools in it, and who may touch which byte when.
-//! - [`write`](mod@write): the one verb's operand, [`Span`](write::Write::Span) (by reference) and [`Word`](write::Write::Word) (by value).
+//! - [`write`](mod@write): the one verb's operand, [`Span`](write::Write::Span) (by reference) and
+//!   [`Word`](write::Write::Word) (by value).
 //! - [`endpoint`]: what a provider is, with rules T1 to T7.
 //! - [`exchange`]: how members meet, prove themselves and swap addresses.
 //! - [`mesh`]: standing connections between processes, over which they meet again when the group changes.
-//! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`verbs`] (RDMA), [`sim`] (virtual time).
+//! - Providers: [`shm`] (one host), [`tcp`] (everywhere), [`verbs`] (RDMA), [`sim`] (virtual time, unkind), [`model`]
+//!   (virtual time, as long as hosts and network cards take).
 //!
 //! What it does not do: order messages, know senders, or retry anything; data on the wire is not encrypted.
 
+#[cfg(not(loom))]
+mod absent;
+#[cfg(not(loom))]
+mod address;
 pub mod atomic;
+#[cfg(not(loom))]
+mod counted;
 #[cfg(not(loom))]
 pub mod endpoint;
 #[cfg(not(loom))]
 pub mod exchange;
 #[cfg(not(loom))]
-mod holes;
+mod link_name;
 #[cfg(not(loom))]
-mod lasting;
+mod lost;
 #[cfg(not(loom))]
 pub mod mesh;
+#[cfg(not(loom))]
+pub mod model;
 #[cfg(not(loom))]
 pub mod outbox;
 pub mod park;
@@ -43,9 +53,13 @@ pub mod verbs;
 pub mod write;
 
 #[cfg(not(loom))]
-pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker};
+pub use address::loopback;
+#[cfg(not(loom))]
+pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker, WriteOrder};
 #[cfg(not(loom))]
 pub use exchange::Exchange;
+#[cfg(not(loom))]
+pub use lost::{LOST_AFTER, LOST_AFTER_MIN};
 #[cfg(not(loom))]
 pub use outbox::Outbox;
 pub use rank::{NodeId, Rank};

@@ -11,8 +11,9 @@ pub const OUTBOX_WRITES_MAX: usize = 64;
 
 /// A bounded queue of writes a peer. Protocol crates push into it; `group` drains it into the endpoint.
 ///
-/// Order to one peer is kept. A Word that follows a Word to the same place replaces it: words are monotone or owned by their writer, so a later value
-/// makes the earlier one worthless, and moving it back can never overtake data it publishes.
+/// Order to one peer is kept. A Word that follows a Word to the same place replaces it: words are monotone or owned by
+/// their writer, so a later value makes the earlier one worthless, and moving it back can never overtake data it
+/// publishes.
 #[derive(Debug)]
 pub struct Outbox {
     queues: Vec<VecDeque<Write>>,

@@ -1,4 +1,5 @@
-//! Park and wake without a lost wake-up: the handshake between a node about to sleep and those who write into its memory.
+//! Park and wake without a lost wake-up: the handshake between a node about to sleep and those who write into its
+//! memory.
 //!
 //! ```text
 //!   sleeper                         waker
@@ -8,8 +9,8 @@
 //!   sleep while state is ASLEEP
 //! ```
 //!
-//! The two fences order "announce, then look" against "write, then ask": at least one side sees the other (Dekker's idiom). The state word lies in memory that all
-//! writers map; the sleep itself is a futex on it.
+//! The two fences order "announce, then look" against "write, then ask": at least one side sees the other (Dekker's
+//! idiom). The state word lies in memory that all writers map; the sleep itself is a futex on it.
 
 use crate::atomic::{AtomicU32, Ordering, fence};
 

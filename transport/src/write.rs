@@ -27,8 +27,8 @@ impl Place {
 
 /// One write into a peer's memory.
 ///
-/// Data goes by `Span`, then the counter that publishes it by `Word`, to the same peer, in that order (rules T1 and T3):
-/// a counter sent by reference could overtake its own data.
+/// Data goes by `Span`, then the counter that publishes it by `Word`, to the same peer, in that order (rules T1 and
+/// T3): a counter sent by reference could overtake its own data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
     /// Copies `len` of my bytes at `from` to `to` at the peer. By reference: the source may be read at any time between
@@ -41,7 +41,8 @@ pub enum Write {
         /// How many bytes, above 0.
         len: u64,
     },
-    /// Sets the 8-byte word at `at` of the peer to `value`. By value: later changes of any local word do not matter. Never tears.
+    /// Sets the 8-byte word at `at` of the peer to `value`. By value: later changes of any local word do not matter.
+    /// Never tears.
     Word {
         /// Where the word is in the peer's regions; a multiple of 8.
         at: Place,

@@ -1,15 +1,19 @@
 //! The rendezvous and its members over real sockets.
 
+use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rustix::event::{PollFd, PollFlags};
 use squall_transport::exchange::{
-    ClusterKey, ConnectError, ConnectOptions, Exchange, ExchangeError, GatherFault, LeaveReason, Refusal, RendezvousServer, SendError,
-    ServerEvent, ServerOptions, Session, agree,
+    ClusterKey, ConnectError, ConnectOptions, Exchange, ExchangeError, GatherFault, LeaveReason, Place, Refusal, RendezvousServer,
+    SendError, ServerEvent, ServerOptions, Session, agree,
 };
 use squall_transport::rank::{NodeId, Rank};
 
@@ -33,8 +37,8 @@ fn join(address: SocketAddr, key: &ClusterKey, rank: usize) -> Result<Session, C
     Session::connect(address, key, &options(100 + rank as u64, Some(rank as u16)))
 }
 
-/// Runs `member` for each rank on a thread of its own, and the server on this one until `enough` events have come and all
-/// threads are done.
+/// Runs `member` for each rank on a thread of its own, and the server on this one until `enough` events have come and
+/// all threads are done.
 fn run<T: Send>(
     server: &mut RendezvousServer,
     key: &ClusterKey,
@@ -200,7 +204,7 @@ fn a_wrong_key_is_named_on_both_sides_and_disturbs_nobody() {
     let enough = |events: &[ServerEvent]| refusals(events).len() == 1;
     let (results, events) = run(&mut server, &ClusterKey::random(), 0..1, gather, enough);
     let error = results[0].as_ref().expect_err("wrong key");
-    assert_eq!(*error, ConnectError::WrongKey { address: server.local_addr() });
+    assert_eq!(*error, ConnectError::WrongKey { address: server.local_addr().into() });
     assert!(error.to_string().contains("wrong cluster key?"), "{error}");
     assert_eq!(refusals(&events), [&Refusal::WrongKey]);
     let (results, _) = run(&mut server, &key, 0..1, gather, |_| true);
@@ -220,7 +224,7 @@ fn who_cannot_have_a_rank_is_told_why() {
             member.join().expect("no panic")
         })
     };
-    let refused = |reason| Some(ConnectError::Refused { address, reason });
+    let refused = |reason| Some(ConnectError::Refused { address: address.into(), reason });
     let taken = Refusal::DuplicateRank { rank: Rank(0), node: NodeId(100) };
     assert_eq!(refuse(&mut server, options(1, Some(0))), refused(taken));
     let twice = Refusal::DuplicateNode { node: NodeId(100), rank: Rank(0) };
@@ -308,6 +312,89 @@ fn strangers_beyond_the_limit_push_out_the_oldest() {
 }
 
 #[test]
+fn newcomers_get_in_through_a_flood_of_strangers_and_few_lines_tell_of_it() {
+    const NEWCOMERS: usize = 10;
+    let (mut server, key) = bind(ServerOptions::new(NEWCOMERS));
+    let (address, over, strangers) = (server.local_addr(), AtomicBool::new(false), AtomicUsize::new(0));
+    let (told, left_out) = (Cell::new(0), Cell::new(0));
+    thread::scope(|scope| {
+        let flood = scope.spawn(|| {
+            let (mut held, began) = (VecDeque::new(), Instant::now());
+            while !over.load(Relaxed) && began.elapsed() < PATIENCE {
+                if let Ok(stranger) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
+                    held.push_back(stranger);
+                    strangers.fetch_add(1, Relaxed);
+                }
+                if held.len() > 300 {
+                    held.pop_front();
+                }
+            }
+        });
+        // Each comes when many more strangers have.
+        let (key, seen) = (&key, &strangers);
+        let newcomer = move |rank| {
+            let before = seen.load(Relaxed);
+            while seen.load(Relaxed) < before + 100 {
+                thread::yield_now();
+            }
+            join(address, key, rank)
+        };
+        let newcomers = scope.spawn(move || (0..NEWCOMERS).map(newcomer).collect::<Vec<_>>());
+        let deadline = Instant::now() + PATIENCE;
+        let watch = |server: &mut RendezvousServer| {
+            assert!(Instant::now() < deadline, "newcomers wait");
+            for event in server.poll(Duration::from_millis(5)).expect("poll") {
+                match event {
+                    ServerEvent::Refused { .. } => told.set(told.get() + 1),
+                    ServerEvent::RefusedMore { count } => left_out.set(left_out.get() + count),
+                    _ => {}
+                }
+            }
+        };
+        while !newcomers.is_finished() {
+            watch(&mut server);
+        }
+        over.store(true, Relaxed);
+        for newcomer in newcomers.join().expect("no panic") {
+            newcomer.expect("it holds the key");
+        }
+        flood.join().expect("no panic");
+        // Those that it held are gone.
+        while left_out.get() == 0 {
+            watch(&mut server);
+        }
+    });
+    assert!(told.get() <= 64, "{} lines for {} strangers", told.get(), left_out.get());
+}
+
+#[test]
+fn members_on_one_host_meet_without_an_address() {
+    let key = ClusterKey::random();
+    let mut server = RendezvousServer::bind(Place::local(), &key, ServerOptions::new(3)).expect("a name of its own");
+    let place = server.place().clone();
+    assert_eq!(place.to_string().parse(), Ok(place.clone()));
+    thread::scope(|scope| {
+        let (key, place) = (&key, &place);
+        let member = |rank: u16| {
+            move || {
+                let mut session = Session::connect(place.clone(), key, &options(u64::from(rank), Some(rank))).expect("joined");
+                assert!(session.local_addr().is_err(), "there is none");
+                session.all_gather("who", &[rank as u8]).expect("all are here")
+            }
+        };
+        let members: Vec<_> = (0..3).map(|rank| scope.spawn(member(rank))).collect();
+        poll_until(&mut server, &mut Vec::new(), |_| members.iter().all(|member| member.is_finished()));
+        for member in members {
+            assert_eq!(member.join().expect("no panic"), [[0], [1], [2]]);
+        }
+    });
+    drop(server);
+    let brief = ConnectOptions { timeout: Duration::from_millis(50), ..options(9, None) };
+    let error = Session::connect(place.clone(), &key, &brief).expect_err("nobody is there");
+    assert!(matches!(&error, ConnectError::Unreachable { address, .. } if *address == place), "{error}");
+}
+
+#[test]
 fn a_member_that_dies_fails_the_gather_of_the_others_by_name() {
     let (mut server, key) = bind(ServerOptions::new(4));
     let die_or_gather = |session: Result<Session, ConnectError>| {
@@ -375,7 +462,7 @@ fn a_group_that_does_not_fill_names_who_is_missing() {
         early = member.join().expect("no panic");
     });
     let reason = Refusal::TooLate { timeout_ms: 2000 };
-    assert_eq!(early.err(), Some(ConnectError::Refused { address, reason }));
+    assert_eq!(early.err(), Some(ConnectError::Refused { address: address.into(), reason }));
 }
 
 #[test]
@@ -431,11 +518,16 @@ fn an_address_without_a_rendezvous_is_told_apart() {
         let other = TcpListener::bind(local()).expect("bind");
         let address = other.local_addr().expect("address");
         let error = thread::scope(|scope| {
-            let member = scope.spawn(|| Session::connect(address, &key, &options(1, None)).err());
-            let (mut stream, _) = other.accept().expect("accept");
-            stream.read_exact(&mut [0; 50]).expect("the handshake");
-            stream.write_all(answer).expect("answer");
-            drop(stream);
+            let member = scope.spawn(|| Session::connect(address, &key, &brief).err());
+            // However often it tries.
+            other.set_nonblocking(true).expect("a socket");
+            while !member.is_finished() {
+                if let Ok((mut stream, _)) = other.accept() {
+                    stream.read_exact(&mut [0; 50]).expect("the handshake");
+                    stream.write_all(answer).expect("answer");
+                }
+                thread::yield_now();
+            }
             member.join().expect("no panic").expect("no rendezvous")
         });
         assert!(matches!(error, ConnectError::NoAnswer { .. }), "{error}");

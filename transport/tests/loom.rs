@@ -1,8 +1,9 @@
-//! The idioms that every provider in memory rests on, under every interleaving and every reordering that the memory model allows:
-//! publish (data, then its counter) and park and wake.
+//! The idioms that every provider in memory rests on, under every interleaving and every reordering that the memory
+//! model allows: publish (data, then its counter) and park and wake.
 //!
-//! Run by `RUSTFLAGS="--cfg loom" cargo test -p squall-transport --release --test loom --target-dir target/loom`; without the flag this file is empty. Each
-//! model has a twin with one ordering taken out that must fail: otherwise the model would prove nothing.
+//! Run by `RUSTFLAGS="--cfg loom" cargo test -p squall-transport --release --test loom --target-dir target/loom`;
+//! without the flag this file is empty. Each model has a twin with one ordering taken out that must fail: otherwise the
+//! model would prove nothing.
 #![cfg(loom)]
 
 use loom::sync::{Arc, Condvar, Mutex};
@@ -56,7 +57,8 @@ fn the_publish_model_bites_without_acquire() {
     publish(Ordering::Release, Ordering::Relaxed);
 }
 
-/// A node's memory, its bell, and a futex as the kernel keeps it: comparing and going to sleep are one step to whoever wakes.
+/// A node's memory, its bell, and a futex as the kernel keeps it: comparing and going to sleep are one step to whoever
+/// wakes.
 struct Node {
     words: [AtomicU64; 2],
     state: AtomicU32,

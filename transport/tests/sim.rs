@@ -328,3 +328,31 @@ fn parking_is_time_passing_until_something_lands_or_somebody_wakes() {
     members[1].endpoint.park(Duration::from_micros(5));
     assert_eq!(network.now_ns(), landed_ns + 5000);
 }
+
+#[test]
+fn a_counted_word_waits_for_a_poll_and_for_its_spans_however_they_land() {
+    let mut overtaken = 0;
+    for seed in 0..200 {
+        let (network, mut members) = members(seed, 2, LinkSpec { queue_max: 64, ..wild() });
+        network.count_writes();
+        (0..32).for_each(|index| members[0].set(3072 + 8 * index, 7));
+        for value in 1..=8 {
+            members[0].endpoint.post(Rank(1), span(3072, 256 * value, 256)).unwrap();
+            members[0].endpoint.post(Rank(1), word(0, value)).unwrap();
+        }
+        members[0].endpoint.flush();
+        let whole = |members: &[Member], value: u64| (0..256).step_by(8).all(|at| members[1].word(256 * value + at) == 7);
+        let mut applied = 0;
+        while network.next_event_ns().is_some() {
+            network.advance_to(network.next_event_ns().unwrap_or_default());
+            assert_eq!(members[1].word(0), applied, "seed {seed}: a word was set without a poll");
+            overtaken += u64::from((applied + 2..=8).any(|value| whole(&members, value) && !whole(&members, applied + 1)));
+            assert_eq!(members[1].endpoint.poll(), None);
+            assert!(members[1].word(0) >= applied);
+            applied = members[1].word(0);
+            assert!((1..=applied).all(|value| whole(&members, value)), "seed {seed}: word {applied} came before its spans");
+        }
+        assert_eq!(applied, 8, "seed {seed}");
+    }
+    assert!(overtaken > 1000, "{overtaken}: hardly a span overtook another");
+}

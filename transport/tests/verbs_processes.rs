@@ -1,5 +1,5 @@
-//! `verbs` between processes: members that meet at a rendezvous, sleep, stop and die. Skipped, with the reason printed, where there is no RDMA device, unless
-//! `SQUALL_REQUIRE_VERBS=1`.
+//! `verbs` between processes: members that meet at a rendezvous, sleep, stop and die. Skipped, with the reason printed,
+//! where there is no RDMA device, unless `SQUALL_REQUIRE_VERBS=1`.
 
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -71,7 +71,8 @@ fn tell_all(endpoint: &mut VerbsEndpoint, round: u64) {
     endpoint.flush();
 }
 
-/// Everyone waits for everyone, round by round; `before_fatal_round` is what rank 0 does to the last one. Returns who was found dead, if anyone was.
+/// Everyone waits for everyone, round by round; `before_fatal_round` is what rank 0 does to the last one. Returns who
+/// was found dead, if anyone was.
 fn member(endpoint: &mut VerbsEndpoint, table: &Region, mut before_fatal_round: impl FnMut(&mut VerbsEndpoint)) -> Option<Event> {
     for round in 1..=ROUNDS {
         if round == FATAL_ROUND {
@@ -114,7 +115,8 @@ fn start_copy(address: SocketAddr, key: &ClusterKey, rank: usize) -> Child {
     command.spawn().expect("a copy of myself")
 }
 
-/// Runs rank 0 here and the others as processes; `before_fatal_round` gets the last one. Who was found dead here and when, and how the others ended.
+/// Runs rank 0 here and the others as processes; `before_fatal_round` gets the last one. Who was found dead here and
+/// when, and how the others ended.
 fn run(mut before_fatal_round: impl FnMut(&mut VerbsEndpoint, &mut Child)) -> (Option<Event>, Instant, Vec<ExitStatus>) {
     let key = ClusterKey::random();
     let mut server = RendezvousServer::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &key, ServerOptions::new(MEMBERS)).expect("bind");

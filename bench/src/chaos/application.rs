@@ -1,4 +1,5 @@
-//! The application that a process of a group runs: sends numbered messages, keeps a state, and writes down what happens.
+//! The application that a process of a group runs: sends numbered messages, keeps a state, and writes down what
+//! happens.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Cursor, Read};
@@ -8,9 +9,9 @@ use squall_sim::trace::hash_bytes;
 use squall_transport::sim::{Random, mix};
 use squall_transport::{NodeId, Rank};
 
-use super::job::{Load, Report};
-use super::scribe::Scribe;
 use super::state::State;
+use super::trace_writer::TraceWriter;
+use crate::jobs::chaos::{Load, Report};
 
 /// The shortest message: its sender's name and its number make it one of a kind.
 pub const BYTES_MIN: u64 = 16;
@@ -20,7 +21,7 @@ const ANSWER_EVERY: u64 = 16;
 /// What one member does with its group.
 pub(super) struct Application {
     /// Writes down what happens.
-    pub(super) scribe: Scribe,
+    pub(super) trace: TraceWriter,
     node: NodeId,
     load: Load,
     random: Random,
@@ -42,9 +43,9 @@ pub(super) struct Application {
 
 impl Application {
     /// Of a member named `node`, which does not know its view yet.
-    pub(super) fn new(node: NodeId, load: Load, scribe: Scribe) -> Application {
+    pub(super) fn new(node: NodeId, load: Load, trace: TraceWriter) -> Application {
         Application {
-            scribe,
+            trace,
             node,
             load,
             random: Random::new(mix(load.seed ^ node.0)),
@@ -84,7 +85,7 @@ impl Application {
     }
 
     fn note_sent(&mut self, index: u64, hash: u64) {
-        self.scribe.sent(index, hash);
+        self.trace.sent(index, hash);
         self.sent.insert(index, hash);
         self.outstanding += 1;
     }
@@ -111,7 +112,7 @@ fn fill(bytes: &mut [u8], node: NodeId, number: u64) {
 
 impl Upcalls for Application {
     fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing) {
-        let hash = self.scribe.delivered(&delivery);
+        let hash = self.trace.delivered(&delivery);
         self.state.add(hash);
         if delivery.sender != self.me {
             return;
@@ -119,7 +120,7 @@ impl Upcalls for Application {
         self.outstanding -= 1;
         if self.loud && delivery.index.is_multiple_of(ANSWER_EVERY) && self.send(outgoing).is_ok() {
             // It leaves before the turn ends.
-            self.scribe.write_out();
+            self.trace.write_out();
         }
     }
 
@@ -133,7 +134,7 @@ impl Upcalls for Application {
     fn view_installed(&mut self, view: &View) {
         self.me = view.me;
         if view.is_mine() {
-            self.scribe.installed(view, self.state.chain);
+            self.trace.installed(view, self.state.chain);
         }
     }
 
@@ -147,14 +148,14 @@ impl Upcalls for Application {
             StatePiece::Bytes(bytes) => self.given.extend_from_slice(bytes),
             StatePiece::End => {
                 let state = State::from_bytes(&std::mem::take(&mut self.given));
-                self.scribe.took(state.is_some());
+                self.trace.took(state.is_some());
                 self.state = state.unwrap_or_else(|| State::new(0));
             }
         }
     }
 
     fn cut(&mut self, index: u64) {
-        self.scribe.cut(index);
+        self.trace.cut(index);
         self.cut.extend(self.sent.get(&index));
     }
 
@@ -162,7 +163,7 @@ impl Upcalls for Application {
         if let Some(hash) = self.again.pop_front() {
             self.note_sent(index, hash);
             // It leaves before the turn ends.
-            self.scribe.write_out();
+            self.trace.write_out();
         }
     }
 }

@@ -7,7 +7,7 @@ use squall_sim::checker::{Verdict, check};
 use squall_sim::trace::{Event, Interleaving, Trace};
 use squall_transport::{NodeId, Rank};
 
-use super::ledger::{self, Entry};
+use super::trace_file::{self, Entry};
 
 /// One life of a process: from its way into the group to its way out.
 #[derive(Clone, Debug)]
@@ -56,15 +56,16 @@ impl Findings {
     }
 }
 
-/// Puts the traces together by their times, which all processes of a host share, and checks them. `rests`: all that live are members at rest, and everything
-/// is sent and delivered, so that what should have happened by now is asked for, too.
+/// Puts the traces together by their times, which all processes of a host share, and checks them. `rests`: all that
+/// live are members at rest, and everything is sent and delivered, so that what should have happened by now is asked
+/// for, too.
 ///
 /// # Errors
 /// A trace cannot be read.
 pub(super) fn examine(lives: &[Life], rests: bool) -> anyhow::Result<Findings> {
     let mut entries: Vec<(u64, NodeId, Entry)> = Vec::new();
     for life in lives {
-        entries.extend(ledger::read(&life.trace)?.into_iter().map(|(at_ns, entry)| (at_ns, life.node, entry)));
+        entries.extend(trace_file::read(&life.trace)?.into_iter().map(|(at_ns, entry)| (at_ns, life.node, entry)));
     }
     // Stable: entries of one process stay in their order.
     entries.sort_by_key(|(at_ns, ..)| *at_ns);
@@ -91,8 +92,8 @@ pub(super) fn examine(lives: &[Life], rests: bool) -> anyhow::Result<Findings> {
     Ok(Findings { states, transfers, trace, verdict })
 }
 
-/// Nulls of processes that were killed before they could tell of them. A message is written down before it leaves its process, so whatever index of a killed
-/// process others passed over, and its trace does not tell of, was a null.
+/// Nulls of processes that were killed before they could tell of them. A message is written down before it leaves its
+/// process, so whatever index of a killed process others passed over, and its trace does not tell of, was a null.
 fn untold_nulls(events: &[Event], killed: &[NodeId]) -> Vec<Event> {
     let mut views: HashMap<u64, (&[NodeId], &[Rank])> = HashMap::new();
     // By view: the least cut, and the last position that anybody delivered.
@@ -144,7 +145,7 @@ mod tests {
     const B: NodeId = NodeId(8);
 
     fn install(process: NodeId) -> Event {
-        Event::Install { process, view: 0, members: vec![A, B], senders: vec![Rank(0), Rank(1)], ordered: true }
+        Event::Install { process, view: 0, members: vec![A, B], voters: 2, senders: vec![Rank(0), Rank(1)], ordered: true }
     }
 
     fn messages(count: u64) -> Vec<Event> {
@@ -164,7 +165,15 @@ mod tests {
         assert_eq!(untold, [Event::Null { process: B, view: 0, sender: Rank(1), first: 0, count: 2 }]);
         events.push(Event::Null { process: B, view: 0, sender: Rank(1), first: 0, count: 1 });
         assert_eq!(untold_nulls(&events, &[B]), [Event::Null { process: B, view: 0, sender: Rank(1), first: 1, count: 1 }]);
-        let end = Event::Trim { process: A, view: 0, leader: Rank(0), vector: vec![3, 1], proposed_by: vec![Rank(0)], next: vec![A] };
+        let end = Event::Trim {
+            process: A,
+            view: 0,
+            leader: Rank(0),
+            vector: vec![3, 1],
+            proposed_by: vec![Rank(0)],
+            next: vec![A],
+            next_voters: 1,
+        };
         events.push(end);
         assert_eq!(untold_nulls(&events, &[B]), [], "what lies behind the end was nobody's null");
     }
@@ -172,9 +181,9 @@ mod tests {
     /// The trace of a process, in a file.
     fn life(folder: &Path, node: NodeId, events: &[Event]) -> Life {
         let trace = folder.join(format!("{node}.trace"));
-        let mut ledger = ledger::Ledger::new(std::fs::File::create(&trace).unwrap());
-        events.iter().for_each(|event| ledger.note(&Entry::Event(event.clone())));
-        ledger.write_out();
+        let mut file = trace_file::TraceFile::new(std::fs::File::create(&trace).unwrap());
+        events.iter().for_each(|event| file.note(&Entry::Event(event.clone())));
+        file.write_out();
         Life { node, trace, fate: Fate::Lives }
     }
 

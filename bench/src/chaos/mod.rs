@@ -1,29 +1,34 @@
 //! `squall chaos`: real processes under load, struck by real faults, and their traces checked.
 //!
 //! ```text
-//!   seed --> Odds --strikes--> Village --SIGKILL, SIGSTOP, cut, join, leave--> processes, each a Member under load
+//!   seed --> Odds --strikes--> Cluster --SIGKILL, SIGSTOP, cut, join, leave--> processes, each a Member under load
 //!                                ^                                                   |
 //!                                '------ at rest: all in one view, all delivered     v
 //!   findings <-- examine <-------------------------------- traces, written as it happens
 //! ```
 //!
-//! A group lives some rounds. A round fills the group up, lets some faults happen at random moments, stops the load, waits until everything has come to rest,
-//! and gives all traces to the simulator's checker. A seed stands for the faults of a group; when exactly what meets what is up to the machine.
+//! A group lives some rounds. A round fills the group up, lets some faults happen at random moments, stops the load,
+//! waits until everything has come to rest, and gives all traces to the simulator's checker. A seed stands for the
+//! faults of a group; when exactly what meets what is up to the machine.
 //!
 //! What it does not do: cut shared memory (there only control connections are cut), or lose packets.
 
 mod application;
+mod cluster;
 mod cut;
 mod evidence;
-pub mod job;
-mod ledger;
+mod options;
 mod plan;
 pub mod process;
-mod scribe;
+mod process_state;
+mod rest;
 mod state;
-mod village;
+mod strikes;
+mod trace_file;
+mod trace_writer;
 
 pub use application::BYTES_MIN;
+pub use options::Options;
 pub use plan::{Kind, Odds, Strike};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,53 +39,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use squall_transport::sim::{Random, mix};
 
-use crate::run::axes::FabricKind;
 use crate::run::interrupt::Interrupt;
+use cluster::{Cluster, Halt};
 use evidence::{Findings, examine};
-use village::Village;
 
-/// One round in so many may break up because the system did not let live members run for too long; with more of them something else is wrong.
+/// One round in so many may break up because the system did not let live members run for too long; with more of them
+/// something else is wrong.
 pub const BREAKUPS_EVERY: u64 = 20;
 /// Rounds that a group lives: long enough for a chain of views, short enough to be checked again after each.
 pub const ROUNDS_A_GROUP: u64 = 10;
-
-/// What to do.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Members of each group.
-    pub nodes: usize,
-    /// Rounds of all groups together.
-    pub rounds: u64,
-    /// The first group's seed; the next has the next one.
-    pub seed: u64,
-    /// What carries the writes.
-    pub fabric: FabricKind,
-    /// What may happen.
-    pub kinds: Vec<Kind>,
-    /// Smallest and largest message in bytes.
-    pub bytes: (u64, u64),
-    /// Messages a second of each member.
-    pub rate: u64,
-    /// Silence that counts as death.
-    pub suspect_after: Duration,
-    /// How long to wait for rest.
-    pub patience: Duration,
-    /// Where traces go.
-    pub folder: PathBuf,
-    /// Keep the traces of groups with which nothing was wrong.
-    pub keep: bool,
-}
-
-/// Why a group does not go on.
-#[derive(Debug)]
-pub(crate) enum Halt {
-    /// The user wants an end.
-    Interrupted,
-    /// This cannot go on, whatever the group does.
-    Failed(String),
-    /// A property is broken.
-    Violated,
-}
 
 /// A round that broke a property.
 #[derive(Clone, Debug)]
@@ -122,7 +89,8 @@ pub struct Tally {
     pub skipped: BTreeSet<String>,
     /// Rounds that broke a property.
     pub failures: Vec<Failure>,
-    /// Rounds in which members that nothing was done to took each other for dead until too few were left. All that was asked of safety held.
+    /// Rounds in which members that nothing was done to took each other for dead until too few were left. All that was
+    /// asked of safety held.
     pub breakups: Vec<Failure>,
     /// Whether the user ended it.
     pub interrupted: bool,
@@ -173,31 +141,31 @@ fn run_group(
     let folder = options.folder.join(format!("group-{seed}"));
     fs::create_dir_all(&options.folder).with_context(|| format!("cannot make {}", options.folder.display()))?;
     fs::create_dir(&folder).with_context(|| format!("cannot make {}; it must be new", folder.display()))?;
-    let mut village = match Village::found(options, seed, &folder, interrupt) {
-        Ok(village) => village,
+    let mut cluster = match Cluster::found(options, seed, &folder, interrupt) {
+        Ok(cluster) => cluster,
         Err(halt) => return stopped_early(halt, tally, &folder),
     };
     let odds = Odds { kinds: options.kinds.clone(), nodes: options.nodes, suspect_after: options.suspect_after };
     let mut found = None;
     for round in 0..rounds {
-        let (strikes, halt) = run_round(&mut village, &odds, seed, round);
+        let (strikes, halt) = run_round(&mut cluster, &odds, seed, round);
         match halt {
             Ok(()) | Err(Halt::Violated) => {}
             Err(halt) => return stopped_early(halt, tally, &folder),
         }
-        let findings = examine(&village.lives, village.at_rest)?;
+        let findings = examine(&cluster.lives, cluster.at_rest)?;
         tally.rounds += 1;
         for strike in &strikes {
             *tally.faults.entry(strike.fault.kind()).or_default() += 1;
         }
-        if halt.is_err() || !village.wrong.is_empty() || !findings.hold() {
-            let gave_up = village.wrong.is_empty() && findings.hold();
+        if halt.is_err() || !cluster.wrong.is_empty() || !findings.hold() {
+            let gave_up = cluster.wrong.is_empty() && findings.hold();
             let list = if gave_up { &mut tally.breakups } else { &mut tally.failures };
-            list.push(keep(seed, round, strikes, &village, &findings, &folder)?);
+            list.push(keep(seed, round, strikes, &cluster, &findings, &folder)?);
             found = Some(findings);
             break;
         }
-        each(&Round { seed, round, strikes: &strikes, members: village.size() });
+        each(&Round { seed, round, strikes: &strikes, members: cluster.size() });
         found = Some(findings);
     }
     if let Some(findings) = found {
@@ -207,23 +175,23 @@ fn run_group(
         tally.deliveries += verdict.deliveries;
         tally.transfers += findings.transfers;
     }
-    tally.returns += village.returns;
-    tally.refusals += village.refusals;
-    tally.skipped.append(&mut village.skipped);
+    tally.returns += cluster.returns;
+    tally.refusals += cluster.refusals;
+    tally.skipped.append(&mut cluster.skipped);
     let failed = tally.failures.iter().chain(&tally.breakups).any(|failure| failure.seed == seed);
-    drop(village);
+    drop(cluster);
     if !failed && !options.keep {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     Ok(())
 }
 
-fn run_round(village: &mut Village<'_>, odds: &Odds, seed: u64, round: u64) -> (Vec<Strike>, Result<(), Halt>) {
-    if let Err(halt) = village.fill_up() {
+fn run_round(cluster: &mut Cluster<'_>, odds: &Odds, seed: u64, round: u64) -> (Vec<Strike>, Result<(), Halt>) {
+    if let Err(halt) = cluster.fill_up() {
         return (Vec::new(), Err(halt));
     }
-    let strikes = odds.round(&mut Random::new(mix(seed) ^ mix(!round)), village.size());
-    let halt = village.suffer(&strikes).and_then(|()| village.rest());
+    let strikes = odds.round(&mut Random::new(mix(seed) ^ mix(!round)), cluster.size());
+    let halt = cluster.apply(&strikes).and_then(|()| cluster.rest());
     (strikes, halt)
 }
 
@@ -240,8 +208,8 @@ fn stopped_early(halt: Halt, tally: &mut Tally, folder: &Path) -> anyhow::Result
 }
 
 /// Writes down what is broken beside the traces.
-fn keep(seed: u64, round: u64, strikes: Vec<Strike>, village: &Village<'_>, findings: &Findings, folder: &Path) -> anyhow::Result<Failure> {
-    let told = village.wrong.iter().chain(&village.gave_up).cloned();
+fn keep(seed: u64, round: u64, strikes: Vec<Strike>, cluster: &Cluster<'_>, findings: &Findings, folder: &Path) -> anyhow::Result<Failure> {
+    let told = cluster.wrong.iter().chain(&cluster.gave_up).cloned();
     let broken: Vec<String> = told.chain(findings.lines()).collect();
     let text: String = broken.iter().map(|line| format!("{line}\n")).collect();
     let path = folder.join("broken.txt");

@@ -133,7 +133,8 @@ pub struct Odds {
 }
 
 impl Odds {
-    /// What happens in a round that begins with `members` members, ascending by time. Fewer than half of them are lost by it, so that the others can go on.
+    /// What happens in a round that begins with `members` members, ascending by time. Fewer than half of them are lost
+    /// by it, so that the others can go on.
     pub fn round(&self, random: &mut Random, members: usize) -> Vec<Strike> {
         let mut spare = members.saturating_sub(1) / 2;
         let mut joined = members;

@@ -1,4 +1,5 @@
-//! One process of a group under chaos: a member, and under another name a member again when the group has gone on without it.
+//! One process of a group under chaos: a member, and under another name a member again when the group has gone on
+//! without it.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -11,11 +12,11 @@ use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::{Fabric, Rank};
 
 use super::application::Application;
-use super::job::{ChaosJob, Load, News, Order, Parting, Start};
-use super::scribe::Scribe;
-use crate::node::control::Control;
-use crate::node::fabric::{meet, with_fabric};
-use crate::node::job::Job;
+use super::trace_writer::TraceWriter;
+use crate::jobs::chaos::{ChaosJob, Load, News, Order, Parting, Start};
+use crate::jobs::control::Control;
+use crate::jobs::fabric::{meet, with_fabric};
+use crate::jobs::job::Job;
 
 /// Largest message that goes by SMC: low, so that both ways are used.
 const SMALL_MAX: u64 = 4 << 10;
@@ -49,7 +50,7 @@ fn wait_for_return(control: &Control) -> anyhow::Result<Option<Start>> {
             Order::Return(start) => return Ok(Some(start)),
             Order::Finish => return Ok(None),
             // Meant for a member.
-            Order::Load | Order::Hush | Order::Report(_) | Order::Leave => {}
+            Order::Load | Order::Quiet | Order::Report(_) | Order::Leave => {}
         }
     }
 }
@@ -74,7 +75,7 @@ fn live<F: Fabric>(job: &Job, chaos: &ChaosJob, start: &Start, fabric: F, contro
     let mesh = Mesh::open(SocketAddr::from(([127, 0, 0, 1], 0)), &key, start.node, MeshOptions::default())?;
     let members = job.nodes as usize;
     let options = MemberOptions { patience: PATIENCE, ..MemberOptions::new(config(&chaos.load, members)) };
-    let mut application = Application::new(start.node, chaos.load, Scribe::new(start.node, file));
+    let mut application = Application::new(start.node, chaos.load, TraceWriter::new(start.node, file));
     let member = if start.contacts.is_empty() {
         let mut session = meet(job)?;
         Member::found(options, fabric, mesh, &mut session).map_err(|error| anyhow!("{error}"))
@@ -82,7 +83,7 @@ fn live<F: Fabric>(job: &Job, chaos: &ChaosJob, start: &Start, fabric: F, contro
         match Member::join(options, fabric, mesh, &start.contacts, true, JOIN_PATIENCE) {
             Err(error) => {
                 let reason = error.to_string();
-                application.scribe.stopped(reason.clone());
+                application.trace.stopped(reason.clone());
                 return control.done(&News::Out { node: start.node, how: Parting::NotIn, reason }).map_err(Into::into);
             }
             other => other.map_err(Into::into),
@@ -95,7 +96,7 @@ fn live<F: Fabric>(job: &Job, chaos: &ChaosJob, start: &Start, fabric: F, contro
     let mut life =
         Life { member, application, start, next_send: Instant::now(), pace: Pace::for_members(members), told: None, leaves: false };
     let (how, reason) = life.run(control, chaos.load.rate)?;
-    life.application.scribe.stopped(reason.clone());
+    life.application.trace.stopped(reason.clone());
     let news = News::Out { node: start.node, how, reason };
     // Its links close before anybody is told to go on.
     drop(life);
@@ -122,13 +123,13 @@ impl<F: Fabric> Life<'_, F> {
             while let Some(order) = control.poll().context("the next order")? {
                 match order {
                     Order::Load => (self.application.loud, self.next_send) = (true, Instant::now()),
-                    Order::Hush => self.application.loud = false,
+                    Order::Quiet => self.application.loud = false,
                     Order::Report(number) => {
                         let report = self.application.report(number, self.member.view(), self.member.is_behind());
                         control.done(&News::Report(report))?;
                     }
                     Order::Leave => {
-                        self.application.scribe.leaves();
+                        self.application.trace.leaves();
                         self.leaves = true;
                         self.member.leave();
                     }
@@ -138,11 +139,11 @@ impl<F: Fabric> Life<'_, F> {
             }
             let until = self.send(rate);
             // Before anybody can see what was sent.
-            self.application.scribe.write_out();
+            self.application.trace.write_out();
             let turned = self.member.turn_until(&mut self.application, &mut self.pace, until);
             // There is no group before the first view, nor where the next one cannot be entered.
             if let Some(group) = self.member.group() {
-                self.application.scribe.turned(group);
+                self.application.trace.turned(group);
             }
             if let Err(error) = turned {
                 return Ok((parting(&error), error.to_string()));
@@ -183,7 +184,7 @@ impl<F: Fabric> Life<'_, F> {
             self.told = Some((view, behind));
             control.done(&News::In { node: self.start.node, address: self.member.address(), view, behind })?;
         }
-        if let Some(trouble) = self.application.scribe.trouble() {
+        if let Some(trouble) = self.application.trace.trouble() {
             control.done(&News::TraceLost(format!("{}: {trouble}", self.start.trace.display())))?;
         }
         Ok(())

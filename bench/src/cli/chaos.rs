@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{ByteSize, EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, say};
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED};
+use crate::ask::axes;
+use crate::ask::request::UsageError;
+use crate::ask::size::ByteSize;
 use crate::chaos::{BREAKUPS_EVERY, BYTES_MIN, Kind, Options, Round, Strike, Tally, run};
-use crate::results::{Moment, units};
-use crate::run::axes::{self, FabricKind};
+use crate::jobs::kinds::FabricKind;
 use crate::run::interrupt::Interrupt;
-use crate::run::plan::UsageError;
+use squall_report::{Moment, units};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -21,14 +24,17 @@ Examples:
   squall chaos --faults kill,join --size 16B..1MB --rate 2000
   squall chaos --seed 4711 --rounds 3            the faults of one group again
 
-In each round faults happen at random moments under load: SIGKILL to less than half of the members, SIGSTOP and SIGCONT before or after the others have noticed, a
-connection that is shut down, processes that join, leave, or die while state is transferred. Then the load stops, everything must come to rest, and the traces of
-all processes are checked: one chain of views, one order, nothing lost, twice or in one place only, equal states.
+In each round faults happen at random moments under load. Fewer than half of the members get SIGKILL.
+Members get SIGSTOP, and SIGCONT before or after the others have noticed. Connections are shut down.
+Processes join, leave, or die during a state transfer. Then the load stops and the group must come to
+rest. The traces of all processes are checked: one chain of views, one order, no message lost, delivered
+twice or delivered at some members only, equal states.
 
-A seed stands for the faults, not for the moments at which they meet the protocol: a line that replays a failure may have to be run several times.
+A seed fixes the faults, not the moments at which they meet the protocol. A line that replays a failure
+may have to be run several times.
 
-A group breaks up when the machine lets live members wait for so long that they take each other for dead. That is told, and a failure if it happens in more
-than one round in twenty.
+A group breaks up if the machine keeps live members waiting for so long that they suspect each other.
+That is reported, and is a failure in more than one round in twenty.
 
 Exit status: 0 if every property held, 3 if one was broken (its traces are kept), 130 if ended by Ctrl-C.";
 
@@ -37,34 +43,34 @@ pub(super) struct ChaosArgs {
     /// Members of a group, 3 to 64
     #[arg(long, value_name = "N", default_value = "5", value_parser = axes::nodes)]
     nodes: u32,
-    /// Rounds of faults; a group lives ten
+    /// Rounds of faults; each group lives ten
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
-    /// Seed of the first group; the next has the next one [default: of the time]
+    /// Seed of the first group; each further group adds one [default: from the time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// What carries the messages: shm or tcp
     #[arg(long, value_enum, default_value_t = FabricKind::Shm)]
     fabric: FabricKind,
-    /// What may happen
+    /// Faults to inject
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST", default_values_t = Kind::ALL)]
     faults: Vec<Kind>,
-    /// Sizes of messages, from..to; as many short as long ones, by powers of two
+    /// Message sizes, from..to; every power of two is equally likely
     #[arg(long, value_name = "SIZE..SIZE", default_value = "16B..32KB", value_parser = sizes)]
     size: (u64, u64),
     /// Messages a second of each member
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     rate: u64,
-    /// Silence that counts as death
+    /// Silence after which a member is suspected
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
     suspect_after: Duration,
-    /// How long everything may take to come to rest
+    /// How long a group may take to come to rest
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     patience: Duration,
-    /// Folder for the traces, used as given; it must be new or empty [default: results/<date-time>-chaos]
+    /// Folder for the traces; it must be new or empty [default: results/<date-time>-chaos]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Keep the traces of all groups, not only of those that broke a property
+    /// Keep the traces of all groups, not only of failed ones
     #[arg(long)]
     keep: bool,
 }
@@ -216,7 +222,7 @@ fn summary(tally: &Tally) -> String {
     lines.extend(tally.skipped.iter().map(|skipped| format!("skipped: {skipped}")));
     if !tally.breakups.is_empty() {
         lines.push(format!(
-            "{} broke up: live members took each other for dead; the machine was too slow for --suspect-after",
+            "{} broke up: live members suspected each other; the machine was too slow for --suspect-after",
             units::counted(tally.breakups.len(), "group")
         ));
     }

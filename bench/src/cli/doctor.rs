@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::say;
-use crate::node::machine::cores;
-use crate::results::{Environment, units};
+use super::output::say;
+use crate::ask::machine::Machine;
+use crate::jobs::os::cores;
+use crate::jobs::rdma::Rdma;
 use crate::run::cache_line::round_trip_ns;
-use crate::run::machine::Machine;
-use crate::run::request::Rdma;
+use squall_report::{Environment, units};
 
 /// Prints it.
 pub(super) fn print(as_json: bool) -> anyhow::Result<()> {
@@ -35,7 +35,9 @@ fn lines(environment: &Environment, machine: &Machine, round_trip_ns: Option<f64
     let shown = machine.cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     lines.push(format!("cores         {} for nodes: {shown}", machine.cores.len()));
     match round_trip_ns {
-        Some(ns) => lines.push(format!("cache line    {ns:.0} ns to and fro between the first two cores (it moves on a virtual machine)")),
+        Some(ns) => {
+            lines.push(format!("cache line    {ns:.0} ns a round trip between the first two cores (it varies on a virtual machine)"))
+        }
         None => lines.push("cache line    one core only: nodes take turns, and figures are emulated".into()),
     }
     let memory = &environment.memory;

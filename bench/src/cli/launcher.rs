@@ -1,8 +1,9 @@
 //! Rank and size as the program that started this one on many hosts tells them.
 
-use crate::run::plan::UsageError;
+use crate::ask::request::UsageError;
 
-/// Environment variables of launchers, the rank's and the size's. Slurm's are last: `mpirun` in a Slurm job hands on those of the job's script.
+/// Environment variables of launchers, the rank's and the size's. Slurm's are last: `mpirun` in a Slurm job hands on
+/// those of the job's script.
 const LAUNCHERS: [(&str, &str); 4] = [
     ("SQUALL_NODE_RANK", "SQUALL_NODES"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),

@@ -3,50 +3,30 @@
 mod chaos;
 mod doctor;
 mod launcher;
+mod measure;
 mod node;
+mod output;
 mod sim;
-mod size;
+pub mod status;
+mod study;
+mod table;
 mod witness;
+mod worker;
 
-pub use size::{ByteSize, SizeError};
-
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::experiments::Experiment;
-use crate::results::{CompareOptions, compare, plot_folder};
-use crate::run::hosts::Hosts;
-use crate::run::plan::UsageError;
-use crate::run::request::{Axes, Request};
-use crate::run::{self, Assignment, Ending, table};
-
-/// Everything ran and verified.
-pub const EXIT_DONE: u8 = 0;
-/// Something else went wrong; standard error says what.
-pub const EXIT_ERROR: u8 = 1;
-/// The command line is wrong.
-pub const EXIT_USAGE: u8 = 2;
-/// A point failed: a node crashed, hung, or delivered something else than was sent.
-pub const EXIT_POINTS_FAILED: u8 = 3;
-/// `compare --fail-below`: something is slower.
-pub const EXIT_BELOW: u8 = 4;
-/// A point was skipped, for want of memory or a fabric; none failed.
-pub const EXIT_POINTS_SKIPPED: u8 = 5;
-/// Ctrl-C or SIGTERM.
-pub const EXIT_INTERRUPTED: u8 = 130;
-
-const EXIT_CODES: &str = "\
-Exit status:
-  0    everything ran and verified
-  1    something else went wrong; standard error says what
-  2    the command line is wrong
-  3    a point failed: a node crashed, hung, or delivered something else than was sent; sim, chaos: a property was broken
-  4    compare --fail-below: something is slower than that
-  5    a point was skipped for want of memory or of a fabric; none failed
-  130  ended by Ctrl-C or SIGTERM; what was measured is kept";
+use crate::ask::axes::MODELLED_NODES_MAX;
+use crate::ask::request::UsageError;
+use crate::jobs::os;
+use measure::{REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
+use output::say;
+use squall_report::{CompareOptions, Rate, at_least, compare, plot_folder};
+use status::{EXIT_BELOW, EXIT_CODES, EXIT_DONE, EXIT_ERROR, EXIT_USAGE};
 
 /// A kernel-bypass multicast toolkit and its benchmark
 #[derive(Debug, Parser)]
@@ -58,31 +38,34 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run every experiment of the main job, then draw plots and a report
+    /// Run every experiment, then draw figures and a report
     #[command(after_help = REPRODUCE_EXAMPLES)]
     Reproduce(ReproduceArgs),
     /// Run one experiment: one point, or any sweep of the axes
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Draw the plots and the report of a run (or of any results.csv in a folder) anew
+    /// Draw the figures and the report of a run again, or of any folder with a results.csv
     #[command(after_help = "Example:\n  squall plot results/2026-11-22T10-28-05Z-reproduce")]
     Plot(PlotArgs),
-    /// Compare two runs point by point
+    /// Compare two runs point by point, or hold one to a bandwidth
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
     /// Say what this machine offers: cores, memory, limits, fabrics
     #[command(after_help = "Examples:\n  squall doctor\n  squall doctor --json")]
     Doctor(DoctorArgs),
-    /// Run the group on simulated networks, seed by seed, and check what it did
+    /// Run groups on simulated networks, seed by seed, and check every run
     #[command(after_help = sim::EXAMPLES)]
     Sim(sim::SimArgs),
-    /// Strike groups of processes with faults, round by round, and check what they did
+    /// Inject faults into groups of processes, round by round, and check their traces
     #[command(after_help = chaos::EXAMPLES)]
     Chaos(chaos::ChaosArgs),
+    /// The published figures on a model of a cluster: what was published, the model's error, and what Squall does
+    #[command(after_help = study::EXAMPLES)]
+    Study(study::StudyArgs),
     /// Be one host of a run that spans hosts
     #[command(after_help = node::EXAMPLES)]
     Node(Box<node::NodeArgs>),
-    /// Tell which of two members of a group goes on when they have lost each other
+    /// Decide which of two members continues when they lose each other
     #[command(after_help = witness::EXAMPLES)]
     Witness(witness::WitnessArgs),
     /// One node of a run, started by a run
@@ -90,67 +73,14 @@ enum Command {
     Worker,
 }
 
-const REPRODUCE_EXAMPLES: &str = "\
-Examples:
-  squall reproduce                         everything, about half an hour on a small machine
-  squall reproduce --quick                 a first impression in about a minute
-  squall reproduce --fabric shm --nodes 2,4
-  squall reproduce --resume --out results/2026-11-22T10-28-05Z-reproduce
-
-Exit status: 0 if every point ran and verified; see squall --help for the others.";
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  squall run multicast --nodes 2 --size 1MB --senders one --ordering ordered --fabric shm
-  squall run multicast --nodes 2,4,8 --size 10KB,1MB --trials 3 --seconds 0.5
-  squall run smc-rate --size 1 --nodes 2 --senders one --fabric shm
-  squall run latency --size 1,10KB --nodes 2 --out /tmp/latency
-  squall run write --fabric tcp --size 8MB --json
-  squall run write --fabric verbs --size 2,1MB --perftest
-
-Exit status: 0 if every point ran and verified; see squall --help for the others.";
-
 const COMPARE_EXAMPLES: &str = "\
 Examples:
   squall compare results/before results/after
   squall compare before/results.csv after/results.csv --fail-below 0.9 --json
+  squall compare results/after --at-least 12GB/s
 
-Exit status: 0, or 4 if --fail-below is given and some point's ratio is below it.";
-
-#[derive(Debug, Args)]
-struct OutputArgs {
-    /// Folder for the results, used as given; it must be new, or a run to --resume [default: results/<date-time>-<name>]
-    #[arg(long, value_name = "DIR", help_heading = "Results")]
-    out: Option<PathBuf>,
-    /// Go on with the run in --out: measure what is missing there
-    #[arg(long, requires = "out", help_heading = "Results")]
-    resume: bool,
-    /// Print JSON instead of the table
-    #[arg(long, help_heading = "Results")]
-    json: bool,
-    /// Few points, short trials: about a minute for everything
-    #[arg(long, help_heading = "How to measure")]
-    quick: bool,
-}
-
-#[derive(Debug, Args)]
-struct ReproduceArgs {
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    axes: Axes,
-}
-
-#[derive(Debug, Args)]
-struct RunArgs {
-    /// What to measure
-    #[arg(value_enum)]
-    experiment: Experiment,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    axes: Axes,
-}
+Exit status: 0; 4 if a point is surely below --fail-below or --at-least, or is missing. What scatter may
+explain is undecided, passes, and says how many trials would decide.";
 
 #[derive(Debug, Args)]
 struct PlotArgs {
@@ -162,11 +92,18 @@ struct PlotArgs {
 struct CompareArgs {
     /// The baseline: a run's folder or a results.csv
     a: PathBuf,
-    /// What is compared with it
-    b: PathBuf,
-    /// Fail if a point's median is below this share of the baseline's [example: 0.9]
-    #[arg(long, value_name = "R", value_parser = share)]
+    /// What is compared with it; may be left out with --at-least
+    #[arg(required_unless_present = "at_least")]
+    b: Option<PathBuf>,
+    /// Fail if a point is surely below this share of the baseline, or missing [example: 0.9]
+    #[arg(long, value_name = "R", value_parser = share, requires = "b")]
     fail_below: Option<f64>,
+    /// Fail if no trial of a point reaches this bandwidth [example: 12GB/s]
+    #[arg(long, value_name = "RATE")]
+    at_least: Option<Rate>,
+    /// Let points be missing that were measured before, or were asked for
+    #[arg(long)]
+    allow_missing: bool,
     /// Print JSON instead of the table
     #[arg(long)]
     json: bool,
@@ -188,7 +125,8 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
-    let status = match Cli::parse().command {
+    os::raise_open_files();
+    let status = match Cli::parse_from(written_out(std::env::args_os())).command {
         Command::Reproduce(args) => args.measured().measure(None),
         Command::Run(args) => args.measured().measure(None),
         Command::Node(args) => node::join(*args),
@@ -196,9 +134,10 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare_runs(&args),
         Command::Doctor(args) => doctor::print(args.json).map(|()| EXIT_DONE),
         Command::Sim(args) => sim::simulate(&args),
+        Command::Study(args) => study::draw(&args),
         Command::Chaos(args) => chaos::strike(args),
         Command::Witness(args) => witness::serve(&args),
-        Command::Worker => return crate::node::main(),
+        Command::Worker => return worker::main(),
     };
     match status {
         Ok(status) => ExitCode::from(status),
@@ -211,58 +150,34 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A run as it was asked for on the command line.
-struct Measurement {
-    request: Request,
-    output: OutputArgs,
-    /// What its folder is named after.
-    name: String,
-    /// How it is called on the command line.
-    subcommand: String,
-}
-
-impl ReproduceArgs {
-    fn measured(self) -> Measurement {
-        let request = Request { experiments: Experiment::ALL.to_vec(), quick: self.output.quick, axes: self.axes };
-        Measurement { request, output: self.output, name: "reproduce".into(), subcommand: "reproduce".into() }
+/// The arguments with the ranges of `--nodes` written out: `2..5` is `2,3,4,5`.
+fn written_out(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    const FLAG: &str = "--nodes";
+    let mut follows = false;
+    let mut written = Vec::new();
+    for arg in args {
+        let text = arg.to_str().unwrap_or_default();
+        let prefix = if follows { Some("") } else { text.starts_with("--nodes=").then_some("--nodes=") };
+        follows = text == FLAG;
+        written.push(match prefix.and_then(|prefix| text.strip_prefix(prefix)).and_then(ranges) {
+            Some(list) => format!("{}{list}", prefix.unwrap_or_default()).into(),
+            None => arg,
+        });
     }
+    written
 }
 
-impl RunArgs {
-    fn measured(self) -> Measurement {
-        let request = Request { experiments: vec![self.experiment], quick: self.output.quick, axes: self.axes };
-        let name = self.experiment.to_string();
-        Measurement { request, output: self.output, subcommand: format!("run {name}"), name }
-    }
-}
-
-impl Measurement {
-    /// Runs it, on these hosts if it spans any.
-    fn measure(self, hosts: Option<Hosts>) -> anyhow::Result<u8> {
-        let Measurement { request, output, name, subcommand } = self;
-        let assignment = Assignment { request, out: output.out, resume: output.resume, name, hosts };
-        let ending = run::execute(&assignment)?;
-        let folder = ending.folder.display().to_string();
-        if output.json {
-            say(&format!("{:#}", table::json(&ending.rendered.summary, &folder)))?;
-        } else {
-            say(&table::text(&ending.rendered.summary))?;
-            say(&format!("report: {}", ending.rendered.report.display()))?;
+/// A list with its ranges written out; `None` if there is none, or one that makes no sense, which the parser then says.
+fn ranges(list: &str) -> Option<String> {
+    let item = |item: &str| match item.split_once("..") {
+        None => Some(vec![item.to_owned()]),
+        Some((first, last)) => {
+            let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+            (first <= last && last <= MODELLED_NODES_MAX).then(|| (first..=last).map(|nodes| nodes.to_string()).collect())
         }
-        if ending.interrupted {
-            let _ = writeln!(io::stderr(), "interrupted; {}", run::how_to_resume(&ending.folder, &subcommand));
-        }
-        Ok(status(&ending))
-    }
-}
-
-fn status(ending: &Ending) -> u8 {
-    match ending {
-        Ending { interrupted: true, .. } => EXIT_INTERRUPTED,
-        Ending { failed: 1.., .. } => EXIT_POINTS_FAILED,
-        Ending { skipped: 1.., .. } => EXIT_POINTS_SKIPPED,
-        _ => EXIT_DONE,
-    }
+    };
+    let items: Option<Vec<Vec<String>>> = list.contains("..").then(|| list.split(',').map(item).collect())?;
+    Some(items?.concat().join(","))
 }
 
 fn plot(args: &PlotArgs) -> anyhow::Result<u8> {
@@ -275,19 +190,39 @@ fn plot(args: &PlotArgs) -> anyhow::Result<u8> {
 }
 
 fn compare_runs(args: &CompareArgs) -> anyhow::Result<u8> {
-    let comparison = compare(&args.a, &args.b, &CompareOptions { fail_below: args.fail_below })?;
+    let options = CompareOptions { fail_below: args.fail_below, allow_missing: args.allow_missing };
+    let comparison = args.b.as_ref().map(|b| compare(&args.a, b, &options)).transpose()?;
+    let held = args.b.as_ref().unwrap_or(&args.a);
+    let floor = args.at_least.map(|rate| at_least(held, rate, args.allow_missing)).transpose()?;
+    let passed = comparison.as_ref().is_none_or(|found| found.passed) && floor.as_ref().is_none_or(|found| found.passed);
     if args.json {
-        say(&serde_json::to_string_pretty(&comparison)?)?;
+        let found = match (&comparison, &floor) {
+            (Some(comparison), None) => serde_json::to_value(comparison)?,
+            (None, Some(floor)) => serde_json::to_value(floor)?,
+            _ => serde_json::json!({ "comparison": comparison, "at_least": floor }),
+        };
+        say(&format!("{found:#}"))?;
     } else {
-        say(&comparison.text())?;
+        let texts = [floor.map(|found| found.text()), comparison.map(|found| found.text())];
+        say(&texts.into_iter().flatten().collect::<Vec<_>>().join("\n"))?;
     }
-    Ok(if comparison.passed { EXIT_DONE } else { EXIT_BELOW })
+    Ok(if passed { EXIT_DONE } else { EXIT_BELOW })
 }
 
-/// A text on standard output; a reader that has left is no error.
-fn say(text: &str) -> anyhow::Result<()> {
-    match writeln!(io::stdout(), "{}", text.trim_end()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_nodes_are_written_out_and_nothing_else_is() {
+        let written = |line: &str| {
+            let args = written_out(line.split(' ').map(OsString::from));
+            args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(written("squall run latency --nodes 2..4,8 --size 1"), "squall run latency --nodes 2,3,4,8 --size 1");
+        assert_eq!(written("squall run latency --nodes=2..3"), "squall run latency --nodes=2,3");
+        for same in ["squall sim --seeds 2..4", "squall run latency --nodes 4..2", "squall run latency --nodes 2..x"] {
+            assert_eq!(written(same), same);
+        }
     }
 }

@@ -11,20 +11,22 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use squall_transport::exchange::{BindError, ClusterKey};
 
 use super::launcher::Launched;
-use super::{EXIT_DONE, EXIT_INTERRUPTED, Measurement, REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs, say};
-use crate::node::KEY_VARIABLE;
-use crate::run::axes::NODES_MAX;
+use super::measure::{Measurement, REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED};
+use crate::ask::axes::NODES_MAX;
+use crate::ask::request::UsageError;
+use crate::jobs::job::KEY_VARIABLE;
+use crate::jobs::rdma::Rdma;
 use crate::run::hosts::Listening;
 use crate::run::hosts::agent::{self, AgentError, AgentOptions};
 use crate::run::hosts::local::Local;
 use crate::run::interrupt::Interrupt;
-use crate::run::plan::UsageError;
-use crate::run::request::Rdma;
 
 pub(super) const EXAMPLES: &str = "\
-Every host runs the same command. Rank 0 is the host whose address the rendezvous is; it does what
-stands behind `--` and keeps the results. The others take everything from it and ignore what stands there.
-A point with n nodes takes the first n hosts, one node each.
+Every host runs the same command. Rank 0 is the host whose address the rendezvous is: it runs the command
+behind `--` and keeps the results. The others take their orders from it and ignore that command.
+A point of n nodes takes the first n hosts, one node each.
 
 Examples:
   squall node --new-key ~/squall.key              once; then copy it to every host, readable by you alone
@@ -36,8 +38,8 @@ Examples:
   mpirun --map-by ppr:1:node squall node --rendezvous node1:7400 --key-file ~/squall.key -- run write --fabric verbs
 
 Rank and number of hosts come from --rank and --nodes, else from SQUALL_NODE_RANK/SQUALL_NODES,
-OMPI_COMM_WORLD_RANK/OMPI_COMM_WORLD_SIZE, PMI_RANK/PMI_SIZE or SLURM_PROCID/SLURM_NTASKS. Without a rank anywhere
-the rendezvous hands them out.
+OMPI_COMM_WORLD_RANK/OMPI_COMM_WORLD_SIZE, PMI_RANK/PMI_SIZE or SLURM_PROCID/SLURM_NTASKS. Without a rank
+anywhere, the rendezvous gives ranks in the order of arrival.
 
 Exit status: rank 0 as for the command behind `--`; the others 0 after the run, 1 if anything else ended them,
 with the reason on standard error.";
@@ -49,28 +51,28 @@ pub(super) struct NodeArgs {
     /// Where the hosts meet: an address of rank 0, and a port that is free there
     #[arg(long, value_name = "HOST:PORT", env = "SQUALL_RENDEZVOUS")]
     rendezvous: Option<String>,
-    /// How many hosts there are [default: what the launcher says]
-    #[arg(long, value_name = "N", value_parser = super::super::run::axes::nodes)]
+    /// Number of hosts [default: from the launcher]
+    #[arg(long, value_name = "N", value_parser = crate::ask::axes::nodes)]
     nodes: Option<u32>,
-    /// Which host this is, from 0 [default: what the launcher says, else the rendezvous]
+    /// Rank of this host, from 0 [default: from the launcher, else from the rendezvous]
     #[arg(long, value_name = "R")]
     rank: Option<u32>,
     /// File with the cluster key, the same on all hosts, readable by its owner alone [or the key itself in SQUALL_KEY]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// Write a new cluster key into FILE, and do nothing else
+    /// Write a new cluster key to FILE and exit
     #[arg(long, value_name = "FILE", exclusive = true)]
     new_key: Option<PathBuf>,
     /// Seconds to wait for the other hosts
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     wait: u64,
-    /// Address of this host at which the others reach it for data [default: the one it meets them with]
+    /// Address of this host for data [default: the address of its connection to the rendezvous]
     #[arg(long, value_name = "IP", env = "SQUALL_NODE_ADDRESS")]
     address: Option<IpAddr>,
     /// This host's RDMA, before what rank 0 asks for.
     #[command(flatten)]
     rdma: Rdma,
-    /// What to run; only rank 0 does [example: -- run multicast --size 1MB]
+    /// What rank 0 runs [example: -- run multicast --size 1MB]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -85,7 +87,7 @@ struct Orders {
 
 #[derive(Debug, Subcommand)]
 enum Order {
-    /// Run every experiment of the main job, then draw plots and a report
+    /// Run every experiment, then draw figures and a report
     #[command(after_help = REPRODUCE_EXAMPLES)]
     Reproduce(Box<ReproduceArgs>),
     /// Run one experiment: one point, or any sweep of the axes
@@ -133,7 +135,7 @@ fn check_nodes(nodes: Option<u32>) -> Result<u32, UsageError> {
         Some(nodes) if (2..=NODES_MAX).contains(&nodes) => Ok(nodes),
         Some(nodes) => Err(usage(format!("{nodes} hosts: a run spans 2 to {NODES_MAX}; on one host use `squall run` without `node`"))),
         None => Err(usage(format!(
-            "how many hosts are there? Give --nodes N, or start this by srun or mpirun, which say so in {}; for example: {EXAMPLE}",
+            "the number of hosts is unknown: give --nodes N, or start this by srun or mpirun, which set {}; for example: {EXAMPLE}",
             Launched::variables()
         ))),
     }
@@ -148,7 +150,7 @@ pub(super) fn cluster_key(file: Option<&Path>) -> anyhow::Result<ClusterKey> {
         Ok(text) => ClusterKey::from_hex(&text).with_context(|| format!("the environment variable {KEY_VARIABLE}")),
         Err(_) => {
             let mend = "make one with `squall node --new-key FILE`, copy it to every host, and give it as --key-file FILE (or its text in SQUALL_KEY)";
-            Err(usage(format!("no cluster key: hosts prove to each other that they belong together; {mend}")).into())
+            Err(usage(format!("no cluster key, with which the hosts authenticate each other; {mend}")).into())
         }
     }
 }
@@ -215,7 +217,7 @@ fn lead(args: NodeArgs, rendezvous: &str, listening: Listening) -> anyhow::Resul
 /// What stands behind `--`.
 fn orders(command: &[String]) -> Result<Measurement, UsageError> {
     if command.is_empty() {
-        return Err(usage(format!("rank 0 runs what stands behind `--`, and nothing does; for example: {EXAMPLE}")));
+        return Err(usage(format!("rank 0 runs the command behind `--`, and there is none; for example: {EXAMPLE}")));
     }
     let matches = Orders::command().try_get_matches_from(command).unwrap_or_else(|error| error.exit());
     let orders = Orders::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());

@@ -9,11 +9,12 @@ use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use squall_sim::{Aim, Mutant, Options, Report, catch, run};
 
-use super::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, say};
-use crate::results::units;
-use crate::run::axes;
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED};
+use crate::ask::axes;
+use crate::ask::request::UsageError;
 use crate::run::interrupt::Interrupt;
-use crate::run::plan::UsageError;
+use squall_report::units;
 
 /// Most seeds of one call: days of them.
 const SEEDS_MAX: u64 = 1 << 32;
@@ -22,7 +23,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   squall sim                          a thousand random clusters
   squall sim --churn                  members crash, stall, are cut off, leave and join: for safety, then for liveness
-  squall sim --churn safety --seed 5  one seed of the one kind, again
+  squall sim --churn safety --seed 5  one seed of that kind, again
   squall sim --seed 4711
   squall sim --seeds 20 --mutant counter-first --trace broken.trace
   squall sim --mutants                the faults that can be built in, and how soon each is found
@@ -37,22 +38,26 @@ pub(super) struct SimArgs {
     /// One seed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Members come and go: for safety (any faults at any time, cut off anywhere), for liveness (faults stop, then all has to happen in time), or both
+    /// Members come and go: for safety (any faults at any time), for liveness (faults stop, then all must be done in
+    /// time), or both
     #[arg(long, value_name = "safety|liveness|both", num_args = 0..=1, default_missing_value = "both", value_parser = aims, conflicts_with = "nodes")]
     churn: Option<Aims>,
-    /// Members of the group, 2 to 64 [default: as the seed says]
+    /// Members of the group, 2 to 64 [default: by seed]
     #[arg(long, value_name = "N", value_parser = axes::nodes)]
     nodes: Option<u32>,
-    /// Build this fault in, to see the checker find it
+    /// Over a fabric that keeps no order of writes: a word carries how many spans it stands behind
+    #[arg(long)]
+    counted: bool,
+    /// Build this fault in; the checker must find it
     #[arg(long, value_name = "NAME", value_parser = mutant)]
     mutant: Option<Mutant>,
-    /// Build every fault in, one after the other, from the first seed on
-    #[arg(long, conflicts_with_all = ["mutant", "nodes", "churn", "trace"])]
+    /// Build in every fault, one after the other, from the first seed on
+    #[arg(long, conflicts_with_all = ["mutant", "nodes", "churn", "counted", "trace"])]
     mutants: bool,
-    /// Stop after so many seeds that fail
+    /// Stop after this many failed seeds
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     failures: u32,
-    /// Write the trace of the first seed that fails, or, if none does, of the last one
+    /// Write the trace of the first seed that fails, or of the last one if none does
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 }
@@ -69,7 +74,7 @@ fn aims(text: &str) -> Result<Aims, String> {
 }
 
 fn mutant(text: &str) -> Result<Mutant, String> {
-    text.parse().map_err(|_| format!("no such fault; there are {}", Mutant::ALL.map(Mutant::name).join(", ")))
+    text.parse().map_err(|_| format!("unknown fault; the known ones are {}", Mutant::ALL.map(Mutant::name).join(", ")))
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
@@ -80,7 +85,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
         None => 0..number(text)?,
     };
     if seeds.is_empty() {
-        return Err("this is no seed at all; the first number is included, the last one is not".into());
+        return Err("this range has no seed; the first number is included, the last one is not".into());
     }
     if seeds.end - seeds.start > SEEDS_MAX {
         return Err(format!("at most {SEEDS_MAX} seeds at a time"));
@@ -103,6 +108,7 @@ impl SimArgs {
         let options = |churn| Options {
             seeds: self.first_to_last(),
             churn,
+            counted: self.counted,
             mutant: self.mutant,
             members: self.nodes.map(|nodes| nodes as usize),
             failures_max: self.failures as usize,
@@ -169,7 +175,8 @@ fn run_shown(options: &Options, interrupt: &Interrupt) -> anyhow::Result<Report>
 
 fn tell(options: &Options, report: &Report) -> anyhow::Result<()> {
     let (rate, hours) = (units::number(report.seeds_per_s()), units::number(report.virtual_s_per_hour() / 3600.0));
-    let what = options.churn.map(|aim| format!("churn for {aim}: ")).unwrap_or_default();
+    let counted = if options.counted { "counted, " } else { "" };
+    let what = options.churn.map_or(counted.to_owned(), |aim| format!("{counted}churn for {aim}: "));
     let views = options.churn.map(|_| format!("{} views, ", report.views)).unwrap_or_default();
     say(&format!(
         "{what}{} run ({rate} a second, {hours} virtual hours an hour): {views}{} sent, {} delivered, {} nulls",

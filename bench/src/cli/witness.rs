@@ -10,13 +10,15 @@ use squall_group::WitnessService;
 use squall_transport::exchange::random_node;
 use squall_transport::mesh::{Mesh, MeshOptions};
 
-use super::{EXIT_DONE, EXIT_INTERRUPTED, node, say};
+use super::node;
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED};
 use crate::run::interrupt::Interrupt;
 
 pub(super) const EXAMPLES: &str = "\
-When one of two members loses the other, neither is a majority. With a witness the one that asks
-first goes on, and the other stops. It sides with one member of a view at most, ever; what it has
-said is in --file, so it may be started again.
+When two members lose each other, neither is a majority. With a witness, the member that asks first
+continues, and the other stops. The witness never sides with both members of a view. It keeps its
+decisions in --file, so it may be restarted.
 
 Examples:
   squall witness --listen 192.0.2.9:7410 --key-file ~/squall.key --file /var/lib/squall/witness
@@ -28,13 +30,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub(super) struct WitnessArgs {
-    /// Address to listen at, which the members are configured with
+    /// Address to listen at; members are configured with it
     #[arg(long, value_name = "IP:PORT")]
     listen: SocketAddr,
     /// File with the cluster key, the same on all hosts, readable by its owner alone [or the key itself in SQUALL_KEY]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// Where it remembers; without, it must not be started again while groups that asked it live
+    /// File for its decisions; without it, do not restart the witness while groups that asked it live
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }

@@ -2,8 +2,8 @@
 
 use hdrhistogram::Histogram;
 
-use crate::results::Row;
 use crate::run::fault::Fault;
+use squall_report::Row;
 
 /// Three significant digits: a thousandth is finer than any two trials agree.
 const DIGITS: u8 = 3;

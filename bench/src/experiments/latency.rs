@@ -6,13 +6,13 @@ use hdrhistogram::Histogram;
 
 use super::group::{Members, Outcome};
 use super::latencies::{histogram, with_latencies};
-use super::member::Load;
-use super::stage::Stage;
-use crate::results::{HistogramLog, Row, units};
+use crate::ask::point::PlannedPoint;
+use crate::ask::policy;
+use crate::ask::setting::{AT_LAST, AT_SENDER, Setting, Variant};
+use crate::jobs::group::Load;
 use crate::run::fault::Fault;
-use crate::run::plan::PlannedPoint;
-use crate::run::policy;
-use crate::run::setting::{AT_LAST, AT_SENDER, Setting, Variant};
+use crate::run::stage::Stage;
+use squall_report::{HistogramLog, Row, units};
 
 /// The parent's side.
 ///
@@ -25,6 +25,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
     let (load, messages) = calibrate(&mut members, point, stage.request.axes.messages)?;
     let mut unmeasured = None;
     for trial in stage.next_trial(setting)..=point.trials {
+        stage.begin_trial();
         let before = stage.probe();
         let began = SystemTime::now();
         let outcome = members.run(messages, load, true)?;
@@ -120,9 +121,10 @@ fn over_messages(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiments::Experiment;
-    use crate::experiments::member::Seen;
-    use crate::run::axes::{FabricKind, Ordering, Senders};
+    use crate::ask::axes::Senders;
+    use crate::ask::experiment::Experiment;
+    use crate::jobs::group::Seen;
+    use crate::jobs::kinds::{FabricKind, Ordering};
 
     fn seen(sends_ns: Vec<u64>, deliveries_ns: Vec<Vec<u64>>) -> Seen {
         Seen { sends_ns, deliveries_ns, ..Seen::default() }

@@ -1,11 +1,12 @@
-//! `multicast` and `smc-rate`, the parent's side: how fast a group delivers what its senders send as fast as the window lets.
+//! `multicast` and `smc-rate`, the parent's side: how fast a group delivers what its senders send as fast as the window
+//! lets.
 
 use super::group::Members;
-use super::member::Load;
-use super::stage::Stage;
-use crate::results::Row;
+use crate::ask::point::PlannedPoint;
+use crate::jobs::group::Load;
 use crate::run::fault::Fault;
-use crate::run::plan::PlannedPoint;
+use crate::run::stage::Stage;
+use squall_report::Row;
 
 /// The parent's side.
 ///
@@ -17,6 +18,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
     stage.progress.notices(&members.notices());
     let messages = members.warm_up(Load::Full, point.trial_seconds, stage.request.axes.messages)?;
     for trial in stage.next_trial(setting)..=point.trials {
+        stage.begin_trial();
         let before = stage.probe();
         let outcome = members.run(messages, Load::Full, false)?;
         let notes = [outcome.requests(setting.senders), Some(stage.probed(before)).filter(|note| !note.is_empty())];

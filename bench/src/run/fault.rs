@@ -19,7 +19,7 @@ pub enum Fault {
 
 /// What is known of one node after something went wrong.
 #[derive(Clone, Debug)]
-pub(super) struct Obituary {
+pub(super) struct NodeEnd {
     /// Which node, for people.
     pub(super) node: String,
     /// How its process ended, if it did.
@@ -37,19 +37,18 @@ const SHOWN_MAX: usize = 2;
 
 impl Fault {
     /// The reason that most likely came first: a node that ended without a word explains the others, which miss it.
-    pub(super) fn of(obituaries: &[Obituary]) -> Fault {
-        let mut reasons: Vec<String> =
-            obituaries.iter().filter_map(|node| Some(format!("{}: {}", node.node, node.lost.as_ref()?))).collect();
+    pub(super) fn of(ends: &[NodeEnd]) -> Fault {
+        let mut reasons: Vec<String> = ends.iter().filter_map(|node| Some(format!("{}: {}", node.node, node.lost.as_ref()?))).collect();
         if reasons.is_empty() {
-            let silent = obituaries.iter().filter(|node| node.said.is_none()).filter_map(Obituary::sudden_end);
+            let silent = ends.iter().filter(|node| node.said.is_none()).filter_map(NodeEnd::sudden_end);
             reasons.extend(silent);
         }
         if reasons.is_empty() {
-            let said = |node: &Obituary| node.said.as_ref().map(|said| format!("{}: {said}", node.node));
-            reasons = obituaries.iter().filter_map(said).collect();
+            let said = |node: &NodeEnd| node.said.as_ref().map(|said| format!("{}: {said}", node.node));
+            reasons = ends.iter().filter_map(said).collect();
         }
         if reasons.is_empty() {
-            return Fault::Failed("a node closed its line without a reason".into());
+            return Fault::Failed("a node closed its pipe and gave no reason".into());
         }
         let more = reasons.len().saturating_sub(SHOWN_MAX);
         reasons.truncate(SHOWN_MAX);
@@ -61,7 +60,7 @@ impl Fault {
     }
 }
 
-impl Obituary {
+impl NodeEnd {
     fn sudden_end(&self) -> Option<String> {
         let status = self.status?;
         let how = match (status.signal(), status.code()) {
@@ -89,34 +88,34 @@ fn signal_advice(signal: i32) -> &'static str {
 mod tests {
     use super::*;
 
-    fn obituary(rank: usize, raw_status: Option<i32>, said: Option<&str>) -> Obituary {
+    fn node_end(rank: usize, raw_status: Option<i32>, said: Option<&str>) -> NodeEnd {
         let status = raw_status.map(ExitStatus::from_raw);
-        Obituary { node: format!("node {rank}"), status, said: said.map(str::to_owned), stderr: String::new(), lost: None }
+        NodeEnd { node: format!("node {rank}"), status, said: said.map(str::to_owned), stderr: String::new(), lost: None }
     }
 
     #[test]
     fn the_node_that_was_killed_is_the_reason_not_those_who_miss_it() {
-        let fault = Fault::of(&[obituary(0, None, Some("member 1 is down")), obituary(1, Some(9), None)]);
+        let fault = Fault::of(&[node_end(0, None, Some("member 1 is down")), node_end(1, Some(9), None)]);
         assert!(fault.to_string().starts_with("node 1 was ended by signal 9"), "{fault}");
     }
 
     #[test]
     fn without_a_sudden_end_the_nodes_own_words_count() {
-        let said = |rank| obituary(rank, Some(256), Some("no memory"));
+        let said = |rank| node_end(rank, Some(256), Some("no memory"));
         let fault = Fault::of(&[said(0), said(1), said(2)]);
         assert_eq!(fault.to_string(), "node 0: no memory; node 1: no memory; and 1 more");
     }
 
     #[test]
     fn a_host_that_is_lost_explains_all() {
-        let lost = Obituary { lost: Some("its agent is gone".into()), ..obituary(2, None, None) };
-        let fault = Fault::of(&[obituary(0, None, Some("member 2 is down")), obituary(1, Some(256), None), lost]);
+        let lost = NodeEnd { lost: Some("its agent is gone".into()), ..node_end(2, None, None) };
+        let fault = Fault::of(&[node_end(0, None, Some("member 2 is down")), node_end(1, Some(256), None), lost]);
         assert_eq!(fault.to_string(), "node 2: its agent is gone");
     }
 
     #[test]
     fn last_words_are_kept() {
-        let node = Obituary { stderr: "panicked at x".into(), ..obituary(3, Some(101 << 8), None) };
+        let node = NodeEnd { stderr: "panicked at x".into(), ..node_end(3, Some(101 << 8), None) };
         assert_eq!(Fault::of(&[node]).to_string(), "node 3 exited with status 101: panicked at x");
     }
 }

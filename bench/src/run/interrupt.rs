@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+/// Status of a program that Ctrl-C or SIGTERM ended.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
 /// Whether the user wants the run to end.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Catches Ctrl-C and SIGTERM from now on. The second one ends this process at once, with `status`; the kernel then ends its children.
+    /// Catches Ctrl-C and SIGTERM from now on. The second one ends this process at once, with `status`; the kernel then
+    /// ends its children.
     ///
     /// # Errors
     /// If the handlers cannot be set.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::plan::{Plan, PlannedPoint};
-use crate::results::{Row, units};
+use crate::ask::plan::Plan;
+use crate::ask::point::PlannedPoint;
+use squall_report::{Row, units};
 
 /// What the user sees on standard error while a run goes on.
 #[derive(Debug)]
@@ -93,8 +94,9 @@ impl Progress {
 
 /// The figure of a row that matters most.
 pub fn headline(row: &Row) -> String {
+    let emulated = row.emulation().map(|label| format!(" ({label})")).unwrap_or_default();
     if let Some(p50) = row.latency_us_p50 {
-        return format!("p50 {} us", units::number(p50));
+        return format!("p50 {} us{emulated}", units::number(p50));
     }
     let mut parts = Vec::new();
     parts.extend(row.algbw_gigabytes_per_second.map(|rate| format!("{} GB/s", units::number(rate))));
@@ -102,7 +104,8 @@ pub fn headline(row: &Row) -> String {
         parts.extend(row.messages_per_second.map(|rate| format!("{} messages/s", units::number(rate))));
     }
     parts.extend(row.bound_fraction.map(|fraction| format!("{} of {}", units::percent(fraction), row.bound_kind)));
-    parts.join(", ")
+    parts.extend(row.passes_bound().then(|| "ABOVE ITS BOUND".to_owned()));
+    parts.join(", ") + &emulated
 }
 
 /// What will run, how long it will take, and what will not run.
@@ -135,7 +138,9 @@ pub fn announcement(plan: &Plan, remaining: &[&PlannedPoint]) -> Vec<String> {
 
 /// A time for people.
 pub fn duration(seconds: f64) -> String {
-    let whole = Duration::from_secs_f64(seconds.max(0.0)).as_secs();
+    // Nothing at all adds up to -0.
+    let seconds = seconds.max(0.0) + 0.0;
+    let whole = Duration::from_secs_f64(seconds).as_secs();
     match whole {
         0..=90 => format!("{} s", seconds.ceil()),
         91..=5400 => format!("{} min", whole.div_ceil(60)),
@@ -148,8 +153,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_figure_says_what_it_is_not() {
+        let row = Row {
+            message_bytes: 1 << 20,
+            algbw_gigabytes_per_second: Some(2.0),
+            bound_fraction: Some(1.04),
+            bound_kind: "one-core copy".into(),
+            emulated: "oversubscribed+throttled".into(),
+            ..Row::default()
+        };
+        assert_eq!(headline(&row), "2.00 GB/s, 104.0 % of one-core copy, ABOVE ITS BOUND (oversubscribed+throttled)");
+        let latency = Row { latency_us_p50: Some(1.0), emulated: "shaped".into(), ..Row::default() };
+        assert_eq!(headline(&latency), "p50 1.00 us (shaped)");
+    }
+
+    #[test]
     fn times_are_short_enough_to_read() {
         assert_eq!(duration(4.2), "5 s");
+        assert_eq!((duration(-0.0), duration(std::iter::empty::<f64>().sum())), ("0 s".into(), "0 s".into()));
         assert_eq!(duration(125.0), "3 min");
         assert_eq!(duration(7325.0), "2 h 2 min");
     }

@@ -1,6 +1,6 @@
 //! The parent's rendezvous, where the nodes of one point meet.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -8,8 +8,14 @@ use std::time::Duration;
 
 use squall_transport::exchange::{ClusterKey, RendezvousServer, ServerOptions};
 
-use crate::node::job::Meeting;
+use crate::jobs::job::Meeting;
+use crate::jobs::os;
 
+/// Files that a process of a run has open, however many nodes there are: pipes, results, its memory, its own sockets.
+const OPEN_FILES_BASE: u64 = 24;
+/// The same for each node: in the parent its pipes and its connection, in another node over shared memory a socket,
+/// memory and a handle of its process.
+const OPEN_FILES_A_NODE: u64 = 5;
 /// How long one turn of the server waits.
 const TURN: Duration = Duration::from_millis(20);
 
@@ -23,15 +29,18 @@ pub(crate) struct Rendezvous {
 impl Rendezvous {
     /// For `nodes` nodes that reach this host at `address`.
     pub(crate) fn open(nodes: usize, address: IpAddr) -> Result<Rendezvous, String> {
+        check_open_files(nodes)?;
         let key = ClusterKey::random();
         let options = ServerOptions::new(nodes);
         let address = SocketAddr::new(address, 0);
         let mut server = RendezvousServer::bind(address, &key, options).map_err(|error| error.to_string())?;
+        check_reach(server.local_addr())?;
         let meeting = Meeting { address: server.local_addr(), key: key.to_hex() };
         let over = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&over);
         let serve = move || {
-            // Relaxed: a flag that publishes nothing. An error of poll leaves the nodes without a rendezvous, which they report.
+            // Relaxed: a flag that publishes nothing. An error of poll leaves the nodes without a rendezvous, which
+            // they report.
             while !is_over.load(Ordering::Relaxed) && server.poll(TURN).is_ok() {}
         };
         let thread = thread::Builder::new().name("rendezvous".into()).spawn(serve).map_err(|error| error.to_string())?;
@@ -41,6 +50,26 @@ impl Rendezvous {
     pub(crate) fn meeting(&self) -> Meeting {
         self.meeting.clone()
     }
+}
+
+/// Whether a host of `nodes` nodes can open as many files as they take.
+fn check_open_files(nodes: usize) -> Result<(), String> {
+    let needed = OPEN_FILES_BASE + OPEN_FILES_A_NODE * nodes as u64;
+    match os::open_files_max() {
+        Some(limit) if limit < needed => Err(format!(
+            "{nodes} nodes take up to {needed} open files a process, and the limit is {limit}; raise it with `ulimit -n {needed}`"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether nodes of this host can reach their rendezvous: they would try for long.
+fn check_reach(rendezvous: SocketAddr) -> Result<(), String> {
+    // Nothing is sent: the kernel looks for a way.
+    let way = UdpSocket::bind(SocketAddr::new(rendezvous.ip(), 0)).and_then(|socket| socket.connect(rendezvous));
+    way.map_err(|error| {
+        format!("this host cannot reach its own address {} ({error}); is its interface down? `ip link set lo up`", rendezvous.ip())
+    })
 }
 
 impl Drop for Rendezvous {

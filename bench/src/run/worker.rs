@@ -7,8 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::stderr_tail::StderrTail;
-use crate::node::control::{Reply, Told};
-use crate::node::{KEY_VARIABLE, PARENT_VARIABLE, frame};
+use crate::jobs::control::{Reply, Told};
+use crate::jobs::frame;
+use crate::jobs::job::{KEY_VARIABLE, PARENT_VARIABLE};
 
 /// How long the last lines of a process that has ended may take to come.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -21,7 +22,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts it. A thread calls `hear` with each of its replies, and with none when it has closed its line, until that says no.
+    /// Starts it. A thread calls `hear` with each of its replies, and with none when it has closed its line, until that
+    /// says no.
     ///
     /// Call it from a thread that lives as long as the worker: the kernel ends children with the thread that made them.
     pub(super) fn start(rank: usize, mut hear: impl FnMut(Option<Reply>) -> bool + Send + 'static) -> io::Result<Worker> {

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use squall_membership::{Decision, Membership, Mutation, Newcomer, Phase, Ranks, Witness, reaches};
-use squall_rdmc::Descriptor;
 use squall_smc::Taken;
 use squall_transport::{Endpoint, Rank};
 
@@ -186,7 +185,7 @@ impl<E: Endpoint> Group<E> {
                 if !self.view.votes(self.view.me) && !self.has_all_below(&decision.trim)? {
                     return Ok(progress);
                 }
-                self.act_on(&decision, upcalls);
+                self.act_on(&decision, upcalls)?;
                 Ok(true)
             }
             Phase::Installed if epoch.membership.is_settled() && !epoch.membership.is_behind() => self.leave_view(),
@@ -227,19 +226,21 @@ impl<E: Endpoint> Group<E> {
     }
 
     /// Ends the view as decided.
-    fn act_on(&mut self, decision: &Decision, upcalls: &mut impl Upcalls) {
-        let Some(epoch) = &mut self.epoch else { return };
+    fn act_on(&mut self, decision: &Decision, upcalls: &mut impl Upcalls) -> Result<(), Ended> {
+        let Some(epoch) = &mut self.epoch else { return Ok(()) };
         epoch.membership.install();
         let next = self.view.after(decision, epoch.membership.protocol().lost(), epoch.senders_max);
-        match self.held.take() {
+        let ended = match self.held.take() {
             None => self.end_view(decision, next, upcalls),
             Some(mut held) => {
-                self.end_view(decision, next, held.as_mut());
+                let ended = self.end_view(decision, next, held.as_mut());
                 self.held = Some(held);
+                ended
             }
-        }
+        };
         // A learner does not wedge before.
         self.stop_messages();
+        ended
     }
 
     /// A learner that alone keeps this sender's window full for too long is suspected: its removal costs less than waiting for it.
@@ -294,12 +295,12 @@ impl<E: Endpoint> Group<E> {
     }
 
     /// Delivers what is left of the view, and tells the application what is cut off.
-    fn end_view(&mut self, decision: &Decision, next: Option<View>, upcalls: &mut impl Upcalls) {
+    fn end_view(&mut self, decision: &Decision, next: Option<View>, upcalls: &mut impl Upcalls) -> Result<(), Ended> {
         while let Some(run) = self.order.next_to(&decision.trim) {
             self.hand_out(run, upcalls);
         }
         if matches!(self.order, Order::RoundRobin(_)) {
-            self.cut_own(upcalls);
+            self.cut_own(upcalls)?;
         }
         upcalls.view_ended(next.as_ref());
         if let Some(epoch) = &mut self.epoch {
@@ -307,22 +308,23 @@ impl<E: Endpoint> Group<E> {
             epoch.trimmed_ns = Some(epoch.clock.now_ns());
             epoch.ending = next;
         }
+        Ok(())
     }
 
     /// My own messages behind the trim, which nobody delivers: kept, to be sent again.
-    fn cut_own(&mut self, upcalls: &mut impl Upcalls) {
-        let (Some(own), Some(smc)) = (self.own, &self.outgoing.smc) else { return };
-        let (inbound, rdmc) = (&mut self.streams[own].inbound, &mut self.outgoing.rdmc);
-        inbound.see_own(smc.tail(), smc.next_index());
+    fn cut_own(&mut self, upcalls: &mut impl Upcalls) -> Result<(), Ended> {
+        let (Some(own), Some(smc)) = (self.own, &self.outgoing.smc) else { return Ok(()) };
+        let (stream, rdmc) = (&mut self.streams[own], &mut self.outgoing.rdmc);
+        stream.inbound.see_own(smc.tail())?;
         // What the last view cut off and this one had no room for yet stays behind what was sent in this one.
         let mut again = VecDeque::new();
-        while inbound.taken() < inbound.seen() {
-            let index = inbound.taken();
-            match inbound.take() {
+        while stream.inbound.taken() < stream.inbound.seen() {
+            let index = stream.inbound.taken();
+            match stream.inbound.take() {
                 Taken::Null => continue,
                 Taken::Data(payload) => again.push_back(payload.to_vec()),
-                Taken::Large(descriptor) => {
-                    let transfer = Descriptor::decode(descriptor).expect("I wrote it").transfer;
+                Taken::Large(_) => {
+                    let transfer = stream.next_large();
                     let block = rdmc.lend(own, transfer);
                     again.push_back(block.bytes().to_vec());
                     rdmc.restore(own, transfer, block);
@@ -332,6 +334,7 @@ impl<E: Endpoint> Group<E> {
         }
         again.append(&mut self.outgoing.again);
         self.outgoing.again = again;
+        Ok(())
     }
 
     /// Nobody needs this view any more. My last words in it are on their way before anything here ends: who has yet to hear them would wait for my silence.
@@ -358,24 +361,6 @@ impl<E: Endpoint> Group<E> {
             self.outgoing.state = State::Open;
         }
         progress
-    }
-
-    /// A member whose memory makes no sense is lost to the group, if it can go on without it.
-    #[cold]
-    pub(super) fn blame(&mut self, ended: Ended) -> Result<bool, Ended> {
-        let sender = match &ended {
-            Ended::Malformed(malformed) => malformed.sender,
-            Ended::Refused { sender, .. } => *sender,
-            _ => return Err(ended),
-        };
-        match &mut self.epoch {
-            Some(epoch) => {
-                epoch.membership.suspect(sender);
-                epoch.look = true;
-                Ok(true)
-            }
-            None => Err(ended),
-        }
     }
 
     /// How long to sleep, given that membership wants to be stepped now and then.

@@ -1,5 +1,6 @@
 //! The one composition of all protocols: what a member of a group is made of, and what can be asked of it.
 
+mod blame;
 mod change;
 pub(crate) mod opening;
 mod turn;
@@ -38,6 +39,8 @@ pub struct Group<E: Endpoint> {
     post_bytes_max: u64,
     stats: Stats,
     ended: Option<Ended>,
+    /// The first fault in this view that was a member's and did not end the group.
+    blamed: Option<Ended>,
     /// What was received is held back: the state that comes before it is not here yet, or it has not been handed out since.
     held: Option<Box<Held>>,
     notices: Vec<String>,
@@ -169,6 +172,6 @@ impl<E: Endpoint> Group<E> {
 
     /// The least of all members' marks.
     pub fn mark_of_all(&self) -> u64 {
-        self.table.min(self.columns.mark)
+        self.mark.least(&self.table)
     }
 }

@@ -6,7 +6,7 @@ use squall_rdmc::Rdmc;
 use squall_smc::{Inbound, Outbound};
 use squall_sst::{Counter, Table};
 use squall_transport::exchange::{Exchange, agree};
-use squall_transport::{Endpoint, Fabric, Outbox, Rank};
+use squall_transport::{Endpoint, Fabric, Outbox, POOL, Rank};
 
 use super::Group;
 use crate::config::{Config, ConfigError, Mode};
@@ -124,12 +124,14 @@ impl<E: Endpoint> Group<E> {
         });
         let streams = streams.collect();
         let smc = own.map(|sender| Outbound::new(table.ring(columns.smc.ring, sender), columns.smc, config.smc_limits(), members));
-        let rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits(), config.schedule).relayed_by(view.voters);
+        let mut rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits(), config.schedule).relayed_by(view.voters);
+        let pool_bytes = |rank| endpoint.region_bytes(rank, POOL).unwrap_or(pool_region.bytes() as u64);
+        rdmc.set_pools((0..members).map(Rank::new).map(pool_bytes).collect());
         let order = match config.mode {
             Mode::Ordered => {
                 Order::RoundRobin(RoundRobin::new(columns.order, members, config.senders.len(), own).acknowledged_by(view.voters))
             }
-            Mode::Unordered => Order::Unordered(Unordered::new(columns.order, &config.senders, own)),
+            Mode::Unordered => Order::Unordered(Unordered::new(columns.order, members, &config.senders, own)),
         };
         let epoch = Epoch::new(&config, &columns, &view).map(|epoch| Epoch { hears_witness: kept.hears_witness, ..epoch });
         let post_bytes_max = config.post_bytes_max;
@@ -148,6 +150,7 @@ impl<E: Endpoint> Group<E> {
             post_bytes_max,
             stats: Stats::default(),
             ended: None,
+            blamed: None,
             held: kept.held,
             endpoint,
             table,

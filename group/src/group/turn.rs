@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use squall_orderer::Run;
-use squall_rdmc::Descriptor;
 use squall_smc::Taken;
-use squall_transport::{Endpoint, Event, Rank, Write};
+use squall_sst::Malformed;
+use squall_transport::{Endpoint, Event};
 
 use super::Group;
 use crate::error::Ended;
@@ -44,7 +44,7 @@ impl<E: Endpoint> Group<E> {
         if self.epoch.is_some() {
             let (goes_on, changed) = self.tend_epoch(lost, upcalls)?;
             if !goes_on {
-                self.feed_learners();
+                self.feed_learners()?;
                 self.outbox.drain(&mut self.endpoint);
                 self.endpoint.flush();
                 return Ok(changed);
@@ -52,17 +52,15 @@ impl<E: Endpoint> Group<E> {
             progress = changed;
         }
         progress |= self.ship();
-        progress |= match self.receive() {
-            Ok(received) => received,
-            Err(ended) => self.blame(ended)?,
-        };
+        progress |= self.receive().or_else(|ended| self.blame(ended))?;
         self.order.acknowledge(&self.table, &mut self.outbox);
         self.outbox.drain(&mut self.endpoint);
-        progress |= match self.held.take() {
-            None => self.deliver(upcalls),
-            Some(held) => self.hold_back(held, upcalls)?,
+        let delivered = match self.held.take() {
+            None => self.deliver(upcalls).map_err(Ended::from),
+            Some(held) => self.hold_back(held, upcalls),
         };
-        progress |= self.send_on();
+        progress |= delivered.or_else(|ended| self.blame(ended))?;
+        progress |= self.send_on().or_else(|malformed| self.blame(malformed.into()))?;
         self.endpoint.flush();
         Ok(progress)
     }
@@ -75,27 +73,13 @@ impl<E: Endpoint> Group<E> {
             if !both_leave {
                 match &mut self.epoch {
                     Some(epoch) => epoch.membership.link_down(peer),
-                    None => return Err(Ended::MemberDown(self.lost(peer))),
+                    None => return Err(self.lost(peer)),
                 }
                 lost = true;
             }
             self.outbox.discard(peer);
         }
         Ok(lost)
-    }
-
-    /// Who was lost first, now that the link to `peer` is down: a member that ends because of another's loss says so before it goes. Passes it on.
-    #[cold]
-    fn lost(&mut self, peer: Rank) -> Rank {
-        let said = self.table.get(self.columns.lost, peer);
-        let lost = if (1..=self.view.members as u64).contains(&said) { Rank::new(said as usize - 1) } else { peer };
-        let word = Write::Word { at: self.table.place(self.columns.lost), value: u64::from(lost.0) + 1 };
-        for row in (0..self.view.members).map(Rank::new).filter(|&row| row != self.view.me && row != peer) {
-            // Best effort: whom it does not reach blames me.
-            let _ = self.endpoint.post(row, word);
-        }
-        self.endpoint.flush();
-        lost
     }
 
     /// Sends what the application committed since the last turn.
@@ -105,33 +89,41 @@ impl<E: Endpoint> Group<E> {
         self.outbox.drain(&mut self.endpoint) | shipped
     }
 
-    /// Takes in what has landed, and relays.
+    /// Takes in what has landed, and relays. What one member broke keeps nothing back that the others sent.
     #[inline]
     pub(super) fn receive(&mut self) -> Result<bool, Ended> {
         let Outgoing { smc, rdmc, pool, .. } = &mut self.outgoing;
-        let mut progress = false;
+        let (mut progress, mut ended) = (false, None);
         for (sender, stream) in self.streams.iter_mut().enumerate() {
             let indices = match (smc.as_ref(), self.own == Some(sender)) {
                 // My own messages, large ones included, are here from the start.
-                (Some(smc), true) => stream.inbound.see_own(smc.tail(), smc.next_index()),
+                (Some(smc), true) => stream.inbound.see_own(smc.tail()).map(|arrived| arrived.indices).map_err(Ended::from),
                 _ => {
-                    let indices = stream.receive(&self.table, rdmc, pool, &mut self.outbox)?;
-                    self.stats.received += indices;
-                    self.stats.receive_batches += u64::from(indices > 0);
+                    let indices = stream.receive(&self.table, rdmc, pool, &mut self.outbox);
+                    let came = *indices.as_ref().unwrap_or(&0);
+                    self.stats.received += came;
+                    self.stats.receive_batches += u64::from(came > 0);
                     indices
                 }
             };
-            progress |= indices > 0;
+            match indices {
+                Ok(indices) => progress |= indices > 0,
+                Err(error) => ended = ended.or(Some(error)),
+            }
         }
-        let moved = rdmc.step(&self.table, &mut self.outbox, self.post_bytes_max);
-        self.stats.blocks_posted += u64::from(moved.posted_blocks);
-        progress |= moved.any();
-        if progress {
+        match rdmc.step(&self.table, &mut self.outbox, self.post_bytes_max) {
+            Ok(moved) => {
+                self.stats.blocks_posted += u64::from(moved.posted_blocks);
+                progress |= moved.any();
+            }
+            Err(malformed) => ended = ended.or(Some(malformed.into())),
+        }
+        if progress || ended.is_some() {
             for (sender, stream) in self.streams.iter_mut().enumerate() {
                 self.order.received(sender, stream.frontier(rdmc), stream.data_until());
             }
         }
-        Ok(progress)
+        ended.map_or(Ok(progress), Err)
     }
 
     /// Takes out of rings and buffers what may be delivered, and hands it out once the state is here.
@@ -141,22 +133,28 @@ impl<E: Endpoint> Group<E> {
         let replayed = held.replay(upcalls, &mut self.outgoing);
         let over = held.is_over();
         self.held = (!held.is_done()).then_some(held);
-        over.map_or(Ok(taken | replayed), |bytes_max| Err(Ended::HeldBack { bytes_max }))
+        match over {
+            Some(bytes_max) => Err(Ended::HeldBack { bytes_max }),
+            None => Ok(taken? | replayed),
+        }
     }
 
     /// Goes on sending to learners what this member sent before the view came to its end: voters have it.
-    fn feed_learners(&mut self) {
+    fn feed_learners(&mut self) -> Result<(), Ended> {
         if self.view.voters < self.view.members {
             self.ship();
-            self.outgoing.rdmc.feed(&self.table, &mut self.outbox, self.post_bytes_max);
+            if let Err(malformed) = self.outgoing.rdmc.feed(&self.table, &mut self.outbox, self.post_bytes_max) {
+                self.blame(malformed.into())?;
+            }
         }
+        Ok(())
     }
 
     /// Hands out what may be delivered.
     #[inline]
-    fn deliver(&mut self, upcalls: &mut impl Upcalls) -> bool {
+    fn deliver(&mut self, upcalls: &mut impl Upcalls) -> Result<bool, Malformed> {
         let mut left = DELIVERIES_A_TURN_MAX;
-        self.order.refresh(&self.table);
+        self.order.refresh(&self.table)?;
         while let Some(run) = self.order.next(left) {
             left -= run.count;
             self.hand_out(run, upcalls);
@@ -170,24 +168,24 @@ impl<E: Endpoint> Group<E> {
         }
         self.order.delivered(&self.table, &mut self.outbox);
         let Outgoing { rdmc, pool, .. } = &mut self.outgoing;
-        any | (rdmc.reclaim(&self.table, pool) > 0)
+        Ok(any | (rdmc.reclaim(&self.table, pool) > 0))
     }
 
     #[inline(always)]
     pub(super) fn hand_out(&mut self, run: Run, upcalls: &mut impl Upcalls) {
-        let inbound = &mut self.streams[run.sender].inbound;
-        let sender = inbound.sender();
+        let stream = &mut self.streams[run.sender];
+        let sender = stream.inbound.sender();
         for step in 0..run.count {
             let (seq, index) = (run.seq + step, run.index + step);
-            match inbound.take() {
+            match stream.inbound.take() {
                 Taken::Null => {}
                 Taken::Data(payload) => {
                     self.stats.delivered += 1;
                     upcalls.deliver(Delivery { seq, sender, index, payload }, &mut self.outgoing);
                 }
-                Taken::Large(descriptor) => {
+                Taken::Large(_) => {
                     self.stats.delivered += 1;
-                    let transfer = Descriptor::decode(descriptor).expect("it was accepted when it came, and nobody writes it").transfer;
+                    let transfer = stream.next_large();
                     let block = self.outgoing.rdmc.lend(run.sender, transfer);
                     upcalls.deliver(Delivery { seq, sender, index, payload: block.bytes() }, &mut self.outgoing);
                     self.outgoing.rdmc.restore(run.sender, transfer, block);
@@ -199,17 +197,17 @@ impl<E: Endpoint> Group<E> {
 
     /// Fills my turns with nulls where others wait for them, and sends what became due in this turn.
     #[inline]
-    fn send_on(&mut self) -> bool {
+    fn send_on(&mut self) -> Result<bool, Malformed> {
         let mut progress = false;
         if let Some(smc) = &mut self.outgoing.smc {
             // Room in the window is news to an application that waits for it, even if nothing is sent.
-            progress |= smc.reclaim(self.order.delivered_everywhere(&self.table));
+            progress |= smc.reclaim(self.order.delivered_everywhere(&self.table)?);
             // No room means that older messages of mine are on their way: the nulls are due again at the next turn.
             let _ = smc.fill(self.order.owed());
         }
         self.mark.push(&self.table, &mut self.outbox);
         self.closing.push(&self.table, &mut self.outbox);
-        progress | self.ship()
+        Ok(progress | self.ship())
     }
 
     /// One turn of the loop, and if nothing happened, a wait as `pace` says.
@@ -266,7 +264,7 @@ impl<E: Endpoint> Group<E> {
         self.closing.raise(&self.table, 1);
         loop {
             let progress = self.turn(upcalls, pace)?;
-            let all = self.table.min(self.columns.closing) == 1;
+            let all = self.closing.least(&self.table) == 1;
             if all && !progress && self.outbox.is_empty() && !self.endpoint.backlog() {
                 return Ok(());
             }

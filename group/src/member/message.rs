@@ -1,5 +1,6 @@
 //! What members, newcomers and witnesses say to each other over the mesh.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -75,13 +76,16 @@ impl Outline {
         Outline { id: view.id, nodes, voters: view.voters, senders, will_send }
     }
 
-    /// Whether its ranks are some of its members'.
+    /// Whether its members are distinct, its ranks are some of theirs, and a view may follow it.
     fn makes_sense(&self) -> bool {
         let members = self.nodes.len();
+        let distinct: HashSet<&NodeId> = self.nodes.iter().collect();
         let votes = |rank: &Rank| rank.index() < self.voters;
         let learns = |rank: &Rank| !votes(rank) && rank.index() < members;
         (1..=members).contains(&self.voters)
             && members <= MEMBERS_MAX
+            && distinct.len() == members
+            && self.id != u64::MAX
             && self.senders.iter().all(votes)
             && self.will_send.iter().all(learns)
     }
@@ -165,9 +169,18 @@ mod tests {
         assert_eq!(welcome.view_of(view.nodes[1]), Some(view.clone()));
         assert_eq!(welcome.view_of(NodeId(0)), None);
         assert_eq!(outline.seen_by(NodeId(0)).unwrap().me, Rank(3), "an outsider has no row");
-        let strange = Outline { senders: vec![Rank(3)], ..outline };
-        assert_eq!(Welcome { outline: strange, ..welcome.clone() }.view_of(view.nodes[1]), None);
-        assert_eq!(Welcome { lost: vec![Rank(3)], ..welcome }.view_of(view.nodes[1]), None);
+        let with = |change: &dyn Fn(&mut Outline)| {
+            let mut changed = welcome.clone();
+            change(&mut changed.outline);
+            changed
+        };
+        assert_eq!(with(&|outline| outline.senders = vec![Rank(3)]).view_of(view.nodes[1]), None);
+        assert_eq!(Welcome { lost: vec![Rank(3)], ..welcome.clone() }.view_of(view.nodes[1]), None);
+        assert_eq!(with(&|outline| outline.id = u64::MAX).view_of(view.nodes[1]), None, "no view follows it");
+        let nodes = |names: Vec<u64>| with(&|outline| outline.nodes = names.iter().copied().map(NodeId).collect());
+        assert_eq!(nodes(vec![7, 8, 7]).view_of(NodeId(8)), None, "one node twice");
+        assert!(nodes((0..256).collect()).view_of(NodeId(8)).is_some());
+        assert_eq!(nodes((0..257).collect()).view_of(NodeId(8)), None, "more than a view has");
     }
 
     proptest! {

@@ -17,7 +17,9 @@ impl Protocol {
         }
         let theirs = &self.rows[leader.index()].accepted;
         let leads = theirs.leader == Some(leader) || self.mutation == Mutation::FollowsAnyBallot;
-        if leads && theirs.age() > self.row.accepted.age() {
+        // A trim that was made without asking me is not for me, if I am one of those who are asked.
+        let asked = theirs.trim.is_none() || self.row.received.is_some() || !self.votes(self.me);
+        if leads && theirs.age() > self.row.accepted.age() && (asked || self.mutation != Mutation::None) {
             self.row.accepted = theirs.clone();
         }
     }

@@ -92,30 +92,29 @@ impl Protocol {
         members_after(&self.nodes, self.voters, &changes)
     }
 
-    /// Whether the list may take this too. A newcomer needs a name that no member has, and a view that is not full; a learner that is to send needs buffers; and the
-    /// last voter does not leave while others are there, or ask to come.
+    /// Whether the list may take this too. A newcomer needs a name that no member has, a view that is not full, and buffers if it is to send; the last voter
+    /// does not leave while others are there, or ask to come.
     fn has_place(&self, what: &What) -> bool {
         let changes = &self.row.accepted.changes;
         let changes_max = if let What::Remove(_) = what { CHANGES_MAX - 1 } else { WISHES_MAX };
         let fits = match what {
-            What::Remove(_) | What::Stay(_) => true,
-            What::Vote(rank) => self.senders_with(*rank) <= self.senders.senders_max,
+            What::Remove(_) | What::Stay(_) | What::Vote(_) => true,
             What::Leave(rank) => self.may_leave(*rank),
             What::Join(newcomer) => {
                 let (next, voters) = self.next_with(&[]);
-                !self.nodes.contains(&newcomer.node()) && next.len() < MEMBERS_MAX && voters > 0
+                let free = !newcomer.sends() || self.senders_to_be() < self.senders.senders_max;
+                !self.nodes.contains(&newcomer.node()) && next.len() < MEMBERS_MAX && voters > 0 && free
             }
         };
         changes.len() < changes_max && fits
     }
 
-    /// How many will send if, after all that is in the list, this learner votes too.
-    fn senders_with(&self, learner: Rank) -> usize {
+    /// How many will send once all that are in the view after the list vote.
+    fn senders_to_be(&self) -> usize {
         let changes = || self.row.accepted.changes.iter().map(|change| change.what);
         let goes = |rank: &Rank| changes().any(|what| matches!(what, What::Remove(gone) | What::Leave(gone) if gone == *rank));
-        let stay = self.senders.now.iter().filter(|rank| !goes(rank)).count();
-        let votes = changes().filter_map(|what| if let What::Vote(rank) = what { Some(rank) } else { None });
-        stay + votes.chain([learner]).filter(|rank| self.senders.later.has(*rank) && !goes(rank)).count()
+        let stay = self.senders.now.iter().chain(self.senders.later.iter()).filter(|rank| !goes(rank)).count();
+        stay + changes().filter(|what| matches!(what, What::Join(newcomer) if newcomer.sends())).count()
     }
 
     /// Whether this member may leave: it does not vote, others do, or there is nobody whom it would leave without a voter.

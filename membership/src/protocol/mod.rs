@@ -8,11 +8,12 @@ use squall_transport::{NodeId, Rank};
 use crate::limits::{MEMBERS_MAX, REQUESTS_MAX};
 use crate::mutation::Mutation;
 use crate::outcome::{Decision, Phase, RequestError, Stop, Witness};
+use crate::plausible::{Members, can_follow, is_covered};
 use crate::ranks::Ranks;
 use crate::row::{Leaving, Newcomer, Row};
 use crate::trim::quorum;
 
-/// Who sends, and how many may: what a leader needs to know before it gives a learner its vote.
+/// Who sends, and how many may: what a leader needs to know before it takes in a newcomer that is to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Senders {
     /// Who sends in this view.
@@ -190,9 +191,18 @@ impl Protocol {
         self.stop.is_none() && !lost
     }
 
-    /// What `peer` says now; its earlier rows may have been skipped. Nothing of a suspect counts.
+    /// What `peer` says now; its earlier rows may have been skipped. Nothing of a suspect counts, and who says what it
+    /// cannot say becomes one.
     pub fn see(&mut self, peer: Rank, row: Row) {
         if self.hears(peer) && peer != self.me {
+            // Who suspects me has not counted me in its trim, and nobody counts a learner.
+            let counted = self.votes(self.me) && !row.suspected.has(self.me);
+            let received = self.row.received.as_deref().filter(|_| counted);
+            let view = Members { nodes: &self.nodes, voters: self.voters };
+            let follows = || can_follow(&row, &self.rows[peer.index()], self.votes(peer), view, received);
+            if self.mutation == Mutation::None && !follows() {
+                return self.suspect(peer);
+            }
             if self.mutation == Mutation::ForgetsSuspicion && self.suspects.has(peer) {
                 let others: Ranks = self.suspects.iter().filter(|&other| other != peer).collect();
                 self.suspects = others;
@@ -252,6 +262,14 @@ impl Protocol {
     pub fn freeze(&mut self, received: Vec<u64>) {
         assert!(self.votes(self.me), "a learner does not wedge");
         assert!(self.row.received.is_none() && received.len() == self.sender_count, "one frontier a sender, once a view");
+        let is_wrong = |rank: &Rank| {
+            let row = &self.rows[rank.index()];
+            *rank != self.me && !row.suspected.has(self.me) && !is_covered(&row.accepted, &received)
+        };
+        if self.mutation == Mutation::None {
+            let wrong: Vec<Rank> = self.trusted_voters().filter(is_wrong).collect();
+            wrong.into_iter().for_each(|rank| self.suspect(rank));
+        }
         self.row.received = Some(received);
     }
 

@@ -29,6 +29,7 @@ struct Member {
     /// Whom it has ever suspected.
     suspected: Ranks,
     last_leader: Rank,
+    accepted_from: Option<Rank>,
 }
 
 /// Everything, at one moment.
@@ -157,7 +158,7 @@ impl World {
             }
             let received = (0..senders).map(|sender| if sender == rank { MESSAGES } else { 0 }).collect();
             let (told, suspected, last_leader) = (Row::default(), Ranks::EMPTY, Rank(0));
-            Member { protocol, alive: true, received, delivered: vec![0; senders], told, suspected, last_leader }
+            Member { protocol, alive: true, received, delivered: vec![0; senders], told, suspected, last_leader, accepted_from: None }
         };
         let queues = vec![VecDeque::new(); members * members];
         World { members: (0..members).map(member).collect(), voters, voter_hit: false, sided: None, queues, left, mutation, broken: None }
@@ -352,6 +353,17 @@ impl World {
         if back {
             self.breaks(|| format!("property 18: {rank} follows a lower rank than before"));
         }
+        // What an acted member accepted is read from others that have acted, whoever led it.
+        let protocol = &self.members[rank].protocol;
+        if let Some(leader) = protocol.row().accepted.leader
+            && protocol.decision().is_none()
+            && protocol.votes(Rank::new(rank))
+            && leader < protocol.leader()
+            && self.members[rank].accepted_from != Some(leader)
+        {
+            self.breaks(|| format!("property 18: {rank} accepts from rank {leader}, which it suspects"));
+        }
+        self.members[rank].accepted_from = self.members[rank].protocol.row().accepted.leader;
         let accepted = &self.members[rank].protocol.row().accepted;
         if accepted.leader != Some(Rank::new(rank)) || !self.members[rank].goes_on() {
             return;

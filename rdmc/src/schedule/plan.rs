@@ -1,6 +1,6 @@
 //! One vertex's part of a schedule, grouped by peer.
 
-use super::ScheduleKind;
+use super::{Schedule, ScheduleKind};
 
 /// A block to send, and the step in which the schedule sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +59,12 @@ impl Plan {
     /// If `vertex` is not below `members`.
     pub fn new(kind: ScheduleKind, members: u32, blocks: u32, vertex: u32) -> Self {
         let mut plan = Plan { members, blocks, vertex, outgoing: Vec::new(), incoming: Vec::new() };
-        for step in 0..kind.steps(members, blocks) {
-            if let Some(hop) = kind.send(members, blocks, vertex, step) {
+        let schedule = Schedule::new(kind, members, blocks);
+        for step in 0..schedule.steps() {
+            if let Some(hop) = schedule.send(vertex, step) {
                 plan.add_send(hop.peer, SendAt { step, block: hop.block });
             }
-            if let Some(hop) = kind.receive(members, blocks, vertex, step) {
+            if let Some(hop) = schedule.receive(vertex, step) {
                 plan.add_receive(hop.peer, hop.block);
             }
         }

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{AnnounceError, Columns, Descriptor, Limits, Mutation, Rdmc};
 use squall_sst::{Layout, LayoutBuilder, Table};
-use squall_transport::region::{CopyMethod, Pool, Region, RegionOptions, SizeClass, copy_between};
+use squall_transport::region::{Pool, Region, RegionOptions, SizeClass};
+use squall_transport::sim::land;
 use squall_transport::{Outbox, POOL, Place, Rank, TABLE, Write};
 
 const BUFFER_BYTES: u64 = 24 << 10;
@@ -86,7 +87,7 @@ impl World {
             let delivered = match self.random.below(8) {
                 0 => self.send(node),
                 1 => self.announce(node)?,
-                2 => self.step(node),
+                2 => self.step(node)?,
                 3 => self.deliver(node)?,
                 4 => self.reclaim(node),
                 5 => self.post(node)?,
@@ -156,11 +157,11 @@ impl World {
         Ok(false)
     }
 
-    fn step(&mut self, at: usize) -> bool {
+    fn step(&mut self, at: usize) -> Result<bool, String> {
         let budget = self.random.below(3 * BUFFER_BYTES);
         let node = &mut self.nodes[at];
-        node.rdmc.step(&node.table, &mut node.outbox, budget);
-        false
+        node.rdmc.step(&node.table, &mut node.outbox, budget).map_err(|malformed| malformed.to_string())?;
+        Ok(false)
     }
 
     fn deliver(&mut self, at: usize) -> Result<bool, String> {
@@ -212,7 +213,8 @@ impl World {
         })
     }
 
-    /// Lands the oldest write of a link, or a piece of it: bytes of a Span land in any order, read from the source only now.
+    /// Lands the oldest write of a link, or a piece of it: bytes of a Span land in any order, read from the source only
+    /// now.
     fn land(&mut self, at: usize) -> bool {
         let peer = self.random.below(self.setup.members as u64) as usize;
         let Some(write) = self.nodes[at].wire[peer].pop_front() else { return false };
@@ -229,8 +231,9 @@ impl World {
                 let piece = 1 + self.random.below(len);
                 let last = self.random.below(2) == 0;
                 let skip = if last { len - piece } else { 0 };
-                let (source, target) = (&self.nodes[at].pool_region, &self.nodes[peer].pool_region);
-                copy_between(source, from.offset + skip, target, to.offset + skip, piece, CopyMethod::Plain);
+                let shift = |place: Place| Place::new(place.region, place.offset + skip);
+                let regions = |node: usize| [self.nodes[node].table_region.clone(), self.nodes[node].pool_region.clone()];
+                land(Write::Span { from: shift(from), to: shift(to), len: piece }, &regions(at), &regions(peer));
                 if piece < len {
                     let rest = if last { 0 } else { piece };
                     let shift = |place: Place| Place::new(place.region, place.offset + rest);

@@ -41,7 +41,7 @@ pub(super) struct App {
     pub(super) state: Option<u64>,
     /// What it was before the last delivery.
     before: u64,
-    /// What it was when the view began, as others are told.
+    /// What it was when the view began, as others are told; none: it did not have it then.
     pub(super) at_start: Option<u64>,
     mutant: Option<Mutant>,
     /// The last message of mine that was delivered.
@@ -78,13 +78,14 @@ impl App {
         }
     }
 
-    pub(super) fn enter(&mut self, view: &View) {
+    pub(super) fn enter(&mut self, view: &View, behind: bool) {
         self.me = view.me;
         self.sends = view.my_sender().is_some();
         self.recorder.installed(view);
         self.sent.clear();
         self.delivered = 0;
-        self.at_start = self.state.map(|state| if self.mutant == Some(Mutant::JoinerMissesOne) { self.before } else { state });
+        self.at_start =
+            self.state.filter(|_| !behind).map(|state| if self.mutant == Some(Mutant::JoinerMissesOne) { self.before } else { state });
         if self.mutant == Some(Mutant::SentTwice) && !self.again.is_empty() && !self.last.is_empty() {
             self.twice = Some(self.last.clone());
         }
@@ -96,7 +97,7 @@ impl App {
 
     /// Without a state nothing may be delivered.
     pub(super) fn await_state<E: Endpoint>(&mut self, group: &mut Group<E>) {
-        if self.state.is_none() {
+        if self.state.is_none() && !group.view().votes(group.view().me) {
             group.await_state();
             self.recorder.behind();
         }
@@ -160,10 +161,16 @@ impl Upcalls for App {
             self.last = delivery.payload.to_vec();
         }
         self.delivered += 1;
-        self.outstanding -= u64::from(delivery.sender == self.me);
+        // A rank of an earlier view says nothing about this one.
+        self.outstanding -= u64::from(delivery.sender == self.me && !self.recorder.is_behind());
         if self.sends && self.left > 0 && self.random.chance(100) && self.send(outgoing) {
             self.left -= 1;
         }
+    }
+
+    fn view_installed(&mut self, view: &View) {
+        self.recorder.follows(view);
+        self.delivered = 0;
     }
 
     fn cut(&mut self, index: u64) {

@@ -14,7 +14,8 @@ pub enum Fault {
     },
     /// One does not run for so long, in nanoseconds.
     Stall(u64),
-    /// One does not run until so long, in nanoseconds, after another has begun to suspect it: it comes back while the others go on without it.
+    /// One does not run until so long, in nanoseconds, after another has begun to suspect it: it comes back while the
+    /// others go on without it.
     Oversleep(u64),
     /// One suspects another for no reason.
     Suspect,

@@ -62,13 +62,17 @@ impl Run<'_> {
                 .collect();
             if !near.is_empty() {
                 let contact = self.random.pick(&near);
-                self.processes[contact].ask(newcomer);
+                if !self.processes[contact].ask(newcomer) {
+                    // It comes to listen.
+                    self.asking[at].newcomer.contact = [0; 3];
+                }
             }
         }
         self.give_up();
     }
 
-    /// Where there is no group that it could reach there is nothing to join; and who will not come does not ask for ever.
+    /// Where there is no group that it could reach there is nothing to join; and who will not come does not ask for
+    /// ever.
     fn give_up(&mut self) {
         let now_ns = self.clock.now_ns();
         let asking = std::mem::take(&mut self.asking);

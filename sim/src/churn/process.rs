@@ -2,10 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use squall_group::{Group, Newcomer, Phase, View, Witness};
+use squall_group::{Group, JoinRefused, Newcomer, Phase, View, Witness};
 use squall_transport::region::RegionError;
 use squall_transport::sim::{Random, SimEndpoint, SimFabric, SimNetwork, SoloExchange};
-use squall_transport::{Exchange, Fabric, NodeId, OpenError, Rank, Region, RegionOptions};
+use squall_transport::{Exchange, Fabric, NodeId, OpenError, Rank, Region, RegionOptions, WriteOrder};
 
 use super::app::App;
 use super::fault::Moment;
@@ -35,6 +35,10 @@ impl Fabric for ChurnFabric {
 
     fn severs(&self) -> bool {
         self.lies || self.inner.severs()
+    }
+
+    fn write_order(&self) -> WriteOrder {
+        self.inner.write_order()
     }
 
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {
@@ -83,6 +87,7 @@ impl Process {
             group.set_mutation(mutation);
         }
         app.await_state(&mut group);
+        group.promise_witness();
         Process { group: Some(group), network, app, mutant, leaving: false, next_step_ns: 0, stalled_until_ns: 0 }
     }
 
@@ -110,9 +115,14 @@ impl Process {
         rank.zip(group.membership()).is_some_and(|(rank, membership)| membership.protocol().suspects().has(rank))
     }
 
-    /// Whether it waits for the state with which its view begins.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.group.as_ref().is_some_and(Group::is_behind)
+    /// Whether it waits for the state that comes before what it receives.
+    pub(crate) fn awaits_state(&self) -> bool {
+        self.group.as_ref().is_some_and(Group::awaits_state)
+    }
+
+    /// Whether it votes in its view.
+    pub(crate) fn votes(&self) -> bool {
+        self.view().is_some_and(|view| view.votes(view.me))
     }
 
     /// The state with which its view began, if it has it.
@@ -120,12 +130,12 @@ impl Process {
         self.app.at_start
     }
 
-    /// Here is the state with which its view began. If that is over already, it is of no use.
-    pub(crate) fn restore(&mut self, state: u64) {
+    /// Here is the state with which `view` began, which it has come to.
+    pub(crate) fn restore(&mut self, view: u64, state: u64) {
         if let Some(group) = &mut self.group {
-            group.restored(group.view().id);
-            (self.app.state, self.app.at_start) = (Some(state), Some(state));
-            self.app.recorder.restored(state);
+            group.restored(view);
+            self.app.state = Some(state);
+            self.app.recorder.restored(view, state);
         }
     }
 
@@ -217,7 +227,7 @@ impl Process {
         if let Some(mutation) = self.mutant.and_then(Mutant::membership) {
             group.set_mutation(mutation);
         }
-        self.app.enter(view);
+        self.app.enter(view, group.is_behind());
         self.app.await_state(&mut group);
         if self.leaving {
             self.app.recorder.leaves();
@@ -225,11 +235,10 @@ impl Process {
         (self.group, self.network) = (Some(group), network);
     }
 
-    /// A newcomer asks. If it cannot be taken now, it asks again later.
-    pub(crate) fn ask(&mut self, newcomer: Newcomer) {
-        if let Some(group) = &mut self.group {
-            let _ = group.request(newcomer);
-        }
+    /// A newcomer asks. If it cannot be taken now, it asks again later. Whether there are buffers for what it wants to send.
+    pub(crate) fn ask(&mut self, newcomer: Newcomer) -> bool {
+        let refused = self.group.as_mut().and_then(|group| group.request(newcomer).err());
+        !matches!(refused, Some(JoinRefused::Senders { .. }))
     }
 
     pub(crate) fn leave(&mut self) {
@@ -279,7 +288,11 @@ impl Process {
         let steady = group.membership().is_none_or(|membership| membership.phase() == Phase::Steady);
         let same = |other: &&Process| other.group.as_ref().is_some_and(|group| group.view().nodes == view.nodes);
         let level = |other: &&Process| other.app.delivered == app.delivered;
-        let done = !group.is_behind() && app.outstanding == 0 && app.again.is_empty() && (app.left == 0 || !app.sends);
+        let done = !group.is_behind()
+            && view.voters == view.members
+            && app.outstanding == 0
+            && app.again.is_empty()
+            && (app.left == 0 || !app.sends);
         steady && done && live.len() == view.members && live.iter().all(|other| same(other) && level(other))
     }
 
@@ -288,9 +301,14 @@ impl Process {
         let app = &self.app;
         let group = self.group.as_ref().map(|group| {
             let phase = group.membership().map(|membership| membership.phase());
-            format!("view {} of {:?} {phase:?}", group.view().id, group.view().nodes.iter().map(|node| node.0).collect::<Vec<_>>())
+            format!(
+                "view {} of {:?}, {} of whom vote, {phase:?}",
+                group.view().id,
+                group.view().nodes.iter().map(|node| node.0).collect::<Vec<_>>(),
+                group.view().voters
+            )
         });
-        let behind = if self.is_behind() { " behind" } else { "" };
+        let behind = if self.group.as_ref().is_some_and(Group::is_behind) { " behind" } else { "" };
         format!("{}{behind} {group:?} left {} outstanding {} again {}", app.node, app.left, app.outstanding, app.again.len())
     }
 }

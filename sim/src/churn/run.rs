@@ -94,6 +94,9 @@ impl<'a> Run<'a> {
         if churn.mapped {
             clock.map_memory();
         }
+        if churn.counted {
+            clock.count_writes();
+        }
         let mut run = Run {
             churn,
             mutant,
@@ -160,13 +163,14 @@ impl<'a> Run<'a> {
     pub(super) fn enter(&mut self, view: View) {
         let network = self.mesh(&view);
         let mut solo = SoloExchange::new(view.me, view.members);
-        let messages = if view.my_sender().is_some() { self.churn.messages } else { 0 };
+        let sends = view.my_sender().is_some() || view.will_send.has(view.me);
+        let messages = if sends { self.churn.messages } else { 0 };
         let group = Group::enter(&self.churn.config, view, &ChurnFabric::on(&network, self.mutant), &mut solo)
             .expect("a scenario's view can be entered");
         let mut process = Process::new(group, network, messages, self.churn, self.mutant, self.random.split());
         process.next_step_ns = self.clock.now_ns() + self.random.below(1000);
         self.trace.events.extend(process.take_events());
-        let behind = process.is_behind();
+        let behind = process.awaits_state();
         self.processes.push(process);
         if behind {
             self.fetch(self.processes.len() - 1);
@@ -292,7 +296,7 @@ impl<'a> Run<'a> {
         process.install(&view, network);
         process.next_step_ns = self.clock.now_ns() + self.random.below(self.churn.step_ns);
         self.trace.events.extend(process.take_events());
-        if process.is_behind() {
+        if process.awaits_state() {
             self.fetch(index);
         }
         self.bring(&view);

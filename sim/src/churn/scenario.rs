@@ -78,6 +78,8 @@ pub struct Churn {
     pub slow: Option<(Rank, Rank)>,
     /// Peers write by mappings of their own: what they posted may land in an epoch that is over.
     pub mapped: bool,
+    /// Writes land in any order and words are counted: no seed says so, whoever runs it does.
+    pub counted: bool,
     /// When what happens, ascending by time.
     pub faults: Vec<(u64, Fault)>,
     /// The first that leads a change dies so long, in nanoseconds, after it has proposed the list, or the trim; then the next one does.
@@ -113,7 +115,10 @@ impl Churn {
             ..LinkSpec::default()
         };
         let busy_ns = random.between(1_000_000, 6_000_000);
-        let faults = faults(aim, busy_ns, &mut random);
+        let mut faults = faults(aim, busy_ns, &mut random);
+        if members == 1 {
+            leave_while_others_learn(seed, busy_ns, &mut faults);
+        }
         let call_ns_max = random.pick(&[0, 50, 300]);
         let (messages, step_ns) = (random.between(0, 60), random.pick(&[1000, 10_000, 60_000]));
         let soon_ns = 3 * (link.latency_ns + link.jitter_ns + step_ns);
@@ -144,6 +149,7 @@ impl Churn {
             call_ns_max,
             slow,
             mapped,
+            counted: false,
             faults,
             ambushes,
             ambush_giver,
@@ -174,12 +180,14 @@ fn config(members: usize, random: &mut Random) -> Config {
     if random.chance(400) {
         config.large_max = config.small_max + random.pick(&[100, 3000, 20_000]);
         config.transfers_max = random.between(1, 3) as usize;
-        config.senders_max = members + 16;
+        // Few buffers: who comes to send more may have to listen only.
+        config.senders_max = config.senders.len() + random.pick(&[0, 1, 16]);
         config.block_bytes = Some((config.large_max / random.pick(&[1, 3, 7])).max(16) as u32);
     }
     config.region = RegionOptions::default();
     // Who comes later into a view than others may be waiting for one that is lost.
-    config.membership = Some(Timeouts { first_word_ns: 2 * SUSPECT_AFTER_NS, ..Timeouts::after_ns(SUSPECT_AFTER_NS) });
+    let learner_ns = random.pick(&[SUSPECT_AFTER_NS / 10, SUSPECT_AFTER_NS]);
+    config.membership = Some(Timeouts { first_word_ns: 2 * SUSPECT_AFTER_NS, learner_ns, ..Timeouts::after_ns(SUSPECT_AFTER_NS) });
     config
 }
 
@@ -197,6 +205,17 @@ fn faults(aim: Aim, busy_ns: u64, random: &mut Random) -> Vec<(u64, Fault)> {
     }
     faults.sort_by_key(|(at_ns, _)| *at_ns);
     faults
+}
+
+/// Who is alone leaves as soon as somebody asks, or while it learns.
+fn leave_while_others_learn(seed: u64, busy_ns: u64, faults: &mut Vec<(u64, Fault)>) {
+    let mut random = Random::new(seed ^ 0x1EA7E);
+    if random.chance(900) {
+        let at_ns = random.below(busy_ns);
+        faults.push((at_ns, Fault::Join { comes: true, sends: true }));
+        faults.push((at_ns + random.pick(&[1, 200_000, 600_000]), Fault::Leave));
+        faults.sort_by_key(|(at_ns, _)| *at_ns);
+    }
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ impl Run<'_> {
         let apart: BTreeSet<NodeId> = (0..count).map(|_| left.swap_remove(self.random.below(left.len() as u64) as usize)).collect();
         let sides = Sides::new(apart, partition, self.clock.now_ns());
         self.meshes.iter().for_each(|((_, nodes), network)| sides.hold(network, nodes));
-        // Whoever is apart for ever can neither be heard nor drag anybody down. A partition that ends may let a suspicion through that nobody heard in time.
+        // Whoever is apart for ever can neither be heard nor drag anybody down. A partition that ends may let a
+        // suspicion through that nobody heard in time.
         let lonely = partition.end == PartitionEnd::Stays && !partition.one_way;
         self.victims = self.victims.filter(|_| lonely).map(|victims| victims + count);
         self.sides = Some(sides);

@@ -10,7 +10,8 @@ use super::run::Run;
 use super::scenario::SUSPECT_AFTER_NS;
 use crate::checker::{Property, Violation};
 
-/// A process that runs and does not reach a majority of its view leaves that view within this time, by stopping or by going on.
+/// A process that runs and does not reach a majority of its view leaves that view within this time, by stopping or by
+/// going on.
 const CORNERED_NS_MAX: u64 = 4 * SUSPECT_AFTER_NS;
 /// What was said last has landed and was answered after this time at rest.
 const SETTLE_NS: u64 = 2 * SUSPECT_AFTER_NS;
@@ -38,13 +39,13 @@ impl Run<'_> {
     pub(super) fn look_who_is_cornered(&mut self, index: usize) {
         let Some(view) = self.processes[index].view() else { return };
         let now_ns = self.clock.now_ns();
-        let reached = view.nodes.iter().filter(|&&node| self.is_in_touch(view, node)).count();
-        if view.members <= 2 || reached * 2 > view.members {
+        let reached = view.nodes[..view.voters].iter().filter(|&&node| self.is_in_touch(view, node)).count();
+        if view.voters <= 2 || reached * 2 > view.voters || !view.votes(view.me) {
             self.watch.cornered.remove(&index);
             return;
         }
         // A process that did not run could not notice anything.
-        let (view, members, woke_ns) = (view.id, view.members, self.processes[index].stalled_until_ns);
+        let (view, members, woke_ns) = (view.id, view.voters, self.processes[index].stalled_until_ns);
         let (since_ns, _) = match self.watch.cornered.get(&index) {
             Some(&(since_ns, before)) if before == view => (since_ns.max(woke_ns), view),
             _ => (now_ns, view),
@@ -54,7 +55,7 @@ impl Run<'_> {
             self.watch.cornered.remove(&index);
             let node = self.processes[index].node();
             let what =
-                format!("{node} has reached {reached} of {members} members of view {view} for {CORNERED_NS_MAX} ns and is still in it");
+                format!("{node} has reached {reached} of {members} voters of view {view} for {CORNERED_NS_MAX} ns and is still in it");
             self.see(Property::MinorityStops, what);
         }
     }
@@ -118,7 +119,7 @@ impl Run<'_> {
         self.live().map(Process::state).collect::<Vec<_>>().join("; ")
     }
 
-    fn see(&mut self, property: Property, what: String) {
+    pub(super) fn see(&mut self, property: Property, what: String) {
         self.seen.push(Violation { property, event: self.trace.events.len(), what });
     }
 }

@@ -121,10 +121,12 @@ impl App {
 
     /// The process is in `view`, with the state or without.
     pub(super) fn enter(&mut self, view: &View, live: bool) {
-        if self.me.as_ref().is_some_and(|me| me.id == view.id) {
-            if live && !self.live {
-                self.recorder.as_mut().expect("it has a view").restored(self.state);
-                self.live = true;
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.me.as_ref().is_some_and(|me| me.id >= view.id)) {
+            if live {
+                recorder.follows(view);
+                if !std::mem::replace(&mut self.live, true) {
+                    recorder.restored(view.id, self.state);
+                }
             }
             return;
         }
@@ -137,7 +139,7 @@ impl App {
         if !self.live && !founder {
             recorder.behind();
             if live {
-                recorder.restored(self.state);
+                recorder.restored(view.id, self.state);
             }
         }
         self.live = live;

@@ -1,4 +1,5 @@
-//! One sender's stream under random interleavings: every message comes exactly once, in order, intact; full is an answer.
+//! One sender's stream under random interleavings: every message comes exactly once, in order, intact; full is an
+//! answer.
 
 use proptest::prelude::*;
 use squall_smc::{DESCRIPTOR_BYTES_MAX, Kind, Limits};
@@ -101,6 +102,19 @@ fn what_was_delivered_before_it_was_shipped_leaves_an_empty_window() {
     world.acknowledge(0);
     world.reclaim();
     world.send(17, Kind::Data).unwrap();
+    world.settle();
+}
+
+#[test]
+fn a_run_of_nulls_that_is_too_long_goes_in_parts_as_they_are_delivered() {
+    let mut world = World::new(2, Limits { ring_bytes: 64, window_messages: 100 });
+    let mut parts = 1;
+    while world.fill_to(3_000_000).is_err() {
+        assert!(world.fill_to(3_000_000).is_err(), "no further before it is delivered");
+        world.settle();
+        parts += 1;
+    }
+    assert_eq!(parts, 3);
     world.settle();
 }
 

@@ -1,11 +1,11 @@
 //! One sender and its receivers over real regions, joined by a wire in memory that lands writes when it is told to.
 
-use std::sync::atomic::Ordering;
+use std::slice;
 
-use squall_smc::{Columns, Inbound, Kind, Limits, Malformed, Outbound, Taken, WindowFull};
-use squall_sst::{LayoutBuilder, Table};
-use squall_transport::region::{CopyMethod, copy_between};
-use squall_transport::{Outbox, Rank, Region, RegionOptions, Write};
+use squall_smc::{Columns, Inbound, Kind, Limits, Outbound, Taken, WindowFull};
+use squall_sst::{LayoutBuilder, Malformed, Table};
+use squall_transport::sim::land;
+use squall_transport::{Outbox, Place, Rank, Region, RegionOptions, Write};
 
 /// What one index of the sender's stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,9 +100,14 @@ impl World {
 
     /// Fills `run` turns with nulls.
     pub(crate) fn fill(&mut self, run: u64) -> Result<(), WindowFull> {
-        self.outbound.fill(self.outbound.next_index() + run)?;
-        self.sent.extend((0..run).map(|_| Sent::Null));
-        Ok(())
+        self.fill_to(self.outbound.next_index() + run)
+    }
+
+    /// Fills the turns before `index` with nulls, as far as that goes.
+    pub(crate) fn fill_to(&mut self, index: u64) -> Result<(), WindowFull> {
+        let filled = self.outbound.fill(index);
+        self.sent.resize(self.outbound.next_index() as usize, Sent::Null);
+        filled
     }
 
     pub(crate) fn ship(&mut self) {
@@ -114,15 +119,15 @@ impl World {
         let mut any = false;
         for _ in 0..count {
             let Some(write) = self.outbox.pop(Rank::new(member)) else { break };
-            let (from, to) = (&self.members[0].region, &self.members[member].region);
-            match write {
-                Write::Span { from: source, to: target, len } => {
-                    // The far half first: bytes of a Span land in any order.
-                    let half = len / 2;
-                    copy_between(from, source.offset + half, to, target.offset + half, len - half, CopyMethod::Plain);
-                    copy_between(from, source.offset, to, target.offset, half, CopyMethod::Plain);
-                }
-                Write::Word { at, value } => to.word(at.offset).store(value, Ordering::Release),
+            let land = |write| land(write, slice::from_ref(&self.members[0].region), slice::from_ref(&self.members[member].region));
+            if let Write::Span { from, to, len } = write {
+                // The far half first: bytes of a Span land in any order.
+                let half = len / 2;
+                let shift = |place: Place| Place::new(place.region, place.offset + half);
+                land(Write::Span { from: shift(from), to: shift(to), len: len - half });
+                land(Write::Span { from, to, len: half });
+            } else {
+                land(write);
             }
             any = true;
         }
@@ -135,7 +140,8 @@ impl World {
         if member == 0 {
             // A sender's own large messages are here from the start.
             let before = inbound.seen();
-            let new = inbound.see_own(self.outbound.tail(), self.outbound.next_index());
+            let new = inbound.see_own(self.outbound.tail())?.indices;
+            assert_eq!(before + new, self.outbound.next_index());
             shown.extend((before..before + new).filter(|&index| matches!(self.sent[index as usize], Sent::Large(_))));
             return Ok(());
         }

@@ -1,15 +1,20 @@
-//! Compares the structs and constants that Squall declares for `libibverbs` and `librdmacm` with the C headers that are installed here.
+//! Compares the structs and constants that Squall declares for `libibverbs` and `librdmacm` with the C headers that are
+//! installed here, and the structs with those of the crate `rdma-sys` too.
 //!
-//! It writes a C program that prints each size, offset and value by its C name, compiles it with `cc` (or `$CC`), runs it, and compares. Needs
-//! `libibverbs-dev` and `librdmacm-dev` (Debian) or `rdma-core-devel` (Fedora). Exits with 0 only if everything agrees.
+//! It writes a C program that prints each size, offset and value by its C name, compiles it with `cc` (or `$CC`), runs
+//! it, and compares. Needs `libibverbs-dev`, `librdmacm-dev` and `libclang-dev` (Debian) or `rdma-core-devel` and
+//! `clang-devel` (Fedora). Exits with 0 only if everything agrees.
 
 #![forbid(unsafe_code)]
+
+mod witness;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::process::{Command, ExitCode};
 
-use squall_transport::verbs::abi::{LAYOUTS, constants};
+use squall_transport::verbs::abi::{LAYOUTS, Layout, constants};
+use witness::{WITNESSES, Witness};
 
 /// One number that both sides have.
 struct Fact {
@@ -72,6 +77,27 @@ fn ask(program: &str) -> Result<HashMap<usize, i64>, String> {
     Ok(String::from_utf8_lossy(&printed.stdout).lines().filter_map(line).collect())
 }
 
+/// Where `rdma-sys` disagrees with `layout`, in words; and how many numbers were compared.
+fn contradictions(layout: &Layout, witness: Option<&Witness>) -> (Vec<String>, usize) {
+    let Some(witness) = witness else {
+        return (vec![format!("{}: no witness; add it to witness.rs", layout.name)], 1);
+    };
+    let mut wrong = Vec::new();
+    let fits = if layout.prefix { witness.bytes >= layout.bytes } else { witness.bytes == layout.bytes };
+    if !fits {
+        wrong.push(format!("{}: rdma-sys has {} bytes, Squall {}", layout.name, witness.bytes, layout.bytes));
+    }
+    let fields = layout.fields.iter().filter(|(field, ..)| !field.is_empty());
+    let compared = fields.map(|&(field, offset, _)| {
+        let theirs = witness.fields.iter().find(|(name, _)| *name == field).map(|&(_, offset)| offset);
+        if theirs != Some(offset) {
+            wrong.push(format!("{}: {field} is at {theirs:?} for rdma-sys, at {offset} for Squall", layout.name));
+        }
+    });
+    let compared = compared.count() + 1;
+    (wrong, compared)
+}
+
 fn main() -> ExitCode {
     let facts = facts();
     let theirs = match ask(&program(&facts)) {
@@ -91,5 +117,13 @@ fn main() -> ExitCode {
         }
     }
     println!("{} structs, {} numbers: {} agree, {wrong} differ", LAYOUTS.len(), facts.len(), facts.len() - wrong);
-    if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let (mut contradicted, mut compared) = (Vec::new(), 0);
+    for layout in LAYOUTS {
+        let (wrong, count) = contradictions(layout, WITNESSES.iter().find(|witness| witness.name == layout.name));
+        contradicted.extend(wrong);
+        compared += count;
+    }
+    contradicted.iter().for_each(|contradiction| eprintln!("{contradiction}"));
+    println!("rdma-sys: {compared} numbers: {} agree, {} differ", compared - contradicted.len(), contradicted.len());
+    if wrong + contradicted.len() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

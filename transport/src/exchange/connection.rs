@@ -1,17 +1,18 @@
 //! One connection as the rendezvous sees it.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::rank::Rank;
 
+use super::crowd::Standing;
+use super::place::Place;
 use super::wire::Wire;
 
 pub(super) struct Connection {
     pub(super) wire: Wire,
-    pub(super) address: SocketAddr,
+    pub(super) from: Place,
     pub(super) phase: Phase,
 }
 
@@ -36,6 +37,14 @@ impl Connection {
     /// Whether it holds no rank: it is new, or was turned away.
     pub(super) fn is_stranger(&self) -> bool {
         matches!(self.phase, Phase::Greeting { .. } | Phase::Closing { .. })
+    }
+
+    /// How far one without a rank has come. One that was turned away has nothing more to prove.
+    pub(super) fn standing(&self) -> Standing {
+        match self.phase {
+            Phase::Closing { .. } => Standing::Silent,
+            _ => self.wire.link.standing(),
+        }
     }
 
     /// Whether what it sends still counts.

@@ -1,9 +1,8 @@
 //! What can go wrong between the members of one epoch before the data path runs.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
+use super::place::Place;
 use crate::rank::Rank;
 
 /// Why an exchange failed. After any of these the exchange is of no more use: a gather that failed
@@ -30,7 +29,7 @@ pub enum ExchangeError {
     #[error("the rendezvous at {address} is gone ({reason}): was its process ended?")]
     ServerGone {
         /// Where it was.
-        address: SocketAddr,
+        address: Place,
         /// What the socket said.
         reason: String,
     },
@@ -38,7 +37,7 @@ pub enum ExchangeError {
     #[error("the rendezvous at {address} was silent for {waited_ms} ms while {doing}")]
     ServerSilent {
         /// Where it is.
-        address: SocketAddr,
+        address: Place,
         /// How long nothing moved, in milliseconds.
         waited_ms: u64,
         /// What this member waited for.
@@ -48,7 +47,7 @@ pub enum ExchangeError {
     #[error("the rendezvous at {address} broke the protocol: {reason}")]
     Protocol {
         /// Where it is.
-        address: SocketAddr,
+        address: Place,
         /// What was wrong.
         reason: String,
     },

@@ -1,10 +1,9 @@
 //! What a rendezvous tells its owner.
 
-use std::net::SocketAddr;
-
 use crate::rank::{NodeId, Rank};
 
 use super::error::GatherFault;
+use super::place::Place;
 use super::refusal::Refusal;
 
 /// What happened at a rendezvous.
@@ -17,7 +16,7 @@ pub enum ServerEvent {
         /// Who it says it is.
         node: NodeId,
         /// Where it connected from.
-        address: SocketAddr,
+        address: Place,
     },
     /// A member sent this.
     Message {
@@ -36,9 +35,14 @@ pub enum ServerEvent {
     /// A connection did not become a member.
     Refused {
         /// Where it came from.
-        address: SocketAddr,
+        address: Place,
         /// Why.
         reason: Refusal,
+    },
+    /// More connections did not become members than are told of one by one.
+    RefusedMore {
+        /// How many since the last that was told of.
+        count: u64,
     },
     /// The time to join is over; those who wait for the missing have been told.
     JoinTimedOut {
@@ -52,7 +56,8 @@ pub enum ServerEvent {
         /// Why it failed.
         fault: GatherFault,
     },
-    /// The operating system gave no socket for a new connection; accepting goes on after a pause.
+    /// There was no descriptor or memory for a new connection. Who waits is told, and tries again; accepting goes on
+    /// after a pause.
     AcceptFailed {
         /// What it said.
         reason: String,

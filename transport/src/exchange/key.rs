@@ -111,7 +111,8 @@ impl ClusterKey {
         options.open(path).and_then(write).map_err(failed)
     }
 
-    /// The key as 64 hex digits, to hand it to a child process (by a pipe or a file, not by its arguments, which all may read).
+    /// The key as 64 hex digits, to hand it to a child process (by a pipe or a file, not by its arguments, which all
+    /// may read).
     pub fn to_hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }

@@ -4,10 +4,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snow::{HandshakeState, TransportState};
 
+use super::crowd::Standing;
 use super::frame::{FrameDecoder, FrameError, encode};
 
-/// Ephemeral keys on both sides, and the cluster key as a pre-shared secret that already guards the first message: whoever
-/// completes it has shown that he holds the key, and has shown nothing about it to one who does not.
+/// Ephemeral keys on both sides, and the cluster key as a pre-shared secret that already guards the first message:
+/// whoever completes it has shown that he holds the key, and has shown nothing about it to one who does not.
 const NOISE_PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"squall rendezvous";
 
@@ -20,11 +21,20 @@ const SEALED_BYTES_MAX: usize = u16::MAX as usize;
 
 /// A responder's answer to a first message that the key does not open.
 const KEY_REFUSED: [u8; LENGTH_BYTES] = [0; LENGTH_BYTES];
+/// What one is told that has to go before its handshake is over because others take its place. Like all that is not
+/// encrypted it is a hint: who gets it tries again, and gives it as the reason if that never helps.
+pub(crate) const CROWDED: [u8; LENGTH_BYTES] = [0, 1];
+/// As [`CROWDED`], where the process that was called has no file descriptor left.
+pub(crate) const NO_DESCRIPTOR: [u8; LENGTH_BYTES] = [0, 2];
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LinkError {
     #[error("its cluster key is not ours")]
     WrongKey,
+    #[error("more connections wait there than it can hear: is it flooded by strangers?")]
+    Crowded,
+    #[error("its process has no file descriptor left: raise its limit (ulimit -n)")]
+    NoDescriptor,
     #[error("its bytes are not a Noise handshake")]
     NotNoise,
     #[error("its bytes were changed on the way")]
@@ -53,6 +63,13 @@ enum Noise {
     Expecting(Box<HandshakeState>),
     Open(Box<TransportState>),
     Failed,
+}
+
+impl LinkError {
+    /// Whether another attempt may lead to more.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, LinkError::Crowded | LinkError::NoDescriptor)
+    }
 }
 
 impl Link {
@@ -85,6 +102,15 @@ impl Link {
     /// Whether both sides have shown that they hold the key.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.noise, Noise::Open(_))
+    }
+
+    /// How far the other side has come.
+    pub(crate) fn standing(&self) -> Standing {
+        match self.noise {
+            Noise::Open(_) => Standing::Proven,
+            _ if self.sealed.is_empty() => Standing::Silent,
+            _ => Standing::Speaking,
+        }
     }
 
     pub(crate) fn set_frame_bytes_max(&mut self, frame_bytes_max: usize) {
@@ -154,6 +180,8 @@ impl Link {
     fn check_length(&mut self, length: usize) -> Result<(), LinkError> {
         let error = match &self.noise {
             Noise::Began(_) if length == 0 => LinkError::WrongKey,
+            Noise::Began(_) if length == 1 => LinkError::Crowded,
+            Noise::Began(_) if length == 2 => LinkError::NoDescriptor,
             Noise::Began(_) | Noise::Expecting(_) if length != HANDSHAKE_BYTES => LinkError::NotNoise,
             Noise::Open(_) if length < TAG_BYTES => LinkError::Tampered,
             Noise::Failed => LinkError::NotNoise,
@@ -276,6 +304,32 @@ mod tests {
         assert_eq!(replayed.receive(&first), Ok(()));
         assert_eq!(replayed.receive(&hello), Err(LinkError::Tampered));
         assert_eq!(replayed.next::<u16>(), Ok(None));
+    }
+
+    #[test]
+    fn who_has_to_go_learns_why() {
+        for (notice, expected) in
+            [(CROWDED, LinkError::Crowded), (NO_DESCRIPTOR, LinkError::NoDescriptor), (KEY_REFUSED, LinkError::WrongKey)]
+        {
+            let mut caller = Link::initiator(&[1; 32], 1, FRAME_BYTES_MAX);
+            assert_eq!(caller.receive(&notice), Err(expected.clone()));
+            assert_eq!(expected.is_passing(), notice != KEY_REFUSED);
+            // To one who listens it says nothing.
+            assert_eq!(Link::responder(&[1; 32], 1, FRAME_BYTES_MAX).receive(&notice), Err(LinkError::NotNoise));
+        }
+    }
+
+    #[test]
+    fn standing_grows_with_what_is_said() {
+        let mut caller = Link::initiator(&[1; 32], 1, FRAME_BYTES_MAX);
+        let mut called = Link::responder(&[1; 32], 1, FRAME_BYTES_MAX);
+        assert_eq!(called.standing(), Standing::Silent);
+        let first = caller.unsent().to_vec();
+        caller.mark_sent(first.len());
+        assert_eq!(called.receive(&first[..7]), Ok(()));
+        assert_eq!(called.standing(), Standing::Speaking);
+        assert_eq!(called.receive(&first[7..]), Ok(()));
+        assert_eq!(called.standing(), Standing::Proven);
     }
 
     proptest! {

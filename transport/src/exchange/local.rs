@@ -14,7 +14,8 @@ use super::token::random_bytes;
 
 /// One member of an in-process exchange: for tests, and for nodes that are threads.
 ///
-/// Dropping it is leaving: members that wait for it get an error that names it, or, where they have patience, go on without it.
+/// Dropping it is leaving: members that wait for it get an error that names it, or, where they have patience, go on
+/// without it.
 pub struct LocalExchange {
     rank: Rank,
     members: usize,
@@ -54,8 +55,8 @@ impl LocalExchange {
         Self::all(members, &Meeting::Strict(Arc::new(Strict { table: Mutex::new(table), changed: Condvar::new() })))
     }
 
-    /// As [`LocalExchange::mesh`], but a member waits for another no longer than `patience`, and those in `absent` never come: there is `None` in their
-    /// place.
+    /// As [`LocalExchange::mesh`], but a member waits for another no longer than `patience`, and those in `absent`
+    /// never come: there is `None` in their place.
     pub fn mesh_without(members: usize, absent: &[Rank], patience: Duration) -> Vec<Option<Self>> {
         let all = Self::all(members, &Meeting::Patient(Arc::new(Patient::new(members, patience))));
         let comes = |member: Self| match absent.contains(&member.rank) {

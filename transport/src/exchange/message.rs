@@ -42,6 +42,9 @@ pub(super) struct Welcome {
     pub(super) members: u16,
     pub(super) token: [u8; 32],
     pub(super) frame_bytes_max: u32,
-    /// How long a member waits for the end of a gather before it gives the rendezvous up; longer than the rendezvous itself waits.
+    /// How long a member waits for the end of a gather before it gives the rendezvous up; longer than the rendezvous
+    /// itself waits.
     pub(super) patience_ms: u64,
+    /// How long the other side's host may be silent before the connection is given up.
+    pub(super) lost_after_ms: u64,
 }

@@ -15,10 +15,16 @@
 //!        |   <- bye / farewell ->                      |   finish
 //! ```
 //!
+//! Strangers keep nobody out: whoever proves that it holds the key is heard before those who do not, connections that prove nothing give way to new ones, the
+//! greatest crowd first, and a member that was pushed out all the same tries again as long as it has patience. Members of one host may meet at a
+//! [name](Place::Local), which needs no address.
+//!
 //! [`LocalExchange`] is the same among threads of one process. What is said here is encrypted; the data path is not.
 
 pub(crate) mod call;
 mod connection;
+pub(crate) mod crowd;
+pub(crate) mod door;
 mod error;
 mod event;
 pub(crate) mod frame;
@@ -29,10 +35,13 @@ mod local;
 mod message;
 mod options;
 mod patient;
+pub(crate) mod place;
 mod refusal;
 mod seats;
 mod server;
 mod session;
+pub(crate) mod stream;
+mod telling;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
@@ -45,6 +54,7 @@ pub use frame::PROTOCOL_VERSION;
 pub use key::{ClusterKey, KeyError};
 pub use local::LocalExchange;
 pub use options::{BindError, FRAME_BYTES_MAX, MEMBERS_MAX, ServerOptions};
+pub use place::{Place, PlaceError};
 pub use refusal::Refusal;
 pub use server::RendezvousServer;
 pub use session::Session;

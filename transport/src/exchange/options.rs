@@ -1,10 +1,11 @@
 //! Limits of a rendezvous.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::frame::HEADER_BYTES_MAX;
+use super::place::Place;
+use crate::lost::LOST_AFTER;
 
 /// The most members that one rendezvous serves.
 pub const MEMBERS_MAX: usize = 1024;
@@ -30,10 +31,15 @@ pub struct ServerOptions {
     pub gather_timeout: Duration,
     /// The longest frame either side may send, in bytes: a control message, or all parts of one gather together.
     pub frame_bytes_max: usize,
+    /// How long a host may be silent before its connection is given up, at both ends: a pulled cable, a host without
+    /// power. At least [`LOST_AFTER_MIN`](crate::LOST_AFTER_MIN). A member that reads nothing for as long while
+    /// something waits to be sent to it is given up too.
+    pub lost_after: Duration,
 }
 
 impl ServerOptions {
-    /// The usual limits for `members` members: 5 s to shake hands, 30 s to join, 60 s to gather, frames of 16 MiB.
+    /// The usual limits for `members` members: 5 s to shake hands, 30 s to join, 60 s to gather, frames of 16 MiB,
+    /// [`LOST_AFTER`](crate::LOST_AFTER).
     pub fn new(members: usize) -> Self {
         Self {
             members,
@@ -41,6 +47,7 @@ impl ServerOptions {
             join_timeout: Duration::from_secs(30),
             gather_timeout: Duration::from_secs(60),
             frame_bytes_max: 16 << 20,
+            lost_after: LOST_AFTER,
         }
     }
 }
@@ -56,8 +63,8 @@ impl ServerOptions {
         self.frame_bytes_max - HEADER_BYTES_MAX
     }
 
-    /// How long a member waits for a gather before it gives the rendezvous up: longer than the rendezvous itself waits, so that
-    /// members are told why rather than left to guess.
+    /// How long a member waits for a gather before it gives the rendezvous up: longer than the rendezvous itself waits,
+    /// so that members are told why rather than left to guess.
     pub(super) fn patience(&self) -> Duration {
         const MARGIN: Duration = Duration::from_secs(5);
         self.join_timeout.saturating_add(self.gather_timeout).saturating_add(MARGIN)
@@ -71,7 +78,7 @@ pub enum BindError {
     #[error("cannot listen at {address}: {reason} (is it an address of this host, and its port free?)")]
     Listen {
         /// The address that was given.
-        address: SocketAddr,
+        address: Place,
         /// What the operating system says.
         reason: io::Error,
     },

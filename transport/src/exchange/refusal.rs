@@ -76,7 +76,7 @@ pub enum Refusal {
         timeout_ms: u64,
     },
     /// Too many connections that have not joined.
-    #[error("more than {greeting_max} connections are waiting to join, and this is the oldest")]
+    #[error("more than {greeting_max} connections are waiting to join: is the rendezvous flooded by strangers?")]
     Crowded {
         /// How many may wait at once.
         greeting_max: usize,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -12,39 +12,42 @@ use rustix::event::{PollFd, PollFlags};
 use crate::rank::{NodeId, Rank};
 
 use super::connection::{Connection, Phase};
+use super::crowd::{gives_way, source};
+use super::door::{Door, Knock};
 use super::error::{GatherFault, SendError};
 use super::event::{LeaveReason, ServerEvent};
 use super::frame::{FrameError, PROTOCOL_VERSION};
 use super::gather::{Gather, GaveTwice, Outcome, WHAT_BYTES_MAX};
 use super::key::ClusterKey;
-use super::link::{Link, LinkError};
+use super::link::{CROWDED, Link, LinkError, NO_DESCRIPTOR};
 use super::message::{ToMember, ToServer, Welcome};
 use super::options::{BindError, ServerOptions};
+use super::place::Place;
 use super::refusal::Refusal;
 use super::seats::Seats;
+use super::stream::{Listener, Stream};
+use super::telling::Telling;
 use super::token::random_bytes;
 use super::wire::{Wire, after};
 
 /// The longest hello.
 pub(super) const HELLO_BYTES_MAX: usize = 256;
-/// Connections that have not joined, beside one for each member; the oldest gives way to a new one.
+/// Connections that have not joined, beside one for each member; beyond that one gives way to a new one.
 const GREETING_MARGIN: usize = 64;
 const ACCEPTS_PER_TURN_MAX: usize = 64;
 /// Bytes that wait for a member who does not read, in frames of the largest size.
 const UNSENT_FRAMES_MAX: usize = 4;
 /// How long a refused connection may take to read why.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// How long not to accept after accepting failed, for want of descriptors, say.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The meeting point of one epoch: admits its members, relays their gathers, and carries messages between them and the process
-/// that owns it.
+/// The meeting point of one epoch: admits its members, relays their gathers, and carries messages between them and the
+/// process that owns it.
 ///
-/// It has no thread: its owner calls [`poll`](Self::poll), often, and nothing moves in between. No connection can make it block.
-/// Dropping it disconnects all members.
+/// It has no thread: its owner calls [`poll`](Self::poll), often, and nothing moves in between. No connection can make
+/// it block. Dropping it disconnects all members.
 pub struct RendezvousServer {
-    listener: TcpListener,
-    address: SocketAddr,
+    door: Door,
+    place: Place,
     secret: [u8; 32],
     options: ServerOptions,
     token: [u8; 32],
@@ -55,23 +58,24 @@ pub struct RendezvousServer {
     gather_since: Option<Instant>,
     join_deadline: Instant,
     join_over: bool,
-    accept_after: Option<Instant>,
+    telling: Telling,
     events: VecDeque<ServerEvent>,
 }
 
 impl RendezvousServer {
-    /// Listens at exactly `address`; port 0 lets the operating system choose one ([`local_addr`](Self::local_addr)).
+    /// Listens at exactly `place`, an address of this host or a [name](Place::Local) that only this host knows; port 0
+    /// lets the operating system choose one ([`place`](Self::place)).
     ///
     /// # Errors
     /// [`BindError`].
-    pub fn bind(address: SocketAddr, key: &ClusterKey, options: ServerOptions) -> Result<Self, BindError> {
+    pub fn bind(place: impl Into<Place>, key: &ClusterKey, options: ServerOptions) -> Result<Self, BindError> {
         options.check()?;
-        let failed = |reason| BindError::Listen { address, reason };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
+        let place = place.into();
+        let failed = |reason| BindError::Listen { address: place.clone(), reason };
+        let listener = Listener::bind(&place).map_err(failed)?;
         Ok(Self {
-            address: listener.local_addr().map_err(failed)?,
-            listener,
+            place: listener.place().map_err(failed)?,
+            door: Door::new(listener),
             secret: key.handshake_secret(),
             token: random_bytes(),
             seats: Seats::new(options.members),
@@ -80,15 +84,26 @@ impl RendezvousServer {
             gather_since: None,
             join_deadline: after(Instant::now(), options.join_timeout),
             join_over: false,
-            accept_after: None,
+            telling: Telling::new(Instant::now()),
             events: VecDeque::new(),
             options,
         })
     }
 
     /// Where it listens.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The address at which it listens.
+    ///
+    /// # Panics
+    /// If it was bound to a name of this host: that has none.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        match self.place {
+            Place::Ip(address) => address,
+            Place::Local(_) => panic!("{} has no address", self.place),
+        }
     }
 
     /// Takes `rank` for the owner itself, which needs no connection: nobody else is given it.
@@ -99,8 +114,8 @@ impl RendezvousServer {
         self.seats.admit(node, Some(rank)).map(|_| ())
     }
 
-    /// Parts with a member that joined but is of no use to the owner, and frees its rank for another. What was sent to it before is still
-    /// delivered; no event tells of it. It must not have given to a gather.
+    /// Parts with a member that joined but is of no use to the owner, and frees its rank for another. What was sent to
+    /// it before is still delivered; no event tells of it. It must not have given to a gather.
     pub fn turn_away(&mut self, rank: Rank) {
         if let Some(connection) = self.member(rank) {
             connection.close(FAREWELL);
@@ -113,8 +128,8 @@ impl RendezvousServer {
         self.seats.taken_count()
     }
 
-    /// Sends `bytes` to a member, whose [`Session::recv`](super::Session::recv) returns them. It does not wait: what the socket
-    /// does not take goes out in later calls of [`poll`](Self::poll).
+    /// Sends `bytes` to a member, whose [`Session::recv`](super::Session::recv) returns them. It does not wait: what
+    /// the socket does not take goes out in later calls of [`poll`](Self::poll).
     ///
     /// # Errors
     /// [`SendError`].
@@ -139,8 +154,8 @@ impl RendezvousServer {
         Ok(())
     }
 
-    /// Moves everything that can move, waits up to `timeout` for something to happen, and returns what happened; nothing if the
-    /// time is over or a signal came.
+    /// Moves everything that can move, waits up to `timeout` for something to happen, and returns what happened;
+    /// nothing if the time is over or a signal came.
     ///
     /// # Errors
     /// Only if the operating system cannot wait for sockets (out of memory).
@@ -148,7 +163,8 @@ impl RendezvousServer {
         self.poll_until(timeout, None)
     }
 
-    /// As [`poll`](Self::poll), but also returns as soon as `other` can be read, by which another thread may wake this one.
+    /// As [`poll`](Self::poll), but also returns as soon as `other` can be read, by which another thread may wake this
+    /// one.
     ///
     /// # Errors
     /// As [`poll`](Self::poll).
@@ -171,7 +187,7 @@ impl RendezvousServer {
         let now = Instant::now();
         let until = self.timers().fold(deadline, Instant::min);
         let wait = if self.events.is_empty() { until.saturating_duration_since(now) } else { Duration::ZERO };
-        let accepting = self.accept_after.is_none_or(|after| now >= after);
+        let accepting = self.door.is_open(now);
         let (ready, called) = match self.wait(accepting, wait, other) {
             Ok(ready) => ready,
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
@@ -194,7 +210,7 @@ impl RendezvousServer {
     fn wait(&self, accepting: bool, timeout: Duration, other: Option<BorrowedFd<'_>>) -> io::Result<(Vec<PollFlags>, bool)> {
         let mut fds: Vec<_> = self.connections.iter().map(|connection| PollFd::new(&connection.wire, connection.wire.interest())).collect();
         if accepting {
-            fds.push(PollFd::new(&self.listener, PollFlags::IN));
+            fds.push(PollFd::new(&self.door, PollFlags::IN));
         }
         fds.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
         let timeout = timeout.try_into().ok();
@@ -204,48 +220,60 @@ impl RendezvousServer {
     }
 
     fn accept(&mut self) {
-        self.accept_after = None;
         for _ in 0..ACCEPTS_PER_TURN_MAX {
-            match self.listener.accept() {
-                Ok((stream, address)) => self.greet(stream, address),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
-                Err(error) => {
-                    self.accept_after = Some(Instant::now() + ACCEPT_PAUSE);
-                    return self.events.push_back(ServerEvent::AcceptFailed { reason: error.to_string() });
+            match self.door.accept() {
+                Knock::Came(stream, from) => self.greet(stream, from),
+                Knock::Nobody => return,
+                Knock::Short(_) if self.make_way() => {}
+                Knock::Short(error) => {
+                    self.door.turn_away(&NO_DESCRIPTOR, ACCEPTS_PER_TURN_MAX);
+                    if self.telling.tells(Instant::now()) {
+                        self.events.push_back(ServerEvent::AcceptFailed { reason: error.to_string() });
+                    }
+                    return;
                 }
             }
         }
     }
 
-    fn greet(&mut self, stream: TcpStream, address: SocketAddr) {
-        let greeting_max = self.options.members + GREETING_MARGIN;
-        if self.connections.iter().filter(|connection| connection.is_stranger()).count() >= greeting_max {
-            self.drop_oldest_stranger(greeting_max);
+    /// Lets a stranger in, and hears it at once: who has said what only a member knows is not pushed out by those who
+    /// come behind it.
+    fn greet(&mut self, stream: Stream, from: Place) {
+        if self.strangers().count() >= self.greeting_max() && !self.make_way() {
+            return self.tell_of(from, Refusal::Crowded { greeting_max: self.greeting_max() }, false);
         }
         let link = Link::responder(&self.secret, PROTOCOL_VERSION, HELLO_BYTES_MAX);
-        match Wire::new(stream, link) {
+        match Wire::new(stream, link, self.options.lost_after) {
             Ok(wire) => {
                 let phase = Phase::Greeting { deadline: after(Instant::now(), self.options.handshake_timeout) };
-                self.connections.push(Connection { wire, address, phase });
+                self.connections.push(Connection { wire, from, phase });
+                self.turn(self.connections.len() - 1);
             }
-            Err(error) => {
-                let reason = Refusal::Closed { reason: error.to_string() };
-                self.events.push_back(ServerEvent::Refused { address, reason });
-            }
+            Err(error) => self.tell_of(from, Refusal::Closed { reason: error.to_string() }, false),
         }
     }
 
-    fn drop_oldest_stranger(&mut self, greeting_max: usize) {
-        // Connections stand in the order they came.
-        let Some(index) = self.connections.iter().position(Connection::is_stranger) else {
-            return;
+    fn greeting_max(&self) -> usize {
+        self.options.members + GREETING_MARGIN
+    }
+
+    /// Those without a rank, in the order they came, by their place among all.
+    fn strangers(&self) -> impl Iterator<Item = (usize, &Connection)> {
+        self.connections.iter().enumerate().filter(|(_, connection)| connection.is_stranger())
+    }
+
+    /// Parts with the stranger that others have the best reason to be heard before; whether there is one.
+    fn make_way(&mut self) -> bool {
+        let standings = self.strangers().map(|(_, connection)| (connection.from.ip().map(source), connection.standing()));
+        let Some(index) = gives_way(standings).and_then(|at| self.strangers().nth(at)).map(|(index, _)| index) else {
+            return false;
         };
-        let oldest = self.connections.remove(index);
-        if let Phase::Greeting { .. } = oldest.phase {
-            let reason = Refusal::Crowded { greeting_max };
-            self.events.push_back(ServerEvent::Refused { address: oldest.address, reason });
+        let Connection { wire, from, phase } = self.connections.remove(index);
+        if matches!(phase, Phase::Greeting { .. }) {
+            wire.turn_away(&CROWDED);
+            self.tell_of(from, Refusal::Crowded { greeting_max: self.greeting_max() }, false);
         }
+        true
     }
 
     /// Reads and writes what one connection is ready for.
@@ -309,13 +337,14 @@ impl RendezvousServer {
             members: self.options.members as u16,
             token: self.token,
             frame_bytes_max: self.options.frame_bytes_max as u32,
-            patience_ms: u64::try_from(self.options.patience().as_millis()).unwrap_or(u64::MAX),
+            patience_ms: milliseconds(self.options.patience()),
+            lost_after_ms: milliseconds(self.options.lost_after),
         };
         let connection = &mut self.connections[index];
         connection.phase = Phase::Member(rank);
         connection.wire.link.set_frame_bytes_max(self.options.frame_bytes_max);
         connection.send(&ToMember::Welcome(welcome), &[]);
-        let address = connection.address;
+        let address = connection.from.clone();
         self.events.push_back(ServerEvent::Joined { rank, node, address });
     }
 
@@ -325,9 +354,16 @@ impl RendezvousServer {
         if connection.wire.link.is_open() {
             connection.send(&ToMember::Refused(reason.clone()), &[]);
         }
+        let (is_proven, from) = (connection.wire.link.is_open(), connection.from.clone());
         connection.close(FAREWELL);
-        let address = connection.address;
-        self.events.push_back(ServerEvent::Refused { address, reason });
+        self.tell_of(from, reason, is_proven);
+    }
+
+    /// Tells the owner of one that did not become a member; of strangers not of each.
+    fn tell_of(&mut self, address: Place, reason: Refusal, is_proven: bool) {
+        if is_proven || self.telling.tells(Instant::now()) {
+            self.events.push_back(ServerEvent::Refused { address, reason });
+        }
     }
 
     /// What a connection sent cannot be understood.
@@ -337,7 +373,8 @@ impl RendezvousServer {
         }
         let reason = match error {
             LinkError::WrongKey => Refusal::WrongKey,
-            LinkError::NotNoise | LinkError::Tampered => Refusal::NotSquall,
+            // A notice is for those who call.
+            LinkError::NotNoise | LinkError::Tampered | LinkError::Crowded | LinkError::NoDescriptor => Refusal::NotSquall,
             LinkError::Frame(FrameError::Version { theirs, ours }) => Refusal::WrongVersion { theirs, ours },
             LinkError::Frame(error) => Refusal::Malformed { reason: error.to_string() },
         };
@@ -399,7 +436,7 @@ impl RendezvousServer {
     fn timers(&self) -> impl Iterator<Item = Instant> + '_ {
         let connections = self.connections.iter().filter_map(|connection| connection.deadline());
         let join = self.is_joining().then_some(self.join_deadline);
-        connections.chain(join).chain(self.gather_deadline()).chain(self.accept_after)
+        connections.chain(join).chain(self.gather_deadline()).chain(self.door.timer()).chain(self.telling.timer())
     }
 
     fn gather_deadline(&self) -> Option<Instant> {
@@ -412,6 +449,9 @@ impl RendezvousServer {
 
     /// Does what is due at `now`, and parts with the connections that have ended.
     fn expire(&mut self, now: Instant) {
+        if let Some(count) = self.telling.left_out(now) {
+            self.events.push_back(ServerEvent::RefusedMore { count });
+        }
         for index in 0..self.connections.len() {
             self.expire_connection(index, now);
         }
@@ -477,10 +517,14 @@ impl RendezvousServer {
     }
 }
 
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl fmt::Debug for RendezvousServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut server = f.debug_struct("RendezvousServer");
-        server.field("address", &self.address).field("options", &self.options).field("seats", &self.seats);
+        server.field("place", &self.place).field("options", &self.options).field("seats", &self.seats);
         server.finish_non_exhaustive()
     }
 }

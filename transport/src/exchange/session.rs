@@ -17,6 +17,7 @@ use super::gather::WHAT_BYTES_MAX;
 use super::key::ClusterKey;
 use super::link::LinkError;
 use super::message::{ToMember, ToServer};
+use super::place::Place;
 use super::wire::{Wire, after};
 
 /// Messages nobody has received yet, in frames of the largest size.
@@ -24,11 +25,12 @@ const UNREAD_FRAMES_MAX: usize = 4;
 
 /// A member's connection to its rendezvous: an [`Exchange`], and messages to and from whoever owns the rendezvous.
 ///
-/// Its descriptor ([`AsFd`]) hangs up (`POLLRDHUP`) when the rendezvous is gone, so a watcher can notice the death of the process
-/// that started this one. Dropping a session without [`finish`](Self::finish) looks to the others like a crash.
+/// Its descriptor ([`AsFd`]) hangs up (`POLLRDHUP`) when the rendezvous is gone, so a watcher can notice the death of
+/// the process that started this one. Dropping a session without [`finish`](Self::finish) looks to the others like a
+/// crash.
 pub struct Session {
     wire: Wire,
-    address: SocketAddr,
+    address: Place,
     rank: Rank,
     members: usize,
     token: [u8; 32],
@@ -41,18 +43,22 @@ pub struct Session {
 }
 
 impl Session {
-    /// Joins the group that meets at `address`. Tries again while nothing listens there, up to the timeout.
+    /// Joins the group that meets at `place`. Tries again while nothing listens there, or others crowd it out, up to
+    /// the timeout.
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub fn connect(address: SocketAddr, key: &ClusterKey, options: &ConnectOptions) -> Result<Self, ConnectError> {
-        Self::connect_as(PROTOCOL_VERSION, address, key, options)
+    pub fn connect(place: impl Into<Place>, key: &ClusterKey, options: &ConnectOptions) -> Result<Self, ConnectError> {
+        Self::connect_as(PROTOCOL_VERSION, place.into(), key, options)
     }
 
-    pub(super) fn connect_as(version: u8, address: SocketAddr, key: &ClusterKey, options: &ConnectOptions) -> Result<Self, ConnectError> {
-        let (mut wire, welcome) = Call::new(address, options.timeout).join(version, key, options)?;
+    pub(super) fn connect_as(version: u8, address: Place, key: &ClusterKey, options: &ConnectOptions) -> Result<Self, ConnectError> {
+        let (mut wire, welcome) = Call::new(address.clone(), options.timeout).join(version, key, options)?;
         let frame_bytes_max = welcome.frame_bytes_max as usize;
         wire.link.set_frame_bytes_max(frame_bytes_max);
+        // It took such values when it was set up; a socket that does not any more is one that is over, which shows at
+        // its next use.
+        let _ = wire.give_up_after(Duration::from_millis(welcome.lost_after_ms));
         Ok(Self {
             wire,
             address,
@@ -68,10 +74,11 @@ impl Session {
         })
     }
 
-    /// The address of this host that its connection to the rendezvous comes from, which the other members of the network can reach.
+    /// The address of this host that its connection to the rendezvous comes from, which the other members of the
+    /// network can reach.
     ///
     /// # Errors
-    /// What the socket says.
+    /// What the socket says; a Unix socket has no address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.wire.local_addr()
     }
@@ -168,11 +175,11 @@ impl Session {
     }
 
     fn gone(&self, reason: String) -> ExchangeError {
-        ExchangeError::ServerGone { address: self.address, reason }
+        ExchangeError::ServerGone { address: self.address.clone(), reason }
     }
 
     fn silent(&self, since: Instant, doing: &'static str) -> ExchangeError {
-        ExchangeError::ServerSilent { address: self.address, waited_ms: since.elapsed().as_millis() as u64, doing }
+        ExchangeError::ServerSilent { address: self.address.clone(), waited_ms: since.elapsed().as_millis() as u64, doing }
     }
 
     fn broke(&self, error: &LinkError) -> ExchangeError {
@@ -180,7 +187,7 @@ impl Session {
     }
 
     fn protocol(&self, reason: String) -> ExchangeError {
-        ExchangeError::Protocol { address: self.address, reason }
+        ExchangeError::Protocol { address: self.address.clone(), reason }
     }
 }
 

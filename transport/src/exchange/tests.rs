@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn bind(members: usize) -> (RendezvousServer, ClusterKey) {
     let key = ClusterKey::random();
-    let address = "127.0.0.1:0".parse().expect("address");
+    let address: Place = "127.0.0.1:0".parse().expect("address");
     (RendezvousServer::bind(address, &key, ServerOptions::new(members)).expect("bind"), key)
 }
 
@@ -51,7 +51,7 @@ fn leaving(server: &mut RendezvousServer) -> LeaveReason {
 fn shake_hands(server: &mut RendezvousServer, key: &ClusterKey, version: u8) -> Wire {
     let stream = TcpStream::connect(server.local_addr()).expect("connect");
     let link = Link::initiator(&key.handshake_secret(), version, 1 << 20);
-    let mut wire = Wire::new(stream, link).expect("wire");
+    let mut wire = Wire::new(stream, link, crate::LOST_AFTER).expect("wire");
     let deadline = Instant::now() + PATIENCE;
     while !wire.link.is_open() {
         wire.flush();
@@ -90,12 +90,13 @@ fn another_protocol_version_is_refused_on_both_sides() {
     let address = server.local_addr();
     let member = thread::spawn(move || {
         let options = ConnectOptions { node: NodeId(1), rank: None, timeout: PATIENCE };
-        Session::connect_as(PROTOCOL_VERSION + 1, address, &key, &options).err()
+        Session::connect_as(PROTOCOL_VERSION + 1, address.into(), &key, &options).err()
     });
     let reason = Refusal::WrongVersion { theirs: PROTOCOL_VERSION + 1, ours: PROTOCOL_VERSION };
     assert_eq!(refusal(&mut server), reason);
-    let refused = ConnectError::Refused { address, reason };
-    assert!(refused.to_string().contains("speaks protocol version 2, the rendezvous 1"), "{refused}");
+    let refused = ConnectError::Refused { address: address.into(), reason };
+    let both = format!("speaks protocol version {}, the rendezvous {PROTOCOL_VERSION}", PROTOCOL_VERSION + 1);
+    assert!(refused.to_string().contains(&both), "{refused}");
     assert_eq!(member.join().expect("no panic"), Some(refused));
 }
 

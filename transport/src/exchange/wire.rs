@@ -1,28 +1,23 @@
 //! A link on its socket. Nothing here blocks.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::net::sockopt;
 
+use super::door::say;
 use super::link::{Link, LinkError};
+use super::stream::Stream;
 
 /// How much one turn reads, so that no connection keeps the others waiting.
 const TURN_BYTES_MAX: usize = 256 << 10;
 const READ_BYTES: usize = 64 << 10;
 
-/// A host that vanished without a word is given up after half a minute. (No TCP_USER_TIMEOUT: it would also end a connection
-/// whose other side is alive but does not read for a while.)
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
-const KEEPALIVE_PROBES: u32 = 3;
-
 /// A non-blocking socket and what was read from and is to be written to it.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     pub(crate) link: Link,
     ended: Option<String>,
     heard_all: bool,
@@ -31,13 +26,10 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream, link: Link) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        sockopt::set_socket_keepalive(&stream, true)?;
-        sockopt::set_tcp_keepidle(&stream, KEEPALIVE_AFTER)?;
-        sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_EVERY)?;
-        sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES)?;
+    /// The other host is given up once it was silent for `lost_after`.
+    pub(crate) fn new(stream: impl Into<Stream>, link: Link, lost_after: Duration) -> io::Result<Self> {
+        let stream = stream.into();
+        stream.set_up(lost_after)?;
         Ok(Self { stream, link, ended: None, heard_all: false, said_all: false, write_failed: false })
     }
 
@@ -53,6 +45,16 @@ impl Wire {
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.stream.local_addr()
+    }
+
+    /// Ends it with a word that its handshake need not be over for.
+    pub(crate) fn turn_away(self, why: &[u8]) {
+        say(&self.stream, why);
+    }
+
+    /// Changes how long the other host may be silent.
+    pub(crate) fn give_up_after(&self, lost_after: Duration) -> io::Result<()> {
+        self.stream.set_up(lost_after)
     }
 
     /// What to wait for.
@@ -82,7 +84,8 @@ impl Wire {
         if self.ended.is_none() { self.fill_rest().map(|_| ()) } else { Ok(()) }
     }
 
-    /// As [`fill`](Self::fill), also once writing has failed: what came before that is still there. The number of bytes that were read.
+    /// As [`fill`](Self::fill), also once writing has failed: what came before that is still there. The number of bytes
+    /// that were read.
     pub(crate) fn fill_rest(&mut self) -> Result<usize, LinkError> {
         self.read(|link, bytes| link.receive(bytes))
     }
@@ -98,7 +101,7 @@ impl Wire {
     /// Writes what the socket takes.
     pub(crate) fn flush(&mut self) {
         while !self.link.unsent().is_empty() {
-            match self.stream.write(self.link.unsent()) {
+            match (&self.stream).write(self.link.unsent()) {
                 Ok(bytes) => self.link.mark_sent(bytes),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -127,7 +130,7 @@ impl Wire {
         let mut buffer = [0; READ_BYTES];
         let mut read_bytes = 0;
         while !self.heard_all && read_bytes < TURN_BYTES_MAX {
-            match self.stream.read(&mut buffer) {
+            match (&self.stream).read(&mut buffer) {
                 Ok(0) => self.end("connection closed".to_owned()),
                 Ok(bytes) => {
                     read_bytes += bytes;

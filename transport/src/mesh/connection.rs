@@ -1,5 +1,6 @@
 //! One connection as the thread of a mesh sees it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use crate::atomic::Ordering;
+use crate::exchange::crowd::Standing;
 use crate::exchange::wire::Wire;
 use crate::rank::NodeId;
 
@@ -16,6 +18,8 @@ use super::shared::Queued;
 pub(super) struct Connection {
     pub(super) wire: Wire,
     pub(super) phase: Phase,
+    /// Where it came from, if somebody else made it.
+    pub(super) from: Option<IpAddr>,
     /// Whether this side's hello was said.
     pub(super) greeted: bool,
     /// Whether it is not read for now: too many of its messages wait.
@@ -40,7 +44,7 @@ pub(super) enum Phase {
 
 impl Connection {
     pub(super) fn new(wire: Wire, phase: Phase) -> Self {
-        Self { wire, phase, greeted: false, paused: false }
+        Self { wire, phase, from: None, greeted: false, paused: false }
     }
 
     /// Who is at the other end of one that stands.
@@ -61,6 +65,14 @@ impl Connection {
     /// Whether it came from outside and does not stand.
     pub(super) fn is_stranger(&self) -> bool {
         matches!(self.phase, Phase::Greeting { .. } | Phase::Parked { .. } | Phase::Leaving { stranger: true, .. })
+    }
+
+    /// How far one from outside has come. One that leaves has nothing more to prove.
+    pub(super) fn standing(&self) -> Standing {
+        match self.phase {
+            Phase::Leaving { .. } => Standing::Silent,
+            _ => self.wire.link.standing(),
+        }
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -131,7 +143,7 @@ mod tests {
     fn one_that_ends_while_this_side_writes_is_due_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
-        let wire = Wire::new(stream, Link::initiator(&[1; 32], 1, 512)).expect("a socket");
+        let wire = Wire::new(stream, Link::initiator(&[1; 32], 1, 512), crate::LOST_AFTER).expect("a socket");
         let mut connection = Connection::new(wire, Phase::Dialling { dial: 1, told: None });
         assert_eq!(connection.timer(), None);
         let (accepted, _) = listener.accept().expect("one dials");

@@ -1,13 +1,17 @@
 //! The thread of a mesh: its listener, its dials and its connections, none of which can make it wait for another.
 
-use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags};
 
-use crate::exchange::link::{Link, LinkError};
+use crate::address::beside;
+use crate::exchange::crowd::{gives_way, source};
+use crate::exchange::door::{Door, Knock};
+use crate::exchange::link::{CROWDED, Link, LinkError, NO_DESCRIPTOR};
+use crate::exchange::stream::Stream;
 use crate::exchange::wire::{Wire, after};
 use crate::rank::NodeId;
 
@@ -19,14 +23,13 @@ use super::options::MeshOptions;
 use super::parts::Part;
 use super::shared::{Order, Queued, Shared};
 
-/// Connections that came from outside and do not stand, beside one for each peer there may be; the oldest gives way to a new one.
+/// Connections that came from outside and do not stand, beside one for each peer there may be; beyond that one gives
+/// way to a new one.
 const STRANGERS_MARGIN: usize = 64;
 const ACCEPTS_PER_TURN_MAX: usize = 64;
-/// How long not to accept after accepting failed, for want of descriptors, say.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Driver {
-    pub(super) listener: TcpListener,
+    door: Door,
     pub(super) address: SocketAddr,
     pub(super) version: u8,
     secret: [u8; 32],
@@ -36,7 +39,6 @@ pub(super) struct Driver {
     pub(super) connections: Vec<Connection>,
     pub(super) dials: Vec<Dial>,
     dials_begun: u64,
-    accept_after: Option<Instant>,
     closing: bool,
 }
 
@@ -54,7 +56,7 @@ impl Drop for Ending {
 
 impl Driver {
     pub(super) fn new(
-        listener: TcpListener,
+        door: Door,
         address: SocketAddr,
         version: u8,
         secret: [u8; 32],
@@ -63,20 +65,7 @@ impl Driver {
         shared: Arc<Shared>,
     ) -> Self {
         let (connections, dials) = (Vec::new(), Vec::new());
-        Self {
-            listener,
-            address,
-            version,
-            secret,
-            node,
-            options,
-            shared,
-            connections,
-            dials,
-            dials_begun: 0,
-            accept_after: None,
-            closing: false,
-        }
+        Self { door, address, version, secret, node, options, shared, connections, dials, dials_begun: 0, closing: false }
     }
 
     pub(super) fn run(mut self) {
@@ -182,8 +171,8 @@ impl Driver {
         for dial in self.dials.iter_mut().filter(|dial| dial.due.is_some_and(|due| due <= now)) {
             dial.due = None;
             let link = Link::initiator(&self.secret, self.version, HELLO_BYTES_MAX);
-            let wire = |stream| Wire::new(stream, link).map_err(|error| Failure::Passing(error.to_string()));
-            match dial::begin(dial.address).and_then(wire) {
+            let wire = |stream| Wire::new(stream, link, self.options.lost_after).map_err(|error| Failure::Passing(error.to_string()));
+            match dial::begin(beside(self.address, dial.address)).and_then(wire) {
                 Ok(wire) => {
                     let phase = Phase::Dialling { dial: dial.id, told: None };
                     let mut connection = Connection::new(wire, phase);
@@ -202,10 +191,10 @@ impl Driver {
             return Ok(Vec::new());
         }
         let now = Instant::now();
-        let accepting = !self.closing && self.accept_after.is_none_or(|after| now >= after);
+        let accepting = !self.closing && self.door.is_open(now);
         let mut fds = vec![PollFd::new(&self.shared.alarm, PollFlags::IN)];
         if accepting {
-            fds.push(PollFd::new(&self.listener, PollFlags::IN));
+            fds.push(PollFd::new(&self.door, PollFlags::IN));
         }
         let first = fds.len();
         let mut ready = vec![PollFlags::empty(); self.connections.len()];
@@ -236,40 +225,52 @@ impl Driver {
     /// When something is due although no socket is ready.
     fn timers(&self) -> impl Iterator<Item = Instant> + '_ {
         let connections = self.connections.iter().filter_map(Connection::timer);
-        connections.chain(self.dials.iter().map(Dial::timer)).chain(self.accept_after)
+        connections.chain(self.dials.iter().map(Dial::timer)).chain(self.door.timer())
     }
 
     fn accept(&mut self) {
-        if self.closing || self.accept_after.is_some_and(|after| Instant::now() < after) {
+        if self.closing || !self.door.is_open(Instant::now()) {
             return;
         }
-        self.accept_after = None;
         for _ in 0..ACCEPTS_PER_TURN_MAX {
-            match self.listener.accept() {
-                Ok((stream, _)) => self.greet(stream),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
-                Err(_) => {
-                    self.accept_after = Some(Instant::now() + ACCEPT_PAUSE);
-                    return;
-                }
+            match self.door.accept() {
+                Knock::Came(stream, from) => self.greet(stream, from.ip()),
+                Knock::Nobody => return,
+                Knock::Short(_) if self.make_way() => {}
+                Knock::Short(_) => return self.door.turn_away(&NO_DESCRIPTOR, ACCEPTS_PER_TURN_MAX),
             }
         }
     }
 
-    fn greet(&mut self, stream: TcpStream) {
+    /// Lets a stranger in, and hears it at once: who has said what only a peer knows is not pushed out by those who
+    /// come behind it.
+    fn greet(&mut self, stream: Stream, from: Option<IpAddr>) {
         let strangers_max = self.options.peers_max + STRANGERS_MARGIN;
-        if self.connections.iter().filter(|connection| connection.is_stranger()).count() >= strangers_max {
-            // Connections stand in the order they came.
-            let oldest = self.connections.iter().position(Connection::is_stranger).expect("there are some");
-            self.connections.remove(oldest);
+        if self.strangers().count() >= strangers_max && !self.make_way() {
+            return;
         }
         let link = Link::responder(&self.secret, self.version, HELLO_BYTES_MAX);
         // A socket that cannot be set up is as good as one that is closed at once.
-        if let Ok(wire) = Wire::new(stream, link) {
+        if let Ok(wire) = Wire::new(stream, link, self.options.lost_after) {
             let deadline = after(Instant::now(), self.options.handshake_timeout);
-            self.connections.push(Connection::new(wire, Phase::Greeting { deadline }));
+            self.connections.push(Connection { from, ..Connection::new(wire, Phase::Greeting { deadline }) });
+            self.serve(self.connections.len() - 1);
         }
+    }
+
+    /// Those that came from outside and do not stand, in the order they came, by their place among all.
+    fn strangers(&self) -> impl Iterator<Item = (usize, &Connection)> {
+        self.connections.iter().enumerate().filter(|(_, connection)| connection.is_stranger())
+    }
+
+    /// Parts with the stranger that others have the best reason to be heard before; whether there is one.
+    fn make_way(&mut self) -> bool {
+        let standings = self.strangers().map(|(_, connection)| (connection.from.map(source), connection.standing()));
+        let Some(index) = gives_way(standings).and_then(|at| self.strangers().nth(at)).map(|(index, _)| index) else {
+            return false;
+        };
+        self.connections.remove(index).wire.turn_away(&CROWDED);
+        true
     }
 
     /// Reads and writes what one connection is ready for.
@@ -348,6 +349,10 @@ impl Driver {
     fn fault(&mut self, index: usize, error: &LinkError) {
         let connection = &mut self.connections[index];
         match connection.phase {
+            Phase::Dialling { dial, .. } if error.is_passing() => {
+                connection.phase = Phase::Gone;
+                self.retry_dial(dial, error.to_string());
+            }
             Phase::Dialling { dial, .. } => self.fail_dial(dial, dial::misheard(error)),
             Phase::Up { node, .. } => {
                 connection.phase = Phase::Gone;

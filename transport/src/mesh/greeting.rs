@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
+use crate::address::beside;
 use crate::exchange::link::LinkError;
 
 use super::connection::{Connection, Phase};
@@ -38,7 +39,10 @@ impl Driver {
         None
     }
 
-    fn hear_greeting(&mut self, index: usize, header: Header) {
+    fn hear_greeting(&mut self, index: usize, mut header: Header) {
+        if let Header::Hello(hello) = &mut header {
+            hello.address = beside(self.address, hello.address);
+        }
         match (&self.connections[index].phase, header) {
             (Phase::Greeting { .. }, Header::Hello(hello)) => self.admit(index, hello),
             (Phase::Greeting { .. }, _) => {

@@ -1,4 +1,5 @@
-//! What two processes of a mesh say to each other. The raw bytes of a message or part follow its header in the same frame.
+//! What two processes of a mesh say to each other. The raw bytes of a message or part follow its header in the same
+//! frame.
 
 use std::net::SocketAddr;
 

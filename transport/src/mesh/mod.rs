@@ -44,14 +44,16 @@ pub use options::MeshOptions;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::endpoint::Waker;
+use crate::exchange::door::Door;
 use crate::exchange::frame::HEADER_BYTES_MAX;
-use crate::exchange::{BindError, ClusterKey};
+use crate::exchange::stream::Listener;
+use crate::exchange::{BindError, ClusterKey, Place};
 use crate::rank::NodeId;
 
 use driver::Driver;
@@ -118,12 +120,12 @@ impl Mesh {
         if address.ip().is_unspecified() {
             return Err(MeshError::Unspecified { address });
         }
-        let (listener, address) = listen(address).map_err(|reason| BindError::Listen { address, reason })?;
+        let (door, address) = listen(address).map_err(|reason| BindError::Listen { address: address.into(), reason })?;
         let system = |doing| move |reason| MeshError::System { doing, reason };
         let shared = Shared::new(&options).map_err(|errno| system("making an eventfd")(errno.into()))?;
         let shared = Arc::new(shared);
         let payload_bytes_max = options.frame_bytes_max - HEADER_BYTES_MAX;
-        let driver = Driver::new(listener, address, version, key.mesh_secret(), node, options, Arc::clone(&shared));
+        let driver = Driver::new(door, address, version, key.mesh_secret(), node, options, Arc::clone(&shared));
         let builder = thread::Builder::new().name("squall-mesh".to_owned());
         let thread = builder.spawn(move || driver.run()).map_err(system("starting its thread"))?;
         Ok(Self { node, address, payload_bytes_max, shared, thread: Some(thread) })
@@ -203,11 +205,12 @@ impl Mesh {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+fn listen(address: SocketAddr) -> io::Result<(Door, SocketAddr)> {
+    let listener = Listener::bind(&address.into())?;
+    match listener.place()? {
+        Place::Ip(address) => Ok((Door::new(listener), address)),
+        Place::Local(_) => unreachable!("it was bound to an address"),
+    }
 }
 
 impl Drop for Mesh {

@@ -14,8 +14,9 @@ const OVER_MAX: usize = 256;
 
 /// Parts by the node that gave them.
 ///
-/// A part of a meeting that has yet to begin is kept until its giver's connection ends or newer ones need its room; one of a running meeting
-/// until it is taken or the meeting ends. A node whose connection ended during a meeting is lost to it: what it gave before still counts.
+/// A part of a meeting that has yet to begin is kept until its giver's connection ends or newer ones need its room; one
+/// of a running meeting until it is taken or the meeting ends. A node whose connection ended during a meeting is lost
+/// to it: what it gave before still counts.
 #[derive(Debug)]
 pub(super) struct Parts {
     running: BTreeMap<MeetingId, Running>,

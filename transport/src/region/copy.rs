@@ -2,8 +2,9 @@
 
 use super::Region;
 
-/// From this length on a copy goes past the cache (non-temporal stores), found by measuring with a reader behind it: a block this long is read
-/// once by a relay or a sampling receiver, and leaving it out of the cache saves reading the destination before overwriting it.
+/// From this length on a copy goes past the cache (non-temporal stores), found by measuring with a reader behind it: a
+/// block this long is read once by a relay or a sampling receiver, and leaving it out of the cache saves reading the
+/// destination before overwriting it.
 pub(crate) const STREAM_BYTES_MIN: usize = 128 << 10;
 
 /// How bytes are copied.
@@ -15,20 +16,34 @@ pub enum CopyMethod {
     Streaming,
 }
 
-/// Copies `len` bytes at `from` of `source` to `to` of `target`; the caller's protocol keeps R2 and R3 for both ranges.
+/// Copies `len` bytes at `from` of `source` to `to` of `target`, which are words for good from now on: no ring and no
+/// pool can have them. Who reads them meanwhile may see some of the copy, and of a word half.
+///
+/// # Panics
+/// If a range lies outside its region, or a ring or a pool has any of it.
+#[inline]
+pub fn copy_between(source: &Region, from: u64, target: &Region, to: u64, len: u64, method: CopyMethod) {
+    source.be_words(from, len);
+    target.be_words(to, len);
+    carry(source, from, target, to, len, method);
+}
+
+/// Copies `len` bytes at `from` of `source` to `to` of `target`, as a link (R5): the protocol of its posts keeps R2 and
+/// R3 for both ranges.
 ///
 /// # Panics
 /// If a range lies outside its region.
-pub fn copy_between(source: &Region, from: u64, target: &Region, to: u64, len: u64, method: CopyMethod) {
+#[inline]
+pub(crate) fn carry(source: &Region, from: u64, target: &Region, to: u64, len: u64, method: CopyMethod) {
     source.check(from, len);
     target.check(to, len);
-    // SAFETY: both ranges are in bounds of live mappings (R4). Under R2/R3 nobody holds `&[u8]` to the target range, and nobody writes the source
-    // range while its post is outstanding. Ranges of one region may overlap only if the caller breaks R2/R3; `copy` then still
-    // stays in bounds.
+    // SAFETY: both ranges are in bounds of live mappings (R4). Under R2 and R3 nobody holds `&[u8]` to the target
+    // range, and nobody writes the source range while its post is outstanding, but for words of its owner.
     unsafe { copy(source.base().add(from as usize), target.base().add(to as usize), len as usize, method) }
 }
 
-/// Copies a slice of ordinary memory over another of the same length, by `method`; for measuring what the machine's copies give.
+/// Copies a slice of ordinary memory over another of the same length, by `method`; for measuring what the machine's
+/// copies give.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -38,10 +53,11 @@ pub fn copy_slice(source: &[u8], target: &mut [u8], method: CopyMethod) {
     unsafe { copy(source.as_ptr(), target.as_mut_ptr(), source.len(), method) }
 }
 
-/// Copies `len` bytes; the bytes are complete for another core once a release store after it is seen.
+/// Copies `len` bytes; the bytes are complete for another core once a release store after it is seen. What of it
+/// overlaps itself may be any mixture.
 ///
 /// # Safety
-/// `from..from+len` is readable, `to..to+len` writable, and they do not overlap.
+/// `from..from+len` is readable and `to..to+len` writable.
 #[inline]
 pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize, method: CopyMethod) {
     #[cfg(target_arch = "x86_64")]
@@ -50,7 +66,7 @@ pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize, method: Copy
         return unsafe { stream_avx2(from, to, len) };
     }
     // SAFETY: the caller's duty.
-    unsafe { std::ptr::copy_nonoverlapping(from, to, len) }
+    unsafe { std::ptr::copy(from, to, len) }
 }
 
 /// Copies with 32-byte non-temporal stores, then orders them before any later store.
@@ -65,11 +81,11 @@ unsafe fn stream_avx2(from: *const u8, to: *mut u8, len: usize) {
     let head = to.align_offset(64).min(len);
     let body = (len - head) / STEP * STEP;
     // SAFETY: head <= len, so both ranges are in bounds.
-    unsafe { std::ptr::copy_nonoverlapping(from, to, head) };
+    unsafe { std::ptr::copy(from, to, head) };
     let mut at = head;
     while at < head + body {
-        // SAFETY: at + STEP <= head + body <= len; `to + at` is 64-aligned because `head` aligned it and STEP is a multiple of 64. Prefetching
-        // past the end touches nothing.
+        // SAFETY: at + STEP <= head + body <= len; `to + at` is 64-aligned because `head` aligned it and STEP is a
+        // multiple of 64. Prefetching past the end touches nothing.
         unsafe {
             _mm_prefetch::<_MM_HINT_NTA>(from.wrapping_add(at + 1024).cast());
             _mm_prefetch::<_MM_HINT_NTA>(from.wrapping_add(at + 1088).cast());
@@ -86,10 +102,11 @@ unsafe fn stream_avx2(from: *const u8, to: *mut u8, len: usize) {
         }
         at += STEP;
     }
-    // SAFETY: the rest of the range. Non-temporal stores are weakly ordered: the fence makes them visible before the counter that publishes them.
+    // SAFETY: the rest of the range. Non-temporal stores are weakly ordered: the fence makes them visible before the
+    // counter that publishes them.
     unsafe {
         _mm_sfence();
-        std::ptr::copy_nonoverlapping(from.add(at), to.add(at), len - at);
+        std::ptr::copy(from.add(at), to.add(at), len - at);
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::Region;
 
@@ -61,15 +61,16 @@ impl<'a, const N: usize> Gather<'a, N> {
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_iov = self.entries.as_ptr().cast_mut().cast();
         message.msg_iovlen = self.count as _;
-        // SAFETY: the first `count` entries are initialised and name memory that is readable while `self` borrows it. The kernel only reads. Region bytes
-        // among them may be changing words (the kernel is outside this program's memory model, as a NIC is; T3 allows a late read).
+        // SAFETY: the first `count` entries are initialised and name memory that is readable while `self` borrows it.
+        // The kernel only reads. Region bytes among them may be changing words (the kernel is outside this program's
+        // memory model, as a NIC is; T3 allows a late read).
         let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
     }
 }
 
-/// Reads what has arrived: first into `len` bytes at `offset` of the region if `target` names some, then into `staging`. How many bytes came; 0 is the end of the
-/// stream.
+/// Reads what has arrived: first into `len` bytes at `offset` of the region if `target` names some, then into
+/// `staging`. How many bytes came; 0 is the end of the stream.
 ///
 /// # Panics
 /// If the target lies outside its region.
@@ -84,8 +85,9 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, target: Option<(&Region, u64, u64)
         pieces[0] = libc::iovec { iov_base: base.cast(), iov_len: len as usize };
         first = 0;
     }
-    // SAFETY: both pieces are writable for the call: staging is borrowed exclusively; the region range is in bounds, mapped (R4), and nobody holds a
-    // reference into it: under R2/R3 only the peer whose Span this is writes it until the counter behind it is seen.
+    // SAFETY: both pieces are writable for the call: staging is borrowed exclusively; the region range is in bounds,
+    // mapped (R4), and nobody holds a reference into it: under R2/R3 only the peer whose Span this is writes it until
+    // the counter behind it is seen.
     let got = unsafe { libc::readv(socket.as_raw_fd(), pieces[first..].as_ptr(), (2 - first) as i32) };
     if got < 0 { Err(io::Error::last_os_error()) } else { Ok(got as usize) }
 }
@@ -96,7 +98,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, target: Option<(&Region, u64, u64)
 /// If it lies outside the region.
 pub(crate) fn land(region: &Region, offset: u64, bytes: &[u8]) {
     region.check(offset, bytes.len() as u64);
-    // SAFETY: in bounds by the check; `bytes` is no region memory, so nothing overlaps; R2/R3 exclude readers and other writers.
+    // SAFETY: in bounds by the check; `bytes` is no region memory, so nothing overlaps; R2/R3 exclude readers and other
+    // writers.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), region.base().add(offset as usize), bytes.len()) }
 }
 
@@ -116,7 +119,7 @@ pub(crate) fn land_words(region: &Region, offset: u64, bytes: &[u8]) {
     let mut words = rest.chunks_exact(8);
     for word in &mut words {
         let value = u64::from_ne_bytes(std::array::from_fn(|i| word[i]));
-        word_of(region, at).store(value, Ordering::Relaxed);
+        region.link_word(at).store(value, Ordering::Relaxed);
         at += 8;
     }
     land(region, at, words.remainder());
@@ -134,7 +137,7 @@ pub(crate) fn lift_words(region: &Region, offset: u64, into: &mut [u8]) {
     let mut at = offset + head.len() as u64;
     let mut words = rest.chunks_exact_mut(8);
     for word in &mut words {
-        word.copy_from_slice(&word_of(region, at).load(Ordering::Relaxed).to_ne_bytes());
+        word.copy_from_slice(&region.link_word(at).load(Ordering::Relaxed).to_ne_bytes());
         at += 8;
     }
     lift(region, at, words.into_remainder());
@@ -142,16 +145,9 @@ pub(crate) fn lift_words(region: &Region, offset: u64, into: &mut [u8]) {
 
 fn lift(region: &Region, offset: u64, into: &mut [u8]) {
     region.check(offset, into.len() as u64);
-    // SAFETY: in bounds by the check; `into` is no region memory. A Span's source is not written while its post is outstanding, but for words
-    // of its owner, who is the caller.
+    // SAFETY: in bounds by the check; `into` is no region memory. A Span's source is not written while its post is
+    // outstanding, but for words of its owner, who is the caller.
     unsafe { std::ptr::copy_nonoverlapping(region.base().add(offset as usize), into.as_mut_ptr(), into.len()) }
-}
-
-/// An aligned word that the caller has checked to lie inside.
-fn word_of(region: &Region, offset: u64) -> &AtomicU64 {
-    debug_assert!(offset.is_multiple_of(8));
-    // SAFETY: R1 and R4: the callers checked the whole range and step through its multiples of 8.
-    unsafe { &*region.base().add(offset as usize).cast::<AtomicU64>() }
 }
 
 #[cfg(test)]

@@ -6,9 +6,13 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat,
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, mmap_anonymous, munmap};
 use rustix::process::{Resource, getrlimit};
 
+use super::hands::Hands;
+use super::trouble::advice;
+
 /// Size of a huge page on the machines Squall runs on, and the alignment of large regions.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
-/// Regions up to this size are collapsed into huge pages when asked: collapsing copies, which larger pools would pay for in seconds.
+/// Regions up to this size are collapsed into huge pages when asked: collapsing copies, which larger pools would pay
+/// for in seconds.
 const COLLAPSE_BYTES_MAX: usize = 64 << 20;
 
 /// How a region is to be had.
@@ -35,7 +39,7 @@ impl RegionOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum RegionError {
     /// The system gives no such memory.
-    #[error("cannot get {bytes} bytes of shared memory ({call}: {source}); free memory, or ask for a smaller window or message size")]
+    #[error("cannot get {bytes} bytes of shared memory: {call}: {source}: {}", advice(call, source, *bytes))]
     Allocate {
         /// How much was asked for.
         bytes: usize,
@@ -66,17 +70,20 @@ pub enum RegionError {
     },
 }
 
-/// One mapped memfd; unmapped on drop.
+/// One mapped memfd, or memory of this process alone; unmapped on drop.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     base: *mut u8,
     pub(crate) bytes: usize,
     pub(crate) notices: Vec<String>,
-    fd: OwnedFd,
+    /// Whose the bytes are.
+    pub(super) hands: Hands,
+    /// None: private memory, which nobody else can map.
+    fd: Option<OwnedFd>,
 }
 
-// SAFETY: a Mapping is an address range that stays valid until drop; every access goes through R1 to R4 of the module above, which hold
-// across threads as well as across processes.
+// SAFETY: a Mapping is an address range that stays valid until drop; every access goes through R1 to R4 of the module
+// above, which hold across threads as well as across processes.
 unsafe impl Send for Mapping {}
 // SAFETY: as for Send.
 unsafe impl Sync for Mapping {}
@@ -84,17 +91,26 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     pub(crate) fn allocate(bytes: usize, options: &RegionOptions) -> Result<Mapping, RegionError> {
         let page = rustix::param::page_size();
-        let bytes = bytes.max(1).next_multiple_of(page);
+        let Some(whole) = bytes.max(1).checked_next_multiple_of(page) else {
+            return Err(RegionError::Allocate { bytes, call: "ftruncate", source: rustix::io::Errno::FBIG.into() });
+        };
+        let bytes = whole;
         let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, source: errno.into() };
-        let fd = memfd_create("squall", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).map_err(failed("memfd_create"))?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        // Some systems allow only files that can never be executed; older ones do not know that flag.
+        let fd = match memfd_create("squall", flags) {
+            Err(rustix::io::Errno::ACCESS) => memfd_create("squall", flags | MemfdFlags::NOEXEC_SEAL),
+            other => other,
+        };
+        let fd = fd.map_err(failed("memfd_create"))?;
         ftruncate(&fd, bytes as u64).map_err(failed("ftruncate"))?;
-        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW).map_err(failed("seal"))?;
+        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW).map_err(failed("F_ADD_SEALS"))?;
         let mut mapping = Mapping::of(fd, bytes)?;
         if let Some(node) = options.numa_node {
             mapping.bind(node);
         }
         if options.populate {
-            mapping.populate().map_err(failed("populate"))?;
+            mapping.populate().map_err(failed("MADV_POPULATE_WRITE"))?;
         }
         if options.huge_pages {
             mapping.collapse();
@@ -109,7 +125,7 @@ impl Mapping {
     pub(crate) fn of(fd: OwnedFd, bytes: usize) -> Result<Mapping, RegionError> {
         let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, source: errno.into() };
         let found = fstat(&fd).map_err(failed("fstat"))?.st_size as usize;
-        let seals = fcntl_get_seals(&fd).map_err(failed("seals"))?;
+        let seals = fcntl_get_seals(&fd).map_err(failed("F_GET_SEALS"))?;
         if found < bytes || bytes == 0 || !seals.contains(SealFlags::SHRINK) {
             return Err(RegionError::Peer { expected: bytes, found });
         }
@@ -118,10 +134,21 @@ impl Mapping {
             // SAFETY: a new mapping at an address the kernel chooses.
             unsafe { mmap(std::ptr::null_mut(), bytes, access, MapFlags::SHARED, &fd, 0) }.map_err(failed("mmap"))?
         } else {
-            // SAFETY: a new reservation at an address the kernel chooses, then trimmed by mapping over its aligned part.
+            // SAFETY: a new reservation at an address the kernel chooses, then trimmed by mapping over its aligned
+            // part.
             unsafe { map_aligned(bytes, access, &fd) }.map_err(failed("mmap"))?
         };
-        Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), fd })
+        Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), hands: Hands::default(), fd: Some(fd) })
+    }
+
+    /// Address space of this process alone, of which only touched pages become memory.
+    pub(crate) fn reserve(bytes: usize) -> Result<Mapping, RegionError> {
+        let bytes = bytes.max(1).next_multiple_of(rustix::param::page_size());
+        let failed = |errno: rustix::io::Errno| RegionError::Allocate { bytes, call: "mmap", source: errno.into() };
+        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+        // SAFETY: a new mapping at an address the kernel chooses.
+        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, access, flags) }.map_err(failed)?;
+        Ok(Mapping { base: base.cast(), bytes, notices: Vec::new(), hands: Hands::default(), fd: None })
     }
 
     #[inline]
@@ -130,7 +157,13 @@ impl Mapping {
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.fd.as_ref().expect("reserved memory is of this process alone and has no descriptor").as_fd()
+    }
+
+    /// Says what could not be had, why, and what is done without it.
+    fn note(&mut self, call: &'static str, error: &std::io::Error, instead: &str) {
+        let (bytes, advice) = (self.bytes, advice(call, error, self.bytes));
+        self.notices.push(format!("{bytes} bytes: {call}: {error}: {advice}; {instead}"));
     }
 
     fn populate(&mut self) -> rustix::io::Result<()> {
@@ -157,7 +190,7 @@ impl Mapping {
         // SAFETY: the range is part of this mapping; collapsing keeps every byte.
         if unsafe { libc::madvise(self.base.cast(), whole, libc::MADV_COLLAPSE) } != 0 {
             let error = std::io::Error::last_os_error();
-            self.notices.push(format!("no huge pages for {} bytes ({error}); 4 KiB pages are used", self.bytes));
+            self.note("MADV_COLLAPSE", &error, "small pages are used");
         }
     }
 
@@ -170,7 +203,7 @@ impl Mapping {
         }
         // SAFETY: the range is this mapping; locking changes no byte.
         if let Err(errno) = unsafe { mlock(self.base.cast(), self.bytes) } {
-            self.notices.push(format!("{} bytes stay unlocked: {errno}; raise `ulimit -l`", self.bytes));
+            self.note("mlock", &errno.into(), "memory stays unlocked");
         }
     }
 
@@ -181,7 +214,7 @@ impl Mapping {
         let result = unsafe { libc::syscall(libc::SYS_mbind, self.base, self.bytes, MPOL_BIND, mask.as_ptr(), 1024u64, 0u32) };
         if result != 0 {
             let error = std::io::Error::last_os_error();
-            self.notices.push(format!("cannot bind memory to NUMA node {node}: {error}; the kernel places it"));
+            self.note("mbind", &error, &format!("the kernel places it, not on NUMA node {node}"));
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Blocks of a region for large messages: size classes, O(1), no allocation on the data path.
 
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
 use super::Region;
 
 /// Blocks of one size.
@@ -35,8 +38,14 @@ pub enum PoolExhausted {
 /// Hands out blocks of a region and counts what is out. Outlives epochs.
 #[derive(Debug)]
 pub struct Pool {
-    region: Region,
+    holding: Arc<Holding>,
     classes: Vec<Class>,
+}
+
+/// The region of one pool: the pool's until its last block is gone.
+#[derive(Debug)]
+pub(super) struct Holding {
+    region: Region,
 }
 
 #[derive(Debug)]
@@ -51,20 +60,28 @@ impl Pool {
     /// Blocks start at multiples of this.
     pub const ALIGNMENT: u64 = 4096;
 
-    /// Bytes of region that these classes need.
+    /// Bytes of region that these classes need; `u64::MAX` if that is more than can be counted.
     pub fn bytes_for(classes: &[SizeClass]) -> u64 {
-        classes.iter().map(|class| class.block_bytes.next_multiple_of(Self::ALIGNMENT) * u64::from(class.blocks)).sum()
+        Self::needs(classes).unwrap_or(u64::MAX)
     }
 
-    /// A pool over the whole `region`, classes sorted by size.
+    fn needs(classes: &[SizeClass]) -> Option<u64> {
+        let bytes = |class: &SizeClass| class.block_bytes.checked_next_multiple_of(Self::ALIGNMENT)?.checked_mul(u64::from(class.blocks));
+        classes.iter().try_fold(0u64, |sum, class| sum.checked_add(bytes(class)?))
+    }
+
+    /// A pool over `region`, classes sorted by size. It has the first [`Pool::bytes_for`] bytes until it and all its
+    /// blocks are gone.
     ///
     /// # Panics
-    /// If the region is smaller than [`Pool::bytes_for`] says.
+    /// If the region is smaller than that, or words, a ring or another pool have any of it.
     pub fn new(region: Region, classes: &[SizeClass]) -> Pool {
-        assert!(Self::bytes_for(classes) <= region.bytes() as u64, "the region is too small for its pool");
+        let needed = Self::needs(classes).filter(|&needed| needed <= region.bytes() as u64);
+        let needed = needed.expect("the region is large enough for its pool");
         let mut sorted = classes.to_vec();
         sorted.sort_by_key(|class| class.block_bytes);
         let mut base = 0;
+        // Sums of a part of what was summed up above.
         let classes = sorted
             .iter()
             .map(|class| {
@@ -74,7 +91,9 @@ impl Pool {
                 Class { block_bytes, base: at, blocks: class.blocks, free: (0..class.blocks).rev().collect() }
             })
             .collect();
-        Pool { region, classes }
+        let holding = Arc::new(Holding { region });
+        holding.region.mapping.hands.pool(0..needed, &holding);
+        Pool { holding, classes }
     }
 
     /// A block that holds `len` bytes, from the smallest class that does.
@@ -88,13 +107,16 @@ impl Pool {
             return Err(PoolExhausted::AllOut { block_bytes: class.block_bytes, out: class.blocks });
         };
         let offset = class.base + u64::from(block) * class.block_bytes;
-        Ok(Block(Handle { region: self.region.clone(), offset, len, class: index as u32, block }))
+        Ok(Block(Handle { holding: Arc::clone(&self.holding), offset, len, class: index as u32, block }))
     }
 
     /// Takes back a block that nobody reads or writes any more.
+    ///
+    /// # Panics
+    /// If it is another pool's.
     pub fn put(&mut self, block: impl Into<Block>) {
-        let Handle { class, block, region, .. } = block.into().0;
-        assert!(region.address() == self.region.address(), "the block belongs to another pool");
+        let Handle { class, block, holding, .. } = block.into().0;
+        assert!(Arc::ptr_eq(&holding, &self.holding), "the block belongs to another pool");
         self.classes[class as usize].free.push(block);
     }
 
@@ -117,11 +139,19 @@ impl Pool {
 
 #[derive(Debug)]
 struct Handle {
-    region: Region,
+    holding: Arc<Holding>,
     offset: u64,
     len: u64,
     class: u32,
     block: u32,
+}
+
+impl Handle {
+    #[inline]
+    fn base(&self) -> *mut u8 {
+        // SAFETY: in bounds because the pool made it.
+        unsafe { self.holding.region.base().add(self.offset as usize) }
+    }
 }
 
 /// A block in its owner's hand: only the owner touches it.
@@ -139,8 +169,9 @@ pub struct FilledBlock(Handle);
 impl Block {
     /// Its bytes, to fill.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: R3: the only handle of this block; in bounds because the pool made it.
-        unsafe { std::slice::from_raw_parts_mut(self.0.region.base().add(self.0.offset as usize), self.0.len as usize) }
+        // SAFETY: R3: the only handle of this block, which is in nobody else's hand; in bounds because the pool made
+        // it.
+        unsafe { std::slice::from_raw_parts_mut(self.0.base(), self.0.len as usize) }
     }
 
     /// Shortens the message in it.
@@ -184,8 +215,11 @@ impl OpenBlock {
         self.0.len == 0
     }
 
-    /// Everything has landed: the caller read, with acquire, counters that publish every byte and no peer writes any more.
+    /// Everything has landed: counters that publish every byte were read, in whatever way, and no peer writes any more.
     pub fn landed(self) -> FilledBlock {
+        // Pairs with the release of the Words that carried those counters, so that the readers of the counters need
+        // not.
+        fence(Ordering::Acquire);
         FilledBlock(self.0)
     }
 }
@@ -195,7 +229,7 @@ impl FilledBlock {
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: R3: nobody writes a filled block; in bounds because the pool made it.
-        unsafe { std::slice::from_raw_parts(self.0.region.base().add(self.0.offset as usize), self.0.len as usize) }
+        unsafe { std::slice::from_raw_parts(self.0.base(), self.0.len as usize) }
     }
 
     /// Byte offset in the pool's region: where Spans read.
@@ -247,6 +281,31 @@ mod tests {
         pool.put(b);
         pool.put(small);
         assert_eq!(pool.out(), 0);
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_counted_are_refused() {
+        let region = || Region::allocate(4096, &RegionOptions::default()).unwrap();
+        for classes in [
+            vec![SizeClass { block_bytes: 1 << 40, blocks: 1 << 24 }],
+            vec![SizeClass { block_bytes: u64::MAX, blocks: 1 }],
+            vec![SizeClass { block_bytes: u64::MAX - 4094, blocks: 1 }],
+            vec![SizeClass { block_bytes: 1 << 63, blocks: 1 }; 2],
+            vec![SizeClass { block_bytes: 4097, blocks: 1 }],
+        ] {
+            assert!(Pool::bytes_for(&classes) > 4096, "{classes:?}");
+            assert!(std::panic::catch_unwind(|| Pool::new(region(), &classes)).is_err(), "{classes:?}");
+        }
+        assert_eq!(Pool::bytes_for(&[SizeClass { block_bytes: 1 << 40, blocks: 1 << 24 }]), u64::MAX);
+        // Less than a page is room for a page.
+        assert_eq!(Pool::new(region(), &[SizeClass { block_bytes: 1, blocks: 1 }]).take(4096).unwrap().bytes_mut().len(), 4096);
+    }
+
+    #[test]
+    #[should_panic(expected = "another pool")]
+    fn a_block_goes_back_to_its_own_pool_only() {
+        let block = pool().take(10).unwrap();
+        pool().put(block);
     }
 
     #[test]

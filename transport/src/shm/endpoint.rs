@@ -15,16 +15,17 @@ use super::fence;
 use super::link::{Kept, Met};
 use super::watch::{Gone, Watch};
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
-use crate::lasting::Lasting;
+use crate::link_name::LinkName;
 use crate::park;
 use crate::rank::Rank;
-use crate::region::{CopyMethod, Region, STREAM_BYTES_MIN, copy_between};
-use crate::write::Write;
+use crate::region::{CopyMethod, Region, STREAM_BYTES_MIN, carry};
+use crate::write::{RegionId, Write};
 
 /// What is assumed where the system does not tell.
 const LAST_LEVEL_CACHE_BYTES_USUAL: usize = 8 << 20;
 
-/// Size of the largest cache of the first core: regions of a group that fit it together stay there, and copies past it would only be slower.
+/// Size of the largest cache of the first core: regions of a group that fit it together stay there, and copies past it
+/// would only be slower.
 fn last_level_cache_bytes() -> usize {
     let told = |index: u32| {
         let text = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok()?;
@@ -36,7 +37,7 @@ fn last_level_cache_bytes() -> usize {
 #[derive(Debug)]
 struct Peer {
     regions: Vec<Region>,
-    lasting: Option<Lasting>,
+    link_name: Option<LinkName>,
     /// Its process, if it is another one and the system names it: a pidfd.
     process: Option<OwnedFd>,
     bell: Bell,
@@ -44,7 +45,8 @@ struct Peer {
     down: bool,
 }
 
-/// The process at the other end of a socket. It made the socket or got it from its parent, and holds it: so the number is not another's by now.
+/// The process at the other end of a socket. It made the socket or got it from its parent, and holds it: so the number
+/// is not another's by now.
 fn process_of(socket: &UnixStream) -> Option<OwnedFd> {
     let pid = socket_peercred(socket).ok()?.pid;
     pidfd_open(pid, PidfdFlags::empty()).ok()
@@ -56,7 +58,7 @@ pub struct ShmEndpoint {
     me: Rank,
     regions: Vec<Region>,
     bell: Bell,
-    /// By rank; none at my own and at holes.
+    /// By rank; none at my own and at absent members.
     peers: Vec<Option<Peer>>,
     /// Peers posted to since the last flush.
     touched: Vec<Rank>,
@@ -68,8 +70,8 @@ pub struct ShmEndpoint {
     /// Whether all linked with me do, so that I need no fence of mine after writing.
     remote_fences: bool,
     /// By rank: why there was no link from the start.
-    holes: Vec<Option<String>>,
-    /// Holes that no poll has reported.
+    absent: Vec<Option<String>>,
+    /// Absent members that no poll has reported.
     unreported: Vec<Rank>,
     /// Set by a [`Waker`] until a park has seen it.
     called: Arc<AtomicBool>,
@@ -78,21 +80,21 @@ pub struct ShmEndpoint {
 
 impl ShmEndpoint {
     pub(super) fn new(me: Rank, regions: Vec<Region>, bell: Bell, met: Met, fences_for_all: bool) -> Result<ShmEndpoint, OpenError> {
-        let Met { links, holes, fenceable: remote_fences } = met;
-        let members = holes.len();
-        let unreported: Vec<Rank> = (0..members).filter(|&index| holes[index].is_some()).map(Rank::new).collect();
+        let Met { links, absent, fenceable: remote_fences } = met;
+        let members = absent.len();
+        let unreported: Vec<Rank> = (0..members).filter(|&index| absent[index].is_some()).map(Rank::new).collect();
         let mut peers: Vec<Option<Peer>> = (0..members).map(|_| None).collect();
         let mut sockets = Vec::with_capacity(links.len());
         for link in links {
             let (process, bell) = (process_of(&link.socket), link.bell);
             sockets.push((link.peer, link.socket));
             peers[link.peer.index()] =
-                Some(Peer { regions: link.regions, lasting: link.lasting, process, bell, touched: false, down: false });
+                Some(Peer { regions: link.regions, link_name: link.link_name, process, bell, touched: false, down: false });
         }
-        let (watch, gone) = Watch::start(members, sockets, bell.clone()).map_err(|source| OpenError::System {
+        let (watch, gone) = Watch::start(members, sockets, bell.clone()).map_err(|reason| OpenError::System {
             fabric: "shm",
             what: "starting the thread that watches for the end of peers".into(),
-            source,
+            reason,
         })?;
         if !unreported.is_empty() {
             gone.news.store(true, Ordering::Relaxed);
@@ -109,7 +111,7 @@ impl ShmEndpoint {
             gone,
             fences_for_all,
             remote_fences,
-            holes,
+            absent,
             unreported,
             called: Arc::default(),
             watch,
@@ -120,8 +122,8 @@ impl ShmEndpoint {
     pub(super) fn retire(mut self) -> Vec<Kept> {
         let mut kept = Vec::new();
         for (rank, socket) in self.watch.stop() {
-            if let Some(Peer { regions: theirs, lasting: Some(lasting), down: false, .. }) = self.peers[rank.index()].take() {
-                kept.push(Kept { lasting, socket, mine: self.regions.clone(), theirs });
+            if let Some(Peer { regions: theirs, link_name: Some(link_name), down: false, .. }) = self.peers[rank.index()].take() {
+                kept.push(Kept { link_name, socket, mine: self.regions.clone(), theirs });
             }
         }
         kept
@@ -134,8 +136,8 @@ impl ShmEndpoint {
 
     #[cold]
     fn next_gone(&mut self) -> Option<Event> {
-        if let Some(hole) = self.unreported.pop() {
-            return Some(Event::Down(hole));
+        if let Some(absent) = self.unreported.pop() {
+            return Some(Event::Down(absent));
         }
         // Acquire: pairs with the release of the watching thread; the flags of the peers are seen with it.
         if self.gone.news.swap(false, Ordering::Acquire) {
@@ -164,6 +166,11 @@ impl Endpoint for ShmEndpoint {
         self.peers.len()
     }
 
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        let peer = self.peers.get(rank.index())?.as_ref()?;
+        peer.regions.get(usize::from(region.0)).map(|region| region.bytes() as u64)
+    }
+
     #[inline]
     fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
         let Some(peer) = self.peers[to.index()].as_mut().filter(|peer| !peer.down) else {
@@ -175,11 +182,11 @@ impl Endpoint for ShmEndpoint {
                 let source = &self.regions[usize::from(from.region.0)];
                 let target = &peer.regions[usize::from(to.region.0)];
                 let method = if len as usize >= self.stream_bytes_min { CopyMethod::Streaming } else { CopyMethod::Plain };
-                copy_between(source, from.offset, target, to.offset, len, method);
+                carry(source, from.offset, target, to.offset, len, method);
             }
             Write::Word { at, value } => {
                 // Release: pairs with the acquire of the peer's reader; the Spans before it are visible with it.
-                peer.regions[usize::from(at.region.0)].word(at.offset).store(value, Ordering::Release);
+                peer.regions[usize::from(at.region.0)].link_word(at.offset).store(value, Ordering::Release);
             }
         }
         if !peer.touched {
@@ -212,7 +219,7 @@ impl Endpoint for ShmEndpoint {
     }
 
     fn down_reason(&self, rank: Rank) -> Option<String> {
-        self.holes.get(rank.index())?.clone()
+        self.absent.get(rank.index())?.clone()
     }
 
     /// Its memory goes with its process, and a pidfd can be read once that is so.

@@ -1,9 +1,10 @@
 //! Fences that the sleeper pays for.
 //!
-//! Park and wake ([`crate::park`]) needs a full fence on both sides, and the writer's is on the hot path: it waits until every store of the batch has reached the
-//! cache. Linux can run that fence on the writers' cores on behalf of a member that is about to sleep (`membarrier`, global expedited): a few
-//! microseconds for the sleeper, who has time, and nothing for the writers. It works for processes that registered; only if all members did
-//! do the writers leave theirs out.
+//! Park and wake ([`crate::park`]) needs a full fence on both sides, and the writer's is on the hot path: it waits
+//! until every store of the batch has reached the cache. Linux can run that fence on the writers' cores on behalf of a
+//! member that is about to sleep (`membarrier`, global expedited): a few microseconds for the sleeper, who has time,
+//! and nothing for the writers. It works for processes that registered; only if all members did do the writers leave
+//! theirs out.
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
@@ -21,7 +22,8 @@ pub(super) fn register() -> bool {
 
 /// A full fence on every core that runs a registered process, this one included.
 pub(super) fn fence_all() {
-    // It worked when the process registered, and nothing takes a registration back; were it to fail, the bounded sleep still ends.
+    // It worked when the process registered, and nothing takes a registration back; were it to fail, the bounded sleep
+    // still ends.
     let _ = membarrier(MembarrierCommand::GlobalExpedited);
 }
 

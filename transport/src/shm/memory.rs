@@ -4,22 +4,25 @@ use std::io::{ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
     sendmsg,
 };
 
 use super::bell::Bell;
-use super::link::system;
-use crate::endpoint::OpenError;
+use crate::endpoint::{OpenError, check_regions};
 use crate::region::{Region, RegionError};
 
 /// Regions an endpoint may be opened with.
 pub(super) const REGIONS_MAX: usize = 8;
+/// No peer's region is larger: the address space of a process is bounded, too.
+const REGION_BYTES_MAX: u64 = 1 << 40;
 /// In place of a region's size: it is the one of the last epoch.
 const AS_BEFORE: u64 = 0;
 
-/// Sends the sizes of my regions and their memfds but for those that the peer has from the last epoch, `mapped`; then the bell's.
+/// Sends the sizes of my regions and their memfds but for those that the peer has from the last epoch, `mapped`; then
+/// the bell's.
 pub(super) fn send_memory(socket: &UnixStream, regions: &[Region], bell: &Bell, mapped: &[Region]) -> std::io::Result<()> {
     let mut sizes = Vec::with_capacity(8 * (REGIONS_MAX + 1));
     sizes.extend_from_slice(&(regions.len() as u64).to_le_bytes());
@@ -47,26 +50,35 @@ pub(super) enum NoMemory {
 
 impl From<RegionError> for NoMemory {
     fn from(error: RegionError) -> NoMemory {
+        let lacking = |source: &std::io::Error| {
+            let mine = [Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::AGAIN].map(Errno::raw_os_error);
+            source.raw_os_error().is_some_and(|errno| mine.contains(&errno))
+        };
         match error {
             RegionError::Peer { .. } => NoMemory::Theirs(error.to_string()),
+            // What it sent is no memory, or none that can be mapped.
+            RegionError::Allocate { call, source, .. } if !lacking(&source) => {
+                NoMemory::Theirs(format!("what it sent cannot be mapped as its memory ({call}: {source}); same program?"))
+            }
             error => NoMemory::Mine(error.into()),
         }
     }
 }
 
-/// The memory of a peer, `region_count` regions and its bell, if it has come; `known` are its regions of the last epoch.
-pub(super) fn receive_memory(socket: &UnixStream, region_count: usize, known: &[Region]) -> Result<Option<(Vec<Region>, Bell)>, NoMemory> {
+/// The memory of a peer, as many regions as `mine` and its bell, if it has come; `known` are its regions of the last
+/// epoch.
+pub(super) fn receive_memory(socket: &UnixStream, mine: &[Region], known: &[Region]) -> Result<Option<(Vec<Region>, Bell)>, NoMemory> {
     let mut bytes = [0; 8 * (REGIONS_MAX + 1)];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(REGIONS_MAX + 1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = match recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC) {
         Ok(got) => got,
-        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(None),
+        Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
         Err(errno) => return Err(NoMemory::Theirs(format!("broke off while linking: {errno}"))),
     };
     if got.flags.contains(ReturnFlags::CTRUNC) {
         let what = "taking a peer's memory; is the limit of open files (`ulimit -n`) too low?";
-        return Err(NoMemory::Mine(system(what)(rustix::io::Errno::MFILE.into())));
+        return Err(NoMemory::Mine(system(what)(Errno::MFILE.into())));
     }
     let mut fds: Vec<OwnedFd> = Vec::new();
     for message in control.drain() {
@@ -80,15 +92,25 @@ pub(super) fn receive_memory(socket: &UnixStream, region_count: usize, known: &[
     let Some((&count, sizes)) = words.split_first() else {
         return Err(no_memory());
     };
-    if count != region_count as u64 || sizes.len() != region_count {
+    if count != sizes.len() as u64 {
         return Err(no_memory());
     }
+    let as_before = |index: usize| known.get(index).map_or(0, Region::bytes) as u64;
+    let bytes = sizes.iter().enumerate().map(|(index, &bytes)| if bytes == AS_BEFORE { as_before(index) } else { bytes });
+    check_regions(mine, bytes).map_err(NoMemory::Theirs)?;
     let mut fds = fds.into_iter();
     let mut region = |(index, &bytes): (usize, &u64)| match bytes {
         AS_BEFORE => known.get(index).cloned().ok_or_else(no_memory),
-        bytes => Ok(Region::map(fds.next().ok_or_else(no_memory)?, bytes as usize)?),
+        1..=REGION_BYTES_MAX => Ok(Region::map(fds.next().ok_or_else(no_memory)?, bytes as usize)?),
+        _ => Err(NoMemory::Theirs(format!("announced a region of {bytes} bytes; {REGION_BYTES_MAX} are the most"))),
     };
     let regions = sizes.iter().enumerate().map(&mut region).collect::<Result<Vec<_>, NoMemory>>()?;
     let bell = Bell::of_peer(fds.next().ok_or_else(no_memory)?)?;
     Ok(Some((regions, bell)))
+}
+
+/// What the system said, as the error of opening this fabric.
+pub(super) fn system(what: &str) -> impl FnOnce(std::io::Error) -> OpenError {
+    let what = what.to_owned();
+    move |reason| OpenError::System { fabric: "shm", what, reason }
 }

@@ -1,4 +1,5 @@
-//! Provider `shm`: one host, many processes. Regions are memfds passed over Unix sockets; a post is a copy into the peer's mapping.
+//! Provider `shm`: one host, many processes. Regions are memfds passed over Unix sockets; a post is a copy into the
+//! peer's mapping.
 //!
 //! ```text
 //!   my Region --post(Span): copy--> peer's Region, mapped here
@@ -6,8 +7,11 @@
 //!   the Unix socket that carried the memfds stays open: its hang-up is the peer's end
 //! ```
 //!
-//! Sockets have abstract names that are new each time, so a killed run leaves nothing stale behind: memfds and sockets end with
-//! the last process that holds them.
+//! Only the end of a peer's process is noticed: the kernel closes its socket then, so no time-out is needed. A host
+//! that falls silent takes all its members along, and a member that is stopped is none of this fabric's business.
+//!
+//! Sockets have abstract names that are new each time, so a killed run leaves nothing stale behind: memfds and sockets
+//! end with the last process that holds them.
 
 mod bell;
 mod endpoint;
@@ -63,7 +67,7 @@ impl Fabric for ShmFabric {
         let bell = bell::Bell::new()?;
         let fenceable = fence::register();
         let me = exchange.node(exchange.rank());
-        let kept = self.kept().extract_if(.., |kept| Some(kept.lasting.me) == me).collect();
+        let kept = self.kept().extract_if(.., |kept| Some(kept.link_name.me) == me).collect();
         let met = link::connect(exchange, regions, &bell, fenceable, kept)?;
         ShmEndpoint::new(exchange.rank(), regions.to_vec(), bell, met, fenceable)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::words::read_words;
+use crate::counted::CountedWord;
 use crate::region::Region;
 use crate::write::Place;
 
@@ -24,8 +25,10 @@ pub(super) enum What {
     Copy { link: usize, piece: Piece },
     /// A word lands.
     Set { link: usize, at: Place, value: u64 },
-    /// All of a Span has landed.
-    Landed { link: usize },
+    /// A word that is counted comes to the receiving endpoint.
+    Come { link: usize, word: CountedWord },
+    /// All of a Span has landed; its number, if it is counted.
+    Landed { link: usize, number: Option<u64> },
     /// The receiving end learns that the link is broken.
     Report { from: usize, to: usize },
 }
@@ -36,7 +39,8 @@ pub(super) struct Piece {
     pub(super) from: u64,
     pub(super) to: Place,
     pub(super) len: u64,
-    /// What these bytes were when the Span was posted, if it is audited: the whole Span, and where the piece begins in it.
+    /// What these bytes were when the Span was posted, if it is audited: the whole Span, and where the piece begins in
+    /// it.
     pub(super) posted: Option<(Arc<[u8]>, u64)>,
 }
 

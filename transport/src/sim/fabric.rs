@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::link::LinkSpec;
 use super::network::SimNetwork;
-use crate::endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Waker};
+use crate::endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Waker, WriteOrder};
 use crate::exchange::Exchange;
 use crate::rank::Rank;
 use crate::region::{Region, RegionError, RegionOptions};
-use crate::write::Write;
+use crate::write::{RegionId, Write};
 
 /// One member's way into a [`SimNetwork`].
 #[derive(Clone, Debug)]
@@ -43,13 +43,18 @@ impl Fabric for SimFabric {
         !self.network.state().is_mapped()
     }
 
+    fn write_order(&self) -> WriteOrder {
+        if self.network.state().is_counted() { WriteOrder::Counted } else { WriteOrder::Ordered }
+    }
+
     /// Plain memory: where it lies does not matter in virtual time.
     fn region(&self, bytes: usize, _options: &RegionOptions) -> Result<Region, RegionError> {
         Region::allocate(bytes, &RegionOptions::default())
     }
 
-    /// Returns at once, so that one thread can open all members in turn. What is posted to a member before it has opened waits for that. Holes are those that the
-    /// exchange does without; a member that another opened without is told so.
+    /// Returns at once, so that one thread can open all members in turn. What is posted to a member before it has
+    /// opened waits for that. Absent members are those that the exchange does without; a member that another opened
+    /// without is told so.
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<SimEndpoint, OpenError> {
         let (rank, members) = (exchange.rank(), self.network.members());
         if exchange.members() != members {
@@ -57,13 +62,13 @@ impl Fabric for SimFabric {
             return Err(OpenError::Unavailable { fabric: "sim", why });
         }
         let node = self.network.node(rank);
-        let is_hole = |peer: &Rank| exchange.patience().is_some() && *peer != rank && exchange.is_absent(*peer);
-        let holes: Vec<Rank> = (0..members).map(Rank::new).filter(is_hole).collect();
+        let is_absent = |peer: &Rank| exchange.patience().is_some() && *peer != rank && exchange.is_absent(*peer);
+        let absent: Vec<Rank> = (0..members).map(Rank::new).filter(is_absent).collect();
         let mut state = self.network.state();
         state.open(node, regions);
-        holes.iter().for_each(|&hole| state.shut_out(node, self.network.node(hole)));
+        absent.iter().for_each(|&absent| state.shut_out(node, self.network.node(absent)));
         drop(state);
-        Ok(SimEndpoint { network: self.network.clone(), rank, node, members, holes, woken: Arc::default() })
+        Ok(SimEndpoint { network: self.network.clone(), rank, node, members, absent, woken: Arc::default() })
     }
 }
 
@@ -75,7 +80,7 @@ pub struct SimEndpoint {
     node: usize,
     members: usize,
     /// Members that it was opened without.
-    holes: Vec<Rank>,
+    absent: Vec<Rank>,
     woken: Arc<AtomicBool>,
 }
 
@@ -95,6 +100,12 @@ impl Endpoint for SimEndpoint {
         self.members
     }
 
+    /// Members open one after another, so a peer's regions may not be there yet. In a simulation all members keep the
+    /// rules.
+    fn region_bytes(&self, _rank: Rank, _region: RegionId) -> Option<u64> {
+        Some(u64::MAX)
+    }
+
     fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
         let to = self.network.node(to);
         let mut state = self.network.state();
@@ -109,11 +120,12 @@ impl Endpoint for SimEndpoint {
     fn poll(&mut self) -> Option<Event> {
         let mut state = self.network.state();
         state.pass_call_time();
+        state.apply(self.node);
         state.take_event(self.node)
     }
 
     fn down_reason(&self, rank: Rank) -> Option<String> {
-        self.holes.contains(&rank).then(|| "it did not come to this epoch".to_owned())
+        self.absent.contains(&rank).then(|| "it did not come to this epoch".to_owned())
     }
 
     fn arm(&mut self) {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::random::Random;
+use crate::counted::{Arrivals, Departures};
 use crate::write::Write;
 
 /// How one direction between two members behaves.
@@ -43,6 +44,9 @@ impl Default for LinkSpec {
     }
 }
 
+/// Where writes are counted, they lie at least so far apart that many overtake others.
+const COUNTED_JITTER_NS: u64 = 10_000;
+
 impl LinkSpec {
     fn occupancy_ns(&self, bytes: u64) -> u64 {
         let ns = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_s.max(1));
@@ -72,8 +76,14 @@ pub(super) struct Link {
     pub(super) shut: bool,
     /// Its receiver was told that it is broken.
     pub(super) reported: bool,
+    /// Its receiver has been handed that news: nothing of it is applied any more.
+    pub(super) told: bool,
     /// Nothing leaves before this moment.
     pub(super) held_until_ns: u64,
+    /// Numbers what is sent, where writes are counted.
+    pub(super) departures: Departures,
+    /// At the receiving endpoint, where writes are counted: made when the first one comes.
+    pub(super) arrivals: Option<Arrivals>,
     free_at_ns: u64,
     last_landing_ns: u64,
 }
@@ -89,7 +99,10 @@ impl Link {
             cut_at_ns: None,
             shut: false,
             reported: false,
+            told: false,
             held_until_ns: 0,
+            departures: Departures::default(),
+            arrivals: None,
             free_at_ns: 0,
             last_landing_ns: 0,
         }
@@ -97,7 +110,18 @@ impl Link {
 
     /// Whether one more write fits.
     pub(super) fn has_room(&self, random: &mut Random) -> bool {
-        self.posted.len() + self.in_flight < self.spec.queue_max && !random.chance(self.spec.spurious_full_per_mille)
+        !self.is_full() && !random.chance(self.spec.spurious_full_per_mille)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        let window = self.arrivals.as_ref().map_or(usize::MAX, Arrivals::window);
+        self.posted.len() + self.in_flight >= self.spec.queue_max.min(window)
+    }
+
+    /// The receiving endpoint's count of what has come.
+    pub(super) fn arrivals(&mut self) -> &mut Arrivals {
+        let window = self.spec.queue_max.max(self.in_flight).next_power_of_two();
+        self.arrivals.get_or_insert_with(|| Arrivals::new(window))
     }
 
     /// Whether anything sent at `now` would be lost.
@@ -110,13 +134,14 @@ impl Link {
         self.last_landing_ns
     }
 
-    /// Puts a write of `bytes` bytes on its way at `now`.
-    pub(super) fn launch(&mut self, bytes: u64, now: u64, random: &mut Random) -> Flight {
+    /// Puts a write of `bytes` bytes on its way at `now`. Where writes are counted it may overtake others, and be
+    /// overtaken.
+    pub(super) fn launch(&mut self, bytes: u64, now: u64, counted: bool, random: &mut Random) -> Flight {
         let start = self.free_at_ns.max(now).max(self.held_until_ns);
         self.free_at_ns = start + self.spec.occupancy_ns(bytes);
-        let jitter = random.between(0, self.spec.jitter_ns);
+        let jitter = random.between(0, self.spec.jitter_ns.max(if counted { COUNTED_JITTER_NS } else { 0 }));
         let (mut earliest_ns, mut landing_ns) = (start + self.spec.latency_ns, self.free_at_ns + self.spec.latency_ns + jitter);
-        if self.spec.ordered {
+        if self.spec.ordered && !counted {
             earliest_ns = earliest_ns.max(self.last_landing_ns);
             landing_ns = landing_ns.max(earliest_ns);
         }
@@ -134,11 +159,11 @@ mod tests {
     fn writes_queue_behind_each_other_and_never_overtake() {
         let spec = LinkSpec { bytes_per_s: 1_000_000_000, latency_ns: 1000, jitter_ns: 5000, write_ns: 10, ..LinkSpec::default() };
         let (mut link, mut random) = (Link::new(spec), Random::new(7));
-        let first = link.launch(990, 0, &mut random);
+        let first = link.launch(990, 0, false, &mut random);
         assert!((2000..=7000).contains(&first.landing_ns) && first.earliest_ns == 1000);
         let mut before = first;
         for _ in 0..100 {
-            let flight = link.launch(8, 0, &mut random);
+            let flight = link.launch(8, 0, false, &mut random);
             assert!(flight.earliest_ns >= before.landing_ns && flight.landing_ns >= flight.earliest_ns);
             before = flight;
         }
@@ -148,10 +173,10 @@ mod tests {
     #[test]
     fn what_is_held_leaves_later_and_in_its_order() {
         let (mut link, mut random) = (Link::new(LinkSpec::default()), Random::new(7));
-        let before = link.launch(8, 0, &mut random);
+        let before = link.launch(8, 0, false, &mut random);
         link.held_until_ns = 1_000_000;
-        let held = link.launch(8, 10, &mut random);
-        let after = link.launch(8, 1_000_001, &mut random);
+        let held = link.launch(8, 10, false, &mut random);
+        let after = link.launch(8, 1_000_001, false, &mut random);
         assert!(before.landing_ns < 10_000 && held.earliest_ns >= 1_000_000 && after.landing_ns >= held.landing_ns);
     }
 }

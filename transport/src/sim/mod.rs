@@ -11,8 +11,12 @@
 //! its way still landing. What the rules promise it keeps: posts to one peer land in posting order (T1), words do not tear (T2), a Word
 //! carries its value (T3), a broken link is reported and never invented (T6).
 //!
+//! A network may also keep no order at all and be [counted](SimNetwork::count_writes), as some real ones must be: then T1 comes about at the receiving
+//! endpoint's poll.
+//!
 //! [`SimNetwork`] holds the time and everything that is on its way, [`SimFabric`] opens endpoints on it, [`SoloExchange`] stands in for the
-//! meeting at start-up, [`SimNets`] are the control connections of processes whose groups change, [`Random`] is where all chance comes from.
+//! meeting at start-up, [`SimNets`] are the control connections of processes whose groups change, [`Random`] is where
+//! all chance comes from. [`land`] is for tests that are the network themselves.
 //!
 //! What it does not do: run members (the crate `squall-sim` does), or wait in real time.
 
@@ -24,6 +28,7 @@ mod net;
 mod nets;
 mod network;
 mod random;
+mod wire;
 mod words;
 
 pub use exchange::SoloExchange;
@@ -33,3 +38,4 @@ pub use net::{SimGather, SimNet};
 pub use nets::{NetSpec, SimNets};
 pub use network::{Changed, SimNetwork};
 pub use random::{Random, mix};
+pub use wire::land;

@@ -9,18 +9,20 @@ use super::due::{Due, Piece, What};
 use super::link::{Link, LinkSpec};
 use super::random::Random;
 use super::words::{read_words, write_words};
+use crate::counted::{Arrivals, CountedWord};
 use crate::endpoint::{Event, QueueFull};
 use crate::rank::Rank;
-use crate::region::{CopyMethod, Region, copy_between};
+use crate::region::{CopyMethod, Region, carry};
 use crate::write::{Place, Write};
 
 /// A handle to the network that all members of one epoch share.
 ///
 /// A later epoch is a mesh of its own in the same time ([`SimNetwork::extend`]): ranks are those of the handle's epoch.
 ///
-/// Nothing happens by itself: whoever holds it moves the time ([`SimNetwork::advance_to`]), and what is due by then lands. While an endpoint
-/// is called a little time passes too ([`SimNetwork::set_call_ns_max`]), so that memory changes in the middle of a member's step as it does
-/// on a real fabric. The same seed and the same calls give the same bytes at the same times.
+/// Nothing happens by itself: whoever holds it moves the time ([`SimNetwork::advance_to`]), and what is due by then
+/// lands. While an endpoint is called a little time passes too ([`SimNetwork::set_call_ns_max`]), so that memory
+/// changes in the middle of a member's step as it does on a real fabric. The same seed and the same calls give the same
+/// bytes at the same times.
 #[derive(Clone, Debug)]
 pub struct SimNetwork {
     state: Arc<Mutex<State>>,
@@ -41,6 +43,8 @@ impl SimNetwork {
             call_ns_max: 0,
             audit: false,
             mapped: false,
+            counted: false,
+            hasty: false,
             changed: None,
             random: Random::new(seed),
             due: BinaryHeap::new(),
@@ -88,16 +92,28 @@ impl SimNetwork {
         self.state().call_ns_max = ns;
     }
 
-    /// From here on, looks whether the source of a Span is still what it was when it was posted, as long as it may be read. A protocol that never
-    /// touches what it has posted shows no change; one that sends counters by Span may.
+    /// From here on, looks whether the source of a Span is still what it was when it was posted, as long as it may be
+    /// read. A protocol that never touches what it has posted shows no change; one that sends counters by Span may.
     pub fn audit_sources(&self) {
         self.state().audit = true;
     }
 
-    /// From here on peers write by mappings of their own, as in shared memory: what they have posted lands even after the receiver has dropped its endpoint, and
-    /// fabrics say so ([`Fabric::severs`](crate::Fabric::severs)).
+    /// From here on peers write by mappings of their own, as in shared memory: what they have posted lands even after
+    /// the receiver has dropped its endpoint, and fabrics say so ([`Fabric::severs`](crate::Fabric::severs)).
     pub fn map_memory(&self) {
         self.state().mapped = true;
+    }
+
+    /// From here on writes land in any order, and words are counted: fabrics say so
+    /// ([`Fabric::write_order`](crate::Fabric::write_order)).
+    pub fn count_writes(&self) {
+        self.state().counted = true;
+    }
+
+    /// A fault, for tests of the checker: endpoints apply a counted word as soon as it comes.
+    #[doc(hidden)]
+    pub fn apply_words_early(&self) {
+        self.state().hasty = true;
     }
 
     /// The first source that changed while its Span was on its way.
@@ -127,8 +143,8 @@ impl SimNetwork {
         self.state().advance_to(until_ns);
     }
 
-    /// Whether there was a reason for `rank` to look since this was asked last: something landed, a link broke, or a full queue has
-    /// room again.
+    /// Whether there was a reason for `rank` to look since this was asked last: something landed, a link broke, or a
+    /// full queue has room again.
     pub fn take_news(&self, rank: Rank) -> bool {
         std::mem::take(&mut self.state().nodes[self.node(rank)].news)
     }
@@ -148,16 +164,17 @@ impl SimNetwork {
         self.state().nodes[self.node(rank)].posted_bytes
     }
 
-    /// Breaks the link between two members, both directions, within `within_ns`: of what is on its way a part still lands, and both
-    /// are told some time later.
+    /// Breaks the link between two members, both directions, within `within_ns`: of what is on its way a part still
+    /// lands, and both are told some time later.
     pub fn cut(&self, one: Rank, other: Rank, within_ns: u64) {
         let (mut state, one, other) = (self.state(), self.node(one), self.node(other));
         state.break_link(one, other, within_ns);
         state.break_link(other, one, within_ns);
     }
 
-    /// Holds what `from` sends to `to` until `until_ns`, and nobody is told: what is posted meanwhile waits and then lands in its order, and so does the news that
-    /// the link is broken. What is on its way already still lands. [`SimNetwork::FOREVER_NS`]: nothing comes through any more.
+    /// Holds what `from` sends to `to` until `until_ns`, and nobody is told: what is posted meanwhile waits and then
+    /// lands in its order, and so does the news that the link is broken. What is on its way already still lands.
+    /// [`SimNetwork::FOREVER_NS`]: nothing comes through any more.
     pub fn hold(&self, from: Rank, to: Rank, until_ns: u64) {
         let mut state = self.state();
         let index = state.link(self.node(from), self.node(to));
@@ -172,7 +189,8 @@ impl SimNetwork {
         state.nodes[node].opened = true;
     }
 
-    /// Ends member `rank` at once. Of its writes on their way a part still lands; the others are told within `within_ns` each.
+    /// Ends member `rank` at once. Of its writes on their way a part still lands; the others are told within
+    /// `within_ns` each.
     pub fn crash(&self, rank: Rank, within_ns: u64) {
         let (mut state, node) = (self.state(), self.node(rank));
         for other in (self.first..self.first + self.members).filter(|&other| other != node) {
@@ -231,6 +249,10 @@ pub(super) struct State {
     audit: bool,
     /// Memory outlives the endpoint that it was opened with.
     mapped: bool,
+    /// Writes land in any order and are counted.
+    counted: bool,
+    /// Counted words are applied before their Spans are in.
+    hasty: bool,
     changed: Option<Changed>,
     random: Random,
     due: BinaryHeap<Reverse<Due>>,
@@ -296,7 +318,8 @@ impl State {
         self.schedule(at_ns, What::Report { from: node, to: other });
     }
 
-    /// A member closed its endpoint: what it sent still lands, what was sent to it does not, and its peers learn that it has gone.
+    /// A member closed its endpoint: what it sent still lands, what was sent to it does not, and its peers learn that
+    /// it has gone.
     pub(super) fn close(&mut self, node: usize) {
         if self.nodes[node].silent {
             return;
@@ -362,9 +385,10 @@ impl State {
             return Ok(());
         }
         if !link.has_room(&mut self.random) {
-            // A queue that is truly full tells when a write lands; one that only claims to be is worth another look at any time.
+            // A queue that is truly full tells when a write lands; one that only claims to be is worth another look at
+            // any time.
             link.refused = true;
-            node.news |= link.posted.len() + link.in_flight < link.spec.queue_max;
+            node.news |= !link.is_full();
             return Err(QueueFull);
         }
         node.posts += 1;
@@ -421,8 +445,12 @@ impl State {
             return;
         }
         while let Some((write, posted)) = self.links[index].posted.pop_front() {
-            let flight = self.links[index].launch(bytes_of(&write), self.now_ns, &mut self.random);
+            let flight = self.links[index].launch(bytes_of(&write), self.now_ns, self.counted, &mut self.random);
             match write {
+                Write::Word { at, value } if self.counted => {
+                    let word = self.links[index].departures.word(at, value);
+                    self.schedule(flight.landing_ns, What::Come { link: index, word });
+                }
                 Write::Word { at, value } => self.schedule(flight.landing_ns, What::Set { link: index, at, value }),
                 Write::Span { from, to, len } => {
                     let Some(source) = self.nodes[self.ends(index).0].regions.get(usize::from(from.region.0)).cloned() else {
@@ -431,7 +459,8 @@ impl State {
                     };
                     let whole = Piece { source, from: from.offset, to, len, posted: posted.map(|posted| (posted, 0)) };
                     self.launch_pieces(index, whole, flight.earliest_ns, flight.landing_ns);
-                    self.schedule(flight.landing_ns, What::Landed { link: index });
+                    let number = self.counted.then(|| self.links[index].departures.span());
+                    self.schedule(flight.landing_ns, What::Landed { link: index, number });
                 }
             }
         }
@@ -453,7 +482,8 @@ impl State {
             if self.random.chance(500) {
                 self.schedule(at_ns, What::Copy { link: index, piece });
             } else {
-                // The counter behind this Span may be due at the very same moment: the landing takes its turn now, not when it is read.
+                // The counter behind this Span may be due at the very same moment: the landing takes its turn now, not
+                // when it is read.
                 let (read_ns, landing_count) = (self.random.between(self.now_ns, at_ns), self.next_count());
                 self.schedule(read_ns, What::Read { link: index, piece, landing_ns: at_ns, landing_count });
             }
@@ -491,17 +521,16 @@ impl State {
                     self.read(link, &piece);
                 }
                 if let Some(target) = self.target(link, piece.to) {
-                    copy_between(&piece.source, piece.from, &target, piece.to.offset, piece.len, CopyMethod::Plain);
+                    carry(&piece.source, piece.from, &target, piece.to.offset, piece.len, CopyMethod::Plain);
                 }
             }
             What::Set { link, at, value } => {
-                if let Some(target) = self.target(link, at) {
-                    // Release: pairs with the acquire of whoever reads the word; all that landed before it is visible then.
-                    target.word(at.offset).store(value, Ordering::Release);
-                }
+                self.set(link, at, value);
                 self.landed(link);
             }
-            What::Landed { link } => self.landed(link),
+            What::Come { link, word } => self.come(link, word),
+            What::Landed { link, number: None } => self.landed(link),
+            What::Landed { link, number: Some(number) } => self.span_landed(link, number),
             What::Report { from, to } => self.report(from, to),
         }
     }
@@ -526,12 +555,72 @@ impl State {
         self.nodes[receiver].regions.get(usize::from(to.region.0)).cloned()
     }
 
-    /// A write has landed as a whole: the receiver has something to see, and the sender has room if it was refused before.
+    fn set(&self, link: usize, at: Place, value: u64) {
+        if let Some(target) = self.target(link, at) {
+            // Release: pairs with the acquire of whoever reads the word; all that landed before it is visible then.
+            target.link_word(at.offset).store(value, Ordering::Release);
+        }
+    }
+
+    /// A write has landed as a whole: the receiver has something to see, and the sender has room if it was refused
+    /// before.
     fn landed(&mut self, link: usize) {
+        self.free(link, 1);
+    }
+
+    /// A counted Span has landed as a whole.
+    fn span_landed(&mut self, link: usize, number: u64) {
+        if !self.receives(link) {
+            return self.landed(link);
+        }
+        let whole = self.links[link].arrivals().span(number).expect("a link sends each number once, within its window");
+        self.free(link, whole as usize);
+    }
+
+    /// A counted word has come: the receiving endpoint applies it when it polls.
+    fn come(&mut self, link: usize, word: CountedWord) {
+        if self.hasty {
+            self.set(link, word.at, word.value);
+        }
+        if self.hasty || !self.receives(link) {
+            return self.landed(link);
+        }
+        self.links[link].arrivals().word(word).expect("a link sends each number once, within its window");
+        self.free(link, 0);
+    }
+
+    /// Whether what comes by this link comes to an endpoint.
+    fn receives(&self, link: usize) -> bool {
+        let (_, receiver) = self.ends(link);
+        !self.links[link].is_cut(self.now_ns) && !self.nodes[receiver].regions.is_empty()
+    }
+
+    /// The receiving endpoint applies what is complete of all that was counted.
+    pub(super) fn apply(&mut self, node: usize) {
+        if !self.counted {
+            return;
+        }
+        for peer in self.peers(node) {
+            let link = self.link(peer, node);
+            while !self.links[link].told
+                && let Some(word) = self.links[link].arrivals.as_mut().and_then(Arrivals::next)
+            {
+                let target = self.nodes[node].regions.get(usize::from(word.at.region.0));
+                // Release: as in `set`.
+                let target = target.expect("a region that the sender knew");
+                target.link_word(word.at.offset).store(word.value, Ordering::Release);
+                self.free(link, 1);
+            }
+        }
+    }
+
+    /// Of the sender's queue so much is free again; the receiver has something to see.
+    fn free(&mut self, link: usize, writes: usize) {
         let (sender, receiver) = self.ends(link);
-        self.links[link].in_flight -= 1;
+        // What was lost with a broken link was given back before.
+        self.links[link].in_flight = self.links[link].in_flight.saturating_sub(writes);
         self.nodes[receiver].news = true;
-        self.nodes[sender].news |= std::mem::take(&mut self.links[link].refused);
+        self.nodes[sender].news |= writes > 0 && std::mem::take(&mut self.links[link].refused);
     }
 
     fn report(&mut self, from: usize, to: usize) {
@@ -545,6 +634,10 @@ impl State {
 
     pub(super) fn is_mapped(&self) -> bool {
         self.mapped
+    }
+
+    pub(super) fn is_counted(&self) -> bool {
+        self.counted
     }
 
     /// Lets time pass until there is news for `rank` or `until_ns` has come.
@@ -564,7 +657,12 @@ impl State {
     }
 
     pub(super) fn take_event(&mut self, node: usize) -> Option<Event> {
-        self.nodes[node].events.pop_front()
+        let event = self.nodes[node].events.pop_front();
+        if let Some(Event::Down(rank)) = event {
+            let link = self.link(self.nodes[node].mesh.first + rank.index(), node);
+            self.links[link].told = true;
+        }
+        event
     }
 }
 

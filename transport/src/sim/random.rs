@@ -1,6 +1,7 @@
 //! The simulator's one source of chance.
 
-/// Numbers that follow from a seed alone: SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014).
+/// Numbers that follow from a seed alone: SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
+/// generators, OOPSLA 2014).
 ///
 /// Written out here rather than taken from a library, so that a seed means the same run for ever.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ pub(super) fn read_words(source: &Region, from: u64, bytes: &mut [u8]) {
         let (word, skip) = (at / 8 * 8, (at % 8) as usize);
         let (part, after) = rest.split_at_mut(rest.len().min(8 - skip));
         // Relaxed: what orders these bytes for the receiver is the release of the Word behind them.
-        let value = source.word(word).load(Ordering::Relaxed).to_ne_bytes();
+        let value = source.link_word(word).load(Ordering::Relaxed).to_ne_bytes();
         part.copy_from_slice(&value[skip..skip + part.len()]);
         at += part.len() as u64;
         rest = after;
@@ -24,7 +24,7 @@ pub(super) fn write_words(target: &Region, to: u64, bytes: &[u8]) {
     while !rest.is_empty() {
         let (word, skip) = (at / 8 * 8, (at % 8) as usize);
         let (part, after) = rest.split_at(rest.len().min(8 - skip));
-        let word = target.word(word);
+        let word = target.link_word(word);
         // Relaxed: as for reading; and one thread moves the time.
         let mut value = word.load(Ordering::Relaxed).to_ne_bytes();
         value[skip..skip + part.len()].copy_from_slice(part);

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +11,12 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use super::kept::Kept;
 use super::limits::{EVENTS_MAX, STAGING_BYTES};
 use super::link::{Link, Taken};
-use super::meet::{Met, meet};
+use super::meet::{Ends, Met, meet};
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
 use crate::exchange::Exchange;
 use crate::rank::Rank;
 use crate::region::Region;
-use crate::write::{Place, Write};
+use crate::write::{Place, RegionId, Write};
 
 /// What epoll calls the eventfd of the wakers; links go by their rank.
 const ALARM: u64 = u64::MAX;
@@ -35,15 +34,15 @@ pub struct TcpEndpoint {
     staging: Box<[u8; STAGING_BYTES]>,
     down: VecDeque<Rank>,
     /// By rank: why there was no link from the start.
-    holes: Vec<Option<String>>,
+    absent: Vec<Option<String>>,
     /// Something landed, or a link broke, since the last `arm`.
     stirred: bool,
 }
 
 impl TcpEndpoint {
-    pub(super) fn open(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<TcpEndpoint, OpenError> {
-        let Met { links, holes } = meet(bind, exchange, regions, kept)?;
-        let system = |errno: rustix::io::Errno| OpenError::System { fabric: "tcp", what: "setting up epoll".into(), source: errno.into() };
+    pub(super) fn open(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<TcpEndpoint, OpenError> {
+        let Met { links, absent } = meet(ends, exchange, regions, kept)?;
+        let system = |errno: rustix::io::Errno| OpenError::System { fabric: "tcp", what: "setting up epoll".into(), reason: errno.into() };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(system)?;
         let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(system)?;
         epoll::add(&epoll, &alarm, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN).map_err(system)?;
@@ -53,7 +52,7 @@ impl TcpEndpoint {
             }
         }
         let mut down = VecDeque::with_capacity(links.len());
-        down.extend((0..links.len()).filter(|&index| holes[index].is_some()).map(Rank::new));
+        down.extend((0..links.len()).filter(|&index| absent[index].is_some()).map(Rank::new));
         Ok(TcpEndpoint {
             rank: exchange.rank(),
             links,
@@ -63,7 +62,7 @@ impl TcpEndpoint {
             ready: Vec::with_capacity(EVENTS_MAX),
             staging: Box::new([0; STAGING_BYTES]),
             down,
-            holes,
+            absent,
             stirred: false,
         })
     }
@@ -74,7 +73,8 @@ impl TcpEndpoint {
         links.into_iter().flatten().filter_map(|link| link.keep(&mut self.staging, &self.regions)).collect()
     }
 
-    /// Asks epoll what is ready. What does not fit comes with the next look: readiness is level-triggered, and the kernel takes turns.
+    /// Asks epoll what is ready. What does not fit comes with the next look: readiness is level-triggered, and the
+    /// kernel takes turns.
     fn look(&mut self, timeout: Duration) {
         let timeout = Timespec { tv_sec: timeout.as_secs().min(1 << 30) as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
         let mut events = [const { MaybeUninit::<epoll::Event>::uninit() }; EVENTS_MAX];
@@ -168,6 +168,11 @@ impl Endpoint for TcpEndpoint {
         self.links.len()
     }
 
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        let link = self.links.get(rank.index())?.as_ref()?;
+        link.region_bytes().get(usize::from(region.0)).copied()
+    }
+
     #[inline]
     fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
         assert!(to != self.rank && to.index() < self.links.len(), "rank {to} is no peer of mine");
@@ -196,7 +201,7 @@ impl Endpoint for TcpEndpoint {
     }
 
     fn down_reason(&self, rank: Rank) -> Option<String> {
-        self.holes.get(rank.index())?.clone()
+        self.absent.get(rank.index())?.clone()
     }
 
     fn backlog(&self) -> bool {
@@ -246,7 +251,7 @@ impl Drop for TcpEndpoint {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::super::TcpFabric;
     use super::*;
@@ -255,7 +260,7 @@ mod tests {
     use crate::rank::NodeId;
     use crate::region::RegionOptions;
 
-    const BIND: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const ENDS: Ends = Ends { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), lost_after: crate::LOST_AFTER };
 
     /// My endpoint, and the naked link of a peer that may say anything.
     fn with_a_peer() -> (TcpEndpoint, Region, Link) {
@@ -264,8 +269,8 @@ mod tests {
         let region = Region::allocate(4096, &RegionOptions::default()).unwrap();
         std::thread::scope(|scope| {
             let other = region.clone();
-            let peer = scope.spawn(move || meet(BIND, &mut theirs, &[other], Vec::new()).unwrap().links.swap_remove(0).unwrap());
-            let endpoint = TcpEndpoint::open(BIND, &mut mine, std::slice::from_ref(&region), Vec::new()).unwrap();
+            let peer = scope.spawn(move || meet(&ENDS, &mut theirs, &[other], Vec::new()).unwrap().links.swap_remove(0).unwrap());
+            let endpoint = TcpEndpoint::open(&ENDS, &mut mine, std::slice::from_ref(&region), Vec::new()).unwrap();
             (endpoint, region, peer.join().unwrap())
         })
     }

@@ -4,14 +4,14 @@ use super::frame::{BadFrame, Frame, HEADER_BYTES};
 use super::kept::Rest;
 use super::limits::{SMALL_SPAN_BYTES_MAX, STAGING_BEHIND_SPAN_BYTES, STAGING_BYTES};
 use crate::atomic::Ordering;
-use crate::lasting::Tag;
+use crate::link_name::Tag;
 use crate::region::{Region, land, land_words};
 
 /// Bytes of a frame that is kept until the rest of it arrives.
 const CARRY_BYTES: usize = HEADER_BYTES + SMALL_SPAN_BYTES_MAX;
 
-/// Where the stream of one link stands. No I/O in it: [`Intake::target`] and [`Intake::staging`] say where the next bytes are to be read to,
-/// [`Intake::absorb`] is told how many came.
+/// Where the stream of one link stands. No I/O in it: [`Intake::target`] and [`Intake::staging`] say where the next
+/// bytes are to be read to, [`Intake::absorb`] is told how many came.
 #[derive(Debug)]
 pub(super) struct Intake {
     /// The start of a frame that is not complete; moves to the front of staging before the next read.
@@ -100,7 +100,7 @@ impl Intake {
             match Frame::decode(header, region_bytes)? {
                 Frame::Word { region, offset, value } => {
                     // Publishes the Spans before it: pairs with the acquire load of whoever waits for this counter.
-                    regions[usize::from(region.0)].word(offset).store(value, Ordering::Release);
+                    regions[usize::from(region.0)].link_word(offset).store(value, Ordering::Release);
                     bytes = rest;
                 }
                 Frame::Span { region, offset, len } if len <= SMALL_SPAN_BYTES_MAX as u64 => {

@@ -4,16 +4,17 @@
 //!   old epoch's frames | mark: its tag | new epoch's frames
 //!   thrown away here                     landed by the new link alone
 //! ```
-//! Whoever retires its endpoint ends its stream with a mark; at the next opening both ends say which tags they hold, and a socket is used again where they hold
-//! the same. The tag is derived anew from each epoch's token, so that ends which missed an epoch do not meet. Nothing of the old epoch lands once its
-//! endpoint is gone (T5): what still comes before the mark is read into a buffer that nobody looks at, and nothing behind it is read at all.
+//! Whoever retires its endpoint ends its stream with a mark; at the next opening both ends say which tags they hold,
+//! and a socket is used again where they hold the same. The tag is derived anew from each epoch's token, so that ends
+//! which missed an epoch do not meet. Nothing of the old epoch lands once its endpoint is gone (T5): what still comes
+//! before the mark is read into a buffer that nobody looks at, and nothing behind it is read at all.
 
 use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
 
 use super::frame::{BadFrame, Frame, HEADER_BYTES};
 use super::limits::DRAIN_READS_MAX;
-use crate::lasting::{Lasting, Tag};
+use crate::link_name::{LinkName, Tag};
 
 /// Bytes thrown away by one read.
 const DISCARD_BYTES: usize = 16 << 10;
@@ -21,7 +22,7 @@ const DISCARD_BYTES: usize = 16 << 10;
 /// A socket whose epoch has ended here.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) lasting: Lasting,
+    pub(super) link_name: LinkName,
     /// Until it is used again.
     socket: Option<TcpStream>,
     rest: Rest,
@@ -43,8 +44,8 @@ pub(super) struct Rest {
 
 impl Kept {
     /// A socket into which my mark was written.
-    pub(super) fn new(socket: TcpStream, lasting: Lasting, rest: Rest) -> Kept {
-        Kept { lasting, socket: Some(socket), rest }
+    pub(super) fn new(socket: TcpStream, link_name: LinkName, rest: Rest) -> Kept {
+        Kept { link_name, socket: Some(socket), rest }
     }
 
     /// The socket, to be used in the next epoch.
@@ -75,7 +76,7 @@ impl Kept {
                 Ok(got) => {
                     rest.count += got;
                     if rest.count == HEADER_BYTES {
-                        rest.pass(self.lasting.tag).map_err(|bad| std::io::Error::new(ErrorKind::InvalidData, bad))?;
+                        rest.pass(self.link_name.tag).map_err(|bad| std::io::Error::new(ErrorKind::InvalidData, bad))?;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
@@ -95,8 +96,8 @@ impl Drop for Kept {
     }
 }
 
-/// Ends a connection in an orderly way: unread bytes are thrown away, because closing over them would reset the connection and destroy what is on its way to
-/// the peer.
+/// Ends a connection in an orderly way: unread bytes are thrown away, because closing over them would reset the
+/// connection and destroy what is on its way to the peer.
 pub(super) fn close(mut socket: &TcpStream, scratch: &mut [u8]) {
     let _ = socket.shutdown(Shutdown::Write);
     for _ in 0..DRAIN_READS_MAX {
@@ -138,7 +139,7 @@ mod tests {
         let mine = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let theirs = listener.accept().unwrap().0;
         let rest = Rest { region_bytes: vec![4096], payload: 40, header: [0; HEADER_BYTES], count: 0, ended: false };
-        (Kept::new(mine, Lasting { me: NodeId(1), peer: NodeId(2), tag: TAG }, rest), theirs)
+        (Kept::new(mine, LinkName { me: NodeId(1), peer: NodeId(2), tag: TAG }, rest), theirs)
     }
 
     fn old_epoch() -> Vec<u8> {

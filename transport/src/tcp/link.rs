@@ -10,7 +10,7 @@ use super::kept::{self, Kept};
 use super::limits::STAGING_BYTES;
 use super::queue::SendQueue;
 use crate::endpoint::QueueFull;
-use crate::lasting::Lasting;
+use crate::link_name::LinkName;
 use crate::region::{Region, receive};
 use crate::write::Write;
 
@@ -34,7 +34,7 @@ pub(super) struct Link {
     /// Sizes of the peer's regions in bytes.
     region_bytes: Vec<u64>,
     /// Whom it leads to beyond this epoch, if that is known.
-    lasting: Option<Lasting>,
+    link_name: Option<LinkName>,
     /// Sending failed; what the peer sent before is still read, then the link is broken.
     mute: bool,
     /// The socket was full; epoll says when it is not.
@@ -42,8 +42,8 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(socket: TcpStream, region_bytes: Vec<u64>, lasting: Option<Lasting>) -> Link {
-        Link { socket, queue: SendQueue::new(), intake: Intake::new(), region_bytes, lasting, mute: false, awaits_room: false }
+    pub(super) fn new(socket: TcpStream, region_bytes: Vec<u64>, link_name: Option<LinkName>) -> Link {
+        Link { socket, queue: SendQueue::new(), intake: Intake::new(), region_bytes, link_name, mute: false, awaits_room: false }
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
@@ -87,7 +87,9 @@ impl Link {
         match read {
             Ok(0) => Taken::Broken,
             Ok(got) => match self.intake.absorb(got, staging, regions) {
-                Ok(()) if self.intake.ended().is_some_and(|tag| self.lasting.is_none_or(|lasting| lasting.tag != tag)) => Taken::Broken,
+                Ok(()) if self.intake.ended().is_some_and(|tag| self.link_name.is_none_or(|link_name| link_name.tag != tag)) => {
+                    Taken::Broken
+                }
                 Ok(()) => Taken::Bytes,
                 Err(_) => Taken::Broken,
             },
@@ -96,14 +98,15 @@ impl Link {
         }
     }
 
-    /// Ends this epoch's stream and keeps the socket for the next, if everything that was posted is on its way. Otherwise the link is closed.
+    /// Ends this epoch's stream and keeps the socket for the next, if everything that was posted is on its way.
+    /// Otherwise the link is closed.
     pub(super) fn keep(mut self, staging: &mut [u8; STAGING_BYTES], regions: &[Region]) -> Option<Kept> {
         let awaits_room = self.send(regions);
-        if let Some(lasting) = self.lasting.filter(|_| !awaits_room && !self.mute) {
-            let mark = Frame::End { tag: lasting.tag }.encode();
+        if let Some(link_name) = self.link_name.filter(|_| !awaits_room && !self.mute) {
+            let mark = Frame::End { tag: link_name.tag }.encode();
             // A part of a mark is as good as none: the peer finds its stream broken.
             if matches!((&self.socket).write(&mark), Ok(HEADER_BYTES)) {
-                return Some(Kept::new(self.socket, lasting, self.intake.into_rest(regions)));
+                return Some(Kept::new(self.socket, link_name, self.intake.into_rest(regions)));
             }
         }
         kept::close(&self.socket, staging);

@@ -5,33 +5,43 @@
 //!   magic, its rank, token(dialler -> listener)  -->
 //!                            <--  token(listener -> dialler)
 //! ```
-//! A connection that does not show the token in time is dropped and does no harm to the others. No step waits for one peer alone, so that one that is
-//! stopped holds up nobody's link with another. Where the exchange has patience, peers without a socket at the end are holes; a member that gave
-//! another up has closed its end, or never opens it, which the other finds as a link that broke.
+//! Connections that have not shown the token give way to new ones where there are too many, or no descriptor is left; a
+//! member that was pushed out so by strangers dials again. One that another gave up is told so. No step waits for one
+//! peer alone, so that one that is stopped holds up nobody's link with another. Where the exchange has patience, peers
+//! without a socket at the end are absent; a member that gave another up has closed its end, or never opens it, which
+//! the other finds as a link that broke.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
+use super::dialled::Dialled;
 use super::kept::Kept;
-use super::limits::{LINK_UP_MS_MAX, UNPROVEN_MAX};
+use super::limits::{ACCEPTS_PER_TURN_MAX, LINK_UP_MS_MAX, UNPROVEN_MAX};
 use super::link::Link;
-use crate::endpoint::OpenError;
-use crate::exchange::{Exchange, connection_token, same_token};
-use crate::holes::Holes;
-use crate::lasting::{Lasting, Tag};
+use crate::absent::Absent;
+use crate::address::{beside, own};
+use crate::endpoint::{OpenError, check_regions};
+use crate::exchange::crowd::{Standing, gives_way, source};
+use crate::exchange::door::{Door, Knock, is_short};
+use crate::exchange::stream::{Listener, Stream};
+use crate::exchange::{Exchange, Place, connection_token, same_token};
+use crate::link_name::{LinkName, Tag};
+use crate::lost::{LOST_AFTER, give_up_after};
 use crate::rank::Rank;
 use crate::region::Region;
 
 /// Names the protocol and its version.
 const MAGIC: [u8; 8] = *b"squltcp2";
-const TOKEN_BYTES: usize = 32;
-const HELLO_BYTES: usize = MAGIC.len() + 2 + TOKEN_BYTES;
+pub(super) const TOKEN_BYTES: usize = 32;
+pub(super) const HELLO_BYTES: usize = MAGIC.len() + 2 + TOKEN_BYTES;
 const PURPOSE: &str = "tcp data";
+/// What a listener says in the place of its token to a member that it does without.
+const DECLINED: &str = "tcp data declined";
 
 /// What a member tells the others before the sockets are made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,92 +54,104 @@ struct Announcement {
 
 /// What came of meeting, by rank.
 pub(super) struct Met {
-    /// None to myself and to holes.
+    /// None to myself and to absent members.
     pub(super) links: Vec<Option<Link>>,
     /// Why there is no link.
-    pub(super) holes: Vec<Option<String>>,
+    pub(super) absent: Vec<Option<String>>,
+}
+
+/// What my ends of all links are like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// Where they listen and dial from.
+    pub(super) bind: IpAddr,
+    /// How long a peer's host may be silent.
+    pub(super) lost_after: Duration,
 }
 
 /// Links to all other members that can be had; `kept` are my sockets of the last epoch.
-pub(super) fn meet(bind: IpAddr, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<Met, OpenError> {
-    let listener = listen(bind)?;
-    let address = listener.local_addr().map_err(failed("reading the listener's address"))?;
-    let (mut holes, me, lasting) = (Holes::of(exchange), exchange.rank(), Lasting::of(exchange));
-    let resumable = kept.into_iter().filter_map(|kept| Some((kept.lasting.find(&lasting)?, kept)));
+pub(super) fn meet(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<Met, OpenError> {
+    let (mut door, address) = listen(ends.bind)?;
+    let (mut absent, me, link_name) = (Absent::of(exchange), exchange.rank(), LinkName::of(exchange));
+    let resumable = kept.into_iter().filter_map(|kept| Some((kept.link_name.find(&link_name)?, kept)));
     let mut resumable: Vec<(Rank, Kept)> = resumable.collect();
     let mine = Announcement {
         listens_at: address,
         region_bytes: regions.iter().map(|region| region.bytes() as u64).collect(),
-        kept: resumable.iter().map(|(peer, kept)| (*peer, kept.lasting.tag)).collect(),
+        kept: resumable.iter().map(|(peer, kept)| (*peer, kept.link_name.tag)).collect(),
     };
-    let announced = announce(exchange, &mut holes, mine)?;
-    resumable.retain(|(peer, kept)| !holes.is_hole(*peer) && announced[peer.index()].kept.contains(&(me, kept.lasting.tag)));
-    let addresses: Vec<_> = announced.iter().map(|announced| announced.listens_at).collect();
-    let sockets = Meeting::new(&listener, exchange, &mut holes, resumable).link(bind, &addresses)?;
+    let announced = announce(exchange, &mut absent, regions, mine)?;
+    resumable.retain(|(peer, kept)| !absent.is_absent(*peer) && announced[peer.index()].kept.contains(&(me, kept.link_name.tag)));
+    // Between hosts, link-local addresses lose their interface: it is another one's there.
+    let addresses: Vec<_> = announced.iter().map(|announced| beside(address, announced.listens_at)).collect();
+    let sockets = Meeting::new(&mut door, exchange, &mut absent, resumable).link(ends.bind, &addresses)?;
     for socket in sockets.iter().flatten() {
-        socket.set_nodelay(true).map_err(failed("setting up a data socket"))?;
+        let set_up = socket.set_nodelay(true).and_then(|()| give_up_after(socket, ends.lost_after));
+        set_up.map_err(failed("setting up a data socket"))?;
     }
     if exchange.patience().is_none() {
         exchange.all_gather("tcp linked", &[])?;
     }
-    let links = sockets.into_iter().zip(announced).zip(lasting);
-    let link = |((socket, announced), lasting): ((Option<TcpStream>, Announcement), Option<Lasting>)| {
-        socket.map(|socket| Link::new(socket, announced.region_bytes, lasting))
+    let links = sockets.into_iter().zip(announced).zip(link_name);
+    let link = |((socket, announced), link_name): ((Option<TcpStream>, Announcement), Option<LinkName>)| {
+        socket.map(|socket| Link::new(socket, announced.region_bytes, link_name))
     };
-    Ok(Met { links: links.map(link).collect(), holes: holes.into_reasons() })
+    Ok(Met { links: links.map(link).collect(), absent: absent.into_reasons() })
 }
 
 fn failed(what: &'static str) -> impl Fn(std::io::Error) -> OpenError {
-    move |source| OpenError::System { fabric: "tcp", what: what.into(), source }
+    move |reason| OpenError::System { fabric: "tcp", what: what.into(), reason }
 }
 
-/// A socket whose buffers are left to the kernel, which grows them with the traffic: of the fixed sizes from 256 KiB to 4 MiB none was faster on
-/// loopback, and a small receive buffer halved the throughput.
+/// A socket whose buffers are left to the kernel, which grows them with the traffic: of the fixed sizes from 256 KiB to
+/// 4 MiB none was faster on loopback, and a small receive buffer halved the throughput.
 fn stream_socket(address: IpAddr) -> std::io::Result<Socket> {
     Socket::new(Domain::for_address(SocketAddr::new(address, 0)), Type::STREAM, None)
 }
 
-fn listen(bind: IpAddr) -> Result<TcpListener, OpenError> {
+fn listen(bind: IpAddr) -> Result<(Door, SocketAddr), OpenError> {
     let open = || {
-        let socket = stream_socket(bind)?;
-        socket.bind(&SocketAddr::new(bind, 0).into())?;
-        socket.listen(1024)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
+        let listener = Listener::bind(&SocketAddr::new(bind, 0).into())?;
+        match listener.place()? {
+            Place::Ip(address) => Ok((Door::new(listener), address)),
+            Place::Local(_) => unreachable!("it was bound to an address"),
+        }
     };
-    let what = |source| OpenError::System { fabric: "tcp", what: format!("listening on {bind}; is it an address of this host?"), source };
+    let what = |reason| OpenError::System { fabric: "tcp", what: format!("listening on {bind}; is it an address of this host?"), reason };
     open().map_err(what)
 }
 
-/// What all members announce; of a hole it means nothing.
-fn announce(exchange: &mut dyn Exchange, holes: &mut Holes, mine: Announcement) -> Result<Vec<Announcement>, OpenError> {
+/// What all members announce; of an absent member it means nothing.
+fn announce(
+    exchange: &mut dyn Exchange,
+    absent: &mut Absent,
+    regions: &[Region],
+    mine: Announcement,
+) -> Result<Vec<Announcement>, OpenError> {
     let encoded = postcard::to_stdvec(&mine).expect("an announcement always encodes");
     let parts = exchange.all_gather("tcp address and regions", &encoded)?;
-    holes.look(&parts);
-    let regions = mine.region_bytes.len();
-    let mut announced = vec![mine; holes.members()];
-    for peer in holes.peers().collect::<Vec<_>>() {
+    absent.look(&parts);
+    let mut announced = vec![mine; absent.members()];
+    for peer in absent.peers().collect::<Vec<_>>() {
         match read_announcement(&parts[peer.index()], regions) {
             Ok(theirs) => announced[peer.index()] = theirs,
-            Err(what) => holes.dig(exchange, peer, OpenError::Peer { fabric: "tcp", peer, what })?,
+            Err(what) => absent.exclude(exchange, peer, OpenError::Peer { fabric: "tcp", peer, what })?,
         }
     }
     Ok(announced)
 }
 
-fn read_announcement(part: &[u8], regions: usize) -> Result<Announcement, String> {
+fn read_announcement(part: &[u8], regions: &[Region]) -> Result<Announcement, String> {
     let theirs: Announcement = postcard::from_bytes(part).map_err(|error| format!("its announcement is unreadable ({error})"))?;
-    match theirs.region_bytes.len() {
-        count if count == regions => Ok(theirs),
-        count => Err(format!("it opens with {count} regions where I have {regions}; same program?")),
-    }
+    check_regions(regions, theirs.region_bytes.iter().copied())?;
+    Ok(theirs)
 }
 
 /// All connections while they are made.
 struct Meeting<'a> {
-    listener: &'a TcpListener,
+    door: &'a mut Door,
     exchange: &'a mut dyn Exchange,
-    holes: &'a mut Holes,
+    absent: &'a mut Absent,
     token: [u8; 32],
     me: Rank,
     deadline: Instant,
@@ -137,40 +159,34 @@ struct Meeting<'a> {
     resuming: Vec<(Rank, Kept)>,
     dialled: Vec<Dialled>,
     unproven: Vec<Unproven>,
+    /// Why the last connection could not be let in, where nobody could make way for it.
+    shortage: Option<std::io::Error>,
     /// By rank: sockets whose other end has proved itself.
     sockets: Vec<Option<TcpStream>>,
 }
 
-/// A connection that I made and that was not answered.
-struct Dialled {
-    peer: Rank,
-    address: SocketAddr,
-    socket: TcpStream,
-    /// It is connected, and I said who I am.
-    greeted: bool,
-    said: [u8; TOKEN_BYTES],
-    count: usize,
-}
-
 /// A connection that somebody made and that has not shown its token.
 struct Unproven {
-    socket: TcpStream,
+    socket: Stream,
+    from: Option<IpAddr>,
     said: [u8; HELLO_BYTES],
     count: usize,
 }
 
 impl<'a> Meeting<'a> {
-    fn new(listener: &'a TcpListener, exchange: &'a mut dyn Exchange, holes: &'a mut Holes, resuming: Vec<(Rank, Kept)>) -> Meeting<'a> {
+    fn new(door: &'a mut Door, exchange: &'a mut dyn Exchange, absent: &'a mut Absent, resuming: Vec<(Rank, Kept)>) -> Meeting<'a> {
         let (token, me) = (*exchange.token(), exchange.rank());
-        let deadline = holes.deadline(Duration::from_millis(LINK_UP_MS_MAX));
-        let sockets = (0..holes.members()).map(|_| None).collect();
-        Meeting { listener, exchange, holes, token, me, deadline, resuming, dialled: Vec::new(), unproven: Vec::new(), sockets }
+        let deadline = absent.deadline(Duration::from_millis(LINK_UP_MS_MAX));
+        let sockets = (0..absent.members()).map(|_| None).collect();
+        let (dialled, unproven, shortage) = (Vec::new(), Vec::new(), None);
+        Meeting { door, exchange, absent, token, me, deadline, resuming, dialled, unproven, shortage, sockets }
     }
 
-    /// Takes up kept sockets again, dials every other higher rank, lets the lower ones connect; the sockets by rank once nobody is missing.
+    /// Takes up kept sockets again, dials every other higher rank, lets the lower ones connect; the sockets by rank
+    /// once nobody is missing.
     fn link(mut self, bind: IpAddr, addresses: &[SocketAddr]) -> Result<Vec<Option<TcpStream>>, OpenError> {
-        for peer in self.holes.peers().filter(|&peer| peer > self.me && !self.is_resuming(peer)).collect::<Vec<_>>() {
-            self.dial(bind, peer, addresses[peer.index()])?;
+        for peer in self.absent.peers().filter(|&peer| peer > self.me && !self.is_resuming(peer)).collect::<Vec<_>>() {
+            self.press(bind, Dialled::to(peer, addresses[peer.index()]))?;
         }
         // Most marks have come before their sockets were to be used again.
         self.resume()?;
@@ -180,18 +196,15 @@ impl<'a> Meeting<'a> {
                 continue;
             }
             self.wait()?;
-            let gone = self.holes.gone(self.exchange);
+            let gone = self.absent.gone(self.exchange);
             self.resume()?;
-            self.accept()?;
             for stranger in std::mem::take(&mut self.unproven) {
                 let kept = self.hear(stranger);
                 self.unproven.extend(kept);
             }
-            if self.unproven.len() == UNPROVEN_MAX {
-                self.unproven.remove(0);
-            }
+            self.accept();
             for dialled in std::mem::take(&mut self.dialled) {
-                self.press(dialled)?;
+                self.press(bind, dialled)?;
             }
             for peer in gone.into_iter().filter(|peer| self.sockets[peer.index()].is_none()).collect::<Vec<_>>() {
                 self.fail(peer, OpenError::Peer { fabric: "tcp", peer, what: "it left while sockets were made".into() })?;
@@ -208,7 +221,7 @@ impl<'a> Meeting<'a> {
     fn resume(&mut self) -> Result<(), OpenError> {
         for (peer, mut kept) in std::mem::take(&mut self.resuming) {
             match kept.read() {
-                _ if self.holes.is_hole(peer) => {}
+                _ if self.absent.is_absent(peer) => {}
                 Ok(true) => self.sockets[peer.index()] = Some(kept.into_socket()),
                 Ok(false) => self.resuming.push((peer, kept)),
                 Err(error) => {
@@ -220,13 +233,13 @@ impl<'a> Meeting<'a> {
         Ok(())
     }
 
-    /// The first peer without a socket that is no hole.
+    /// The first peer without a socket that is not absent.
     fn missing(&self) -> Option<Rank> {
-        self.holes.peers().find(|peer| self.sockets[peer.index()].is_none())
+        self.absent.peers().find(|peer| self.sockets[peer.index()].is_none())
     }
 
     fn fail(&mut self, peer: Rank, error: OpenError) -> Result<(), OpenError> {
-        self.holes.dig(self.exchange, peer, error)
+        self.absent.exclude(self.exchange, peer, error)
     }
 
     /// What a peer that is late has not done.
@@ -237,8 +250,15 @@ impl<'a> Meeting<'a> {
         }
         match self.dialled.iter().find(|dialled| dialled.peer == peer) {
             None => {
-                let what = "did not connect in time; is a firewall in between, or did it fail?".to_owned();
-                OpenError::Peer { fabric: "tcp", peer, what }
+                let why = match &self.shortage {
+                    Some(shortage) => format!("{shortage} here: raise this process' limit of descriptors (ulimit -n)"),
+                    None => "is a firewall in between, or did it fail?".to_owned(),
+                };
+                OpenError::Peer { fabric: "tcp", peer, what: format!("did not connect in time; {why}") }
+            }
+            Some(Dialled { setback: Some(setback), .. }) => {
+                let why = "did it fail, is it out of descriptors or flooded by strangers, or does something else listen there?";
+                OpenError::Peer { fabric: "tcp", peer, what: format!("it did not answer in time ({setback}); {why}") }
             }
             Some(dialled) if !dialled.greeted => dialled.unreachable(ErrorKind::TimedOut.into()),
             Some(dialled) => dialled.unanswered(&ErrorKind::TimedOut.into()),
@@ -249,84 +269,97 @@ impl<'a> Meeting<'a> {
         connection_token(&self.token, from, to, PURPOSE)
     }
 
-    /// Begins to connect.
-    fn dial(&mut self, bind: IpAddr, peer: Rank, address: SocketAddr) -> Result<(), OpenError> {
-        let open = || {
-            let socket = stream_socket(bind)?;
-            socket.bind(&SocketAddr::new(bind, 0).into())?;
-            socket.set_nonblocking(true)?;
-            Ok(socket)
-        };
-        let socket: Socket = open().map_err(failed("making a data socket"))?;
-        let connecting = socket.connect(&address.into());
-        let dialled = Dialled { peer, address, socket: socket.into(), greeted: false, said: [0; TOKEN_BYTES], count: 0 };
-        match connecting {
-            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
-                self.fail(peer, dialled.unreachable(error))
-            }
-            _ => {
-                self.dialled.push(dialled);
-                Ok(())
-            }
-        }
-    }
-
-    /// Brings a connection that I made as far as it goes.
-    fn press(&mut self, mut dialled: Dialled) -> Result<(), OpenError> {
+    /// Brings a connection that I make as far as it goes.
+    fn press(&mut self, bind: IpAddr, mut dialled: Dialled) -> Result<(), OpenError> {
         let peer = dialled.peer;
-        if self.holes.is_hole(peer) {
+        if self.absent.is_absent(peer) {
             return Ok(());
         }
-        if !dialled.greeted {
+        if dialled.socket.is_none() && Instant::now() >= dialled.due {
+            let made = loop {
+                match socket_from(bind) {
+                    Err(error) if is_short(&error) && self.make_way() => {}
+                    made => break made,
+                }
+            };
+            dialled.socket = Some(made.map_err(failed("making a data socket"))?.into());
+            if let Err(error) = dialled.begin() {
+                return self.fail(peer, dialled.unreachable(error));
+            }
+        }
+        if dialled.socket.is_some() && !dialled.greeted {
             let mut hello = [0; HELLO_BYTES];
             hello[..8].copy_from_slice(&MAGIC);
             hello[8..10].copy_from_slice(&self.me.0.to_le_bytes());
             hello[10..].copy_from_slice(&self.proof(self.me, peer));
-            match dialled.greet(&hello) {
-                Ok(()) => {}
-                Err(error) => return self.fail(peer, dialled.unreachable(error)),
+            if let Err(error) = dialled.greet(&hello) {
+                return self.fail(peer, dialled.unreachable(error));
             }
         }
         match dialled.listen() {
             Ok(false) => self.dialled.push(dialled),
-            Ok(true) if same_token(&dialled.said, &self.proof(peer, self.me)) => self.sockets[peer.index()] = Some(dialled.socket),
+            Ok(true) if same_token(&dialled.said, &self.proof(peer, self.me)) => self.sockets[peer.index()] = dialled.socket,
             Ok(true) => {
-                let what = "it does not know this epoch's token: something else listens at its address".into();
-                return self.fail(peer, OpenError::Peer { fabric: "tcp", peer, what });
+                let what = match same_token(&dialled.said, &connection_token(&self.token, peer, self.me, DECLINED)) {
+                    true => "it goes on without me",
+                    false => "it does not know this epoch's token: something else listens at its address",
+                };
+                return self.fail(peer, OpenError::Peer { fabric: "tcp", peer, what: what.into() });
             }
-            Err(error) => return self.fail(peer, dialled.unanswered(&error)),
+            // It was pushed out by strangers, maybe. A peer that is gone refuses the next attempt.
+            Err(error) => self.dialled.push(dialled.again(error)),
         }
         Ok(())
     }
 
-    /// Takes connections in while there is room for those that have not proved themselves.
-    fn accept(&mut self) -> Result<(), OpenError> {
-        while self.unproven.len() < UNPROVEN_MAX {
-            match self.listener.accept() {
-                Ok((socket, _)) => {
-                    if socket.set_nonblocking(true).is_ok() {
-                        self.unproven.push(Unproven { socket, said: [0; HELLO_BYTES], count: 0 });
+    /// Takes connections in; those that have not proved themselves give way to new ones.
+    fn accept(&mut self) {
+        if !self.door.is_open(Instant::now()) {
+            return;
+        }
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            match self.door.accept() {
+                Knock::Came(socket, from) => {
+                    if socket.set_up(LOST_AFTER).is_err() || (self.unproven.len() >= UNPROVEN_MAX && !self.make_way()) {
+                        continue;
                     }
+                    let kept = self.hear(Unproven { socket, from: from.ip().map(source), said: [0; HELLO_BYTES], count: 0 });
+                    self.unproven.extend(kept);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // A connection that died before it was accepted is the stranger's trouble.
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-                Err(error) => return Err(failed("accepting a data connection")(error)),
+                Knock::Nobody => break,
+                Knock::Short(_) if self.make_way() => {}
+                Knock::Short(error) => {
+                    self.shortage = Some(error);
+                    self.door.shut();
+                    break;
+                }
             }
         }
-        Ok(())
+    }
+
+    /// Parts with the stranger that others have the best reason to be heard before; whether there is one.
+    fn make_way(&mut self) -> bool {
+        let standing = |stranger: &Unproven| if stranger.count == 0 { Standing::Silent } else { Standing::Speaking };
+        let index = gives_way(self.unproven.iter().map(|stranger| (stranger.from, standing(stranger))));
+        index.map(|index| self.unproven.remove(index)).is_some()
     }
 
     /// Sleeps until someone connects or says something, or it is time to look.
     fn wait(&self) -> Result<(), OpenError> {
-        let mut waiting = vec![PollFd::new(self.listener, PollFlags::IN)];
+        let now = Instant::now();
+        let mut waiting = Vec::new();
+        if self.door.is_open(now) {
+            waiting.push(PollFd::new(&*self.door, PollFlags::IN));
+        }
         waiting.extend(self.resuming.iter().map(|(_, kept)| PollFd::new(kept.socket(), PollFlags::IN)));
         waiting.extend(self.unproven.iter().map(|stranger| PollFd::new(&stranger.socket, PollFlags::IN)));
-        waiting.extend(self.dialled.iter().map(|dialled| {
+        waiting.extend(self.dialled.iter().filter_map(|dialled| {
             let awaited = if dialled.greeted { PollFlags::IN } else { PollFlags::OUT };
-            PollFd::new(&dialled.socket, awaited)
+            Some(PollFd::new(dialled.socket.as_ref()?, awaited))
         }));
-        let nap = self.holes.nap(self.deadline);
+        let redials = self.dialled.iter().filter(|dialled| dialled.socket.is_none()).map(|dialled| dialled.due);
+        let due = redials.chain(self.door.timer()).map(|due| due.saturating_duration_since(now)).min();
+        let nap = self.absent.nap(self.deadline).min(due.unwrap_or(Duration::MAX));
         let timeout = rustix::event::Timespec { tv_sec: nap.as_secs() as i64, tv_nsec: i64::from(nap.subsec_nanos()) };
         match poll(&mut waiting, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -336,7 +369,7 @@ impl<'a> Meeting<'a> {
 
     /// Reads what a stranger says; keeps it while it may still prove itself.
     fn hear(&mut self, mut stranger: Unproven) -> Option<Unproven> {
-        match stranger.socket.read(&mut stranger.said[stranger.count..]) {
+        match (&stranger.socket).read(&mut stranger.said[stranger.count..]) {
             Ok(0) => return None,
             Ok(count) => stranger.count += count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Some(stranger),
@@ -348,68 +381,54 @@ impl<'a> Meeting<'a> {
         let (magic, rest) = stranger.said.split_first_chunk::<8>()?;
         let (rank, proof) = rest.split_first_chunk::<2>()?;
         let peer = Rank(u16::from_le_bytes(*rank));
-        let proven = *magic == MAGIC && peer < self.me && same_token(proof.try_into().ok()?, &self.proof(peer, self.me));
-        if !proven || self.holes.is_hole(peer) || self.is_resuming(peer) || self.sockets[peer.index()].is_some() {
+        if *magic != MAGIC || peer >= self.me || !same_token(proof.try_into().ok()?, &self.proof(peer, self.me)) {
             return None;
         }
-        stranger.socket.write_all(&self.proof(self.me, peer)).ok()?;
-        self.sockets[peer.index()] = Some(stranger.socket);
+        let Stream::Tcp(mut socket) = stranger.socket else {
+            return None;
+        };
+        let has_another = self.sockets[peer.index()].as_ref().is_some_and(is_alive);
+        if self.absent.is_absent(peer) || self.is_resuming(peer) || has_another {
+            // If it is gone, it needs no answer.
+            let _ = socket.write_all(&connection_token(&self.token, self.me, peer, DECLINED));
+            return None;
+        }
+        socket.write_all(&self.proof(self.me, peer)).ok()?;
+        self.sockets[peer.index()] = Some(socket);
         None
     }
 }
 
-impl Dialled {
-    /// Says `hello` if the connection stands; `Ok` too while it does not yet.
-    fn greet(&mut self, hello: &[u8; HELLO_BYTES]) -> std::io::Result<()> {
-        if let Some(error) = self.socket.take_error()? {
-            return Err(error);
-        }
-        if let Err(error) = self.socket.peer_addr() {
-            return if error.kind() == ErrorKind::NotConnected { Ok(()) } else { Err(error) };
-        }
-        self.socket.write_all(hello)?;
-        self.greeted = true;
-        Ok(())
+/// Whether a connection that nothing was read from yet may still be of use: its peer did not close it.
+fn is_alive(socket: &TcpStream) -> bool {
+    match socket.peek(&mut [0; 1]) {
+        Ok(count) => count > 0,
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
     }
+}
 
-    /// Reads what has come of the answer; whether it is complete.
-    fn listen(&mut self) -> std::io::Result<bool> {
-        if !self.greeted {
-            return Ok(false);
-        }
-        match self.socket.read(&mut self.said[self.count..]) {
-            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                self.count += count;
-                Ok(self.count == TOKEN_BYTES)
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn unreachable(&self, source: std::io::Error) -> OpenError {
-        OpenError::System { fabric: "tcp", what: format!("connecting to rank {} at {}", self.peer, self.address), source }
-    }
-
-    fn unanswered(&self, error: &std::io::Error) -> OpenError {
-        let what = format!("it did not answer ({error}); did it fail, or does something else listen there?");
-        OpenError::Peer { fabric: "tcp", peer: self.peer, what }
-    }
+/// A socket that comes from `bind` and does not block.
+fn socket_from(bind: IpAddr) -> std::io::Result<Socket> {
+    let socket = stream_socket(bind)?;
+    socket.bind(&own(SocketAddr::new(bind, 0)).into())?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
+
     use crate::exchange::LocalExchange;
 
     const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     type Linked = Result<Vec<Option<TcpStream>>, OpenError>;
 
-    fn link(listener: &TcpListener, mut exchange: LocalExchange, addresses: &[SocketAddr], allowed_ms: u64) -> Linked {
-        let mut holes = Holes::of(&exchange);
-        let mut meeting = Meeting::new(listener, &mut exchange, &mut holes, Vec::new());
+    fn link((mut door, _): (Door, SocketAddr), mut exchange: LocalExchange, addresses: &[SocketAddr], allowed_ms: u64) -> Linked {
+        let mut absent = Absent::of(&exchange);
+        let mut meeting = Meeting::new(&mut door, &mut exchange, &mut absent, Vec::new());
         meeting.deadline = Instant::now() + Duration::from_millis(allowed_ms);
         meeting.link(LOOPBACK, addresses)
     }
@@ -420,31 +439,102 @@ mod tests {
 
     #[test]
     fn a_stranger_is_dropped_and_does_no_harm() {
-        let (mine, other) = (listen(LOOPBACK).unwrap(), listen(LOOPBACK).unwrap());
-        let addresses = [other.local_addr().unwrap(), mine.local_addr().unwrap()];
+        let (mine, other, third) = (listen(LOOPBACK).unwrap(), listen(LOOPBACK).unwrap(), listen(LOOPBACK).unwrap());
+        let addresses = [other.1, mine.1];
         let silent = TcpStream::connect(addresses[1]).unwrap();
         let mut babbler = TcpStream::connect(addresses[1]).unwrap();
         babbler.write_all(&[0xAB; 4000]).unwrap();
         let ([of_other_epoch, _], [lower, higher]) = (pair(), pair());
         std::thread::scope(|scope| {
-            let impostor = scope.spawn(|| link(&other, of_other_epoch, &addresses, 20_000));
+            let impostor = scope.spawn(|| link(third, of_other_epoch, &addresses, 20_000));
             // Nobody answers it before the right ones meet.
-            let lower = scope.spawn(|| link(&other, lower, &addresses, 20_000));
-            let higher = link(&mine, higher, &addresses, 20_000).unwrap();
+            let lower = scope.spawn(|| link(other, lower, &addresses, 20_000));
+            // It closes its door when it is through, so that the impostor is refused.
+            let higher = link(mine, higher, &addresses, 20_000).unwrap();
             let lower = lower.join().unwrap().unwrap();
             assert_eq!(higher[0].as_ref().unwrap().peer_addr().unwrap(), lower[1].as_ref().unwrap().local_addr().unwrap());
-            drop(mine);
             assert!(impostor.join().unwrap().is_err());
         });
         drop((silent, babbler));
     }
 
     #[test]
+    fn a_member_gets_in_however_many_strangers_hold_the_door() {
+        let (mine, other) = (listen(LOOPBACK).unwrap(), listen(LOOPBACK).unwrap());
+        let addresses = [other.1, mine.1];
+        let [lower, higher] = pair();
+        let (stop, address) = (std::sync::atomic::AtomicBool::new(false), mine.1);
+        std::thread::scope(|scope| {
+            let flood = scope.spawn(|| {
+                let mut held = std::collections::VecDeque::new();
+                while !stop.load(crate::atomic::Ordering::Relaxed) {
+                    held.extend(TcpStream::connect_timeout(&address, Duration::from_millis(100)));
+                    if held.len() > UNPROVEN_MAX + 50 {
+                        held.pop_front();
+                    }
+                }
+            });
+            let higher = scope.spawn(|| link(mine, higher, &addresses, 60_000));
+            let lower = link(other, lower, &addresses, 60_000);
+            let higher = higher.join().unwrap();
+            stop.store(true, crate::atomic::Ordering::Relaxed);
+            flood.join().unwrap();
+            assert!(lower.is_ok() && higher.is_ok(), "{lower:?} {higher:?}");
+        });
+    }
+
+    #[test]
+    fn a_member_that_was_pushed_out_dials_again() {
+        let (mine, pushy) = (listen(LOOPBACK).unwrap(), TcpListener::bind((LOOPBACK, 0)).unwrap());
+        let [lower, higher] = pair();
+        let address = pushy.local_addr().unwrap();
+        std::thread::scope(|scope| {
+            let lower = scope.spawn(|| link(mine, lower, &[address; 2], 60_000));
+            for _ in 0..3 {
+                drop(pushy.accept().unwrap());
+            }
+            let (mut accepted, _) = pushy.accept().unwrap();
+            let mut hello = [0; HELLO_BYTES];
+            accepted.read_exact(&mut hello).unwrap();
+            accepted.write_all(&connection_token(higher.token(), higher.rank(), Rank::new(0), PURPOSE)).unwrap();
+            assert!(lower.join().unwrap().unwrap()[1].is_some());
+        });
+    }
+
+    #[test]
+    fn a_member_that_is_done_without_learns_it() {
+        let mut exchanges = LocalExchange::mesh_without(2, &[], Duration::from_secs(60)).into_iter().flatten();
+        let (mut lower, mut higher) = (exchanges.next().unwrap(), exchanges.next().unwrap());
+        higher.give_up(Rank::new(0));
+        let ((mut mine, _), (mut other, at)) = (listen(LOOPBACK).unwrap(), listen(LOOPBACK).unwrap());
+        let mut absent = Absent::of(&lower);
+        let mut of_higher = Absent::of(&higher);
+        std::thread::scope(|scope| {
+            let lower = scope.spawn(|| {
+                Meeting::new(&mut mine, &mut lower, &mut absent, Vec::new()).link(LOOPBACK, &[at; 2]).unwrap();
+                absent.into_reasons()
+            });
+            // It has nobody to wait for, but its door is still open.
+            let mut meeting = Meeting::new(&mut other, &mut higher, &mut of_higher, Vec::new());
+            while !lower.is_finished() {
+                meeting.deadline = Instant::now() + Duration::from_millis(10);
+                meeting.wait().unwrap();
+                for stranger in std::mem::take(&mut meeting.unproven) {
+                    assert!(meeting.hear(stranger).is_none());
+                }
+                meeting.accept();
+            }
+            let why = lower.join().unwrap()[1].take().unwrap();
+            assert!(why.contains("goes on without me"), "{why}");
+        });
+    }
+
+    #[test]
     fn who_never_connects_is_named() {
         let mine = listen(LOOPBACK).unwrap();
         let [_lower, higher] = pair();
-        let address = mine.local_addr().unwrap();
-        let error = link(&mine, higher, &[address; 2], 1).unwrap_err();
+        let address = mine.1;
+        let error = link(mine, higher, &[address; 2], 1).unwrap_err();
         assert!(error.to_string().starts_with("tcp: peer 0: did not connect"), "{error}");
     }
 
@@ -454,7 +544,7 @@ mod tests {
         let [lower, _higher] = pair();
         let address = impostor.local_addr().unwrap();
         std::thread::scope(|scope| {
-            let lower = scope.spawn(|| link(&mine, lower, &[address; 2], 10_000));
+            let lower = scope.spawn(|| link(mine, lower, &[address; 2], 10_000));
             let (mut accepted, _) = impostor.accept().unwrap();
             accepted.write_all(&[0; TOKEN_BYTES]).unwrap();
             let error = lower.join().unwrap().unwrap_err();

@@ -7,14 +7,19 @@
 //!           what follows it into a staging buffer, from where headers, words and small Spans land
 //! ```
 //!
-//! TCP keeps a link's bytes in order, so writes land in posting order (T1), and a Word is stored with release after everything before it.
-//! A large Span is copied by the kernel alone: out of the sender's region and into the receiver's. What the peer sends is checked frame by frame; the first
-//! bad frame breaks the link.
+//! TCP keeps a link's bytes in order, so writes land in posting order (T1), and a Word is stored with release after
+//! everything before it. A large Span is copied by the kernel alone: out of the sender's region and into the
+//! receiver's. What the peer sends is checked frame by frame; the first bad frame breaks the link.
 //!
-//! The sockets of an endpoint that is [retired](crate::Fabric::retire) are kept for the next epoch, where the exchange knows its members by name.
+//! The sockets of an endpoint that is [retired](crate::Fabric::retire) are kept for the next epoch, where the exchange
+//! knows its members by name.
+//!
+//! A peer whose process ends is down at once: its sockets close. One whose host falls silent (a pulled cable, no power)
+//! is down within [`lost_after`](TcpFabric::lost_after), whether anything is sent or not; the kernel keeps that time.
 //!
 //! It does not encrypt, and it does not reconnect: a broken link stays broken for its epoch.
 
+mod dialled;
 mod endpoint;
 mod frame;
 mod intake;
@@ -26,26 +31,40 @@ mod queue;
 
 pub use endpoint::TcpEndpoint;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kept::Kept;
+use meet::Ends;
 
+use crate::address::loopback;
 use crate::endpoint::{Fabric, OpenError};
 use crate::exchange::Exchange;
+use crate::lost::LOST_AFTER;
 use crate::region::{Region, RegionError, RegionOptions};
 
-/// Makes endpoints over TCP whose sockets all belong to one local address. Clones share the sockets that were kept from retired endpoints.
+/// Makes endpoints over TCP whose sockets all belong to one local address. Clones share the sockets that were kept from
+/// retired endpoints.
 #[derive(Clone, Debug)]
 pub struct TcpFabric {
-    bind: IpAddr,
+    /// None: the loopback address that works.
+    bind: Option<IpAddr>,
+    lost_after: Duration,
     kept: Arc<Mutex<Vec<Kept>>>,
 }
 
 impl TcpFabric {
     /// Data connections listen at, and are made from, `bind`, an address of this host that the other members reach.
     pub fn new(bind: IpAddr) -> TcpFabric {
-        TcpFabric { bind, kept: Arc::default() }
+        TcpFabric { bind: Some(bind), lost_after: LOST_AFTER, kept: Arc::default() }
+    }
+
+    /// A peer is down once its host was silent for `lost_after` ([`LOST_AFTER`] unless it is said, at least
+    /// [`LOST_AFTER_MIN`](crate::LOST_AFTER_MIN)): its cable was pulled, it has no power. So is a peer that takes
+    /// nothing for as long while something waits to be sent to it.
+    pub fn lost_after(self, lost_after: Duration) -> TcpFabric {
+        TcpFabric { lost_after, ..self }
     }
 }
 
@@ -56,9 +75,9 @@ impl TcpFabric {
 }
 
 impl Default for TcpFabric {
-    /// Members on this host only.
+    /// Members on this host only: at the [loopback] address that works.
     fn default() -> TcpFabric {
-        TcpFabric::new(Ipv4Addr::LOCALHOST.into())
+        TcpFabric { bind: None, lost_after: LOST_AFTER, kept: Arc::default() }
     }
 }
 
@@ -74,13 +93,16 @@ impl Fabric for TcpFabric {
     }
 
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<TcpEndpoint, OpenError> {
-        if self.bind.is_unspecified() {
-            let why = format!("{} means all interfaces; name the one address that the members share", self.bind);
-            return Err(OpenError::Unavailable { fabric: "tcp", why });
+        let unavailable = |why| OpenError::Unavailable { fabric: "tcp", why };
+        let without =
+            |error| unavailable(format!("no loopback address can be used ({error}): set its interface up (ip link set lo up), or use shm"));
+        let bind = self.bind.map_or_else(|| loopback().map_err(without), Ok)?;
+        if bind.is_unspecified() {
+            return Err(unavailable(format!("{bind} means all interfaces; name the one address that the members share")));
         }
         let me = exchange.node(exchange.rank());
-        let kept = self.kept().extract_if(.., |kept| Some(kept.lasting.me) == me).collect();
-        TcpEndpoint::open(self.bind, exchange, regions, kept)
+        let kept = self.kept().extract_if(.., |kept| Some(kept.link_name.me) == me).collect();
+        TcpEndpoint::open(&Ends { bind, lost_after: self.lost_after }, exchange, regions, kept)
     }
 
     fn retire(&self, endpoint: TcpEndpoint) {

@@ -11,8 +11,8 @@ use crate::write::{Place, Write};
 const BYTES_MASK: u64 = QUEUE_BYTES_MAX as u64 - 1;
 const SPANS_MASK: u64 = QUEUE_SPANS_MAX as u64 - 1;
 
-/// A bounded queue towards one peer: a ring of bytes (headers, words, small payloads) with larger payloads named by reference in
-/// between.
+/// A bounded queue towards one peer: a ring of bytes (headers, words, small payloads) with larger payloads named by
+/// reference in between.
 ///
 /// ```text
 ///   bytes   hhhhhhhhhhhhh|hhhhhhh|hhhhhhhhhhh        positions count for ever

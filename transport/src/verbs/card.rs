@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::options::VerbsOptions;
 use super::queue_pair::Path;
-use super::sysfs::LinkKind;
+use super::sysfs::{LinkKind, PARTITION};
+use crate::absent::Absent;
 use crate::endpoint::OpenError;
 use crate::exchange::{Exchange, connection_token};
-use crate::holes::Holes;
 use crate::rank::Rank;
 
 /// Version of the card, of the rolls behind it, and of what control words and immediates mean.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Memory at a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,13 @@ pub(super) struct RemoteMemory {
     pub(super) address: u64,
     pub(super) bytes: u64,
     pub(super) key: u32,
+}
+
+impl RemoteMemory {
+    /// Whether every address in it is a number.
+    fn fits(&self) -> bool {
+        self.address.checked_add(self.bytes).is_some()
+    }
 }
 
 /// How its packets look, on the wire.
@@ -39,6 +46,7 @@ impl Wire {
             LinkKind::Iwarp => Wire::Iwarp,
             LinkKind::Roce if v2 => Wire::RoceV2,
             LinkKind::Roce => Wire::RoceV1,
+            LinkKind::Other => unreachable!("it is never chosen"),
         }
     }
 
@@ -63,29 +71,48 @@ pub(super) struct Card {
     pub(super) mtu: u8,
     pub(super) regions: Vec<RemoteMemory>,
     pub(super) control: RemoteMemory,
+    /// Whether writes are counted.
+    pub(super) counted: bool,
     /// Where the connection manager listens, if it makes the connections.
     pub(super) listens_at: Option<SocketAddr>,
     /// Numbers of the queue pairs, by rank of the peer each is for; of mine 0.
     pub(super) queue_pairs: Vec<u32>,
+    /// The key of its partition.
+    pub(super) partition: u16,
+    /// Its port takes nothing without a global header.
+    pub(super) needs_global_route: bool,
 }
 
 impl Card {
     pub(super) fn new(wire: Wire, gid: [u8; 16], lid: u16, mtu: u8, control: RemoteMemory) -> Card {
-        Card { version: VERSION, wire, gid, lid, mtu, regions: Vec::new(), control, listens_at: None, queue_pairs: Vec::new() }
+        Card {
+            version: VERSION,
+            wire,
+            gid,
+            lid,
+            mtu,
+            regions: Vec::new(),
+            control,
+            counted: false,
+            listens_at: None,
+            queue_pairs: Vec::new(),
+            partition: u16::MAX,
+            needs_global_route: false,
+        }
     }
 
-    /// Gives mine and takes everyone's but for holes, each checked against mine.
-    pub(super) fn exchange(&self, exchange: &mut dyn Exchange, holes: &mut Holes) -> Result<Vec<Option<Card>>, OpenError> {
+    /// Gives mine and takes everyone's but for absent members, each checked against mine.
+    pub(super) fn exchange(&self, exchange: &mut dyn Exchange, absent: &mut Absent) -> Result<Vec<Option<Card>>, OpenError> {
         let mine = postcard::to_stdvec(self).expect("a card always encodes");
         let parts = exchange.all_gather("verbs addresses", &mine)?;
-        holes.look(&parts);
+        absent.look(&parts);
         let members = parts.len();
         let mut cards = vec![None; members];
         cards[exchange.rank().index()] = Some(self.clone());
-        for peer in holes.peers().collect::<Vec<_>>() {
+        for peer in absent.peers().collect::<Vec<_>>() {
             match self.read(&parts[peer.index()], members) {
                 Ok(card) => cards[peer.index()] = Some(card),
-                Err(what) => holes.dig(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what })?,
+                Err(what) => absent.exclude(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what })?,
             }
         }
         Ok(cards)
@@ -104,6 +131,15 @@ impl Card {
             let mend = "name the device and GID index at each, so that all agree";
             return Err(format!("it chose {}, I chose {}: {mend}", theirs.wire.name(), self.wire.name()));
         }
+        let [mine, other] = [self.partition, theirs.partition].map(|key| key & PARTITION);
+        if mine != other {
+            return Err(format!("it is in partition {other:#06x}, I am in {mine:#06x}: name one that all are in"));
+        }
+        if (self.partition | theirs.partition) & !PARTITION == 0 {
+            return Err(format!(
+                "both are limited members of partition {mine:#06x}, which do not hear each other: one needs to be a full member"
+            ));
+        }
         if self.wire == Wire::RoceV2 && is_v4(&theirs.gid) != is_v4(&self.gid) {
             let family = |gid| if is_v4(gid) { "IPv4" } else { "IPv6" };
             let mend = "give every interface an IPv4 address, or name GID indices of one family";
@@ -112,6 +148,21 @@ impl Card {
         if theirs.regions.len() != self.regions.len() || theirs.queue_pairs.len() != members {
             let (regions, mine) = (theirs.regions.len(), self.regions.len());
             return Err(format!("it opens with {regions} regions where I have {mine}; same program?"));
+        }
+        if theirs.counted != self.counted {
+            let word = |counted| if counted { "counts writes" } else { "trusts the order of writes" };
+            return Err(format!("it {}, mine {}: give every member the same option", word(theirs.counted), word(self.counted)));
+        }
+        // Region 0 is the table, which is laid out alike everywhere, and so is the control memory.
+        let alike = self.regions.first().zip(theirs.regions.first()).into_iter().chain([(&self.control, &theirs.control)]);
+        for (mine, theirs) in alike {
+            if mine.bytes != theirs.bytes {
+                let (theirs, mine) = (theirs.bytes, mine.bytes);
+                return Err(format!("its memory has {theirs} bytes where mine has {mine}; same program and configuration?"));
+            }
+        }
+        if let Some(memory) = theirs.regions.iter().chain([&theirs.control]).find(|memory| !memory.fits()) {
+            return Err(format!("its memory of {} bytes at {:#x} ends beyond all addresses", memory.bytes, memory.address));
         }
         if !(1..=5).contains(&theirs.mtu) {
             return Err(format!("its path MTU is number {}, which does not exist", theirs.mtu));
@@ -133,7 +184,11 @@ pub(super) fn path(exchange: &dyn Exchange, peer: Rank, mine: &Card, theirs: &Ca
         u32::from_le_bytes([token[0], token[1], token[2], 0])
     };
     // Within one InfiniBand subnet local identifiers lead the whole way.
-    let is_global = mine.wire != Wire::InfiniBand || mine.gid[..8] != theirs.gid[..8] || options.gid_index.is_some();
+    let is_global = mine.wire != Wire::InfiniBand
+        || mine.gid[..8] != theirs.gid[..8]
+        || options.gid_index.is_some()
+        || mine.needs_global_route
+        || theirs.needs_global_route;
     Path {
         port,
         gid_index,
@@ -181,11 +236,11 @@ mod tests {
         let (mut second, mut first) = (mesh.pop().unwrap(), mesh.pop().unwrap());
         let cards = std::thread::scope(|scope| {
             let other = scope.spawn(|| {
-                let mut holes = Holes::of(&second);
-                b.exchange(&mut second, &mut holes).unwrap()
+                let mut absent = Absent::of(&second);
+                b.exchange(&mut second, &mut absent).unwrap()
             });
-            let mut holes = Holes::of(&first);
-            assert_eq!(a.exchange(&mut first, &mut holes).unwrap(), other.join().unwrap());
+            let mut absent = Absent::of(&first);
+            assert_eq!(a.exchange(&mut first, &mut absent).unwrap(), other.join().unwrap());
             [a.clone(), b.clone()]
         });
         let options = VerbsOptions::default();
@@ -206,6 +261,10 @@ mod tests {
         let options = VerbsOptions::default();
         assert_eq!(path(exchange, Rank(1), &near, &near, (1, 0), &options).gid, None);
         assert_eq!(path(exchange, Rank(1), &near, &far, (1, 0), &options).gid, Some(far.gid));
+        // Unless a port says that it takes nothing else.
+        let strict = Card { needs_global_route: true, ..near.clone() };
+        assert_eq!(path(exchange, Rank(1), &near, &strict, (1, 0), &options).gid, Some(near.gid));
+        assert_eq!(path(exchange, Rank(1), &strict, &near, (1, 0), &options).gid, Some(near.gid));
     }
 
     #[test]
@@ -215,7 +274,16 @@ mod tests {
         assert!(refused(&card(Wire::RoceV1, "192.0.2.2")).contains("it chose RoCE v1, I chose RoCE v2"));
         assert!(refused(&card(Wire::RoceV2, "fe80::2")).contains("IPv6 address, mine IPv4"));
         assert!(refused(&Card { version: 9, ..mine.clone() }).contains("version 9"));
+        assert!(refused(&Card { partition: 0x8001, ..mine.clone() }).contains("in partition 0x0001, I am in 0x7fff"));
+        let limited = Card { partition: 0x7FFF, ..mine.clone() };
+        assert_eq!(mine.accept(&Card { queue_pairs: vec![1, 2], ..limited.clone() }, 2), Ok(()));
+        assert!(limited.accept(&limited, 2).unwrap_err().contains("both are limited members"));
         assert!(refused(&Card { regions: vec![mine.control], ..mine.clone() }).contains("1 regions where I have 0"));
+        let small = RemoteMemory { bytes: 4096, ..mine.control };
+        assert!(refused(&Card { control: small, ..mine.clone() }).contains("4096 bytes where mine has 8192"));
+        let wild = RemoteMemory { address: u64::MAX - 4096, ..mine.control };
+        assert!(refused(&Card { control: wild, ..mine.clone() }).contains("beyond all addresses"));
+        assert!(refused(&Card { counted: true, ..mine.clone() }).contains("it counts writes, mine trusts"));
         assert!(refused(&Card { mtu: 6, ..mine.clone() }).contains("does not exist"));
         assert!(refused(&Card { queue_pairs: vec![1], ..mine.clone() }).contains("same program"));
     }

@@ -1,6 +1,7 @@
 //! Requests that wait for the doorbell.
 
 use super::abi::{self, CStruct, ScatterEntry, SendRequest};
+use super::words::Words;
 
 /// What a request reads.
 #[derive(Clone, Copy, Debug)]
@@ -94,14 +95,15 @@ impl Chain {
         self.requests[self.len - 1].opcode = abi::SEND;
     }
 
-    /// Names each request by `name`, which also says whether it is signalled, links them, and forgets them: the pointer is good until the next
-    /// `push`. Null if there are none.
+    /// Names each request by `name`, which also says whether it is signalled, gives values their places in `words`, if
+    /// there are such, links them, and forgets them: the pointer is good until the next `push`. Null if there are none.
     #[inline]
-    pub(super) fn link(&mut self, mut name: impl FnMut(bool) -> (u64, bool)) -> *mut SendRequest {
+    pub(super) fn link(&mut self, words: Option<&Words>, mut name: impl FnMut(bool) -> (u64, bool)) -> *mut SendRequest {
         let (requests, entries, values) = (self.requests.as_mut_ptr(), self.entries.as_mut_ptr(), self.values.as_mut_ptr());
         for at in 0..self.len {
             let is_last = at + 1 == self.len;
-            // SAFETY: `at < len`, which is at most the length of each box (`push` indexes all); nothing else refers to them.
+            // SAFETY: `at < len`, which is at most the length of each box (`push` indexes all); nothing else refers to
+            // them.
             unsafe {
                 let (request, entry) = (&mut *requests.add(at), &mut *entries.add(at));
                 let (id, signalled) = name(is_last && request.opcode != abi::RDMA_WRITE);
@@ -111,6 +113,10 @@ impl Chain {
                 request.next = if is_last { std::ptr::null_mut() } else { requests.add(at + 1) };
                 if entry.addr == 0 {
                     entry.addr = values.add(at) as u64;
+                    if let Some(words) = words {
+                        *entry = words.put(id, *values.add(at));
+                        request.send_flags &= !abi::INLINE;
+                    }
                 }
             }
         }
@@ -134,7 +140,7 @@ mod tests {
             chain.with_immediate(1);
             assert_eq!(chain.len(), 3);
             let mut id = 0;
-            let mut at = chain.link(|must| {
+            let mut at = chain.link(None, |must| {
                 id += 1;
                 (id, must)
             });

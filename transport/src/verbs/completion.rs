@@ -65,7 +65,8 @@ impl CompletionQueue {
         unsafe { BorrowedFd::borrow_raw((*self.channel.as_ptr()).fd) }
     }
 
-    /// Takes what has completed; how many of `into` are filled. A queue that fails is reported by the device's events too.
+    /// Takes what has completed; how many of `into` are filled. A queue that fails is reported by the device's events
+    /// too.
     #[inline]
     pub(super) fn poll(&self, into: &mut [WorkCompletion]) -> usize {
         // SAFETY: a live queue; it writes at most as many completions as there is room for.
@@ -92,7 +93,8 @@ impl CompletionQueue {
 
 impl Drop for CompletionQueue {
     fn drop(&mut self) {
-        // SAFETY: queue pairs hold an Arc of self, so none uses it any more; all events are acknowledged as they are taken.
+        // SAFETY: queue pairs hold an Arc of self, so none uses it any more; all events are acknowledged as they are
+        // taken.
         unsafe {
             (self.device.verbs.destroy_cq)(self.raw.as_ptr());
             (self.device.verbs.destroy_channel)(self.channel.as_ptr());

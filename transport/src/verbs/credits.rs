@@ -1,18 +1,21 @@
-//! Room in a send queue, by counting: requests are numbered for ever, and the completion of a signalled one returns it and all before it.
+//! Room in a send queue, by counting: requests are numbered for ever, and the completion of a signalled one returns it
+//! and all before it.
 //!
-//! The same count is why a completion queue cannot be overrun. Whatever a queue pair still has to put there, or has put there and nobody has taken, belongs to a
-//! request of `posted - completed`, each of which completes at most once (in a queue pair that fails all do, signalled or not), or to one of the
-//! [`RECEIVES`](super::limits::RECEIVES) that stand. Both are bounded: the first by `sends`, as [`Credits::room`] and [`Credits::control_room`] are asked before
-//! every post, and the second because a receive is posted anew only when its completion was taken. So `sends + RECEIVES` entries a peer are enough, and
-//! [`entries`] of them are asked for. Queue pairs live as long as their endpoint and its completion queue, or shorter: none is made later.
+//! The same count is why a completion queue cannot be overrun. Whatever a queue pair still has to put there, or has put
+//! there and nobody has taken, belongs to a request of `posted - completed`, each of which completes at most once (in a
+//! queue pair that fails all do, signalled or not), or to one of the [`RECEIVES`](super::limits::RECEIVES) that stand.
+//! Both are bounded: the first by `sends`, as [`Credits::room`] and [`Credits::control_room`] are asked before every
+//! post, and the second because a receive is posted anew only when its completion was taken. So `sends + RECEIVES`
+//! entries a peer are enough, and [`entries`] of them are asked for. Queue pairs live as long as their endpoint and its
+//! completion queue, or shorter: none is made later.
 
 use super::limits::RECEIVES;
 
 /// Room in one send queue.
 ///
-/// Of `sends` requests that the queue holds, [`CONTROL_MAX`] are kept for the provider's own (invitations, wake-ups, probes, farewell), so that a full
-/// queue never keeps a peer asleep. Each `signal_every`-th request is signalled; there is always one among the outstanding before the queue is full,
-/// so a full queue empties by itself.
+/// Of `sends` requests that the queue holds, [`CONTROL_MAX`] are kept for the provider's own (invitations, wake-ups,
+/// probes, farewell), so that a full queue never keeps a peer asleep. Each `signal_every`-th request is signalled;
+/// there is always one among the outstanding before the queue is full, so a full queue empties by itself.
 #[derive(Clone, Debug)]
 pub(super) struct Credits {
     data_max: u64,
@@ -36,8 +39,9 @@ pub(super) struct Holds {
     pub(super) entries: u32,
 }
 
-/// Requests that each of `peers` queue pairs is made for: as many data requests as `wanted` and those of the provider's own, fewer if the device holds fewer. At
-/// least `span_max` data requests, which the longest Span takes, or it would never fit; if the device holds fewer than that, this least number is the error.
+/// Requests that each of `peers` queue pairs is made for: as many data requests as `wanted` and those of the provider's
+/// own, fewer if the device holds fewer. At least `span_max` data requests, which the longest Span takes, or it would
+/// never fit; if the device holds fewer than that, this least number is the error.
 pub(super) fn sends(wanted: u32, span_max: u32, peers: usize, holds: Holds) -> Result<u32, u32> {
     let least = span_max.saturating_add(CONTROL_MAX).max(SENDS_MIN);
     let share = (holds.entries / peers.max(1) as u32).saturating_sub(RECEIVES);
@@ -189,7 +193,8 @@ mod tests {
             prop_assert!(credits.room(0) > 0);
         }
 
-        /// Several queue pairs share a completion queue that is read late and little by little; each may fail, and then completes all it holds.
+        /// Several queue pairs share a completion queue that is read late and little by little; each may fail, and then
+        /// completes all it holds.
         #[test]
         fn the_completion_queue_is_never_overrun(
             sends in proptest::collection::vec(SENDS_MIN..60, 1..5),

@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
@@ -38,20 +39,21 @@ pub(super) struct Device {
 struct Troubles {
     /// The whole device, or a completion queue of it.
     device: bool,
-    /// Ports that are down, a bit each.
-    ports: u64,
+    /// Ports that are down, and since when.
+    ports: Vec<(u32, Instant)>,
     /// Living queue pairs, by number: numbers are used again.
     queue_pairs: Vec<u32>,
 }
 
-// SAFETY: a context and its domain may be used from any thread (libibverbs is thread-safe); they are closed once, by the last holder.
+// SAFETY: a context and its domain may be used from any thread (libibverbs is thread-safe); they are closed once, by
+// the last holder.
 unsafe impl Send for Device {}
 // SAFETY: as for Send.
 unsafe impl Sync for Device {}
 
 /// An error of this provider from a system error.
-pub(super) fn system(what: impl Into<String>, source: io::Error) -> OpenError {
-    OpenError::System { fabric: "verbs", what: what.into(), source }
+pub(super) fn system(what: impl Into<String>, reason: io::Error) -> OpenError {
+    OpenError::System { fabric: "verbs", what: what.into(), reason }
 }
 
 /// What a call that returns an error number (or -1 and `errno`) means.
@@ -90,7 +92,8 @@ fn each_device(verbs: &Verbs, mut visit: impl FnMut(*mut abi::Device, &str)) -> 
         return Err(io::Error::last_os_error());
     }
     for index in 0..usize::try_from(count).unwrap_or(0) {
-        // SAFETY: the list has `count` entries, each a device that lives as long as the list; its name ends with a zero.
+        // SAFETY: the list has `count` entries, each a device that lives as long as the list; its name ends with a
+        // zero.
         let (device, name) = unsafe {
             let device = *list.add(index);
             (device, CStr::from_ptr((*device).name.as_ptr()))
@@ -121,7 +124,8 @@ impl Device {
         Device::of(verbs, context, name.to_owned(), None)
     }
 
-    /// Takes the connection manager's context, which is the same for all of this process: so is the device, whose events can be taken once.
+    /// Takes the connection manager's context, which is the same for all of this process: so is the device, whose
+    /// events can be taken once.
     pub(super) fn anchored(anchor: Anchor, name: &str) -> Result<Arc<Device>, OpenError> {
         static ANCHORED: Mutex<Vec<Weak<Device>>> = Mutex::new(Vec::new());
         let context = anchor.context().ok_or_else(|| unavailable(format!("{name} is gone")))?;
@@ -146,7 +150,7 @@ impl Device {
             }
             return Err(system(format!("allocating a protection domain on {name}"), error));
         };
-        let troubles = Mutex::new(Troubles { device: false, ports: 0, queue_pairs: Vec::with_capacity(FAILED_MAX) });
+        let troubles = Mutex::new(Troubles { device: false, ports: Vec::new(), queue_pairs: Vec::with_capacity(FAILED_MAX) });
         let device = Device { verbs, context, domain, name, anchor, news: AtomicU64::new(0), changes: AtomicU64::new(0), troubles };
         let fd = device.async_fd();
         fcntl_getfl(fd)
@@ -171,10 +175,29 @@ impl Device {
 
     pub(super) fn port(&self, number: u8) -> Result<abi::PortAttributes, OpenError> {
         let mut attributes = abi::PortAttributes::zeroed();
-        // SAFETY: an open context; the exported function fills the beginning of the struct.
-        outcome(unsafe { (self.verbs.query_port)(self.context.as_ptr(), number, &mut attributes) })
-            .map_err(|error| system(format!("asking {} about port {number}", self.name), error))?;
+        let asked = match self.query_port() {
+            // SAFETY: an open context; its function fills as much of the struct as it is told of.
+            Some(query) => unsafe { query(self.context.as_ptr(), number, &mut attributes, size_of::<abi::PortAttributes>()) },
+            // SAFETY: an open context; the exported function fills the beginning of the struct.
+            None => unsafe { (self.verbs.query_port)(self.context.as_ptr(), number, &mut attributes) },
+        };
+        outcome(asked).map_err(|error| system(format!("asking {} about port {number}", self.name), error))?;
         Ok(attributes)
+    }
+
+    /// The function that knows all about ports, where the context has it.
+    fn query_port(&self) -> Option<abi::QueryPort> {
+        // SAFETY: an open context. If it is extended, the members of `struct verbs_context` lie in front of it at
+        // distances that never change: first its size, which says whether the function is there.
+        unsafe {
+            let context = self.context.as_ptr();
+            if (*context).abi_compat.addr() != abi::EXTENDED {
+                return None;
+            }
+            let size: usize = *context.byte_sub(abi::SIZE_BEFORE_CONTEXT).cast();
+            let function: *const Option<abi::QueryPort> = context.byte_sub(abi::QUERY_PORT_BEFORE_CONTEXT).cast();
+            if size < abi::QUERY_PORT_SIZE { None } else { *function }
+        }
     }
 
     /// Entry `index` of a port's GID table.
@@ -201,8 +224,9 @@ impl Device {
         let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         match event.event_type {
             abi::EVENT_DEVICE_FATAL | abi::EVENT_CQ_ERR => troubles.device = true,
-            abi::EVENT_PORT_ERR => troubles.ports |= port_bit(event.element as u32),
-            abi::EVENT_PORT_ACTIVE => troubles.ports &= !port_bit(event.element as u32),
+            abi::EVENT_PORT_ERR if !troubles.is_down(event.element as u32) => troubles.ports.push((event.element as u32, Instant::now())),
+            abi::EVENT_PORT_ACTIVE => troubles.ports.retain(|&(port, _)| port != event.element as u32),
+            abi::EVENT_PORT_ERR => {}
             abi::EVENT_GID_CHANGE | abi::EVENT_LID_CHANGE => {}
             abi::EVENT_QP_FATAL | abi::EVENT_QP_REQ_ERR | abi::EVENT_QP_ACCESS_ERR => {
                 // SAFETY: the event is about a queue pair, which cannot be destroyed before the event is acknowledged.
@@ -228,10 +252,17 @@ impl Device {
         std::mem::replace(seen, now) != now
     }
 
-    /// Whether the device, port `port` or queue pair `number` was reported failed.
-    pub(super) fn failed(&self, port: u8, number: u32) -> bool {
+    /// Whether the device or queue pair `number` was reported failed, or port `port` has been down for `patience`: one
+    /// that is active again before that has cost its links nothing but packets that were sent again.
+    pub(super) fn failed(&self, port: u8, number: u32, patience: Duration) -> bool {
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
-        troubles.device || troubles.ports & port_bit(u32::from(port)) != 0 || troubles.queue_pairs.contains(&number)
+        let is_down = |&(down, since): &(u32, Instant)| down == u32::from(port) && since.elapsed() >= patience;
+        troubles.device || troubles.ports.iter().any(is_down) || troubles.queue_pairs.contains(&number)
+    }
+
+    /// Whether port `port` is reported down.
+    pub(super) fn is_down(&self, port: u8) -> bool {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).is_down(port.into())
     }
 
     /// Whether it was reported failed as a whole.
@@ -250,8 +281,10 @@ impl Device {
     }
 }
 
-fn port_bit(port: u32) -> u64 {
-    1 << (port % 64)
+impl Troubles {
+    fn is_down(&self, port: u32) -> bool {
+        self.ports.iter().any(|&(down, _)| down == port)
+    }
 }
 
 impl Drop for Device {

@@ -19,9 +19,10 @@ use super::memory::MemoryRegion;
 use super::open::Parts;
 use super::options::VerbsOptions;
 use super::sleep;
+use crate::atomic::Ordering;
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Requests, Waker};
 use crate::rank::Rank;
-use crate::write::{Place, Write};
+use crate::write::{Place, RegionId, Write};
 
 /// One member's queue pairs to all others.
 ///
@@ -30,12 +31,13 @@ use crate::write::{Place, Write};
 pub struct VerbsEndpoint {
     /// By rank; none to myself and where the link is down.
     links: Vec<Option<Link>>,
-    /// Links of members that said farewell. They stay until the end, so that the device still acknowledges the farewell.
+    /// Links of members that said farewell. They stay until the end, so that the device still acknowledges the
+    /// farewell.
     departed: Vec<Link>,
     rank: Rank,
     failures: Vec<Option<Failure>>,
     /// By rank: why there was no link from the start.
-    holes: Vec<Option<String>>,
+    absent: Vec<Option<String>>,
     completions: Arc<CompletionQueue>,
     taken: Box<[WorkCompletion; COMPLETIONS_AT_ONCE]>,
     memory: Vec<Arc<MemoryRegion>>,
@@ -57,8 +59,13 @@ pub struct VerbsEndpoint {
     linger: Duration,
     /// News of the device that were looked at.
     news_seen: u64,
+    /// My port was down when it was last looked at.
+    port_is_down: bool,
+    /// How long it may be.
+    port_patience: Duration,
     /// Of links that are down.
     counted: Counters,
+    counted_writes: bool,
 }
 
 impl VerbsEndpoint {
@@ -68,7 +75,7 @@ impl VerbsEndpoint {
         let mut links = parts.links;
         let members = links.len();
         let mut down = VecDeque::with_capacity(members);
-        down.extend((0..members).filter(|&index| parts.holes[index].is_some()).map(Rank::new));
+        down.extend((0..members).filter(|&index| parts.absent[index].is_some()).map(Rank::new));
         // The first writes over new links were the provider's.
         links.iter_mut().flatten().for_each(Link::forget_counters);
         Ok(VerbsEndpoint {
@@ -76,7 +83,7 @@ impl VerbsEndpoint {
             departed: Vec::with_capacity(members),
             rank,
             failures: vec![None; members],
-            holes: parts.holes,
+            absent: parts.absent,
             completions: parts.completions,
             taken: Box::new([WorkCompletion::zeroed(); COMPLETIONS_AT_ONCE]),
             memory: parts.memory,
@@ -95,7 +102,10 @@ impl VerbsEndpoint {
             probe_every: options.detection.probe_every,
             linger: options.linger,
             news_seen: 0,
+            port_is_down: false,
+            port_patience: options.detection.gives_up_after(),
             counted: Counters::default(),
+            counted_writes: options.counted,
         })
     }
 
@@ -104,14 +114,23 @@ impl VerbsEndpoint {
         self.failures.get(rank.index()).copied().flatten()
     }
 
-    /// What was posted since the endpoint was opened. It takes a look at each link: for the end of a measurement, not for its loop.
+    /// What was posted since the endpoint was opened. It takes a look at each link: for the end of a measurement, not
+    /// for its loop.
     pub fn counters(&self) -> Counters {
         self.links.iter().flatten().fold(self.counted, |sum, link| sum + link.counters())
     }
 
-    /// Bytes that a packet to `rank` carries: the smaller of both ends' path MTU. None where the link is down, or by TCP (iWARP).
+    /// Bytes that a packet to `rank` carries: the smaller of both ends' path MTU. None where the link is down, or by
+    /// TCP (iWARP).
     pub fn path_mtu_bytes(&self, rank: Rank) -> Option<u32> {
         self.links.get(rank.index())?.as_ref()?.mtu_bytes()
+    }
+
+    /// Whether the device promises that its writes for `rank` land in order (`ibv_query_qp_data_in_order`). None where
+    /// the link is down, or the library is older than the question. This provider assumes that order whatever the
+    /// answer, unless told to count ([`VerbsOptions::counted`]).
+    pub fn promises_order(&self, rank: Rank) -> Option<bool> {
+        self.links.get(rank.index())?.as_ref()?.promises_order()
     }
 
     /// Does `act` with every live link; those where it fails are down.
@@ -182,7 +201,43 @@ impl VerbsEndpoint {
                 }
             }
             FAREWELL => self.break_link(index, Failure::Farewell),
-            _ => {}
+            code => self.count(index, id.sequence, code),
+        }
+    }
+
+    /// Takes in what a peer counted, and sets the words that may be seen now.
+    fn count(&mut self, index: usize, slot: u64, code: u32) {
+        let Some(Some(link)) = self.links.get_mut(index) else {
+            return;
+        };
+        let memory = &self.memory;
+        let set = |at: Place, value: u64| {
+            let region = memory.get(usize::from(at.region.0)).map(|memory| memory.region());
+            let inside = |bytes: u64| at.offset.is_multiple_of(8) && at.offset < bytes;
+            let region = region.filter(|region| inside(region.bytes() as u64));
+            // Release: pairs with the acquire of whoever reads the word; its Spans are in.
+            region.is_some_and(|region| {
+                region.link_word(at.offset).store(value, Ordering::Release);
+                true
+            })
+        };
+        match link.count(slot, code, set) {
+            Ok(counted) => self.stirred |= counted,
+            Err(failure) => self.break_link(index, failure),
+        }
+    }
+
+    /// Waits, for a bounded time, until all that was posted has landed.
+    fn linger(&mut self, deadline: Instant) {
+        let mut now = Instant::now();
+        while now < deadline {
+            self.request_notify();
+            self.progress();
+            if !self.links.iter().flatten().any(Link::is_awaiting) {
+                break;
+            }
+            self.sleep(now, deadline);
+            now = Instant::now();
         }
     }
 
@@ -202,11 +257,15 @@ impl VerbsEndpoint {
     fn keep_house(&mut self, now: Instant) {
         self.probed_at = now;
         self.device.take_events();
-        if self.device.has_news(&mut self.news_seen) {
-            let (device, port) = (Arc::clone(&self.device), self.port);
-            self.each(|link| if device.failed(port, link.number()) { Err(Failure::Device) } else { Ok(()) });
+        if self.device.has_news(&mut self.news_seen) || self.port_is_down {
+            let (device, port, patience) = (Arc::clone(&self.device), self.port, self.port_patience);
+            self.port_is_down = device.is_down(port);
+            self.each(|link| if device.failed(port, link.number(), patience) { Err(Failure::Device) } else { Ok(()) });
         }
-        self.each(Link::probe);
+        // Nothing leaves by a port that is down, and soft-RoCE does not even try again.
+        if !self.port_is_down {
+            self.each(Link::probe);
+        }
     }
 
     fn is_quiet(&self) -> bool {
@@ -276,6 +335,11 @@ impl Endpoint for VerbsEndpoint {
         self.links.len()
     }
 
+    fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
+        let link = self.links.get(rank.index())?.as_ref()?;
+        link.regions.get(usize::from(region.0)).map(|memory| memory.bytes)
+    }
+
     #[inline]
     fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
         assert!(to != self.rank && to.index() < self.links.len(), "rank {to} is no peer of mine");
@@ -287,10 +351,7 @@ impl Endpoint for VerbsEndpoint {
             return Ok(());
         };
         match write {
-            Write::Word { at, value } => {
-                let target = link.regions[usize::from(at.region.0)];
-                link.push_word(value, target.address + at.offset, target.key)
-            }
+            Write::Word { at, value } => link.push_word(at, value),
             Write::Span { from, to, len } => {
                 let target = link.regions[usize::from(to.region.0)];
                 let memory = &self.memory[usize::from(from.region.0)];
@@ -324,8 +385,8 @@ impl Endpoint for VerbsEndpoint {
     }
 
     fn down_reason(&self, rank: Rank) -> Option<String> {
-        let hole = || self.holes.get(rank.index()).cloned().flatten();
-        self.failure(rank).map(|failure| failure.to_string()).or_else(hole)
+        let absent = || self.absent.get(rank.index()).cloned().flatten();
+        self.failure(rank).map(|failure| failure.to_string()).or_else(absent)
     }
 
     fn backlog(&self) -> bool {
@@ -351,7 +412,8 @@ impl Endpoint for VerbsEndpoint {
             self.request_notify();
             // Once more after the request: what completed before it notifies nobody.
             self.progress();
-            // What was posted or invited since the last `arm` has landed only now: the caller has to look at memory after that.
+            // What was posted or invited since the last `arm` has landed only now: the caller has to look at memory
+            // after that.
             let settled = !self.quiet_at_arm && self.is_quiet();
             if self.stirred || settled || !self.down.is_empty() || now >= deadline || self.sleep(now, deadline) {
                 break;
@@ -375,17 +437,12 @@ impl Drop for VerbsEndpoint {
     fn drop(&mut self) {
         self.armed = false;
         self.flush();
-        self.each(Link::say_farewell);
-        let mut now = Instant::now();
-        let deadline = now + self.linger;
-        while now < deadline {
-            self.request_notify();
-            self.progress();
-            if !self.links.iter().flatten().any(Link::is_awaiting) {
-                break;
-            }
-            self.sleep(now, deadline);
-            now = Instant::now();
+        let deadline = Instant::now() + self.linger;
+        if self.counted_writes {
+            // A farewell could overtake them.
+            self.linger(deadline);
         }
+        self.each(Link::say_farewell);
+        self.linger(deadline);
     }
 }

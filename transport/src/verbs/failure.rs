@@ -19,7 +19,9 @@ pub enum Failure {
     },
     /// The device took no request: an error number.
     Post(i32),
-    /// The device reported the port, the queue pair or itself failed.
+    /// It counted what cannot be: see [`WriteOrder::Counted`](crate::WriteOrder::Counted).
+    Uncountable,
+    /// The device reported the queue pair or itself failed, or that the port is down, and it stayed so.
     Device,
 }
 
@@ -38,7 +40,8 @@ impl fmt::Display for Failure {
             Failure::Completion { status: abi::FLUSHED, .. } => f.write_str("its queue pair is in the error state (flushed)"),
             Failure::Completion { status, vendor } => write!(f, "a request failed with status {status} (vendor code {vendor:#x})"),
             Failure::Post(errno) => write!(f, "the device takes no requests: {}", io::Error::from_raw_os_error(errno)),
-            Failure::Device => f.write_str("the device reported it failed, or its port went down"),
+            Failure::Uncountable => f.write_str("it counted writes as no member does: it runs another version, or its memory is broken"),
+            Failure::Device => f.write_str("the device reported it failed, or its port has been down for longer than a peer may be silent"),
         }
     }
 }

@@ -41,6 +41,7 @@ functions! {
     Verbs {
         get_device_list: "ibv_get_device_list" fn(*mut c_int) -> *mut *mut Device,
         free_device_list: "ibv_free_device_list" fn(*mut *mut Device),
+        fork_init: "ibv_fork_init" fn() -> c_int,
         open_device: "ibv_open_device" fn(*mut Device) -> *mut Context,
         close_device: "ibv_close_device" fn(*mut Context) -> c_int,
         query_device: "ibv_query_device" fn(*mut Context, *mut DeviceAttributes) -> c_int,
@@ -91,8 +92,32 @@ functions! {
 pub(super) fn verbs() -> Result<&'static Verbs, String> {
     static VERBS: OnceLock<Result<Verbs, String>> = OnceLock::new();
     let mend = "install libibverbs1 and ibverbs-providers (Debian) or libibverbs (Fedora, SUSE)";
-    VERBS.get_or_init(|| Verbs::load("libibverbs.so.1")).as_ref().map_err(|error| format!("{error}; {mend}"))
+    let load = || {
+        let verbs = Verbs::load("libibverbs.so.1")?;
+        // Before any memory is registered, which only what came through here does; it does nothing where the kernel
+        // copies pinned pages at a fork by itself. SAFETY: takes nothing and may be called at any time. If it refuses,
+        // forks are as they were.
+        let _ = unsafe { (verbs.fork_init)() };
+        Ok(verbs)
+    };
+    VERBS.get_or_init(load).as_ref().map_err(|error| format!("{error}; {mend}"))
 }
+
+/// Asks whether a queue pair's writes are in order; none where the library is older than the question (rdma-core 44).
+pub(super) fn query_order() -> Option<QueryOrder> {
+    static QUERY: OnceLock<Option<QueryOrder>> = OnceLock::new();
+    *QUERY.get_or_init(|| {
+        // SAFETY: as in `load`; it is open already.
+        let library = unsafe { Shared::open(Some("libibverbs.so.1"), RTLD_NOW | RTLD_LOCAL) }.ok()?;
+        // SAFETY: the type is that of the header.
+        let query = unsafe { library.get::<QueryOrder>("ibv_query_qp_data_in_order") }.ok().map(|query| *query);
+        std::mem::forget(library);
+        query
+    })
+}
+
+/// Of `infiniband/verbs.h`: the queue pair, the operation, flags.
+pub(super) type QueryOrder = unsafe extern "C" fn(*mut QueuePair, c_int, u32) -> c_int;
 
 /// `librdmacm`, or why there is none.
 pub(super) fn cm() -> Result<&'static Cm, String> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Receives that are posted to each queue pair: for one wake-up (at most one is under way, see `wake`) and one farewell.
+/// Receives that are posted to each queue pair, besides those for what is counted: for one wake-up (at most one is
+/// under way, see `wake`) and one farewell.
 pub(super) const RECEIVES: u32 = 2;
 /// Completions taken at once.
 pub(super) const COMPLETIONS_AT_ONCE: usize = 32;
@@ -18,8 +19,9 @@ pub(super) const MAILBOX_BYTES: u64 = 64;
 pub(super) const SCRATCH_BYTES: u64 = 4096;
 /// Time for the first writes over all links.
 pub(super) const LINK_UP_MAX: Duration = Duration::from_secs(20);
-/// Spans up to this length always travel inline on iWARP: the kernel half of soft-iWARP (Linux 6.12) may read a source of up to 32 bytes that goes by
-/// reference as if it were in the poster's system call when it is not, and dies of it.
+/// Spans up to this length always travel inline on iWARP, where the device can: the kernel half of soft-iWARP (Linux
+/// 6.12) may read a source of up to 32 bytes that goes by reference as if it were in the poster's system call when it
+/// is not, and dies of it.
 pub(super) const IWARP_INLINE_BYTES: u32 = 64;
 /// Bytes of a Word.
 pub(super) const WORD_BYTES: u32 = 8;

@@ -5,16 +5,19 @@ use std::io;
 use super::card::RemoteMemory;
 use super::chain::{Chain, Source};
 use super::counters::Counters;
+use super::counting::{self, Counting, Nonsense};
 use super::credits::Credits;
 use super::failure::Failure;
 use super::limits::{MAILBOX_BYTES, RECEIVES};
 use super::memory::MemoryRegion;
 use super::queue_pair::{QueuePair, ReadyToSend, Receive};
 use super::wake::Wake;
+use super::words::Words;
 use crate::atomic::Ordering;
 use crate::endpoint::QueueFull;
 use crate::rank::Rank;
 use crate::region::Region;
+use crate::write::Place;
 
 /// Wakes the peer.
 pub(super) const WAKE_UP: u32 = 1;
@@ -66,13 +69,19 @@ pub(super) struct Link {
     control: Region,
     chain: Chain,
     credits: Credits,
+    /// Where values wait, if they cannot travel inside requests.
+    words: Option<Words>,
     wake: Wake,
     /// Bytes that one request can move.
     message_bytes_max: u64,
     signal: Signal,
-    /// For the peer's wake-up and its farewell.
-    receives: [Receive; RECEIVES as usize],
+    /// None: writes land in order.
+    counting: Option<Counting>,
+    /// For the peer's wake-up and its farewell, and for what is counted.
+    receives: Box<[Receive]>,
     mtu_bytes: Option<u32>,
+    /// End of the request that last told the peer what was counted off.
+    returned_end: u64,
     counters: Counters,
 }
 
@@ -85,6 +94,8 @@ pub(super) struct Target {
     pub(super) mailbox: RemoteMemory,
     /// Bytes of the path MTU, where packets have one of their own.
     pub(super) mtu_bytes: Option<u32>,
+    /// Where writes are counted.
+    pub(super) counting: Option<Counting>,
 }
 
 impl Link {
@@ -95,10 +106,11 @@ impl Link {
         sends: u32,
         message_bytes_max: u64,
         signal: Signal,
+        words: Option<Words>,
     ) -> Link {
         let (chain, credits, wake) = (Chain::new(sends as usize), Credits::new(sends), Wake::default());
-        let Target { peer, regions, mailbox, mtu_bytes } = target;
-        let (receives, control) = (receives(control, peer), control.region().clone());
+        let Target { peer, regions, mailbox, mtu_bytes, counting } = target;
+        let (receives, control) = (receives(control, peer, counting.is_some()).collect(), control.region().clone());
         Link {
             peer,
             queue_pair,
@@ -107,11 +119,14 @@ impl Link {
             control,
             chain,
             credits,
+            words,
             wake,
             message_bytes_max,
             signal,
+            counting,
             receives,
             mtu_bytes,
+            returned_end: 0,
             counters: Counters::default(),
         }
     }
@@ -122,6 +137,10 @@ impl Link {
 
     pub(super) fn mtu_bytes(&self) -> Option<u32> {
         self.mtu_bytes
+    }
+
+    pub(super) fn promises_order(&self) -> Option<bool> {
+        self.queue_pair.promises_order()
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -147,37 +166,54 @@ impl Link {
         self.wake.is_quiet(self.credits.completed())
     }
 
-    /// Queues a word.
+    /// Queues a word for `at`, which lies inside the peer's region.
     #[inline]
-    pub(super) fn push_word(&mut self, value: u64, address: u64, key: u32) -> Result<(), QueueFull> {
-        if self.credits.room(self.chain.len()) == 0 {
-            return Err(QueueFull);
+    pub(super) fn push_word(&mut self, at: Place, value: u64) -> Result<(), QueueFull> {
+        self.ask_room(1)?;
+        if let Some(counting) = &mut self.counting {
+            counting.push_word(&mut self.chain, at, value);
+            return Ok(());
         }
-        self.chain.push(Source::Value(value), address, key);
+        let target = self.regions[usize::from(at.region.0)];
+        self.chain.push(Source::Value(value), target.address + at.offset, target.key);
         Ok(())
+    }
+
+    /// Whether so many requests fit.
+    #[inline]
+    fn ask_room(&self, requests: u64) -> Result<(), QueueFull> {
+        let fits = self.credits.room(self.chain.len()) >= requests;
+        let counts = self.counting.as_ref().is_none_or(|counting| counting.room() >= requests);
+        if fits && counts { Ok(()) } else { Err(QueueFull) }
+    }
+
+    /// Counts the request that was queued last, if writes are counted.
+    #[inline]
+    fn mark_span(&mut self) {
+        if let Some(counting) = &mut self.counting {
+            counting.mark_span(&mut self.chain);
+        }
     }
 
     /// Queues bytes that travel inside the request.
     #[inline]
     pub(super) fn push_inline(&mut self, source: u64, bytes: u32, address: u64, key: u32) -> Result<(), QueueFull> {
-        if self.credits.room(self.chain.len()) == 0 {
-            return Err(QueueFull);
-        }
+        self.ask_room(1)?;
         self.chain.push(Source::Inline { address: source, bytes }, address, key);
+        self.mark_span();
         Ok(())
     }
 
     /// Queues bytes by reference, as several requests if they are more than one can move.
     #[inline]
     pub(super) fn push_span(&mut self, source: u64, source_key: u32, bytes: u64, address: u64, key: u32) -> Result<(), QueueFull> {
-        if self.credits.room(self.chain.len()) < bytes.div_ceil(self.message_bytes_max) {
-            return Err(QueueFull);
-        }
+        self.ask_room(bytes.div_ceil(self.message_bytes_max))?;
         let mut at = 0;
         while at < bytes {
             let piece = (bytes - at).min(self.message_bytes_max);
             // At most 2^31: `message_bytes_max` comes from a 32-bit field and is capped.
             self.chain.push(Source::Memory { address: source + at, bytes: piece as u32, key: source_key }, address + at, key);
+            self.mark_span();
             at += piece;
         }
         Ok(())
@@ -192,6 +228,10 @@ impl Link {
         let writes = self.chain.len() as u64;
         self.counters.writes += writes;
         self.wake.posted(self.credits.posted() + writes);
+        if self.counting.is_some() {
+            // Each of them raises a completion at the peer.
+            return self.ring();
+        }
         let invitation = self.invitation();
         if self.wake.look(invitation, self.credits.completed()) {
             match self.signal {
@@ -237,25 +277,25 @@ impl Link {
     fn ring(&mut self) -> Result<(), Failure> {
         let (peer, credits, counters) = (self.peer, &mut self.credits, &mut self.counters);
         counters.doorbells += 1;
-        let first = self.chain.link(|must| {
+        let first = self.chain.link(self.words.as_ref(), |must| {
             let (sequence, signalled) = credits.post(must);
             counters.signalled += u64::from(signalled);
             (RequestId { peer, receive: false, sequence }.encode(), signalled)
         });
-        // SAFETY: a list of my chain, whose inline sources are its own values or region bytes that the endpoint keeps; other sources are
-        // registered and kept by the endpoint until this queue pair is gone.
+        // SAFETY: a list of my chain, whose inline sources are its own values or region bytes that the endpoint keeps;
+        // other sources are registered and kept by the endpoint until this queue pair is gone.
         unsafe { self.queue_pair.post_send(first) }.map_err(|error| Failure::Post(error.raw_os_error().unwrap_or(0)))
     }
 
-    /// Posts one signalled word of the provider's own to my mailbox at the peer, if there is room; behind all data that was flushed, not behind what is
-    /// queued.
+    /// Posts one signalled word of the provider's own to my mailbox at the peer, if there is room; behind all data that
+    /// was flushed, not behind what is queued.
     fn post_control(&mut self, at: u64, value: u64, immediate: Option<u32>) -> Result<bool, Failure> {
         if !self.credits.control_room(self.chain.len()) {
             return Ok(false);
         }
         let id = self.control_id();
         self.queue_pair
-            .post_word(id, value, self.mailbox.address + at, self.mailbox.key, immediate)
+            .post_word(id, value, (self.mailbox.address + at, self.mailbox.key), immediate, self.words.as_ref())
             .map_err(|error: io::Error| Failure::Post(error.raw_os_error().unwrap_or(0)))?;
         Ok(true)
     }
@@ -276,13 +316,50 @@ impl Link {
             return Ok(false);
         }
         let id = self.control_id();
-        self.queue_pair.post_message(id, u64::from(code)).map_err(|error| Failure::Post(error.raw_os_error().unwrap_or(0)))?;
+        self.queue_pair
+            .post_message(id, u64::from(code), self.words.as_ref())
+            .map_err(|error| Failure::Post(error.raw_os_error().unwrap_or(0)))?;
         Ok(true)
+    }
+
+    /// Takes in what the peer counted, which came with this code and took receive `slot`, and hands each word that may
+    /// be set to `set`: `false` if it lies outside. Whether the code is one of those.
+    pub(super) fn count(&mut self, slot: u64, code: u32, mut set: impl FnMut(Place, u64) -> bool) -> Result<bool, Failure> {
+        let Some(counting) = &mut self.counting else {
+            return Ok(false);
+        };
+        if !counting.hear(code).map_err(|Nonsense| Failure::Uncountable)? {
+            return Ok(false);
+        }
+        while let Some(word) = counting.next() {
+            if !set(word.at, word.value) {
+                return Err(Failure::Uncountable);
+            }
+        }
+        self.post_receive(slot)?;
+        Ok(true)
+    }
+
+    /// Tells the peer what was counted off here, once it is worth it and the last such request has landed.
+    fn give_back(&mut self) -> Result<(), Failure> {
+        let code = self.counting.as_ref().and_then(Counting::to_return);
+        if let Some(code) = code.filter(|_| self.credits.completed() >= self.returned_end)
+            && self.post_control(PROBE_AT, 0, Some(code))?
+        {
+            self.returned_end = self.credits.posted();
+            if let Some(counting) = &mut self.counting {
+                counting.has_returned();
+            }
+        }
+        Ok(())
     }
 
     /// Wakes the peer if it sleeps and may have missed something.
     #[inline]
     pub(super) fn tend(&mut self) -> Result<(), Failure> {
+        if self.counting.is_some() {
+            return self.give_back();
+        }
         if !self.wake.is_dirty() {
             return Ok(());
         }
@@ -324,6 +401,11 @@ impl Link {
     /// The peer woke me: the receive that this took is posted anew.
     pub(super) fn woken(&mut self, slot: u64) -> Result<(), Failure> {
         self.wake.woken();
+        self.post_receive(slot)
+    }
+
+    /// Posts a receive anew that was taken.
+    fn post_receive(&mut self, slot: u64) -> Result<(), Failure> {
         let Some(receive) = self.receives.get(slot as usize) else {
             return Ok(());
         };
@@ -350,14 +432,21 @@ const fn receive_at(slot: u64) -> u64 {
     16 + 8 * slot
 }
 
-/// The receives that wait for `peer`, in its mailbox here; each is named by its place among them.
-pub(super) fn receives(control: &MemoryRegion, peer: Rank) -> [Receive; RECEIVES as usize] {
+/// The receives that wait for `peer`, in its mailbox here; each is named by its place among them. Those for what is
+/// counted, which comes as immediates, leave memory alone.
+pub(super) fn receives(control: &MemoryRegion, peer: Rank, counted: bool) -> impl Iterator<Item = Receive> {
     let mailbox = control.region().address() as u64 + MAILBOX_BYTES * peer.index() as u64;
-    std::array::from_fn(|slot| Receive {
-        id: RequestId { peer, receive: true, sequence: slot as u64 }.encode(),
-        address: mailbox + receive_at(slot as u64),
-        key: control.local_key(),
+    let key = control.local_key();
+    (0..u64::from(receives_of(counted))).map(move |slot| Receive {
+        id: RequestId { peer, receive: true, sequence: slot }.encode(),
+        address: mailbox + receive_at(slot.min(u64::from(RECEIVES) - 1)),
+        key,
     })
+}
+
+/// Receives of one queue pair.
+pub(super) const fn receives_of(counted: bool) -> u32 {
+    RECEIVES + if counted { counting::RECEIVES } else { 0 }
 }
 
 const _: () = assert!(receive_at(RECEIVES as u64) <= MAILBOX_BYTES);

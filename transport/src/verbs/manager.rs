@@ -10,8 +10,9 @@
 //!                                 <--  accept: token
 //!   check; established                             established
 //! ```
-//! As with TCP, a connection that does not show the token is refused and does no harm. What can fail at one member alone comes before the barrier, where the
-//! others hear of it; what fails behind it ends connections, which they hear of too.
+//! As with TCP, a connection that does not show the token is refused and does no harm. What can fail at one member
+//! alone comes before the barrier, where the others hear of it; what fails behind it ends connections, which they hear
+//! of too.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::io;
@@ -28,9 +29,9 @@ use super::device::{outcome, system, unavailable};
 use super::library::{self, Cm};
 use super::limits::LINK_UP_MAX;
 use super::sleep;
+use crate::absent::Absent;
 use crate::endpoint::OpenError;
 use crate::exchange::{Exchange, connection_token, same_token};
-use crate::holes::Holes;
 use crate::rank::Rank;
 
 const MAGIC: [u8; 8] = *b"squlvrb1";
@@ -54,7 +55,8 @@ pub(super) struct Connection {
     raw: NonNull<abi::CmId>,
 }
 
-// SAFETY: librdmacm is thread-safe; the channel is destroyed once, after all that belong to it (see the users' order of fields).
+// SAFETY: librdmacm is thread-safe; the channel is destroyed once, after all that belong to it (see the users' order of
+// fields).
 unsafe impl Send for Channel {}
 // SAFETY: as for Send.
 unsafe impl Sync for Channel {}
@@ -168,8 +170,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // SAFETY: made once, ended once; all its events are acknowledged as they are taken. Once its queue pair is gone nothing of the peer
-        // lands (T5).
+        // SAFETY: made once, ended once; all its events are acknowledged as they are taken. Once its queue pair is gone
+        // nothing of the peer lands (T5).
         unsafe {
             if self.queue_pair().is_some() {
                 (self.cm.destroy_qp)(self.raw.as_ptr());
@@ -286,31 +288,31 @@ impl Meeting {
         addresses: &[Option<SocketAddr>],
         prepare: &mut Prepare<'_>,
         exchange: &mut dyn Exchange,
-        holes: &mut Holes,
+        absent: &mut Absent,
     ) -> Result<(), OpenError> {
-        for peer in holes.peers().filter(|&peer| peer > self.me).collect::<Vec<_>>() {
+        for peer in absent.peers().filter(|&peer| peer > self.me).collect::<Vec<_>>() {
             let dialled = match addresses[peer.index()] {
                 None => Err(wrong(peer, "it named no address to connect to".into())),
                 Some(address) => self.dial(peer, address),
             };
             if let Err(error) = dialled {
-                self.excuse(error, exchange, holes)?;
+                self.excuse(error, exchange, absent)?;
             }
         }
-        let missing = |meeting: &Meeting, holes: &Holes| holes.peers().find(|&peer| peer > meeting.me && !meeting.ready[peer.index()]);
-        self.until(prepare, "no way to it was found", missing, exchange, holes)
+        let missing = |meeting: &Meeting, absent: &Absent| absent.peers().find(|&peer| peer > meeting.me && !meeting.ready[peer.index()]);
+        self.until(prepare, "no way to it was found", missing, exchange, absent)
     }
 
-    /// Connects to every higher rank and lets every lower one connect, once all members are through [`Meeting::resolve`]. Connections by rank; the channel
-    /// must outlive them.
+    /// Connects to every higher rank and lets every lower one connect, once all members are through
+    /// [`Meeting::resolve`]. Connections by rank; the channel must outlive them.
     pub(super) fn connect(
         mut self,
         prepare: &mut Prepare<'_>,
         exchange: &mut dyn Exchange,
-        holes: &mut Holes,
+        absent: &mut Absent,
     ) -> Result<(Vec<Option<Connection>>, Held), OpenError> {
         for index in 0..self.connections.len() {
-            if holes.is_hole(Rank::new(index)) {
+            if absent.is_absent(Rank::new(index)) {
                 self.connections[index] = None;
             }
             let (Some(connection), peer) = (&self.connections[index], Rank::new(index)) else {
@@ -320,11 +322,11 @@ impl Meeting {
             // SAFETY: a live identifier with a queue pair; parameters and hello are read during the call.
             let asked = outcome(unsafe { (self.channel.cm.connect)(connection.raw.as_ptr(), &mut Connection::parameters(&hello)) });
             if let Err(error) = asked {
-                self.excuse(wrong(peer, format!("connecting: {error}")), exchange, holes)?;
+                self.excuse(wrong(peer, format!("connecting: {error}")), exchange, absent)?;
             }
         }
-        let missing = |meeting: &Meeting, holes: &Holes| holes.peers().find(|peer| !meeting.established[peer.index()]);
-        self.until(prepare, "no connection", missing, exchange, holes)?;
+        let missing = |meeting: &Meeting, absent: &Absent| absent.peers().find(|peer| !meeting.established[peer.index()]);
+        self.until(prepare, "no connection", missing, exchange, absent)?;
         Ok((self.connections, Held { _listener: self.listener, _channel: self.channel }))
     }
 
@@ -333,23 +335,23 @@ impl Meeting {
         &mut self,
         prepare: &mut Prepare<'_>,
         what: &str,
-        missing: impl Fn(&Meeting, &Holes) -> Option<Rank>,
+        missing: impl Fn(&Meeting, &Absent) -> Option<Rank>,
         exchange: &mut dyn Exchange,
-        holes: &mut Holes,
+        absent: &mut Absent,
     ) -> Result<(), OpenError> {
-        let deadline = holes.deadline_before_gather(LINK_UP_MAX);
-        while let Some(missing) = missing(self, holes) {
+        let deadline = absent.deadline_before_gather(LINK_UP_MAX);
+        while let Some(missing) = missing(self, absent) {
             let news = self.channel.event().map_err(|error| system("reading news of connections", error))?;
             if let Some(news) = news {
-                if let Err(error) = self.hear(&news, prepare, holes) {
-                    self.excuse(error, exchange, holes)?;
+                if let Err(error) = self.hear(&news, prepare, absent) {
+                    self.excuse(error, exchange, absent)?;
                 }
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 let what = format!("{what} in time; is a firewall in between, is it stopped, or did it fail?");
-                self.excuse(wrong(missing, what), exchange, holes)?;
+                self.excuse(wrong(missing, what), exchange, absent)?;
                 continue;
             }
             sleep::wait(&[self.channel.fd()], left);
@@ -358,11 +360,11 @@ impl Meeting {
     }
 
     /// Ends the connection with the peer that the error names, if it may be done without.
-    fn excuse(&mut self, error: OpenError, exchange: &mut dyn Exchange, holes: &mut Holes) -> Result<(), OpenError> {
+    fn excuse(&mut self, error: OpenError, exchange: &mut dyn Exchange, absent: &mut Absent) -> Result<(), OpenError> {
         if let OpenError::Peer { peer, .. } = &error {
             self.connections[peer.index()] = None;
         }
-        holes.excuse(exchange, error)
+        absent.excuse(exchange, error)
     }
 
     fn dial(&mut self, peer: Rank, address: SocketAddr) -> Result<(), OpenError> {
@@ -398,9 +400,9 @@ impl Meeting {
         hello[..8] == MAGIC && hello[8..10] == peer.0.to_le_bytes() && same_token(&token, &self.proof(peer, self.me))
     }
 
-    fn hear(&mut self, news: &News, prepare: &mut Prepare<'_>, holes: &Holes) -> Result<(), OpenError> {
+    fn hear(&mut self, news: &News, prepare: &mut Prepare<'_>, absent: &Absent) -> Result<(), OpenError> {
         if news.kind == abi::CM_CONNECT_REQUEST {
-            return self.admit(news, prepare, holes);
+            return self.admit(news, prepare, absent);
         }
         let known = self.connections.iter().position(|connection| connection.as_ref().is_some_and(|it| it.raw.as_ptr() == news.id));
         let Some(index) = known else {
@@ -433,13 +435,13 @@ impl Meeting {
     }
 
     /// A stranger asks; it is let in if it proves to be a lower rank that is not connected yet.
-    fn admit(&mut self, news: &News, prepare: &mut Prepare<'_>, holes: &Holes) -> Result<(), OpenError> {
+    fn admit(&mut self, news: &News, prepare: &mut Prepare<'_>, absent: &Absent) -> Result<(), OpenError> {
         let Some(raw) = NonNull::new(news.id) else {
             return Ok(());
         };
         let connection = Connection { cm: self.channel.cm, raw };
         let peer = Rank(u16::from_le_bytes([news.hello[8], news.hello[9]]));
-        let is_awaited = peer < self.me && !holes.is_hole(peer) && self.connections[peer.index()].is_none();
+        let is_awaited = peer < self.me && !absent.is_absent(peer) && self.connections[peer.index()].is_none();
         if !is_awaited || !self.is_from(peer, &news.hello) {
             // SAFETY: a live identifier that was neither accepted nor rejected.
             unsafe { (self.channel.cm.reject)(news.id, std::ptr::null(), 0) };

@@ -25,15 +25,16 @@ unsafe impl Send for MemoryRegion {}
 unsafe impl Sync for MemoryRegion {}
 
 impl MemoryRegion {
-    /// Registers `region` for reading here and writing by peers. Relaxed ordering is never asked for: rules T1 and T3 need writes in order.
+    /// Registers `region` for reading here and writing by peers. Relaxed ordering is never asked for: rules T1 and T3
+    /// need writes in order.
     pub(super) fn register(device: &Arc<Device>, region: &Region, on_demand: bool) -> Result<MemoryRegion, OpenError> {
         let mut access = abi::ACCESS_LOCAL_WRITE | abi::ACCESS_REMOTE_WRITE;
         if on_demand {
             access |= abi::ACCESS_ON_DEMAND;
         }
         let bytes = region.bytes();
-        // SAFETY: the range is a live mapping (R4), and stays so: this value holds a handle to the region. What the device and the peers do
-        // with its bytes is R1 to R3.
+        // SAFETY: the range is a live mapping (R4), and stays so: this value holds a handle to the region. What the
+        // device and the peers do with its bytes is R1 to R3.
         let raw = unsafe { (device.verbs.reg_mr)(device.domain.as_ptr(), region.base().cast(), bytes, access) };
         match NonNull::new(raw) {
             Some(raw) => Ok(MemoryRegion { raw, device: Arc::clone(device), region: region.clone() }),
@@ -80,7 +81,8 @@ fn refusal(device: &str, bytes: usize, on_demand: bool, error: io::Error) -> Ope
 
 impl Drop for MemoryRegion {
     fn drop(&mut self) {
-        // SAFETY: registered once, taken back once. Endpoints drop their queue pairs first, so no request names it any more (T5).
+        // SAFETY: registered once, taken back once. Endpoints drop their queue pairs first, so no request names it any
+        // more (T5).
         unsafe { (self.device.verbs.dereg_mr)(self.raw.as_ptr()) };
     }
 }

@@ -7,20 +7,34 @@
 //!   park    invite the peers to wake me, wait until that has landed, look once more, sleep on the completion channel
 //! ```
 //!
-//! RC keeps one queue pair's writes in order (T1) and memory is never registered for relaxed ordering, so a Word lands after the Spans before it.
-//! A request is signalled now and then; its completion returns the credit of all before it. The completion queue is as large as all send and
-//! receive queues together, so it cannot overrun.
+//! RC keeps one queue pair's writes in order (T1) and memory is never registered for relaxed ordering, so a Word lands
+//! after the Spans before it. What the device says of that order can be asked ([`VerbsEndpoint::promises_order`]);
+//! devices that keep it without a promise are common, soft-RoCE among them. For those that do not keep it (EFA,
+//! adaptive routing out of order) [`VerbsOptions::counted`] has writes [counted](crate::WriteOrder::Counted). A request
+//! is signalled now and then; its completion returns the credit of all before it. The completion queue is as large as
+//! all send and receive queues together, so it cannot overrun.
 //!
-//! `libibverbs` is opened when it is first needed ([`availability`]): one binary serves machines with and without RDMA. What its header has inline is
-//! called through the context's table of functions.
+//! `libibverbs` is opened when it is first needed ([`availability`]): one binary serves machines with and without RDMA.
+//! What its header has inline is called through the context's table of functions.
 //!
-//! iWARP has no immediates and no connections but by `librdmacm`: there a message of one word wakes, and `manager` connects. Its standard promises order for
-//! messages alone; writes land in order as far as adapters place what TCP hands them, in order (soft-iWARP does). Its completions say that TCP took the bytes:
-//! a process that ends is noticed at once, a host that vanishes only when TCP, or the group's heartbeat, gives up.
+//! iWARP has no immediates and no connections but by `librdmacm`: there a message of one word wakes, and `manager`
+//! connects. Its standard promises order for messages alone; writes land in order as far as adapters place what TCP
+//! hands them, in order (soft-iWARP does). Its completions say that TCP took the bytes: a process that ends is noticed
+//! at once, a host that vanishes only when TCP, or the group's heartbeat, gives up.
 //!
-//! From epoch to epoch the device stays open and regions that come again stay registered, but queue pairs are made anew ([`Fabric::retire`] drops them): destroying one
-//! is what keeps the old epoch's writes out (T5). To keep it, both ends would have to drain all that was posted, writes and their completions, behind a word
-//! that says so, and the key of the old table would have to be invalidated (a memory window, or its registration taken back) before the new table is announced.
+//! From epoch to epoch the device stays open and regions that come again stay registered, but queue pairs are made anew
+//! ([`Fabric::retire`] drops them): destroying one is what keeps the old epoch's writes out (T5). To keep it, both ends
+//! would have to drain all that was posted, writes and their completions, behind a word that says so, and the key of
+//! the old table would have to be invalidated (a memory window, or its registration taken back) before the new table is
+//! announced.
+//!
+//! What notices that a peer is gone: its farewell, if its process ends in an orderly way; else its queue pair, which
+//! does not answer a write or a probe any more ([`Detection`]). A port of this host that goes down ends no link by
+//! itself: only if it stays down for as long as a peer may be silent.
+//!
+//! Forking: regions are shared mappings, which a fork does not copy, and `ibv_fork_init` is called before anything
+//! else, so that on kernels before 5.12 the library keeps its own queues from being copied away under the device;
+//! children there see neither. A child that goes on without `exec` must use nothing of this provider.
 //!
 //! What it does not do: dmabuf (regions are memfds of this host, not memory of a GPU), relaxed ordering, reconnecting.
 
@@ -30,6 +44,7 @@ mod chain;
 mod choose;
 mod completion;
 mod counters;
+mod counting;
 mod credits;
 mod device;
 mod endpoint;
@@ -45,9 +60,10 @@ mod queue_pair;
 mod sleep;
 mod sysfs;
 mod wake;
+mod words;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use choose::Choice;
 pub use counters::Counters;
@@ -56,13 +72,13 @@ pub use failure::Failure;
 pub use options::{Detection, VerbsOptions};
 pub use sysfs::{DeviceInfo, Gid, LinkKind, PortInfo};
 
-use choose::choose;
+use choose::{choices, common};
 use device::{Device, unavailable};
 use manager::Anchor;
 use memory::MemoryRegion;
 use sysfs::Tree;
 
-use crate::endpoint::{Fabric, OpenError};
+use crate::endpoint::{Fabric, OpenError, WriteOrder};
 use crate::exchange::Exchange;
 use crate::region::{Region, RegionError, RegionOptions};
 
@@ -87,7 +103,8 @@ pub(crate) struct Opened {
 
 /// Makes endpoints over RDMA.
 ///
-/// Memory that is registered for one epoch stays registered for the next one that opens with it: a pool outlives its epochs and is large.
+/// Memory that is registered for one epoch stays registered for the next one that opens with it: a pool outlives its
+/// epochs and is large.
 #[derive(Debug)]
 pub struct VerbsFabric {
     options: VerbsOptions,
@@ -113,16 +130,36 @@ impl VerbsFabric {
     /// # Errors
     /// [`OpenError::Unavailable`].
     pub fn chosen(&self) -> Result<Choice, OpenError> {
-        self.choose().map(|(choice, _)| choice)
+        let (mut choices, _) = self.choices()?;
+        Ok(choices.swap_remove(0))
     }
 
-    fn choose(&self) -> Result<(Choice, Option<u32>), OpenError> {
+    /// What could be used, the best first, and the NUMA node of the best.
+    fn choices(&self) -> Result<(Vec<Choice>, Option<u32>), OpenError> {
         let devices = availability().map_err(unavailable)?;
         let tree = Tree::system();
         let near = tree.node_of(&self.cores());
-        let choice = choose(&devices, &self.options, &tree, near).map_err(unavailable)?;
-        let node = devices.iter().find(|device| device.name == choice.device).and_then(|device| device.numa_node);
-        Ok((choice, node))
+        let choices = choices(&devices, &self.options, &tree, near).map_err(unavailable)?;
+        let node = devices.iter().find(|device| device.name == choices[0].device).and_then(|device| device.numa_node);
+        Ok((choices, node))
+    }
+
+    /// What all members can use: see [`common`].
+    fn agree(&self, exchange: &mut dyn Exchange) -> Result<Choice, OpenError> {
+        let mut choices = match self.unchanged(&mut self.state()) {
+            Some(opened) => vec![opened.choice.clone()],
+            None => self.choices()?.0,
+        };
+        let networks: Vec<_> = choices.iter().map(Choice::network).collect();
+        let mine: Vec<_> = networks.iter().flatten().collect();
+        let parts = exchange.all_gather("verbs networks", &postcard::to_stdvec(&mine).expect("texts always encode"))?;
+        // What cannot be read has no say; that member's card is refused.
+        let lists: Vec<Vec<String>> = parts.iter().map(|part| postcard::from_bytes(part).unwrap_or_default()).collect();
+        Ok(choices.swap_remove(common(&networks, &lists)))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The core that was named, else those that this thread may use.
@@ -135,16 +172,22 @@ impl VerbsFabric {
     }
 
     /// What the last epoch used, unless that is gone or its ports or addresses have changed since.
-    fn opened(&self, state: &mut State) -> Result<Arc<Opened>, OpenError> {
-        let known = state.opened.take().filter(|opened| {
+    fn unchanged(&self, state: &mut State) -> Option<Arc<Opened>> {
+        let is_usable = |opened: &Arc<Opened>| {
             opened.device.take_events();
             !opened.device.is_lost()
-        });
-        let changes = known.as_ref().map_or(0, |opened| opened.device.changes());
-        if let Some(opened) = known.as_ref().filter(|_| changes == state.changes) {
-            return Ok(Arc::clone(state.opened.insert(Arc::clone(opened))));
+        };
+        state.opened = state.opened.take().filter(is_usable);
+        state.opened.clone().filter(|opened| opened.device.changes() == state.changes)
+    }
+
+    /// What was chosen, open; as the last epoch used it, if it did.
+    fn opened(&self, state: &mut State, choice: Choice) -> Result<Arc<Opened>, OpenError> {
+        if let Some(opened) = self.unchanged(state).filter(|opened| opened.choice == choice) {
+            return Ok(opened);
         }
-        let (choice, _) = self.choose()?;
+        let known = state.opened.take();
+        let changes = known.as_ref().map_or(0, |opened| opened.device.changes());
         let (device, address) = match (choice.link, known.filter(|opened| opened.device.name == choice.device)) {
             (LinkKind::Iwarp, _) => {
                 let anchor = Anchor::cast(&choice.device, self.options.address)?;
@@ -184,20 +227,25 @@ impl Fabric for VerbsFabric {
         "verbs"
     }
 
+    fn write_order(&self) -> WriteOrder {
+        if self.options.counted { WriteOrder::Counted } else { WriteOrder::Ordered }
+    }
+
     /// Memory near to the device, unless the options name a node.
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {
         let mut options = options.clone();
         if options.numa_node.is_none() {
             // Without a device, opening says why.
-            options.numa_node = self.choose().ok().and_then(|(_, node)| node);
+            options.numa_node = self.choices().ok().and_then(|(_, node)| node);
         }
         Region::allocate(bytes, &options)
     }
 
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<VerbsEndpoint, OpenError> {
+        let choice = self.agree(exchange)?;
         let (opened, memory) = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let opened = self.opened(&mut state)?;
+            let mut state = self.state();
+            let opened = self.opened(&mut state, choice)?;
             let memory = self.register(&mut state, &opened.device, regions)?;
             (opened, memory)
         };

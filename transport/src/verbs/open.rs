@@ -9,8 +9,9 @@
 //!   --- barrier: everybody was heard ---
 //! ```
 //!
-//! Where the exchange has patience, a peer that fails at any of this is a hole, and so is one that says at a barrier that it does without me. Its queue pair is
-//! destroyed at once, so that a peer which does not know yet finds the link broken by its next probe.
+//! Where the exchange has patience, a peer that fails at any of this is absent, and so is one that says at a barrier
+//! that it does without me. Its queue pair is destroyed at once, so that a peer which does not know yet finds the link
+//! broken by its next probe.
 
 use std::io;
 use std::net::IpAddr;
@@ -21,20 +22,22 @@ use super::Opened;
 use super::abi::{self, CStruct};
 use super::card::{Card, RemoteMemory, Wire, mtu_bytes, path};
 use super::completion::CompletionQueue;
+use super::counting::{self, Counting, RECORD_BYTES};
 use super::credits::{Holds, entries, sends};
 use super::device::{Device, outcome_text, system, unavailable};
 use super::failure::Failure;
 use super::limits::{IWARP_INLINE_BYTES, LINK_UP_MAX, MAILBOX_BYTES, MEMBERS_MAX, RECEIVES, REGIONS_MAX, SCRATCH_BYTES, WORD_BYTES};
-use super::link::{Link, RequestId, Signal, Target, receives};
+use super::link::{Link, RequestId, Signal, Target, receives, receives_of};
 use super::manager::{Connection, Meeting};
 use super::memory::MemoryRegion;
 use super::options::VerbsOptions;
 use super::queue_pair::{Init, Limits, Path, QueuePair, ReadyToSend, prepare};
 use super::sleep;
 use super::sysfs::LinkKind;
+use super::words::{self, Words};
+use crate::absent::Absent;
 use crate::endpoint::OpenError;
 use crate::exchange::Exchange;
-use crate::holes::Holes;
 use crate::rank::Rank;
 use crate::region::{Region, RegionOptions};
 
@@ -47,7 +50,7 @@ pub(super) struct Parts {
     /// Bytes of a Span that travels inside its request.
     pub(super) inline_bytes: u32,
     /// By rank: why there is no link.
-    pub(super) holes: Vec<Option<String>>,
+    pub(super) absent: Vec<Option<String>>,
 }
 
 /// Links to all other members, by rank.
@@ -69,9 +72,16 @@ pub(super) fn open(
     }
     let message_max = u64::from(port.max_msg_sz.clamp(1 << 12, 1 << 30));
     let span_max = memory.iter().map(|memory| (memory.region().bytes() as u64).div_ceil(message_max)).max().unwrap_or(1);
+    if options.counted && (opened.address.is_some() || span_max > counting::WINDOW) {
+        return Err(unavailable(format!(
+            "{choice} cannot count writes: it has no immediates, or its messages are short; leave that option off"
+        )));
+    }
     let limits = limits(opened, options, members - 1, span_max)?;
-    let completions = Arc::new(CompletionQueue::new(device, entries(members - 1, limits.sends, RECEIVES))?);
-    let control_bytes = (MAILBOX_BYTES * members as u64).next_multiple_of(SCRATCH_BYTES);
+    let completions = Arc::new(CompletionQueue::new(device, entries(members - 1, limits.sends, limits.receives))?);
+    let records_at = (MAILBOX_BYTES * members as u64).next_multiple_of(SCRATCH_BYTES);
+    let records_bytes = if options.counted { counting::RECORDS_BYTES * members as u64 } else { 0 };
+    let control_bytes = (records_at + records_bytes).next_multiple_of(SCRATCH_BYTES);
     let control =
         Region::allocate((control_bytes + SCRATCH_BYTES) as usize, &RegionOptions { populate: true, ..RegionOptions::default() })?;
     let control = Arc::new(MemoryRegion::register(device, &control, false)?);
@@ -81,13 +91,20 @@ pub(super) fn open(
         return Err(unavailable(format!("{choice}: that GID is empty now; did its interface lose its address?")));
     }
     let mut card = Card::new(Wire::of(choice.link, choice.gid.v2), gid, port.lid, mtu(&port, options)?, remote(&control));
+    card.counted = options.counted;
     let card_mtu = card.mtu;
+    card.partition = choice.partition.1;
+    card.needs_global_route = port.flags & abi::PORT_NEEDS_GLOBAL_ROUTE != 0;
     card.regions = memory.iter().map(|memory| remote(memory)).collect();
     let making = Making { opened, options, completions: &completions, control: &control, limits };
-    let mut holes = Holes::of(exchange);
+    let mut absent = Absent::of(exchange);
     let (cards, connected) = match opened.address {
-        None => making.by_numbers(card, exchange, &mut holes)?,
-        Some(address) => making.by_manager(address, card, exchange, &mut holes)?,
+        None => making.by_numbers(card, exchange, &mut absent)?,
+        Some(address) => making.by_manager(address, card, exchange, &mut absent)?,
+    };
+    let words = match connected.inline_bytes < WORD_BYTES {
+        true => Some(Arc::new(making.words(members)?)),
+        false => None,
     };
     let signal = if opened.address.is_some() { Signal::Message } else { Signal::Immediate };
     let link = |(pair, theirs): (Option<QueuePair<ReadyToSend>>, (usize, &Option<Card>))| {
@@ -97,33 +114,38 @@ pub(super) fn open(
         let mut mailbox = theirs.control;
         mailbox.address += MAILBOX_BYTES * me.index() as u64;
         let mtu_bytes = (signal == Signal::Immediate).then(|| mtu_bytes(card_mtu.min(theirs.mtu)));
-        let target = Target { peer: Rank::new(index), regions: theirs.regions.clone(), mailbox, mtu_bytes };
-        Some(Link::new(pair, target, &control, limits.sends, message_max, signal))
+        let words = words.as_ref().map(|memory| Words::new(memory, words::bytes(limits.sends) * index as u64, limits.sends));
+        let peer = Rank::new(index);
+        let mut records = theirs.control;
+        records.address += records_at + counting::RECORDS_BYTES * me.index() as u64;
+        let counting = options.counted.then(|| Counting::new(peer, records, &control, records_at));
+        let target = Target { peer, regions: theirs.regions.clone(), mailbox, mtu_bytes, counting };
+        Some(Link::new(pair, target, &control, limits.sends, message_max, signal, words))
     };
     let mut links: Vec<_> = connected.pairs.into_iter().zip(cards.iter().enumerate()).map(link).collect();
-    call_the_roll(exchange, &mut holes, "verbs connected", &mut links)?;
+    call_the_roll(exchange, &mut absent, "verbs connected", &mut links)?;
     let packet = mtu_bytes(cards.iter().flatten().map(|card| card.mtu).min().unwrap_or(1));
     let greeting = Greeting { opened, completions: &completions, control: &control, cards: &cards, packet };
     // On iWARP who asked for a connection must be the first to send over it.
-    greeting.send(exchange, &mut holes, &mut links, |peer| signal == Signal::Immediate || peer > me)?;
-    call_the_roll(exchange, &mut holes, "verbs greeted", &mut links)?;
-    greeting.send(exchange, &mut holes, &mut links, |peer| signal == Signal::Message && peer < me)?;
-    call_the_roll(exchange, &mut holes, "verbs up", &mut links)?;
+    greeting.send(exchange, &mut absent, &mut links, |peer| signal == Signal::Immediate || peer > me)?;
+    call_the_roll(exchange, &mut absent, "verbs greeted", &mut links)?;
+    greeting.send(exchange, &mut absent, &mut links, |peer| signal == Signal::Message && peer < me)?;
+    call_the_roll(exchange, &mut absent, "verbs up", &mut links)?;
     let inline_bytes = connected.inline_bytes.min(inline_wanted(opened, options));
-    Ok(Parts { links, completions, memory, control, inline_bytes, holes: holes.into_reasons() })
+    Ok(Parts { links, completions, memory, control, inline_bytes, absent: absent.into_reasons() })
 }
 
-/// A barrier, at which members say whom they do without; links to holes are dropped.
-fn call_the_roll(exchange: &mut dyn Exchange, holes: &mut Holes, what: &str, links: &mut [Option<Link>]) -> Result<(), OpenError> {
-    let rolls = exchange.all_gather(what, &holes.roll())?;
-    holes.compare(exchange, "verbs", &rolls)?;
-    drop_holes(holes, links);
+/// A barrier, at which members say whom they do without; links to absent members are dropped.
+fn call_the_roll(exchange: &mut dyn Exchange, absent: &mut Absent, what: &str, links: &mut [Option<Link>]) -> Result<(), OpenError> {
+    let rolls = exchange.all_gather(what, &absent.roll())?;
+    absent.compare(exchange, "verbs", &rolls)?;
+    drop_absent(absent, links);
     Ok(())
 }
 
-fn drop_holes(holes: &Holes, links: &mut [Option<Link>]) {
+fn drop_absent(absent: &Absent, links: &mut [Option<Link>]) {
     for (index, link) in links.iter_mut().enumerate() {
-        if holes.is_hole(Rank::new(index)) {
+        if absent.is_absent(Rank::new(index)) {
             *link = None;
         }
     }
@@ -153,31 +175,31 @@ impl Making<'_> {
         &self,
         mut card: Card,
         exchange: &mut dyn Exchange,
-        holes: &mut Holes,
+        absent: &mut Absent,
     ) -> Result<(Vec<Option<Card>>, Connected), OpenError> {
         let (me, choice) = (exchange.rank(), &self.opened.choice);
         let mut made: Vec<Option<QueuePair<Init>>> = (0..exchange.members()).map(|_| None).collect();
         let mut inline_bytes = u32::MAX;
-        for peer in holes.peers() {
+        for peer in absent.peers() {
             let (pair, bytes) = self.queue_pair(peer)?;
             inline_bytes = inline_bytes.min(bytes);
             made[peer.index()] = Some(pair);
         }
         card.queue_pairs = made.iter().map(|pair| pair.as_ref().map_or(NO_QUEUE_PAIR, QueuePair::number)).collect();
-        let cards = card.exchange(exchange, holes)?;
+        let cards = card.exchange(exchange, absent)?;
         let mut pairs: Vec<Option<QueuePair<ReadyToSend>>> = made.iter().map(|_| None).collect();
         for (index, (pair, theirs)) in made.into_iter().zip(&cards).enumerate() {
             let (Some(pair), Some(theirs), peer) = (pair, theirs, Rank::new(index)) else {
                 continue;
             };
             if theirs.queue_pairs[me.index()] == NO_QUEUE_PAIR {
-                holes.dig(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what: "it made no queue pair for me".into() })?;
+                absent.exclude(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what: "it made no queue pair for me".into() })?;
                 continue;
             }
             let path = path(exchange, peer, &card, theirs, (choice.port, choice.gid.index), self.options);
             match connect(self.opened, self.options, pair, peer, &path) {
                 Ok(pair) => pairs[index] = Some(pair),
-                Err(error) => holes.excuse(exchange, error)?,
+                Err(error) => absent.excuse(exchange, error)?,
             }
         }
         Ok((cards, Connected { pairs, inline_bytes }))
@@ -186,15 +208,25 @@ impl Making<'_> {
     /// A new queue pair for `peer` with its receives posted, and the bytes it takes inline.
     fn queue_pair(&self, peer: Rank) -> Result<(QueuePair<Init>, u32), OpenError> {
         let (device, port) = (&self.opened.device, self.opened.choice.port);
-        let with = |inline_bytes| QueuePair::<Init>::new(device, self.completions, &Limits { inline_bytes, ..self.limits }, port);
-        let (pair, inline_bytes) = with(self.limits.inline_bytes).or_else(|_| with(WORD_BYTES))?;
-        enough_inline(device, inline_bytes)?;
+        let partition = self.opened.choice.partition.0;
+        let with =
+            |inline_bytes| QueuePair::<Init>::new(device, self.completions, &Limits { inline_bytes, ..self.limits }, port, partition);
+        let (pair, inline_bytes) = with(self.limits.inline_bytes).or_else(|_| with(WORD_BYTES)).or_else(|_| with(0))?;
+        enough_inline(device, inline_bytes, self.options)?;
         // For the peer's wake-up and farewell, before anything can come.
-        for receive in &receives(self.control, peer) {
-            // SAFETY: a word of the control region, which lives longer than the queue pair: here as the earlier local, later in the endpoint.
-            unsafe { pair.post_receive(receive) }.map_err(|error| system("posting a receive", error))?;
+        for receive in receives(self.control, peer, self.options.counted) {
+            // SAFETY: a word of the control region, which lives longer than the queue pair: here as the earlier local,
+            // later in the endpoint.
+            unsafe { pair.post_receive(&receive) }.map_err(|error| system("posting a receive", error))?;
         }
         Ok((pair, inline_bytes))
+    }
+
+    /// Places for the values of all links, by rank.
+    fn words(&self, members: usize) -> Result<MemoryRegion, OpenError> {
+        let bytes = (words::bytes(self.limits.sends) * members as u64).next_multiple_of(4096);
+        let region = Region::allocate(bytes as usize, &RegionOptions { populate: true, ..RegionOptions::default() })?;
+        MemoryRegion::register(&self.opened.device, &region, false)
     }
 
     /// Cards carry addresses, to which the connection manager connects.
@@ -203,26 +235,26 @@ impl Making<'_> {
         address: IpAddr,
         mut card: Card,
         exchange: &mut dyn Exchange,
-        holes: &mut Holes,
+        absent: &mut Absent,
     ) -> Result<(Vec<Option<Card>>, Connected), OpenError> {
         let (me, members) = (exchange.rank(), exchange.members());
         let mut meeting = Meeting::listen(address, me, members, *exchange.token())?;
         card.listens_at = Some(meeting.address());
         card.queue_pairs = vec![NO_QUEUE_PAIR; members];
-        let cards = card.exchange(exchange, holes)?;
+        let cards = card.exchange(exchange, absent)?;
         let addresses: Vec<_> = cards.iter().map(|card| card.as_ref().and_then(|card| card.listens_at)).collect();
         let (device, mut inline_bytes) = (&self.opened.device, u32::MAX);
         let mut prepare = |peer, connection: &Connection| {
-            let receives = receives(self.control, peer);
+            let receives: Vec<_> = receives(self.control, peer, false).collect();
             // SAFETY: as in `queue_pair`.
             let bytes = unsafe { prepare(connection, device, self.completions, &self.limits, &receives) }?;
             inline_bytes = inline_bytes.min(bytes);
-            enough_inline(device, bytes)
+            enough_inline(device, bytes, self.options)
         };
-        meeting.resolve(&addresses, &mut prepare, exchange, holes)?;
-        let rolls = exchange.all_gather("verbs ready to connect", &holes.roll())?;
-        holes.compare(exchange, "verbs", &rolls)?;
-        let (connections, held) = meeting.connect(&mut prepare, exchange, holes)?;
+        meeting.resolve(&addresses, &mut prepare, exchange, absent)?;
+        let rolls = exchange.all_gather("verbs ready to connect", &absent.roll())?;
+        absent.compare(exchange, "verbs", &rolls)?;
+        let (connections, held) = meeting.connect(&mut prepare, exchange, absent)?;
         let held = Arc::new(held);
         let take = |connection: Option<Connection>| {
             connection.map(|connection| QueuePair::established(connection, &held, device, self.completions)).transpose()
@@ -237,10 +269,14 @@ fn remote(memory: &MemoryRegion) -> RemoteMemory {
     RemoteMemory { address: memory.region().address() as u64, bytes: memory.region().bytes() as u64, key: memory.remote_key() }
 }
 
-/// As much as was asked for and the device holds, of queue pairs and of completions: see `credits`. The longest Span moves in `span_max` requests.
+/// As much as was asked for and the device holds, of queue pairs and of completions: see `credits`. The longest Span
+/// moves in `span_max` requests.
 fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) -> Result<Limits, OpenError> {
     let attributes = opened.device.attributes()?;
-    let holds = Holds { requests: attributes.max_qp_wr.max(0) as u32, entries: attributes.max_cqe.max(0) as u32 };
+    // Receives for what is counted take entries too.
+    let counted = (receives_of(options.counted) - RECEIVES).saturating_mul(peers as u32);
+    let entries = (attributes.max_cqe.max(0) as u32).saturating_sub(counted);
+    let holds = Holds { requests: attributes.max_qp_wr.max(0) as u32, entries };
     let span_max = u32::try_from(span_max).unwrap_or(u32::MAX);
     let sends = sends(options.queue_writes, span_max, peers, holds).map_err(|least| {
         unavailable(format!(
@@ -248,14 +284,19 @@ fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) 
             opened.device.name, holds.requests, holds.entries
         ))
     })?;
-    Ok(Limits { sends, receives: RECEIVES, inline_bytes: inline_wanted(opened, options).max(WORD_BYTES) })
+    let inline_bytes = match inline_wanted(opened, options) {
+        0 => 0,
+        bytes => bytes.max(WORD_BYTES),
+    };
+    Ok(Limits { sends, receives: receives_of(options.counted), inline_bytes })
 }
 
 /// Bytes that Spans are to carry inline.
 fn inline_wanted(opened: &Opened, options: &VerbsOptions) -> u32 {
     match opened.choice.link {
         LinkKind::Iwarp => options.inline_bytes.max(IWARP_INLINE_BYTES),
-        LinkKind::InfiniBand | LinkKind::Roce => options.inline_bytes,
+        LinkKind::InfiniBand | LinkKind::Roce | LinkKind::Other if options.counted => options.inline_bytes.max(RECORD_BYTES),
+        LinkKind::InfiniBand | LinkKind::Roce | LinkKind::Other => options.inline_bytes,
     }
 }
 
@@ -273,9 +314,10 @@ fn mtu(port: &abi::PortAttributes, options: &VerbsOptions) -> Result<u8, OpenErr
     }
 }
 
-fn enough_inline(device: &Device, bytes: u32) -> Result<(), OpenError> {
-    match bytes < WORD_BYTES {
-        true => Err(unavailable(format!("{} takes no inline data, by which words carry their value", device.name))),
+/// What is counted travels inline; a device that takes too little of it can carry ordered writes only.
+fn enough_inline(device: &Device, bytes: u32, options: &VerbsOptions) -> Result<(), OpenError> {
+    match options.counted && bytes < RECORD_BYTES {
+        true => Err(unavailable(format!("{} takes {bytes} bytes of inline data, and counted writes need {RECORD_BYTES}", device.name))),
         false => Ok(()),
     }
 }
@@ -300,7 +342,9 @@ fn connect(
 
 fn describe(path: &Path) -> String {
     let to = match path.gid {
-        Some(gid) => format!("peer's GID {}", super::sysfs::Gid { index: 0, raw: gid, v2: true, interface: None }.address()),
+        Some(gid) => {
+            format!("peer's GID {}", super::sysfs::Gid { index: 0, raw: gid, v2: true, interface: None, prefix_bits: None }.address())
+        }
         None => format!("peer's LID {}", path.lid),
     };
     format!("{to}, queue pair {}, path MTU {}", path.peer_number, mtu_bytes(path.mtu))
@@ -319,7 +363,8 @@ fn cause(opened: &Opened, path: &Path, error: &io::Error) -> &'static str {
     }
 }
 
-/// The first writes over new links: a whole packet to each peer, so that what is wrong with the way is found now and by name.
+/// The first writes over new links: a whole packet to each peer, so that what is wrong with the way is found now and by
+/// name.
 struct Greeting<'a> {
     opened: &'a Opened,
     completions: &'a CompletionQueue,
@@ -329,11 +374,12 @@ struct Greeting<'a> {
 }
 
 impl Greeting<'_> {
-    /// Greets the peers that `whom` picks and waits for their completions; links to those that do not answer are dropped.
+    /// Greets the peers that `whom` picks and waits for their completions; links to those that do not answer are
+    /// dropped.
     fn send(
         &self,
         exchange: &mut dyn Exchange,
-        holes: &mut Holes,
+        absent: &mut Absent,
         links: &mut [Option<Link>],
         whom: impl Fn(Rank) -> bool,
     ) -> Result<(), OpenError> {
@@ -346,20 +392,20 @@ impl Greeting<'_> {
             let mut to = theirs.control;
             to.address = scratch_of(&to);
             if let Err(failure) = link.greet(source, self.control.local_key(), self.packet, &to) {
-                holes.excuse(exchange, self.silent(Rank::new(index), &failure.to_string()))?;
+                absent.excuse(exchange, self.silent(Rank::new(index), &failure.to_string()))?;
             }
         }
-        drop_holes(holes, links);
-        let deadline = holes.deadline_before_gather(LINK_UP_MAX);
+        drop_absent(absent, links);
+        let deadline = absent.deadline_before_gather(LINK_UP_MAX);
         while let Some(late) = links.iter().position(|link| link.as_ref().is_some_and(Link::is_awaiting)) {
             self.completions.request_notify().map_err(|error| system("asking for notifications", error))?;
-            if self.take(exchange, holes, links)? {
+            if self.take(exchange, absent, links)? {
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                holes.excuse(exchange, self.silent(Rank::new(late), "no completion came; is it stopped, or the device stuck?"))?;
-                drop_holes(holes, links);
+                absent.excuse(exchange, self.silent(Rank::new(late), "no completion came; is it stopped, or the device stuck?"))?;
+                drop_absent(absent, links);
                 continue;
             }
             sleep::wait(&[self.completions.fd()], left);
@@ -369,7 +415,7 @@ impl Greeting<'_> {
     }
 
     /// Takes completions; whether there were any.
-    fn take(&self, exchange: &mut dyn Exchange, holes: &mut Holes, links: &mut [Option<Link>]) -> Result<bool, OpenError> {
+    fn take(&self, exchange: &mut dyn Exchange, absent: &mut Absent, links: &mut [Option<Link>]) -> Result<bool, OpenError> {
         let mut taken = [abi::WorkCompletion::zeroed(); 8];
         let count = self.completions.poll(&mut taken);
         for completion in &taken[..count] {
@@ -381,8 +427,8 @@ impl Greeting<'_> {
             if completion.status != abi::SUCCESS {
                 let failure = Failure::Completion { status: completion.status, vendor: completion.vendor_err };
                 let status = outcome_text(self.opened.device.verbs, completion.status);
-                holes.excuse(exchange, self.silent(id.peer, &format!("{failure} ({status})")))?;
-                drop_holes(holes, links);
+                absent.excuse(exchange, self.silent(id.peer, &format!("{failure} ({status})")))?;
+                drop_absent(absent, links);
             } else if !id.receive {
                 link.completed(id.sequence);
             }

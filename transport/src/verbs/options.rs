@@ -5,9 +5,10 @@ use std::time::Duration;
 
 /// How soon a peer that does not answer is given up.
 ///
-/// The queue pair sends a packet again after `4.096 us * 2^timeout_exponent`, `retry_count` times; then it fails. A probe goes to each peer that is not
-/// written to, so silence is noticed too. NICs may round the time-out up (some never go below a few milliseconds, others take up to four times as long), and
-/// time that the peer's *program* takes does not count: its NIC answers. iWARP leaves sending again to TCP.
+/// The queue pair sends a packet again after `4.096 us * 2^timeout_exponent`, `retry_count` times; then it fails. A
+/// probe goes to each peer that is not written to, so silence is noticed too. NICs may round the time-out up (some
+/// never go below a few milliseconds, others take up to four times as long), and time that the peer's *program* takes
+/// does not count: its NIC answers. iWARP leaves sending again to TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Detection {
     /// Exponent of the time-out, 1 to 31. (0 would wait for ever.)
@@ -21,7 +22,8 @@ pub struct Detection {
 impl Detection {
     /// Gives a peer half a second: rides out a congested or rerouted network (67 ms, 7 times; a probe each 100 ms).
     pub const PATIENT: Detection = Detection { timeout_exponent: 14, retry_count: 6, probe_every: Duration::from_millis(100) };
-    /// Gives a peer 10 ms, where the NIC can: for clusters with a network of their own (1 ms, 7 times; a probe each 2 ms).
+    /// Gives a peer 10 ms, where the NIC can: for clusters with a network of their own (1 ms, 7 times; a probe each 2
+    /// ms).
     pub const PROMPT: Detection = Detection { timeout_exponent: 8, retry_count: 6, probe_every: Duration::from_millis(2) };
 
     /// The time from a packet's first sending to giving its receiver up, as the attributes say.
@@ -55,7 +57,9 @@ pub struct VerbsOptions {
     pub gid_index: Option<u8>,
     /// An address of this host that the peers reach; the device that owns it is taken.
     pub address: Option<IpAddr>,
-    /// The core that the data path will run on; a device near to it is preferred.
+    /// The partition, by its key; whether as full member is the port's. All members need the same.
+    pub partition: Option<u16>,
+    /// The core that the data path will run on; of devices that are equally fast one near to it is preferred.
     pub core: Option<usize>,
     /// The largest path MTU in bytes: 256, 512, 1024, 2048 or 4096.
     pub mtu_bytes: Option<u32>,
@@ -63,7 +67,8 @@ pub struct VerbsOptions {
     pub detection: Detection,
     /// Writes that may be under way to one peer; less where the device holds less.
     pub queue_writes: u32,
-    /// Spans up to this length travel inside the request, where the device can.
+    /// Spans up to this length travel inside the request, where the device can. With 0 not even words do, as on devices
+    /// that cannot; not so on iWARP.
     pub inline_bytes: u32,
     /// Register memory without pinning it, for devices that can page it in on demand.
     pub on_demand_paging: bool,
@@ -71,6 +76,10 @@ pub struct VerbsOptions {
     pub traffic_class: u8,
     /// Service level: virtual lane of InfiniBand, priority of RoCE.
     pub service_level: u8,
+    /// For fabrics that do not keep the order of writes (EFA, adaptive routing out of order):
+    /// [count](crate::WriteOrder::Counted) them. Costs a receive and a completion a write; every member must say the
+    /// same. Not over iWARP, which has no immediates.
+    pub counted: bool,
     /// How long a dropped endpoint waits at the most until its last writes have landed.
     pub linger: Duration,
 }
@@ -82,6 +91,7 @@ impl Default for VerbsOptions {
             port: None,
             gid_index: None,
             address: None,
+            partition: None,
             core: None,
             mtu_bytes: None,
             detection: Detection::PATIENT,
@@ -90,6 +100,7 @@ impl Default for VerbsOptions {
             on_demand_paging: false,
             traffic_class: 0,
             service_level: 0,
+            counted: false,
             linger: Duration::from_millis(500),
         }
     }

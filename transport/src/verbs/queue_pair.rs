@@ -7,8 +7,8 @@
 //!     | ready_to_send(detection)
 //!   QueuePair<ReadyToSend>     post
 //! ```
-//! Each step takes the queue pair and gives it back in its new state, so a request before its time is a compile error. In any state, once it is
-//! dropped nothing of the peer lands any more (T5).
+//! Each step takes the queue pair and gives it back in its new state, so a request before its time is a compile error.
+//! In any state, once it is dropped nothing of the peer lands any more (T5).
 
 use std::ffi::c_int;
 use std::io;
@@ -19,9 +19,11 @@ use std::sync::Arc;
 use super::abi::{self, CStruct};
 use super::completion::CompletionQueue;
 use super::device::{Device, outcome, system};
+use super::library::query_order;
 use super::limits::{IWARP_INLINE_BYTES, WORD_BYTES};
 use super::manager::{Connection, Held};
 use super::options::Detection;
+use super::words::Words;
 use crate::endpoint::OpenError;
 
 /// Receives can be posted, nothing else.
@@ -130,6 +132,7 @@ impl QueuePair<Init> {
         completions: &Arc<CompletionQueue>,
         limits: &Limits,
         port: u8,
+        partition_index: u16,
     ) -> Result<(QueuePair<Init>, u32), OpenError> {
         let mut init = request(completions, limits);
         // SAFETY: domain and queues are live; the library writes back what it gives.
@@ -139,10 +142,12 @@ impl QueuePair<Init> {
         let mut attributes = abi::QueuePairAttributes::zeroed();
         attributes.qp_state = abi::STATE_INIT;
         attributes.port_num = port;
+        attributes.pkey_index = partition_index;
         attributes.qp_access_flags = abi::ACCESS_REMOTE_WRITE as u32;
         let mask = abi::SET_STATE | abi::SET_PKEY_INDEX | abi::SET_PORT | abi::SET_ACCESS_FLAGS;
-        pair.modify(&mut attributes, mask)
-            .map_err(|error| system(format!("a queue pair to INIT on {} port {port}", device.name), error))?;
+        pair.modify(&mut attributes, mask).map_err(|error| {
+            system(format!("a queue pair to INIT on {} port {port}, entry {partition_index} of its partitions", device.name), error)
+        })?;
         Ok((pair, init.cap.max_inline_data))
     }
 
@@ -176,7 +181,8 @@ impl QueuePair<Init> {
     }
 }
 
-/// The wait before a peer sends again that found no receive posted: 0.64 ms. It never does (see `limits`), so this only bounds the harm of a bug.
+/// The wait before a peer sends again that found no receive posted: 0.64 ms. It never does (see `limits`), so this only
+/// bounds the harm of a bug.
 const MIN_RNR_TIMER: u8 = 12;
 /// Tries after that, a finite number, so that such a bug ends in an error.
 const RNR_RETRIES: u8 = 6;
@@ -247,8 +253,8 @@ impl<S> QueuePair<S> {
     }
 }
 
-/// A place for one word of a peer's message. The immediate of a write takes one too, and leaves the word alone. (The driver of soft-iWARP takes
-/// no receive without memory.)
+/// A place for one word of a peer's message. The immediate of a write takes one too, and leaves the word alone. (The
+/// driver of soft-iWARP takes no receive without memory.)
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Receive {
     /// Names it in its completion.
@@ -262,8 +268,8 @@ pub(super) struct Receive {
 /// Posts a receive to a queue pair that is live.
 ///
 /// # Safety
-/// The word lies in memory that is registered under `key` with the queue pair's domain, and stays so as long as the queue pair lives; it is touched as
-/// an atomic only (R1).
+/// The word lies in memory that is registered under `key` with the queue pair's domain, and stays so as long as the
+/// queue pair lives; it is touched as an atomic only (R1).
 unsafe fn post_receive(device: &Device, pair: NonNull<abi::QueuePair>, receive: &Receive) -> io::Result<()> {
     let mut entry = abi::ScatterEntry { addr: receive.address, length: WORD_BYTES, lkey: receive.key };
     let mut request = abi::ReceiveRequest::zeroed();
@@ -286,14 +292,12 @@ pub(super) unsafe fn prepare(
     limits: &Limits,
     receives: &[Receive],
 ) -> Result<u32, OpenError> {
-    let mut init = request(completions, limits);
-    connection
-        .make_queue_pair(device.domain, &mut init)
-        .or_else(|_| {
-            init = request(completions, &Limits { inline_bytes: IWARP_INLINE_BYTES, ..*limits });
-            connection.make_queue_pair(device.domain, &mut init)
-        })
-        .map_err(|error| system(format!("making a queue pair on {} for {limits:?}", device.name), error))?;
+    let with = |inline_bytes| {
+        let mut init = request(completions, &Limits { inline_bytes, ..*limits });
+        connection.make_queue_pair(device.domain, &mut init).map(|()| init)
+    };
+    let made = with(limits.inline_bytes).or_else(|_| with(IWARP_INLINE_BYTES)).or_else(|_| with(0));
+    let init = made.map_err(|error| system(format!("making a queue pair on {} for {limits:?}", device.name), error))?;
     let pair = connection.queue_pair().ok_or_else(|| system("a connection without queue pair", io::ErrorKind::Other.into()))?;
     for receive in receives {
         // SAFETY: the queue pair was made just now; the rest is the caller's duty.
@@ -315,11 +319,18 @@ impl QueuePair<ReadyToSend> {
         QueuePair::of(raw, maker, device, completions)
     }
 
+    /// Whether the device promises that what it writes for the peer lands in order; none if the library cannot be
+    /// asked. Most devices keep that order and promise nothing.
+    pub(super) fn promises_order(&self) -> Option<bool> {
+        // SAFETY: live until drop; the question changes nothing.
+        query_order().map(|query| unsafe { query(self.handle.raw.as_ptr(), abi::RDMA_WRITE, 0) } == 1)
+    }
+
     /// Posts a linked list of requests with one doorbell.
     ///
     /// # Safety
-    /// `first` heads a list of valid requests; what they name inline is readable during the call, what they name by key is registered
-    /// with this queue pair's domain as long as the request is under way.
+    /// `first` heads a list of valid requests; what they name inline is readable during the call, what they name by key
+    /// is registered with this queue pair's domain as long as the request is under way.
     #[inline]
     pub(super) unsafe fn post_send(&self, first: *mut abi::SendRequest) -> io::Result<()> {
         let mut bad = std::ptr::null_mut();
@@ -328,14 +339,14 @@ impl QueuePair<ReadyToSend> {
     }
 
     /// Posts a signalled message of one word.
-    pub(super) fn post_message(&self, id: u64, value: u64) -> io::Result<()> {
-        self.post_value(id, value, |request| request.opcode = abi::SEND)
+    pub(super) fn post_message(&self, id: u64, value: u64, words: Option<&Words>) -> io::Result<()> {
+        self.post_value(id, value, words, |request| request.opcode = abi::SEND)
     }
 
-    /// Posts a signalled write of one word, by value.
-    pub(super) fn post_word(&self, id: u64, value: u64, address: u64, key: u32, immediate: Option<u32>) -> io::Result<()> {
-        self.post_value(id, value, |request| {
-            (request.opcode, request.remote_addr, request.rkey) = (abi::RDMA_WRITE, address, key);
+    /// Posts a signalled write of one word.
+    pub(super) fn post_word(&self, id: u64, value: u64, to: (u64, u32), immediate: Option<u32>, words: Option<&Words>) -> io::Result<()> {
+        self.post_value(id, value, words, |request| {
+            (request.opcode, request.remote_addr, request.rkey) = (abi::RDMA_WRITE, to.0, to.1);
             if let Some(immediate) = immediate {
                 request.opcode = abi::RDMA_WRITE_WITH_IMMEDIATE;
                 // In network byte order.
@@ -344,16 +355,24 @@ impl QueuePair<ReadyToSend> {
         })
     }
 
-    /// Posts a signalled request that carries `value`; `shape` says what it does.
-    fn post_value(&self, id: u64, value: u64, shape: impl FnOnce(&mut abi::SendRequest)) -> io::Result<()> {
-        let mut entry = abi::ScatterEntry { addr: (&raw const value) as u64, length: WORD_BYTES, lkey: 0 };
+    /// Posts a signalled request that carries `value`, inside itself or from its place in `words`; `shape` says what it
+    /// does.
+    fn post_value(&self, id: u64, value: u64, words: Option<&Words>, shape: impl FnOnce(&mut abi::SendRequest)) -> io::Result<()> {
         let mut request = abi::SendRequest::zeroed();
+        let mut entry = match words {
+            Some(words) => words.put(id, value),
+            None => {
+                request.send_flags = abi::INLINE;
+                abi::ScatterEntry { addr: (&raw const value) as u64, length: WORD_BYTES, lkey: 0 }
+            }
+        };
         request.wr_id = id;
         request.sg_list = &mut entry;
         request.num_sge = 1;
-        request.send_flags = abi::SIGNALED | abi::INLINE;
+        request.send_flags |= abi::SIGNALED;
         shape(&mut request);
-        // SAFETY: one request, whose inline source lives on this stack during the call.
+        // SAFETY: one request; its source lives on this stack during the call if it is inline, else in registered
+        // memory that the link keeps.
         unsafe { self.post_send(&mut request) }
     }
 }

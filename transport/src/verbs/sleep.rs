@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Sleeps until one of `fds` is readable or `timeout` is over; which are, one bit each. It may return early without a reason.
+/// Sleeps until one of `fds` is readable or `timeout` is over; which are, one bit each. It may return early without a
+/// reason.
 pub(super) fn wait<const N: usize>(fds: &[BorrowedFd<'_>; N], timeout: Duration) -> u32 {
     let timeout = Timespec { tv_sec: timeout.as_secs().min(1 << 30) as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
     let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));

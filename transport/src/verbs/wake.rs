@@ -8,16 +8,19 @@
 //!   sleep
 //! ```
 //!
-//! An invitation is one word in the peer's memory, a number that only grows. It stands until the peer answers it, by one write with immediate
-//! behind its data; it is not taken back when R wakes for another reason, which costs one wake-up too many and saves a message. So at most one wake-up is
-//! under way from each peer, and R posts its receive before it invites again: receives cannot run out.
+//! An invitation is one word in the peer's memory, a number that only grows. It stands until the peer answers it, by
+//! one write with immediate behind its data; it is not taken back when R wakes for another reason, which costs one
+//! wake-up too many and saves a message. So at most one wake-up is under way from each peer, and R posts its receive
+//! before it invites again: receives cannot run out.
 //!
-//! Why no wake-up is lost. Let data D of P land after R's last look. R sleeps only when its invitation had landed at P before that look (its completion
-//! was seen). P goes on looking at the invitation until it has once seen none *after* D completed ([`Wake::look`]); D completes after it lands, that
-//! is after R's look, that is after the invitation landed: so P sees it. P itself sleeps only when all its data has completed and it has looked since.
-//! The model test below tries every interleaving of two nodes.
+//! Why no wake-up is lost. Let data D of P land after R's last look. R sleeps only when its invitation had landed at P
+//! before that look (its completion was seen). P goes on looking at the invitation until it has once seen none *after*
+//! D completed ([`Wake::look`]); D completes after it lands, that is after R's look, that is after the invitation
+//! landed: so P sees it. P itself sleeps only when all its data has completed and it has looked since. The model test
+//! below tries every interleaving of two nodes.
 
-/// What one member knows of the handshake with one peer, in both roles. Sequence numbers are those of the requests to that peer.
+/// What one member knows of the handshake with one peer, in both roles. Sequence numbers are those of the requests to
+/// that peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Wake {
     /// As writer: end of the data posted to the peer.
@@ -47,8 +50,8 @@ impl Wake {
         self.data_end > self.settled
     }
 
-    /// Looks at the invitation that the peer left, which was loaded after all before `completed` was known to have completed. Whether the peer must be
-    /// woken.
+    /// Looks at the invitation that the peer left, which was loaded after all before `completed` was known to have
+    /// completed. Whether the peer must be woken.
     #[inline]
     pub(super) fn look(&mut self, invitation: u64, completed: u64) -> bool {
         if invitation != self.answered {
@@ -77,7 +80,8 @@ impl Wake {
         !self.is_quiet(completed) && self.fence_end <= completed
     }
 
-    /// The invitation to write to the peer, by the signalled request before sequence number `end`: a new one, or the standing one once more.
+    /// The invitation to write to the peer, by the signalled request before sequence number `end`: a new one, or the
+    /// standing one once more.
     pub(super) fn invite(&mut self, end: u64) -> u64 {
         self.invited += u64::from(!self.stands);
         self.stands = true;
@@ -273,13 +277,15 @@ mod tests {
                 to.completions.push_back(Completion::Woken);
             }
         }
-        // Data is not signalled. That the acknowledgement takes its time makes no difference: nobody knows of it before a poll.
+        // Data is not signalled. That the acknowledgement takes its time makes no difference: nobody knows of it before
+        // a poll.
         if message != Message::Data {
             world[from].completions.push_back(Completion::Sent(sequence));
         }
     }
 
-    /// The same world with its numbers counted from the oldest that matters, so that worlds that behave alike are alike.
+    /// The same world with its numbers counted from the oldest that matters, so that worlds that behave alike are
+    /// alike.
     fn canonical(mut world: World) -> World {
         for (me, other) in [(0, 1), (1, 0)] {
             let answered = std::mem::take(&mut world[other].wake.answered);
@@ -310,7 +316,8 @@ mod tests {
         world
     }
 
-    /// In every interleaving: whenever nothing can happen any more, everything that landed was seen, and no more than one wake-up was ever under way.
+    /// In every interleaving: whenever nothing can happen any more, everything that landed was seen, and no more than
+    /// one wake-up was ever under way.
     fn explore(first: u8, second: u8) -> usize {
         let start = canonical([Node::new(first), Node::new(second)]);
         let mut known = HashSet::from([start.clone()]);

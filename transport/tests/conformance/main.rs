@@ -7,6 +7,7 @@ mod allocations;
 #[macro_use]
 mod suite;
 
+mod model;
 mod shm;
 mod sim;
 mod tcp;

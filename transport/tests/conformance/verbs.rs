@@ -1,5 +1,5 @@
-//! Provider `verbs`, where there is an RDMA device: `scripts/soft-roce run -- cargo test` makes one. Elsewhere the checks say that they are skipped, unless
-//! `SQUALL_REQUIRE_VERBS=1`.
+//! Provider `verbs`, where there is an RDMA device: `scripts/soft-roce run -- cargo test` makes one. Elsewhere the
+//! checks say that they are skipped, unless `SQUALL_REQUIRE_VERBS=1`.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -19,6 +19,20 @@ fn there() -> bool {
         Err(error) => {
             println!("skipped: {error}");
             false
+        }
+    }
+}
+
+/// The same suite where writes are counted; iWARP has no immediates to count them by.
+mod counted {
+    use squall_transport::verbs::{VerbsFabric, VerbsOptions};
+
+    conformance!(VerbsFabric::new(VerbsOptions { counted: true, ..VerbsOptions::default() }), if super::there() && !super::is_iwarp());
+
+    #[test]
+    fn the_last_words_of_a_dropped_endpoint_arrive() {
+        if super::there() && !super::is_iwarp() {
+            super::last_words_arrive(&VerbsFabric::new(VerbsOptions { counted: true, ..VerbsOptions::default() }));
         }
     }
 }
@@ -56,6 +70,19 @@ fn the_shortest_queues_carry_every_stream() {
         suite::streams_of_all_members_at_once(&mut Cluster::open(&fabric, 4));
         suite::whole_group_parks_and_finishes(Cluster::open(&fabric, 4));
         suite::no_wake_up_is_lost(Cluster::open(&fabric, 2));
+    }
+}
+
+/// As on a device that takes nothing inside its requests. (On iWARP words go inside all the same.)
+#[test]
+fn words_travel_by_value_though_their_requests_go_by_reference() {
+    if there() {
+        for queue_writes in [8, 256] {
+            let fabric = with(VerbsOptions { queue_writes, inline_bytes: 0, ..VerbsOptions::default() });
+            suite::streams_of_all_members_at_once(&mut Cluster::open(&fabric, 4));
+            suite::whole_group_parks_and_finishes(Cluster::open(&fabric, 4));
+            suite::no_wake_up_is_lost(Cluster::open(&fabric, 2));
+        }
     }
 }
 
@@ -127,6 +154,18 @@ fn a_flush_rings_one_doorbell_a_peer() {
     assert_eq!(cluster.endpoint(0).counters().writes, 40);
 }
 
+/// What the device says of the order of its writes can be asked of each link that stands, and of no other.
+#[test]
+fn a_device_is_asked_what_it_promises_of_order() {
+    if !there() {
+        return;
+    }
+    let mut cluster = Cluster::open(&VerbsFabric::default(), 2);
+    let [there, mine] = [1, 0].map(|rank| cluster.endpoint(0).promises_order(Rank::new(rank)));
+    println!("the device promises order: {there:?}");
+    assert_eq!((mine, cluster.endpoint(1).promises_order(Rank::new(0))), (None, there));
+}
+
 /// A message is a Span and the word behind it, as small messages are sent; all that came together leaves together.
 #[test]
 fn a_stream_of_small_batches_is_signalled_now_and_then() {
@@ -154,11 +193,14 @@ fn a_stream_of_small_batches_is_signalled_now_and_then() {
 /// What was flushed before an orderly end arrives, and the end says what it was.
 #[test]
 fn the_last_words_of_a_dropped_endpoint_arrive() {
-    if !there() {
-        return;
+    if there() {
+        last_words_arrive(&VerbsFabric::default());
     }
+}
+
+fn last_words_arrive(fabric: &VerbsFabric) {
     for round in 1..20 {
-        let mut cluster = Cluster::open(&VerbsFabric::default(), 2);
+        let mut cluster = Cluster::open(fabric, 2);
         for (from, to) in [(1, 0), (0, 1)] {
             cluster.post(from, to, Write::Word { at: Place::new(TABLE, 8), value: round });
             cluster.endpoint(from).flush();

@@ -225,7 +225,8 @@ fn wishes(meshes: usize) -> impl Strategy<Value = Vec<Wish>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// Whatever was wished in whatever order, all can be joined afterwards, and every pair then has one connection that works both ways.
+    /// Whatever was wished in whatever order, all can be joined afterwards, and every pair then has one connection that
+    /// works both ways.
     #[test]
     fn any_dialling_and_parting_leaves_meshes_that_can_be_joined(wishes in wishes(3)) {
         let meshes = meshes(3);

@@ -90,7 +90,11 @@ fn strangers_neither_block_nor_break_a_mesh_and_the_oldest_give_way() {
     meshes[1].send(NodeId(1), b"through the crowd").expect("it stands");
     assert_eq!(message(&meshes[0]).1, b"through the crowd");
     silent.set_read_timeout(Some(LONG)).expect("a socket");
-    assert!(matches!(silent.read(&mut [0; 1]), Ok(0) | Err(_)), "the first came long before the last");
+    // It is told why, where that still gets through.
+    let mut said = Vec::new();
+    let ended = silent.read_to_end(&mut said);
+    assert!(ended.is_ok() || said.is_empty(), "{ended:?}");
+    assert!(said.is_empty() || said == [0, 1], "the first came long before the last: {said:?}");
     assert_eq!(meshes[0].next(), None);
 }
 

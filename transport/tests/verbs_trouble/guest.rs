@@ -30,8 +30,8 @@ pub(crate) fn with_own_device(name: &str, test: impl FnOnce(Device)) {
     }
 }
 
-/// Runs the test `name` with a device, or prints why not. It runs in a process of its own: `librdmacm` never closes a device that it has opened, and the
-/// kernel does not let go of one that is open, which another test may take away.
+/// Runs the test `name` with a device, or prints why not. It runs in a process of its own: `librdmacm` never closes a
+/// device that it has opened, and the kernel does not let go of one that is open, which another test may take away.
 pub(crate) fn with_device(name: &str, test: impl FnOnce(Device)) {
     let _turn = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
     if is_copy(name) {
@@ -78,7 +78,8 @@ pub(crate) fn run(program: &str, arguments: &[&str]) {
     assert!(status.as_ref().is_ok_and(|status| status.success()), "{program} {arguments:?}: {status:?}");
 }
 
-/// A copy of this program that is to be `role`, by way of `through` (a program and its arguments), with pipes to talk through.
+/// A copy of this program that is to be `role`, by way of `through` (a program and its arguments), with pipes to talk
+/// through.
 pub(crate) fn start_copy(role: &str, through: &[&str]) -> Child {
     let program = std::env::current_exe().expect("my own name").to_string_lossy().into_owned();
     let words: Vec<&str> = through.iter().copied().chain([program.as_str(), "--exact", role, "--nocapture", "--test-threads=1"]).collect();

@@ -51,6 +51,33 @@ fn a_port_that_goes_down_takes_its_links_along_and_serves_again_once_it_is_up() 
 }
 
 #[test]
+fn a_port_that_is_soon_up_again_costs_no_link() {
+    guest::with_own_device("lost::a_port_that_is_soon_up_again_costs_no_link", |device| {
+        if device.is_iwarp {
+            println!("skipped: soft-iWARP ends its connections itself when its interface goes down");
+            return;
+        }
+        // It may be down for two minutes.
+        let patient = Detection { timeout_exponent: 22, retry_count: 6, probe_every: Duration::from_millis(1) };
+        let fabric = VerbsFabric::new(VerbsOptions { detection: patient, ..VerbsOptions::default() });
+        let mut pair = Pair::open([&fabric, &fabric]);
+        pair.talk(1);
+        run("ip", &["link", "set", INTERFACE, "down"]);
+        guest::until("the port is down", || VerbsFabric::default().chosen().is_err());
+        // Long enough to hear of it.
+        let began = Instant::now();
+        while began.elapsed() < 20 * patient.probe_every {
+            assert!(pair.0.iter_mut().all(|member| member.endpoint.poll().is_none()), "a link is down");
+        }
+        run("ip", &["link", "set", INTERFACE, "up"]);
+        device.until_usable();
+        for value in 2..100 {
+            pair.talk(value);
+        }
+    });
+}
+
+#[test]
 fn a_device_that_is_deleted_hangs_nobody() {
     guest::with_own_device("lost::a_device_that_is_deleted_hangs_nobody", |device| {
         let end = while_a_copy_writes(|| device.unplug());
@@ -77,7 +104,8 @@ fn a_network_interface_that_is_deleted_hangs_nobody() {
     });
 }
 
-/// Lets a copy of this program write, starts `take_away`, which the kernel may hold up until the copy is gone, and says how the copy ended.
+/// Lets a copy of this program write, starts `take_away`, which the kernel may hold up until the copy is gone, and says
+/// how the copy ended.
 fn while_a_copy_writes(take_away: impl FnOnce() -> Child) -> String {
     let mut copy = start_copy("lost::copy_that_writes", &[]);
     let mut said = BufReader::new(copy.stdout.take().expect("a pipe"));
@@ -95,7 +123,8 @@ fn while_a_copy_writes(take_away: impl FnOnce() -> Child) -> String {
     rest.lines().find_map(|line| line.strip_prefix("end: ")).expect("it says how").to_owned()
 }
 
-/// Not a test of its own: writes to and fro until the links are down, or all is well some time after the device was taken away.
+/// Not a test of its own: writes to and fro until the links are down, or all is well some time after the device was
+/// taken away.
 #[test]
 fn copy_that_writes() {
     if !is_copy("lost::copy_that_writes") {

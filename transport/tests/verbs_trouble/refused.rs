@@ -117,7 +117,8 @@ fn another_subnet_with_a_route_to_it_is_as_good() {
     });
 }
 
-/// Two devices on interfaces that no cable joins: each says that the other does not answer, and what the usual cause is.
+/// Two devices on interfaces that no cable joins: each says that the other does not answer, and what the usual cause
+/// is.
 #[test]
 fn another_subnet_without_a_way_to_it_is_refused_by_name() {
     guest::with_own_device("refused::another_subnet_without_a_way_to_it_is_refused_by_name", |device| {

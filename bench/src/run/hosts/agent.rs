@@ -1,4 +1,5 @@
-//! An agent: one of the other hosts. It starts, feeds and ends the nodes that the first host wants here, and knows nothing of what they do.
+//! An agent: one of the other hosts. It starts, feeds and ends the nodes that the first host wants here, and knows
+//! nothing of what they do.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -17,11 +18,11 @@ use super::bell::Bell;
 use super::local::Local;
 use super::switchboard::SILENCE_MAX;
 use super::talk::{FromAgent, Greeting, Hello, ToAgent, decode, encode};
-use crate::node::control::{Reply, Told};
-use crate::node::job::Job;
-use crate::node::machine::now_ns;
+use crate::jobs::control::{Reply, Told};
+use crate::jobs::job::Job;
+use crate::jobs::os::now_ns;
+use crate::jobs::rdma::Rdma;
 use crate::run::interrupt::Interrupt;
-use crate::run::request::Rdma;
 use crate::run::worker::Worker;
 
 /// How long attempts to connect last before people are told, the first one and later ones.
@@ -111,7 +112,8 @@ fn connect(options: &AgentOptions, interrupt: &Interrupt) -> Result<(Session, So
             match Session::connect(address, &options.key, &ConnectOptions { node, rank: options.rank.map(Rank), timeout }) {
                 Ok(session) => return Ok((session, address)),
                 Err(error @ ConnectError::Unreachable { .. }) => unreachable = error.to_string(),
-                // It is there, and slow.
+                // It is there, and slow, or has its hands full of strangers.
+                Err(error @ ConnectError::Overrun { .. }) => unreachable = error.to_string(),
                 Err(error @ ConnectError::NoAnswer { waited_ms, .. }) if u128::from(waited_ms) >= timeout.as_millis() => {
                     unreachable = error.to_string();
                 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   first host   sent ----------------- received          rtt = received - sent
-//!   agent               answered                          offset = middle of sent and received - answered, off by rtt / 2 at most
+//!   agent               answered                          offset = middle of sent and received - answered,
+//!                                                       off by rtt / 2 at most
 //! ```
 
 /// What to add to another host's clock to have the first host's.
@@ -15,7 +16,8 @@ pub(in crate::run) struct Clock {
 }
 
 impl Clock {
-    /// From one question and its answer. Whatever the two ways took, the answer was given between `sent_ns` and `received_ns`.
+    /// From one question and its answer. Whatever the two ways took, the answer was given between `sent_ns` and
+    /// `received_ns`.
     pub(super) fn of(sent_ns: u64, answered_ns: u64, received_ns: u64) -> Clock {
         let way_ns = received_ns.saturating_sub(sent_ns).div_ceil(2);
         Clock { offset_ns: (sent_ns + way_ns).wrapping_sub(answered_ns) as i64, uncertainty_ns: way_ns }

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use super::talk::Facts;
-use crate::results::Environment;
-use crate::run::fabrics::Verbs;
-use crate::run::machine::Machine;
-use crate::run::request::Rdma;
+use crate::ask::host::{Facts, boot};
+use crate::ask::machine::Machine;
+use crate::ask::verbs::Verbs;
+use crate::jobs::rdma::Rdma;
+use squall_report::Environment;
 
 /// This host, as its own command line and environment describe it.
 #[derive(Clone, Debug)]
@@ -52,6 +52,7 @@ impl Local {
             tclass: own.tclass.or(asked.tclass),
             sl: own.sl.or(asked.sl),
             prompt_detection: own.prompt_detection || asked.prompt_detection,
+            count_writes: own.count_writes || asked.count_writes,
             ..asked.clone()
         }
     }
@@ -62,11 +63,6 @@ impl Local {
         let machine = Machine::of(&environment, &self.rdma(asked));
         Facts { cores: machine.cores, memory_bytes: machine.memory_bytes, verbs: machine.verbs, boot: boot(), environment }
     }
-}
-
-/// What this machine's kernel drew when it started; empty if it does not say.
-pub(in crate::run) fn boot() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A run that spans hosts: the first host runs it, agents on the others start its nodes there.
 //!
 //! ```text
-//!   host 0   squall node: run, Crew, Hosts, rendezvous          squall worker (rank 0)
+//!   host 0   squall node: run, Workers, Hosts, rendezvous       squall worker (rank 0)
 //!               |  one authenticated, encrypted connection a host     :
 //!   host r   squall node: agent --stdin/stdout--> squall worker (rank r)   data, over the fabric
 //! ```
@@ -27,18 +27,17 @@ use anyhow::{Context, bail};
 use squall_transport::exchange::{BindError, ClusterKey, RendezvousServer, ServerOptions};
 use squall_transport::{NodeId, Rank};
 
-use super::crew::News;
 use super::interrupt::Interrupt;
-use super::request::Rdma;
-use crate::node::frame::FRAME_BYTES_MAX;
-use crate::node::job::Job;
+use super::news::News;
+use crate::ask::host::Facts;
+use crate::jobs::frame::FRAME_BYTES_MAX;
+use crate::jobs::job::Job;
+use crate::jobs::rdma::Rdma;
 use bell::Bell;
 use clock::Clock;
 use local::Local;
 use switchboard::{Command, GatherNews, Standing, Switchboard};
 use talk::ToAgent;
-
-pub use talk::Facts;
 
 /// What agents send around a node's frame.
 const FRAME_MARGIN_BYTES: usize = 1 << 20;
@@ -250,7 +249,7 @@ impl Hosts {
     }
 
     fn command(&self, command: Command) {
-        // If the switchboard is gone, so are the agents, and crews have been told.
+        // If the switchboard is gone, so are the agents, and listeners have been told.
         let _ = self.commands.send(command);
         self.bell.ring();
     }
@@ -278,7 +277,7 @@ fn tell(line: &str) {
 }
 
 fn hosts_in_words(count: usize) -> String {
-    crate::results::units::counted(count, "host")
+    squall_report::units::counted(count, "host")
 }
 
 fn ranks_in_words(ranks: &[usize]) -> String {

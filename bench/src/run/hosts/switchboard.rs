@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Hosts --Command--> Switchboard --ToAgent--> agents
-//!         <--GatherNews, news of crews, clocks, facts--   <--FromAgent--
+//!         <--GatherNews, news of listeners, clocks, facts--   <--FromAgent--
 //! ```
 
 use std::collections::HashMap;
@@ -15,13 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use squall_transport::Rank;
-use squall_transport::exchange::{LeaveReason, RendezvousServer, ServerEvent};
+use squall_transport::exchange::{LeaveReason, Place, RendezvousServer, ServerEvent};
 
 use super::bell::Bell;
 use super::clock::Clock;
-use super::talk::{Facts, FromAgent, Greeting, Hello, ToAgent, decode, encode};
-use crate::node::machine::now_ns;
-use crate::run::crew::{End, News};
+use super::talk::{FromAgent, Greeting, Hello, ToAgent, decode, encode};
+use crate::ask::host::Facts;
+use crate::jobs::os::now_ns;
+use crate::run::news::{End, News};
 
 /// How often an agent is asked whether it is there.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -40,7 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub(super) enum Command {
     /// Tell an agent something.
     Tell { rank: usize, message: ToAgent },
-    /// A crew of the first `nodes` hosts wants to hear of its point.
+    /// A point of the first `nodes` hosts begins; whoever runs it wants news of them.
     Begin { point: u64, nodes: usize, news: Sender<(usize, News)> },
     /// It is over: every agent ends its node.
     End { point: u64 },
@@ -113,7 +114,7 @@ pub(super) struct Switchboard {
     hello: Hello,
     seats: Vec<Seat>,
     gathered: bool,
-    crews: HashMap<u64, (usize, Sender<(usize, News)>)>,
+    listeners: HashMap<u64, (usize, Sender<(usize, News)>)>,
     sampling: Option<Sampling>,
     describing: Option<Sender<Described>>,
     next_ping: u64,
@@ -142,7 +143,7 @@ impl Switchboard {
             hello: Hello::of(nodes),
             seats: (0..nodes).map(seat).collect(),
             gathered: nodes == 1,
-            crews: HashMap::new(),
+            listeners: HashMap::new(),
             sampling: None,
             describing: None,
             next_ping: 0,
@@ -206,7 +207,8 @@ impl Switchboard {
             ServerEvent::Joined { rank, address, .. } => {
                 let rank = rank.index();
                 self.seats[rank] = Seat { state: State::Greeting, heard: Instant::now(), said: None, probe: None };
-                self.standing(rank, |standing| standing.address = Some(address));
+                let address = if let Place::Ip(address) = address { Some(address) } else { None };
+                self.standing(rank, |standing| standing.address = address);
             }
             ServerEvent::Message { rank, bytes } => {
                 let rank = rank.index();
@@ -229,7 +231,11 @@ impl Switchboard {
                 };
                 self.lose(rank, &why);
             }
-            ServerEvent::Refused { address, reason } => self.say(format!("refused {}: {reason}", address.ip())),
+            ServerEvent::Refused { address, reason } => self.say(match address.ip() {
+                Some(host) => format!("refused {host}: {reason}"),
+                None => format!("refused {address}: {reason}"),
+            }),
+            ServerEvent::RefusedMore { count } => self.say(format!("refused {count} connections more")),
             ServerEvent::AcceptFailed { reason } => self.say(format!("cannot accept connections: {reason}")),
             ServerEvent::JoinTimedOut { .. } | ServerEvent::GatherFailed { .. } => {}
         }
@@ -273,19 +279,19 @@ impl Switchboard {
                     let _ = answer.send((rank, facts));
                 }
             }
-            FromAgent::Reply { point, reply } => self.tell_crew(point, rank, News::Reply(reply)),
+            FromAgent::Reply { point, reply } => self.tell_run(point, rank, News::Reply(reply)),
             FromAgent::Gone { point, status, stderr } => {
                 let end = End { status: status.map(ExitStatus::from_raw), stderr, lost: None };
-                self.tell_crew(point, rank, News::Gone(Some(end)));
+                self.tell_run(point, rank, News::Gone(Some(end)));
             }
             FromAgent::Leaving(why) => self.seats[rank].said = Some(why),
         }
     }
 
-    fn tell_crew(&self, point: u64, rank: usize, news: News) {
-        if let Some((_, crew)) = self.crews.get(&point) {
-            // Nobody listens if the crew is just ending.
-            let _ = crew.send((rank, news));
+    fn tell_run(&self, point: u64, rank: usize, news: News) {
+        if let Some((_, listener)) = self.listeners.get(&point) {
+            // Nobody listens if the point is just ending.
+            let _ = listener.send((rank, news));
         }
     }
 
@@ -298,10 +304,10 @@ impl Switchboard {
                     // As above.
                     let _ = news.send((rank, News::Gone(Some(End { status: None, stderr: String::new(), lost }))));
                 }
-                self.crews.insert(point, (nodes, news));
+                self.listeners.insert(point, (nodes, news));
             }
             Command::End { point } => {
-                if let Some((nodes, _)) = self.crews.remove(&point) {
+                if let Some((nodes, _)) = self.listeners.remove(&point) {
                     (1..nodes).for_each(|rank| self.tell(rank, &ToAgent::End { point }));
                 }
             }
@@ -352,7 +358,7 @@ impl Switchboard {
             return;
         }
         let known = |rank: usize| if rank == 0 { Some(Clock::default()) } else { self.seats[rank].probe.as_ref()?.best };
-        // Nobody listens if the crew is just ending.
+        // Nobody listens if the point is just ending.
         let _ = sampling.answer.send((0..sampling.nodes).map(known).collect());
         self.seats.iter_mut().for_each(|seat| seat.probe = None);
         self.sampling = None;
@@ -406,10 +412,10 @@ impl Switchboard {
             // Nobody listens once gathering has failed.
             let _ = self.gatherer.send(GatherNews::Failed(format!("rank {rank} at {}: {why}", self.place(rank))));
         }
-        for (_, crew) in self.crews.values().filter(|(nodes, _)| rank < *nodes) {
+        for (_, listener) in self.listeners.values().filter(|(nodes, _)| rank < *nodes) {
             let end = End { status: None, stderr: String::new(), lost: Some(why.to_owned()) };
-            // Nobody listens if the crew is just ending.
-            let _ = crew.send((rank, News::Gone(Some(end))));
+            // Nobody listens if the point is just ending.
+            let _ = listener.send((rank, News::Gone(Some(end))));
         }
         if let Some(answer) = &self.describing {
             let _ = answer.send((rank, Err(why.to_owned())));

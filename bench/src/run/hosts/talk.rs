@@ -5,12 +5,10 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::node::control::Reply;
-use crate::node::job::Job;
-use crate::results::Environment;
-use crate::results::environment::Build;
-use crate::run::fabrics::Verbs;
-use crate::run::request::Rdma;
+use crate::jobs::control::Reply;
+use crate::jobs::job::Job;
+use crate::jobs::rdma::Rdma;
+use squall_report::environment::Build;
 
 /// Version of everything in this file and of what nodes are told.
 const TALK_VERSION: u32 = 1;
@@ -65,21 +63,6 @@ pub(super) enum FromAgent {
     Gone { point: u64, status: Option<i32>, stderr: String },
     /// The agent ends, and why.
     Leaving(String),
-}
-
-/// What a host offers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Facts {
-    /// Cores that a node may run on.
-    pub cores: Vec<usize>,
-    /// Bytes that a node may take.
-    pub memory_bytes: u64,
-    /// RDMA.
-    pub verbs: Verbs,
-    /// Tells machines apart: what their kernels drew when they started. It is not kept.
-    pub boot: String,
-    /// Everything else, for the results.
-    pub environment: Environment,
 }
 
 impl Hello {

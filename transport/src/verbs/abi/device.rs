@@ -38,6 +38,13 @@ c_struct! {
     }
 }
 
+/// The function of an extended context that fills all of [`PortAttributes`], as much of it as the caller has.
+pub(in crate::verbs) type QueryPort = unsafe extern "C" fn(*mut Context, u8, *mut PortAttributes, usize) -> c_int;
+
+/// What `abi_compat` of an extended context is: `struct verbs_context` lies around it then, with what it grew by in
+/// front.
+pub(in crate::verbs) const EXTENDED: usize = usize::MAX;
+
 c_struct! {
     /// What a device can do.
     DeviceAttributes = "struct ibv_device_attr" exactly 232 {
@@ -64,7 +71,8 @@ c_struct! {
 }
 
 c_struct! {
-    /// A port. The exported `ibv_query_port` fills an older struct that ends behind `link_layer`; nothing behind that is read here.
+    /// A port. The exported `ibv_query_port` fills an older struct that ends behind `link_layer`; the function of an
+    /// extended context fills all of it.
     PortAttributes = "struct ibv_port_attr" exactly 52 {
         state @ 0: c_int,
         max_mtu @ 4: c_int,
@@ -121,6 +129,10 @@ c_struct! {
 }
 
 c_constants! {
+    SIZE_BEFORE_CONTEXT: usize = "(offsetof(struct verbs_context, context) - offsetof(struct verbs_context, sz))" 8,
+    QUERY_PORT_BEFORE_CONTEXT: usize = "(offsetof(struct verbs_context, context) - offsetof(struct verbs_context, query_port))" 320,
+    QUERY_PORT_SIZE: usize = "(sizeof(struct verbs_context) - offsetof(struct verbs_context, query_port))" 648,
+    PORT_NEEDS_GLOBAL_ROUTE: u8 = "IBV_QPF_GRH_REQUIRED" 1,
     PORT_ACTIVE: c_int = "IBV_PORT_ACTIVE" 4,
     ACCESS_LOCAL_WRITE: c_int = "IBV_ACCESS_LOCAL_WRITE" 1,
     ACCESS_REMOTE_WRITE: c_int = "IBV_ACCESS_REMOTE_WRITE" 2,

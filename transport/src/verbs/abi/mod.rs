@@ -1,8 +1,8 @@
 //! The part of `infiniband/verbs.h` and `rdma/rdma_cma.h` that this provider uses, in Rust.
 //!
-//! Every struct is declared with its C name, size and offsets; the compiler checks our side, and [`LAYOUTS`] and [`constants`] let `tools/abi-check`
-//! check the same numbers against the headers that are installed. Structs that only the library makes are declared as far as they are read
-//! (`at_least`).
+//! Every struct is declared with its C name, size and offsets; the compiler checks our side, and [`LAYOUTS`] and
+//! [`constants`] let `tools/abi-check` check the same numbers against the headers that are installed. Structs that only
+//! the library makes are declared as far as they are read (`at_least`).
 
 mod connect;
 mod device;
@@ -84,7 +84,8 @@ macro_rules! c_struct {
             assert!(std::mem::size_of::<$name>() == $bytes);
             $(assert!(std::mem::offset_of!($name, $field) == $offset);)*
         };
-        // SAFETY: every field is an integer, an array of them, a raw pointer, an optional function pointer, or a struct of such.
+        // SAFETY: every field is an integer, an array of them, a raw pointer, an optional function pointer, or a struct
+        // of such.
         unsafe impl crate::verbs::abi::CStruct for $name {
             const LAYOUT: crate::verbs::abi::Layout = crate::verbs::abi::Layout {
                 name: $c,

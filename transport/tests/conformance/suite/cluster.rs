@@ -47,8 +47,8 @@ impl<E: Endpoint> Cluster<E> {
         Cluster::of(opened, Box::new(|| {}))
     }
 
-    /// Takes endpoints, each with its table and pool region of at least [`TABLE_BYTES`] and [`POOL_BYTES`]; `advance` lets time pass in a
-    /// provider that has its own.
+    /// Takes endpoints, each with its table and pool region of at least [`TABLE_BYTES`] and [`POOL_BYTES`]; `advance`
+    /// lets time pass in a provider that has its own.
     pub(crate) fn of(opened: Vec<(E, Region, Region)>, advance: Box<dyn FnMut()>) -> Cluster<E> {
         Cluster::with_gaps(opened.into_iter().map(|(endpoint, table, pool)| (Some(endpoint), table, pool)).collect(), advance)
     }

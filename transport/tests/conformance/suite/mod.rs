@@ -1,8 +1,8 @@
 //! The checks, generic over the provider.
 
+mod absent;
 mod cluster;
 mod epoch;
-mod holes;
 mod misuse;
 mod order;
 mod parking;
@@ -11,13 +11,13 @@ mod queue;
 mod retire;
 mod stream;
 
-pub(crate) use cluster::{Cluster, regions};
-pub(crate) use epoch::{a_dropped_member_is_down_at_every_other_and_nobody_else_is, nothing_lands_from_or_at_a_member_that_is_down};
-pub(crate) use holes::{
+pub(crate) use absent::{
     a_member_that_ends_before_it_is_linked_is_down_from_the_start, a_member_that_never_comes_is_down_from_the_start,
-    a_member_that_one_gave_up_is_not_linked_with_it_alone, a_member_that_stops_before_it_is_linked_is_down_from_the_start, assert_holes,
+    a_member_that_one_gave_up_is_not_linked_with_it_alone, a_member_that_stops_before_it_is_linked_is_down_from_the_start, assert_absent,
     without_patience_a_member_that_leaves_is_an_error,
 };
+pub(crate) use cluster::{Cluster, regions};
+pub(crate) use epoch::{a_dropped_member_is_down_at_every_other_and_nobody_else_is, nothing_lands_from_or_at_a_member_that_is_down};
 pub(crate) use misuse::a_wrong_post_is_a_bug_of_the_caller;
 pub(crate) use order::{a_word_carries_its_value, a_word_never_tears, words_in_an_aligned_span_do_not_tear, words_land_in_posting_order};
 pub(crate) use parking::{
@@ -31,7 +31,8 @@ pub(crate) use stream::{
     streams_of_all_members_at_once,
 };
 
-/// Every check as a test of the fabric that the expression makes, with members as threads of this process. With `if`, only where that fabric is to be had.
+/// Every check as a test of the fabric that the expression makes, with members as threads of this process. With `if`,
+/// only where that fabric is to be had.
 #[macro_export]
 macro_rules! conformance {
     ($fabric:expr) => {

@@ -78,7 +78,8 @@ pub(crate) fn a_word_never_tears<E: Endpoint>(cluster: &mut Cluster<E>) {
     cluster.assert_all_up();
 }
 
-/// Acknowledgements may go by Span, many at once and while they are raised: each is an older or a newer value, never a mixture.
+/// Acknowledgements may go by Span, many at once and while they are raised: each is an older or a newer value, never a
+/// mixture.
 pub(crate) fn words_in_an_aligned_span_do_not_tear<E: Endpoint>(cluster: &mut Cluster<E>) {
     const WORDS: u64 = 33;
     let (mine, landed) = (cluster.members[0].table.clone(), cluster.members[1].table.clone());

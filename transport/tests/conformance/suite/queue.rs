@@ -52,7 +52,8 @@ pub(crate) fn a_full_queue_leaves_nothing_behind<E: Endpoint>(cluster: &mut Clus
     cluster.assert_all_up();
 }
 
-/// A peer that is busy with something else holds up nobody: posts and flushes return, and it gets everything when it polls again.
+/// A peer that is busy with something else holds up nobody: posts and flushes return, and it gets everything when it
+/// polls again.
 pub(crate) fn posting_never_waits_for_a_peer_that_does_not_poll<E: Endpoint>(cluster: &mut Cluster<E>) {
     let table = cluster.members[1].table.clone();
     Pattern(2).fill(&cluster.members[0].pool, 0, SPAN_BYTES);

@@ -34,7 +34,8 @@ where
     Cluster::of(opened, Box::new(|| {}))
 }
 
-/// T5 between epochs: whatever was under way when endpoints were retired lands in no later epoch, and the links of that one stand.
+/// T5 between epochs: whatever was under way when endpoints were retired lands in no later epoch, and the links of that
+/// one stand.
 pub(crate) fn nothing_of_an_epoch_lands_in_the_next<F>(make: impl Fn() -> F)
 where
     F: Fabric + Sync,

@@ -1,4 +1,5 @@
-//! T1 and T3 together: data by Span, then its counter by Word. Every member streams messages to every other and checks what it gets.
+//! T1 and T3 together: data by Span, then its counter by Word. Every member streams messages to every other and checks
+//! what it gets.
 
 use std::sync::atomic::Ordering::Acquire;
 

@@ -1,0 +1,66 @@
+//! The kinds of experiment, and the axes that each sweeps.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Experiment {
+    /// Memory copies of one core and of all cores
+    Memcpy,
+    /// Raw one-sided writes without a group: bandwidth and latency
+    Write,
+    /// Small-message multicast: messages per second
+    SmcRate,
+    /// One sender's large messages, by every schedule that relays them; not part of `reproduce`
+    RdmcSchedules,
+    /// The main experiment: bandwidth of a group
+    Multicast,
+    /// From the send to the delivery: closed loop, light load, saturated
+    Latency,
+    /// How long a group is held up when a member is killed, leaves or joins; not part of `reproduce`
+    ViewChange,
+}
+
+impl Experiment {
+    /// Those of `reproduce`, in the order in which it runs them.
+    pub const ALL: [Experiment; 5] =
+        [Experiment::Memcpy, Experiment::Write, Experiment::SmcRate, Experiment::Multicast, Experiment::Latency];
+
+    /// The axes it sweeps, by their flags' names; giving another is an error.
+    pub fn axes(self) -> &'static [&'static str] {
+        match self {
+            Experiment::Memcpy => &["size"],
+            Experiment::Write => &["fabric", "size", "window"],
+            Experiment::SmcRate => &["fabric", "nodes", "size", "senders", "ordering", "window"],
+            Experiment::RdmcSchedules => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
+            Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule"],
+            Experiment::Multicast | Experiment::Latency => {
+                &["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule"]
+            }
+        }
+    }
+}
+
+impl Experiment {
+    /// Flags of how to measure that have an effect on it, besides those that every experiment takes.
+    pub fn settings(self) -> &'static [&'static str] {
+        match self {
+            Experiment::Memcpy => &[],
+            Experiment::Write => &["messages", "verify", "perftest", "spin", "pin"],
+            Experiment::ViewChange => &["verify", "pin"],
+            Experiment::SmcRate | Experiment::Multicast | Experiment::RdmcSchedules | Experiment::Latency => {
+                &["messages", "verify", "spin", "membership", "pin"]
+            }
+        }
+    }
+}
+
+impl fmt::Display for Experiment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
+    }
+}

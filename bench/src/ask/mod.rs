@@ -1,0 +1,22 @@
+//! What can be asked for, and what comes of it before anything runs.
+//!
+//! ```text
+//!   Request, Machine --Sweep--> Settings --Plan::of--> points, each with its memory and its time
+//! ```
+
+pub mod axes;
+mod effect;
+pub mod experiment;
+pub mod fabric;
+pub mod host;
+pub mod machine;
+pub mod memory;
+pub mod plan;
+pub mod point;
+pub mod policy;
+pub mod request;
+pub mod setting;
+pub mod size;
+mod sweep;
+pub mod upset;
+pub mod verbs;

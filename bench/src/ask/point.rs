@@ -1,0 +1,91 @@
+//! One point of a plan, and what is known of it beforehand.
+
+use squall_report::units;
+
+use super::experiment::Experiment;
+use super::machine::Machine;
+use super::memory::memory_bytes;
+use super::policy;
+use super::request::Request;
+use super::setting::Setting;
+use crate::jobs::copy::Method;
+use crate::jobs::kinds::FabricKind;
+use crate::jobs::shape::Shape;
+
+/// One point, and what is known of it beforehand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedPoint {
+    /// What will run.
+    pub setting: Setting,
+    /// Measured trials.
+    pub trials: u32,
+    /// Seconds one of them should take.
+    pub trial_seconds: f64,
+    /// Registered memory of all nodes together.
+    pub memory_bytes: u64,
+    /// Seconds for all of it.
+    pub seconds: f64,
+    /// What is not as asked or as usual, one sentence each.
+    pub notes: Vec<String>,
+    /// Why it will not run.
+    pub skip: Option<String>,
+}
+
+impl PlannedPoint {
+    /// Fits a setting into memory and says how long it will take.
+    pub(super) fn of(mut setting: Setting, request: &Request, machine: &Machine) -> PlannedPoint {
+        let axes = &request.axes;
+        let mut notes = Vec::new();
+        let mut skip = if setting.fabric == Some(FabricKind::Verbs) { machine.verbs.unavailable.clone() } else { None };
+        if setting.fabric == Some(FabricKind::Shm) && machine.hosts.is_some() {
+            skip = Some("shared memory does not span hosts; use --fabric tcp or verbs".into());
+        }
+        if setting.experiment == Experiment::ViewChange && machine.hosts.is_some() {
+            skip = Some("view-change measures processes of one host".into());
+        }
+        if skip.is_none() {
+            skip = fit(&mut setting, machine, &mut notes);
+        }
+        let trial_seconds = axes.seconds.unwrap_or_else(|| policy::trial_seconds(setting.experiment, request.quick));
+        let memory_bytes = memory_bytes(&setting);
+        let messages = axes.messages.unwrap_or(policy::MESSAGES_MIN);
+        let least =
+            policy::moving_seconds(setting.message_bytes * messages * u64::from(setting.senders), setting.nodes - 1, setting.is_tcp());
+        let timed = if axes.messages.is_some() { least } else { least.max(trial_seconds) };
+        // Warming up takes about one trial more.
+        let trials = axes.trials.unwrap_or(policy::TRIALS);
+        let methods = if setting.experiment == Experiment::Memcpy { Method::ALL.len() as f64 } else { 1.0 };
+        let seconds = policy::set_up_seconds(setting.nodes, memory_bytes) + timed * methods * f64::from(trials + 1);
+        PlannedPoint { setting, trials, trial_seconds: timed, memory_bytes, seconds, notes, skip }
+    }
+}
+
+/// Makes the window smaller until all nodes fit into memory; why it cannot run if they do not.
+fn fit(setting: &mut Setting, machine: &Machine, notes: &mut Vec<String>) -> Option<String> {
+    let budget = machine.memory_for(setting.nodes);
+    let asked = setting.window;
+    let wanted = memory_bytes(setting);
+    while memory_bytes(setting) > budget {
+        match setting.window {
+            Some(window) if window > 1 => {
+                let smaller = window / 2;
+                setting.window = Some(smaller);
+                if setting.shape.is_some() {
+                    setting.shape = Some(Shape::of(setting.message_bytes, Some(smaller)));
+                }
+            }
+            _ => {
+                let (needed, budget) = (units::bytes(memory_bytes(setting)), units::bytes(budget));
+                return Some(format!(
+                    "needs {needed} of memory for {} nodes even with a window of 1, and {budget} may be used",
+                    setting.nodes
+                ));
+            }
+        }
+    }
+    if setting.window != asked {
+        let (before, now) = (asked.unwrap_or(0), setting.window.unwrap_or(0));
+        notes.push(format!("window {now} instead of {before}, which needs {} of memory", units::bytes(wanted)));
+    }
+    None
+}

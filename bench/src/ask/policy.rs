@@ -1,0 +1,177 @@
+//! Every number that is a choice rather than a measurement, with its reason.
+
+use std::time::Duration;
+
+use squall_group::Pace;
+
+use super::experiment::Experiment;
+use crate::jobs::kinds::FabricKind;
+use crate::jobs::shape::{LARGE_WINDOW_MIN, SMALL_MAX};
+
+/// Bytes of large messages under way, over all senders, where members relay: enough that nobody waits for a member that
+/// is not running at the moment. More only spreads the same flow over more memory: 16 members that all send 1 MB copy 5
+/// GB/s in all with 16 under way each, and 13 to 17 with 4.
+const LARGE_FLIGHT_BYTES: u64 = 64 << 20;
+/// The same between two members, who have a core each on most hosts and relay nothing: what stays in the caches.
+const LARGE_FLIGHT_BYTES_PAIR: u64 = 4 << 20;
+const LARGE_WINDOW_MAX: u64 = 16;
+
+/// Messages written into the ring before the loop turns: bounds how long a sender does not look at what arrives.
+pub const SEND_BURST_BYTES: u64 = 64 << 10;
+/// The same in messages, for the smallest.
+pub const SEND_BURST_MESSAGES: u64 = 256;
+
+/// Silence of a node that counts as its end where failures are detected: longer than a node of an oversubscribed host
+/// waits for its core.
+pub const SUSPECT_AFTER_NS: u64 = 10_000_000_000;
+/// How long an idle node spins before it sleeps if it has a core for itself: longer than a block of 1 MB takes to come
+/// (80 us), so that a steady flow of blocks never pays for a wake-up each.
+const SPIN_ALONE: Duration = Duration::from_micros(200);
+/// How long an idle raw writer spins before it sleeps; where the two share a core it gives it away meanwhile.
+pub const WRITE_SPIN: Duration = SPIN_ALONE;
+/// The same where nodes share cores: it is time taken from those who have work.
+const SPIN_SHARED: Duration = Duration::from_micros(2);
+
+/// Raw writes posted between two flushes.
+pub const WRITE_BURST_MAX: u64 = 32;
+/// Bytes of raw writes under way: the bandwidth-delay product of any fabric here, and little enough to stay in the last
+/// cache.
+const WRITE_WINDOW_BYTES: u64 = 4 << 20;
+const WRITE_WINDOW_MAX: u64 = 128;
+const WRITE_WINDOW_MIN: u64 = 4;
+/// Raw writes of the first warm-up: enough to leave page faults behind.
+pub const WARM_UP_WRITES_MAX: u64 = 2000;
+
+/// Share of the memory that is free at the start which nodes may take: the rest is for the page tables, the sockets and
+/// the machine.
+pub const MEMORY_SHARE: f64 = 0.85;
+
+/// Bytes that one warm-up trial moves per sender before the rate is known.
+const WARM_UP_BYTES: u64 = 8 << 20;
+const WARM_UP_MESSAGES_MAX: u64 = 20_000;
+/// At least so many of each sender, so that every buffer of a usual window has been touched by everyone who writes it.
+const WARM_UP_MESSAGES_MIN: u64 = 6;
+/// Fewest messages of a sender in a trial: one that fills the pipeline, and one that flows.
+pub const MESSAGES_MIN: u64 = 2;
+/// Most messages of a sender in a trial.
+pub const MESSAGES_MAX: u64 = 1 << 32;
+/// Most latencies recorded in one trial, over all senders: they are kept one by one, to be matched across nodes.
+pub const LATENCIES_MAX: u64 = 100_000;
+
+/// Window of the saturated latency of small messages: a full ring of one-byte messages would measure its own length.
+pub const SATURATED_WINDOW: u64 = 64;
+/// Light load of the open loop: one message of each sender in this many closed-loop latencies of the whole group.
+pub const LIGHT_LOAD_GAP: u64 = 20;
+
+/// Silence that counts as death in `view-change`. A killed process is noticed by its links, long before.
+pub const CHANGE_SUSPECT_AFTER_NS: u64 = 1_000_000_000;
+/// From one message of a member to its next in `view-change` under light load.
+pub const CHANGE_INTERVAL_NS: u64 = 1_000_000;
+
+/// Set-up of a point: starting processes, opening links.
+const SET_UP_SECONDS: f64 = 0.12;
+const SET_UP_SECONDS_A_NODE: f64 = 0.02;
+/// Populating memory: zeroing pages.
+const POPULATE_BYTES_PER_SECOND: f64 = 2.5e9;
+/// What all cores copy a second, for estimates before anything is measured.
+const COPIED_BYTES_PER_SECOND: f64 = 6e9;
+/// The same through TCP.
+const STREAMED_BYTES_PER_SECOND: f64 = 1.5e9;
+/// A trial fails after this many times what it should take, and at least after [`DEADLINE_MIN`].
+const DEADLINE_FACTOR: f64 = 20.0;
+const DEADLINE_MIN: Duration = Duration::from_secs(30);
+
+/// Seconds that a trial of `experiment` should take.
+pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
+    match (experiment, quick) {
+        (Experiment::Multicast | Experiment::RdmcSchedules, false) => 0.5,
+        (Experiment::Multicast | Experiment::RdmcSchedules, true) => 0.1,
+        (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
+        // The fault, and time to see what was before and after.
+        (Experiment::ViewChange, false) => 3.0,
+        (Experiment::ViewChange, true) => 0.5,
+        // Many short points: a sweep of sizes says more than long trials of few.
+        (Experiment::Write | Experiment::Memcpy, false) => 0.25,
+        (_, true) => 0.05,
+    }
+}
+
+/// Trials of a point after the warm-up: the fewest with a median that one bad trial cannot move far; `--trials` for
+/// more.
+pub const TRIALS: u32 = 3;
+
+/// How an idle node waits. Decided by the parent: a node that is pinned sees one core only.
+pub fn pace(own_core: bool, fabric: FabricKind) -> Pace {
+    match (own_core, fabric) {
+        (true, _) => Pace::new(SPIN_ALONE, true),
+        (false, FabricKind::Verbs) => Pace::new(SPIN_ALONE, true).yielding(),
+        (false, _) => Pace::new(SPIN_SHARED, true),
+    }
+}
+
+/// Messages for a trial of `seconds`, after `messages` took `took`.
+pub fn messages_for(messages: u64, took: f64, seconds: f64) -> u64 {
+    let wanted = messages as f64 / took.max(1e-9) * seconds;
+    (wanted as u64).clamp(MESSAGES_MIN, MESSAGES_MAX)
+}
+
+/// Messages that each of `senders` senders of `nodes` nodes may have undelivered, if nobody asked for a window; none:
+/// as many as the ring holds.
+pub fn usual_window(message_bytes: u64, nodes: u32, senders: u32, saturated: bool) -> Option<u64> {
+    if message_bytes <= SMALL_MAX {
+        return saturated.then_some(SATURATED_WINDOW);
+    }
+    let flight = if nodes == 2 { LARGE_FLIGHT_BYTES_PAIR } else { LARGE_FLIGHT_BYTES };
+    Some((flight / message_bytes / u64::from(senders)).clamp(LARGE_WINDOW_MIN, LARGE_WINDOW_MAX))
+}
+
+/// Messages of a sender in the first warm-up trial.
+pub fn warm_up_messages(message_bytes: u64, senders: u32) -> u64 {
+    (WARM_UP_BYTES / message_bytes / u64::from(senders)).clamp(WARM_UP_MESSAGES_MIN, WARM_UP_MESSAGES_MAX)
+}
+
+/// Raw writes under way.
+pub fn write_window(message_bytes: u64) -> u64 {
+    (WRITE_WINDOW_BYTES / message_bytes).clamp(WRITE_WINDOW_MIN, WRITE_WINDOW_MAX)
+}
+
+/// Seconds to set a point up: its processes, links and memory.
+pub fn set_up_seconds(nodes: u32, memory_bytes: u64) -> f64 {
+    SET_UP_SECONDS + SET_UP_SECONDS_A_NODE * f64::from(nodes) + memory_bytes as f64 / POPULATE_BYTES_PER_SECOND
+}
+
+/// Seconds to move `bytes` of messages to `copies` other nodes each.
+pub fn moving_seconds(bytes: u64, copies: u32, over_tcp: bool) -> f64 {
+    let rate = if over_tcp { STREAMED_BYTES_PER_SECOND } else { COPIED_BYTES_PER_SECOND };
+    bytes as f64 * f64::from(copies) / rate
+}
+
+/// When to give up on something that should take `seconds`.
+pub fn deadline(seconds: f64) -> Duration {
+    DEADLINE_MIN.max(Duration::from_secs_f64(seconds * DEADLINE_FACTOR))
+}
+
+/// The core of each of `nodes` nodes: those asked for, around the list; else a core each while they last; else
+/// anywhere, because the kernel balances more nodes than cores better than a fixed place does.
+pub fn cores(nodes: u32, available: &[usize], asked: &[usize]) -> Vec<Option<usize>> {
+    let around = |cores: &[usize]| (0..nodes as usize).map(|rank| Some(cores[rank % cores.len()])).collect();
+    if !asked.is_empty() {
+        around(asked)
+    } else if nodes as usize <= available.len() {
+        around(available)
+    } else {
+        vec![None; nodes as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_get_a_core_each_while_they_last() {
+        assert_eq!(cores(2, &[0, 1], &[]), [Some(0), Some(1)]);
+        assert_eq!(cores(3, &[0, 1], &[]), [None; 3]);
+        assert_eq!(cores(3, &[0, 1], &[4, 6]), [Some(4), Some(6), Some(4)]);
+    }
+}

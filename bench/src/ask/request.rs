@@ -1,0 +1,119 @@
+//! What was asked for on the command line.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::axes::Senders;
+use super::experiment::Experiment;
+use super::fabric::FabricName;
+use super::size::{ByteSize, SizeError, sizes};
+use crate::jobs::kinds::Verify;
+use crate::jobs::kinds::{Ordering, Schedule};
+use crate::jobs::rdma::Rdma;
+
+/// What was asked: which experiments, and every axis that was given. An empty list is the experiment's own default.
+///
+/// It is kept in `run.json`, so that a run can be resumed with the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Which experiments, in this order.
+    pub experiments: Vec<Experiment>,
+    /// About a minute instead of a full run.
+    pub quick: bool,
+    /// The axes.
+    #[serde(flatten)]
+    pub axes: Axes,
+}
+
+/// The axes and settings that were given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
+#[command(next_help_heading = "Axes (a comma-separated list sweeps)")]
+pub struct Axes {
+    /// What carries the writes: shm, tcp, verbs, or modelled clusters (sim-rdma-100g, sim-rdma-400g, sim-tcp-100g, sim-tcp-10g)
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub fabric: Vec<FabricName>,
+    /// File with the profile of a modelled cluster of your own, as another fabric
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    pub profile: Vec<PathBuf>,
+    /// Group sizes, 2 to 64, or to 1024 on modelled clusters [example: 2,4,8 or 2..16]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::axes::group_size)]
+    pub nodes: Vec<u32>,
+    /// Message sizes; KB, MB, GB are powers of 1024 [example: 1,10KB,1.5MB,100MB]
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = list_of_sizes)]
+    pub size: std::vec::Vec<ByteSize>,
+    /// Who sends: all, half (rounded down), one, or a number
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub senders: Vec<Senders>,
+    /// Order of delivery
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    pub ordering: Vec<Ordering>,
+    /// Messages that a sender may have undelivered [default: by size and memory]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    pub window: Vec<u64>,
+    /// Bytes of a relay block [default: by message size and group size]
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = list_of_sizes)]
+    pub block: std::vec::Vec<ByteSize>,
+    /// How large messages are relayed [default: pipeline]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    pub schedule: Vec<Schedule>,
+    /// Seconds of one trial [default: by experiment, 0.25 to 3, or 0.05 to 0.5 with --quick]
+    #[arg(long, value_name = "S", conflicts_with = "messages", help_heading = "How to measure", value_parser = seconds)]
+    pub seconds: Option<f64>,
+    /// Messages of each sender in one trial, instead of a time
+    #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u64).range(1..))]
+    pub messages: Option<u64>,
+    /// Trials of each point, after one that warms up [default: 3]
+    #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub trials: Option<u32>,
+    /// How much of each payload is written and checked [default: sampled]
+    #[arg(long, value_enum, help_heading = "How to measure")]
+    pub verify: Option<Verify>,
+    /// Measure perftest's ib_write_bw and ib_write_lat too, in turns with each point of `write` over verbs
+    #[arg(long, help_heading = "How to measure")]
+    #[serde(default)]
+    pub perftest: bool,
+    /// Never sleep when idle; only for cores that nothing else needs
+    #[arg(long, help_heading = "How to measure")]
+    pub spin: bool,
+    /// Let groups detect failures, as groups with changing members do; compare with a run without it to see the cost
+    #[arg(long, help_heading = "How to measure")]
+    #[serde(default)]
+    pub membership: bool,
+    /// Seconds after which an unfinished trial fails its point [default: 20 times what it should take, at least 30]
+    #[arg(long, value_name = "S", help_heading = "How to measure", value_parser = seconds)]
+    pub deadline: Option<f64>,
+    /// Cores for the nodes, in order; the list repeats [example: 0,2,4]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "How to measure")]
+    pub pin: Vec<usize>,
+    /// How to use RDMA devices.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rdma: Rdma,
+}
+
+impl Axes {
+    /// Whether it is for modelled clusters.
+    pub fn is_modelled(&self) -> bool {
+        !self.profile.is_empty() || self.fabric.iter().any(|fabric| fabric.modelled().is_some())
+    }
+}
+
+/// A list as one value, by the full path of its type: an argument that clap splits by itself would have lost the comma
+/// of `1,5MB`.
+fn list_of_sizes(text: &str) -> Result<std::vec::Vec<ByteSize>, SizeError> {
+    if text.is_empty() { Ok(Vec::new()) } else { sizes(text) }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.001..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("give seconds, from 0.001 to 3600".into()),
+    }
+}
+
+/// A request that cannot be meant, with the mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);

@@ -1,0 +1,151 @@
+//! One point of a sweep, with every setting filled in.
+
+use serde::{Deserialize, Serialize};
+
+use super::axes::Senders;
+use super::experiment::Experiment;
+use super::upset::Upset;
+use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::shape::Shape;
+use squall_report::bounds::{Carriage, Load, Warmth};
+use squall_report::{Point, Row};
+
+/// What tells the points of one experiment apart that differ in no axis: what is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variant {
+    /// Nothing to tell apart.
+    Plain,
+    /// `write`: as many as the window lets through.
+    Bandwidth,
+    /// `write`: one round trip after the other.
+    PingPong,
+    /// `memcpy`: one core or all, and what is in the caches.
+    Copy(CopyVariant),
+    /// `latency`: one message under way a sender.
+    Closed,
+    /// `latency`: a constant rate, far below the capacity.
+    Light,
+    /// `latency`: as fast as the window lets.
+    Saturated,
+    /// `view-change`.
+    Change {
+        /// What happens.
+        upset: Upset,
+        /// As fast as the window lets, rather than a constant rate far below the capacity.
+        full: bool,
+    },
+}
+
+/// A variant of `memcpy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyVariant {
+    /// All cores, or one.
+    pub all_cores: bool,
+    /// What is in the caches.
+    pub warmth: Warmth,
+}
+
+/// As in the column `schedule`.
+pub fn warmth_name(warmth: Warmth) -> &'static str {
+    match warmth {
+        Warmth::Cold => "cold",
+        Warmth::WarmSource => "warm-source",
+        Warmth::Cached => "cached",
+    }
+}
+
+/// One point of a sweep, with every setting filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// What is measured.
+    pub experiment: Experiment,
+    /// On what; none if nothing is sent.
+    pub fabric: Option<FabricKind>,
+    /// In which order; none without a group.
+    pub ordering: Option<Ordering>,
+    /// How many nodes.
+    pub nodes: u32,
+    /// Who sends; none without a group.
+    pub pattern: Option<Senders>,
+    /// How many send.
+    pub senders: u32,
+    /// Payload of one message.
+    pub message_bytes: u64,
+    /// Messages a sender may have under way.
+    pub window: Option<u64>,
+    /// Rings and pools; none without a group.
+    pub shape: Option<Shape>,
+    /// Bytes of a relay block; none if nothing is relayed.
+    pub block_bytes: Option<u64>,
+    /// How it is relayed; none if nothing is relayed.
+    pub schedule: Option<Schedule>,
+    /// What is done.
+    pub variant: Variant,
+}
+
+impl Setting {
+    /// The row's part that names the point. `part` tells the rows of one trial apart, if it has several.
+    pub fn row(&self, part: Option<&str>) -> Row {
+        Row {
+            experiment: self.experiment.to_string(),
+            fabric: self.fabric.map_or_else(|| "memory".to_owned(), |fabric| fabric.to_string()),
+            ordering: self.ordering.map(|ordering| ordering.to_string()).unwrap_or_default(),
+            nodes: self.nodes,
+            senders: self.senders,
+            sender_pattern: self.pattern.map(|pattern| pattern.to_string()).unwrap_or_default(),
+            message_bytes: self.message_bytes,
+            window: self.window,
+            block_bytes: self.block_bytes,
+            schedule: self.schedule_column(part),
+            ..Row::default()
+        }
+    }
+
+    /// The points that its rows belong to.
+    pub fn points(&self) -> Vec<Point> {
+        self.parts().iter().map(|part| self.row(*part).point()).collect()
+    }
+
+    /// What tells the rows of one trial apart.
+    pub fn parts(&self) -> &'static [Option<&'static str>] {
+        match self.variant {
+            Variant::Change { upset, .. } => upset.parts(),
+            _ if self.experiment == Experiment::Latency => &[Some(AT_SENDER), Some(AT_LAST)],
+            _ => &[None],
+        }
+    }
+
+    /// Relay schedule, or the variant of an experiment that relays nothing, or both.
+    fn schedule_column(&self, part: Option<&str>) -> String {
+        let variant = match self.variant {
+            Variant::Plain => None,
+            Variant::Bandwidth => Some("bandwidth".to_owned()),
+            Variant::PingPong => Some("latency".to_owned()),
+            Variant::Copy(copy) => Some(format!("{}-{}", if copy.all_cores { "all-core" } else { "one-core" }, warmth_name(copy.warmth))),
+            Variant::Closed => Some("closed".to_owned()),
+            Variant::Light => Some("light".to_owned()),
+            Variant::Saturated => Some("saturated".to_owned()),
+            Variant::Change { upset, full } => Some(format!("{}-{}", upset.name(), if full { "full" } else { "light" })),
+        };
+        let schedule = self.schedule.map(|schedule| schedule.to_string());
+        let direct = (self.shape.is_some() && schedule.is_none()).then(|| "direct".to_owned());
+        [schedule.or(direct), variant, part.map(str::to_owned)].into_iter().flatten().collect::<Vec<_>>().join("-")
+    }
+
+    /// Whether messages go over TCP.
+    pub fn is_tcp(&self) -> bool {
+        self.fabric == Some(FabricKind::Tcp)
+    }
+
+    /// The group that bounds are for.
+    pub fn load(&self) -> Load {
+        let relayed = self.shape.is_some_and(|shape| shape.is_relayed()) && self.schedule != Some(Schedule::Sequential);
+        Load { nodes: self.nodes, senders: self.senders, carriage: if relayed { Carriage::Relayed } else { Carriage::Direct } }
+    }
+}
+
+/// To delivery at the sender.
+pub const AT_SENDER: &str = "sender";
+/// To delivery at the last node.
+pub const AT_LAST: &str = "last";

@@ -1,0 +1,257 @@
+//! What an experiment sweeps: every combination of the axes that were given, and of its own defaults for the others.
+
+use clap::ValueEnum;
+use squall_report::bounds::Warmth;
+
+use super::axes::Senders;
+use super::experiment::Experiment;
+use super::fabric::FabricName;
+use super::machine::Machine;
+use super::policy;
+use super::request::{Axes, Request, UsageError};
+use super::setting::{CopyVariant, Setting, Variant};
+use super::size::{ByteSize, KB, MB};
+use super::upset::Upset;
+use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::shape::{SMALL_MAX, Shape};
+
+/// One experiment's part of a request.
+pub(super) struct Sweep<'a> {
+    pub(super) experiment: Experiment,
+    pub(super) request: &'a Request,
+    pub(super) machine: &'a Machine,
+}
+
+/// `given`, or the default if nothing was.
+fn or<T: Clone>(given: &[T], default: &[T]) -> Vec<T> {
+    if given.is_empty() { default.to_vec() } else { given.to_vec() }
+}
+
+/// Each value, or one that is not given.
+fn optional<T: Clone>(given: &[T]) -> Vec<Option<T>> {
+    if given.is_empty() { vec![None] } else { given.iter().cloned().map(Some).collect() }
+}
+
+const PUBLISHED_SIZES: [ByteSize; 3] = [ByteSize(10 * KB), ByteSize(MB), ByteSize(100 * MB)];
+
+impl Sweep<'_> {
+    /// Every setting of it.
+    ///
+    /// # Errors
+    /// A contradiction in the request.
+    pub(super) fn settings(&self) -> Result<Vec<Setting>, UsageError> {
+        match self.experiment {
+            Experiment::Memcpy => Ok(self.memcpy()),
+            Experiment::Write => Ok(self.write()),
+            Experiment::SmcRate => self.smc_rate(),
+            Experiment::RdmcSchedules => self.rdmc_schedules(),
+            Experiment::Multicast => self.multicast(),
+            Experiment::Latency => self.latency(),
+            Experiment::ViewChange => self.view_change(),
+        }
+    }
+
+    fn axes(&self) -> &Axes {
+        &self.request.axes
+    }
+
+    fn fabrics(&self) -> Vec<FabricKind> {
+        let verbs = self.machine.verbs.unavailable.is_none().then_some(FabricKind::Verbs);
+        let shm = self.machine.hosts.is_none().then_some(FabricKind::Shm);
+        let all: Vec<FabricKind> = shm.into_iter().chain([FabricKind::Tcp]).chain(verbs).collect();
+        let given: Vec<FabricKind> = self.axes().fabric.iter().filter_map(FabricName::real).collect();
+        or(&given, &all)
+    }
+
+    fn sizes(&self, full: &[u64], quick: &[u64]) -> Vec<u64> {
+        let default = if self.request.quick { quick } else { full };
+        let default: Vec<ByteSize> = default.iter().copied().map(ByteSize).collect();
+        or(&self.axes().size, &default).into_iter().map(|size| size.0).collect()
+    }
+
+    fn nodes(&self, full: &[u32], quick: &[u32]) -> Vec<u32> {
+        let usual = if self.request.quick { quick } else { full };
+        let Some(hosts) = &self.machine.hosts else { return or(&self.axes().nodes, usual) };
+        let usual: Vec<u32> = usual.iter().copied().filter(|&nodes| nodes < hosts.count).chain([hosts.count]).collect();
+        or(&self.axes().nodes, &usual)
+    }
+
+    fn bare(&self, message_bytes: u64, variant: Variant) -> Setting {
+        Setting {
+            experiment: self.experiment,
+            fabric: None,
+            ordering: None,
+            nodes: 1,
+            pattern: None,
+            senders: 1,
+            message_bytes,
+            window: None,
+            shape: None,
+            block_bytes: None,
+            schedule: None,
+            variant,
+        }
+    }
+
+    fn memcpy(&self) -> Vec<Setting> {
+        let sizes = self.sizes(&[KB, 10 * KB, 100 * KB, MB, 10 * MB, 100 * MB], &PUBLISHED_SIZES.map(|size| size.0));
+        let mut settings = Vec::new();
+        for message_bytes in sizes {
+            for all_cores in [false, true] {
+                for warmth in [Warmth::Cold, Warmth::WarmSource, Warmth::Cached] {
+                    let cores = if all_cores { self.machine.cores.len() as u32 } else { 1 };
+                    let bare = self.bare(message_bytes, Variant::Copy(CopyVariant { all_cores, warmth }));
+                    settings.push(Setting { nodes: cores, senders: cores, ..bare });
+                }
+            }
+        }
+        settings
+    }
+
+    fn write(&self) -> Vec<Setting> {
+        let every_fourth: Vec<u64> = (0..12).map(|step| 2 << (2 * step)).collect();
+        let sizes = self.sizes(&every_fourth, &[2, 8 * KB, MB]);
+        let mut settings = Vec::new();
+        for fabric in self.fabrics() {
+            for &message_bytes in &sizes {
+                for window in optional(&self.axes().window) {
+                    let window = window.unwrap_or_else(|| policy::write_window(message_bytes));
+                    let bare = self.bare(message_bytes, Variant::Bandwidth);
+                    settings.push(Setting { fabric: Some(fabric), nodes: 2, window: Some(window), ..bare });
+                }
+                let bare = self.bare(message_bytes, Variant::PingPong);
+                settings.push(Setting { fabric: Some(fabric), nodes: 2, window: Some(1), ..bare });
+            }
+        }
+        settings
+    }
+
+    fn smc_rate(&self) -> Result<Vec<Setting>, UsageError> {
+        let sizes = self.sizes(&[1, 16, 128, KB, 10 * KB], &[1, KB]);
+        let (sizes, large): (Vec<u64>, Vec<u64>) = sizes.into_iter().partition(|&bytes| bytes <= SMALL_MAX);
+        // `reproduce` gives each experiment what it takes.
+        if let ([_], Some(large)) = (&self.request.experiments[..], large.first()) {
+            let (size, max) = (ByteSize(*large), ByteSize(SMALL_MAX));
+            return Err(UsageError(format!(
+                "smc-rate measures small messages, up to {max}: --size {size} is relayed; use `squall run multicast`"
+            )));
+        }
+        let senders: &[Senders] = &[Senders::One, Senders::All];
+        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2]), senders, &[Ordering::Ordered], Variant::Plain)
+    }
+
+    /// One sender's large messages by every schedule.
+    fn rdmc_schedules(&self) -> Result<Vec<Setting>, UsageError> {
+        let sizes = self.sizes(&[10 * MB, 100 * MB], &[10 * MB]);
+        if let Some(&small) = sizes.iter().find(|&&bytes| bytes <= SMALL_MAX) {
+            let (size, max) = (ByteSize(small), ByteSize(SMALL_MAX));
+            return Err(UsageError(format!("messages of --size {size} are not relayed; rdmc-schedules takes sizes above {max}")));
+        }
+        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2, 4]), &[Senders::One], &[Ordering::Unordered], Variant::Plain)
+    }
+
+    fn multicast(&self) -> Result<Vec<Setting>, UsageError> {
+        let sizes = self.sizes(&PUBLISHED_SIZES.map(|size| size.0), &PUBLISHED_SIZES.map(|size| size.0));
+        let senders: &[Senders] = match self.request.quick {
+            true => &[Senders::All, Senders::One],
+            false => &[Senders::All, Senders::Half, Senders::One],
+        };
+        let orderings = [Ordering::Unordered, Ordering::Ordered];
+        self.groups(&sizes, &self.nodes(&[2, 4, 8, 16], &[2, 4]), senders, &orderings, Variant::Plain)
+    }
+
+    fn latency(&self) -> Result<Vec<Setting>, UsageError> {
+        let sizes = self.sizes(&[1, 10 * KB, MB, 100 * MB], &[1, 10 * KB]);
+        let nodes = self.nodes(&[2, 4, 8, 16], &[2]);
+        let mut settings = Vec::new();
+        for (variant, senders) in [(Variant::Closed, Senders::One), (Variant::Light, Senders::All), (Variant::Saturated, Senders::All)] {
+            if self.request.quick && variant == Variant::Saturated {
+                continue;
+            }
+            settings.extend(self.groups(&sizes, &nodes, &[senders], &[Ordering::Ordered], variant)?);
+        }
+        Ok(settings)
+    }
+
+    /// Small messages at a constant rate and as fast as the window lets; large ones as fast as it lets.
+    fn view_change(&self) -> Result<Vec<Setting>, UsageError> {
+        let nodes = self.nodes(&[5], &[5]);
+        if let Some(few) = nodes.iter().find(|&&nodes| nodes < 3) {
+            return Err(UsageError(format!("--nodes {few}: neither of two members is a majority when the other is lost; use 3 or more")));
+        }
+        let mut settings = Vec::new();
+        for size in self.sizes(&[KB, 20 * MB], &[KB]) {
+            for full in [false, true] {
+                if !full && size > SMALL_MAX {
+                    continue;
+                }
+                for upset in Upset::ALL {
+                    let variant = Variant::Change { upset, full };
+                    settings.extend(self.groups(&[size], &nodes, &[Senders::All], &[Ordering::Ordered], variant)?);
+                }
+            }
+        }
+        Ok(settings)
+    }
+
+    fn groups(
+        &self,
+        sizes: &[u64],
+        nodes: &[u32],
+        senders: &[Senders],
+        orderings: &[Ordering],
+        variant: Variant,
+    ) -> Result<Vec<Setting>, UsageError> {
+        let patterns = or(&self.axes().senders, senders);
+        let mut settings = Vec::new();
+        for fabric in self.fabrics() {
+            for &message_bytes in sizes {
+                for &pattern in &patterns {
+                    for ordering in or(&self.axes().ordering, orderings) {
+                        for &nodes in nodes {
+                            let Some(senders) = pattern.count(nodes) else {
+                                return Err(UsageError(format!(
+                                    "{pattern} senders do not fit into {nodes} nodes; use --nodes {pattern} or more, or fewer --senders"
+                                )));
+                            };
+                            let bare = self.bare(message_bytes, variant);
+                            let group =
+                                Setting { fabric: Some(fabric), ordering: Some(ordering), nodes, pattern: Some(pattern), senders, ..bare };
+                            settings.extend(self.shapes(group)?);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(settings)
+    }
+
+    fn schedules(&self) -> &'static [Schedule] {
+        if self.experiment == Experiment::RdmcSchedules { Schedule::value_variants() } else { &[Schedule::Pipeline] }
+    }
+
+    /// The same group with every window, block and schedule.
+    fn shapes(&self, group: Setting) -> Result<Vec<Setting>, UsageError> {
+        let mut settings = Vec::new();
+        for window in optional(&self.axes().window) {
+            let saturated = group.variant == Variant::Saturated || self.experiment == Experiment::ViewChange;
+            let usual = policy::usual_window(group.message_bytes, group.nodes, group.senders, saturated);
+            let shape = Shape::of(group.message_bytes, window.or(usual));
+            let group = Setting { window: Some(shape.window), shape: Some(shape), ..group.clone() };
+            if !shape.is_relayed() {
+                settings.push(group);
+                continue;
+            }
+            for block in optional(&self.axes().block) {
+                for schedule in or(&self.axes().schedule, self.schedules()) {
+                    let block = block.map(|block| block.0);
+                    let config = shape.config(group.senders, Ordering::Ordered, block, schedule);
+                    config.check(group.nodes as usize).map_err(|error| UsageError(error.to_string()))?;
+                    let block_bytes = config.block_bytes_of(group.message_bytes, group.nodes as usize);
+                    settings.push(Setting { block_bytes: Some(block_bytes.into()), schedule: Some(schedule), ..group.clone() });
+                }
+            }
+        }
+        Ok(settings)
+    }
+}

@@ -1,0 +1,134 @@
+//! `squall reproduce` and `squall run`: measuring what was asked for.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::output::say;
+use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, EXIT_POINTS_SKIPPED};
+use super::table;
+use crate::ask::experiment::Experiment;
+use crate::ask::request::{Axes, Request};
+use crate::experiments::{MEASURES, modelled};
+use crate::run::execute::{Assignment, Ending, execute, how_to_resume};
+use crate::run::hosts::Hosts;
+
+pub(super) const REPRODUCE_EXAMPLES: &str = "\
+Examples:
+  squall reproduce                         everything, about half an hour on a small machine
+  squall reproduce --quick                 a first impression in about a minute
+  squall reproduce --fabric shm --nodes 2,4
+  squall reproduce --resume --out results/2026-11-22T10-28-05Z-reproduce
+
+Exit status: 0 if every point ran and verified; see squall --help for the others.";
+
+pub(super) const RUN_EXAMPLES: &str = "\
+Examples:
+  squall run multicast --nodes 2 --size 1MB --senders one --ordering ordered --fabric shm
+  squall run multicast --nodes 2,4,8 --size 10KB,1MB --trials 3 --seconds 0.5
+  squall run smc-rate --size 1 --nodes 2 --senders one --fabric shm
+  squall run latency --size 1,10KB --nodes 2 --out /tmp/latency
+  squall run write --fabric tcp --size 8MB --json
+  squall run write --fabric verbs --size 2B,1MB --perftest
+  squall run multicast --fabric sim-rdma-100g,sim-tcp-100g --nodes 2..16   on a model of a cluster, in virtual time
+
+Exit status: 0 if every point ran and verified; see squall --help for the others.";
+
+#[derive(Debug, Args)]
+struct OutputArgs {
+    /// Folder for the results; it must be new, or a run to --resume [default: results/<date-time>-<name>]
+    #[arg(long, value_name = "DIR", help_heading = "Results")]
+    out: Option<PathBuf>,
+    /// Continue the run in --out: measure what is missing
+    #[arg(long, requires = "out", help_heading = "Results")]
+    resume: bool,
+    /// Print JSON instead of the table
+    #[arg(long, help_heading = "Results")]
+    json: bool,
+    /// Few points, short trials: about a minute for everything
+    #[arg(long, help_heading = "How to measure")]
+    quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReproduceArgs {
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    axes: Axes,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// What to measure
+    #[arg(value_enum)]
+    experiment: Experiment,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    axes: Axes,
+}
+
+/// A run as it was asked for on the command line.
+pub(super) struct Measurement {
+    pub(super) request: Request,
+    output: OutputArgs,
+    /// What its folder is named after.
+    name: String,
+    /// How it is called on the command line.
+    pub(super) subcommand: String,
+}
+
+impl ReproduceArgs {
+    pub(super) fn measured(self) -> Measurement {
+        let request = Request { experiments: Experiment::ALL.to_vec(), quick: self.output.quick, axes: self.axes };
+        Measurement { request, output: self.output, name: "reproduce".into(), subcommand: "reproduce".into() }
+    }
+}
+
+impl RunArgs {
+    pub(super) fn measured(self) -> Measurement {
+        let request = Request { experiments: vec![self.experiment], quick: self.output.quick, axes: self.axes };
+        let name = self.experiment.to_string();
+        Measurement { request, output: self.output, subcommand: format!("run {name}"), name }
+    }
+}
+
+impl Measurement {
+    /// Runs it, on these hosts if it spans any.
+    pub(super) fn measure(self, hosts: Option<Hosts>) -> anyhow::Result<u8> {
+        let Measurement { request, output, name, subcommand } = self;
+        if request.axes.is_modelled() {
+            modelled::check(&request, hosts.is_some(), output.resume)?;
+            let (folder, rendered, failed) = modelled::measure(&request, output.out.as_deref(), &name)?;
+            return tell(&output, Ending { folder, rendered, failed, skipped: 0, interrupted: false }, &subcommand);
+        }
+        let assignment = Assignment { request, out: output.out.clone(), resume: output.resume, name, hosts };
+        tell(&output, execute(&assignment, &MEASURES)?, &subcommand)
+    }
+}
+
+/// Says what came of it; the exit status.
+fn tell(output: &OutputArgs, ending: Ending, subcommand: &str) -> anyhow::Result<u8> {
+    let folder = ending.folder.display().to_string();
+    if output.json {
+        say(&format!("{:#}", table::json(&ending.rendered.summary, &folder)))?;
+    } else {
+        say(&table::text(&ending.rendered.summary))?;
+        say(&format!("report: {}", ending.rendered.report.display()))?;
+    }
+    if ending.interrupted {
+        let _ = writeln!(io::stderr(), "interrupted; {}", how_to_resume(&ending.folder, subcommand));
+    }
+    Ok(status(&ending))
+}
+
+fn status(ending: &Ending) -> u8 {
+    match ending {
+        Ending { interrupted: true, .. } => EXIT_INTERRUPTED,
+        Ending { failed: 1.., .. } => EXIT_POINTS_FAILED,
+        Ending { skipped: 1.., .. } => EXIT_POINTS_SKIPPED,
+        _ => EXIT_DONE,
+    }
+}

@@ -1,0 +1,129 @@
+//! The short table of a run on standard output, and the same for machines.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use serde_json::{Map, Value, json};
+
+use squall_report::{Metric, PointSummary, Summary, units};
+
+const HEADER: [&str; 14] = [
+    "experiment",
+    "fabric",
+    "ordering",
+    "nodes",
+    "senders",
+    "size",
+    "window",
+    "how",
+    "emulated",
+    "GB/s",
+    "min..max",
+    "of bound",
+    "messages/s",
+    "p50 us",
+];
+const FIRST_NUMBER: usize = 9;
+
+/// The same latencies that `ib_write_lat` prints, and two more.
+const LATENCY_HEADER: [&str; 13] =
+    ["latency, us", "fabric", "ordering", "nodes", "size", "how", "emulated", "min", "p50", "p90", "p99", "p99.9", "max"];
+const FIRST_LATENCY: usize = 7;
+const LATENCIES: [Metric; 6] =
+    [Metric::LatencyMin, Metric::LatencyP50, Metric::LatencyP90, Metric::LatencyP99, Metric::LatencyP999, Metric::LatencyMax];
+
+/// Behind the share of a point of which a trial passes its bound.
+const ABOVE_BOUND: &str = " !";
+
+/// The points of a run, one a line, then the latencies of those that have some, and below it what was not measured.
+pub(super) fn text(summary: &Summary) -> String {
+    let mut text = table(&HEADER, FIRST_NUMBER, summary.points.iter().map(line));
+    let latencies: Vec<_> = summary.points.iter().filter(|point| point.spread(Metric::LatencyP50).is_some()).map(latency_line).collect();
+    if !latencies.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&table(&LATENCY_HEADER, FIRST_LATENCY, latencies.into_iter()));
+    }
+    if summary.points.iter().any(PointSummary::passes_bound) {
+        text.push_str("\n! above its bound, though that was measured again beside it: the bound is wrong there, do not trust the share");
+    }
+    for unmeasured in &summary.unmeasured {
+        text.push_str(&format!("\nnot measured: {}: {}", unmeasured.point, unmeasured.reason));
+    }
+    text
+}
+
+/// Lines below a header; numbers, from column `first_number` on, are flushed right.
+fn table(header: &[&str], first_number: usize, lines: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    for line in lines {
+        table.add_row(line);
+    }
+    for column in table.column_iter_mut().skip(first_number) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}
+
+fn latency_line(summary: &PointSummary) -> Vec<String> {
+    let point = &summary.point;
+    let names = [&point.experiment, &point.fabric, &point.ordering].map(Clone::clone);
+    let more = [point.nodes.to_string(), units::bytes(point.message_bytes), point.schedule.clone(), emulated(summary)];
+    let median = |metric| summary.spread(metric).map(|spread| units::number(spread.median)).unwrap_or_default();
+    names.into_iter().chain(more).chain(LATENCIES.map(median)).collect()
+}
+
+/// What any trial of the point was emulated by, or held back by.
+fn emulated(summary: &PointSummary) -> String {
+    summary.emulations().join(" / ")
+}
+
+fn line(summary: &PointSummary) -> Vec<String> {
+    let point = &summary.point;
+    let median = |metric| summary.spread(metric).map(|spread| spread.median);
+    let number = |value: Option<f64>| value.map(units::number).unwrap_or_default();
+    let mark = if summary.passes_bound() { ABOVE_BOUND } else { "" };
+    let range = summary.spread(Metric::Algbw).map(|spread| format!("{}..{}", units::number(spread.min), units::number(spread.max)));
+    vec![
+        point.experiment.clone(),
+        point.fabric.clone(),
+        point.ordering.clone(),
+        point.nodes.to_string(),
+        point.sender_pattern.clone(),
+        units::bytes(point.message_bytes),
+        point.window.map(|window| window.to_string()).unwrap_or_default(),
+        point.schedule.clone(),
+        emulated(summary),
+        number(median(Metric::Algbw)),
+        range.unwrap_or_default(),
+        median(Metric::BoundFraction).map(|share| units::percent(share) + mark).unwrap_or_default(),
+        number(median(Metric::MessagesPerSecond)),
+        number(median(Metric::LatencyP50)),
+    ]
+}
+
+/// The same for machines: each point with median, least and greatest of every metric it has.
+pub(super) fn json(summary: &Summary, folder: &str) -> Value {
+    let point = |summary: &PointSummary| {
+        let mut metrics = Map::new();
+        for metric in Metric::ALL {
+            if let Some(spread) = summary.spread(metric) {
+                metrics.insert(metric.column().into(), json!({ "median": spread.median, "min": spread.min, "max": spread.max }));
+            }
+        }
+        let text = |of: fn(&squall_report::Row) -> &str| summary.text(of);
+        json!({
+            "point": summary.point,
+            "trials": summary.trials.len(),
+            "metrics": metrics,
+            "bound_kind": text(|row| &row.bound_kind),
+            "verified": text(|row| &row.verified),
+            "emulated": text(|row| &row.emulated),
+        })
+    };
+    let unmeasured = summary.unmeasured.iter().map(|unmeasured| json!({ "point": unmeasured.point, "reason": unmeasured.reason }));
+    json!({
+        "folder": folder,
+        "points": summary.points.iter().map(point).collect::<Vec<_>>(),
+        "unmeasured": unmeasured.collect::<Vec<_>>(),
+    })
+}

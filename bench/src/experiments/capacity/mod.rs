@@ -1,0 +1,122 @@
+//! What this machine can do at most, measured at the start of each run: the bounds of everything that follows.
+
+pub mod stream;
+pub mod wire;
+
+use std::time::{Duration, Instant};
+
+use crate::ask::plan::Plan;
+use crate::ask::point::PlannedPoint;
+use crate::experiments::memcpy::Copier;
+use crate::experiments::write::best_bandwidth;
+use crate::jobs::job::Work;
+use crate::jobs::kinds::FabricKind;
+use crate::jobs::rdma::Rdma;
+use crate::jobs::stream::{StreamCase, StreamJob, StreamOrder, Streamed, Threads};
+use crate::run::capacity::{Capacity, RAW_WRITE_BYTES, SizedCopies, Streams, copies_of};
+use crate::run::fault::Fault;
+use crate::run::stage::Stage;
+use crate::run::workers::{Workers, WorkersConfig};
+use squall_report::bounds::{CopyCapacity, Warmth};
+
+/// Each figure is measured so often, and the best counts: a bound is the most that was ever seen.
+const REPEATS: u32 = 5;
+/// The same beside a point that passes its bound.
+const REPEATS_BESIDE: u32 = 2;
+
+const STREAM_WRITES: [u64; 2] = [128 << 10, 1 << 20];
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Streams take longer to settle than copies.
+const STREAM_FACTOR: f64 = 2.5;
+const SECONDS: f64 = 0.1;
+const SECONDS_QUICK: f64 = 0.04;
+
+/// Measures what the points of `plan` are bound by.
+///
+/// # Errors
+/// If the measuring processes fail, or the user interrupts.
+pub(super) fn measure(plan: &Plan, stage: &Stage<'_>) -> Result<Capacity, Fault> {
+    measure_best(plan, stage, REPEATS)
+}
+
+/// Measures what `point` is bound by once more, while its nodes wait. Across hosts that cannot be done: each takes one
+/// node at a time.
+///
+/// # Errors
+/// As [`measure`].
+pub(super) fn measure_beside(point: &PlannedPoint, stage: &Stage<'_>) -> Result<Capacity, Fault> {
+    if stage.hosts.is_some() {
+        return Err(Fault::Failed("each host takes one node at a time".to_owned()));
+    }
+    measure_best(&Plan { points: vec![point.clone()] }, stage, REPEATS_BESIDE)
+}
+
+fn measure_best(plan: &Plan, stage: &Stage<'_>, repeats: u32) -> Result<Capacity, Fault> {
+    let runs = |point: &&PlannedPoint| point.skip.is_none();
+    let over = |fabric| plan.points.iter().filter(runs).filter(move |point| point.setting.fabric == Some(fabric));
+    let verify = stage.verify();
+    let mut wanted: Vec<(u64, Warmth)> = Vec::new();
+    for point in over(FabricKind::Shm) {
+        let copies = copies_of(&point.setting, point.memory_bytes, verify, stage.machine);
+        if !wanted.contains(&copies) {
+            wanted.push(copies);
+        }
+    }
+    let mut capacity = Capacity::default();
+    let seconds = if stage.request.quick { SECONDS_QUICK } else { SECONDS };
+    if !wanted.is_empty() {
+        let mut copier = Copier::start(stage)?;
+        for (copy_bytes, warmth) in wanted {
+            let one_core = best_copy(&mut copier, copy_bytes, warmth, false, (repeats, seconds))?;
+            let all_core = best_copy(&mut copier, copy_bytes, warmth, true, (repeats, seconds))?;
+            let cores = stage.machine.cores.len() as u32;
+            capacity.copies.push(SizedCopies { copy_bytes, capacity: CopyCapacity { one_core, all_core, cores, warmth } });
+        }
+        copier.finish();
+    }
+    if over(FabricKind::Tcp).next().is_some() {
+        let seconds = STREAM_FACTOR * seconds;
+        let measured = if stage.hosts.is_some() { wire::streams(stage, seconds) } else { streams(stage, repeats, seconds) };
+        capacity.streams = Some(measured?);
+    }
+    if over(FabricKind::Verbs).next().is_some() {
+        capacity.raw_write = Some(best_bandwidth(stage, FabricKind::Verbs, RAW_WRITE_BYTES, STREAM_FACTOR * seconds, repeats)?);
+    }
+    Ok(capacity)
+}
+
+fn best_copy(copier: &mut Copier<'_>, bytes: u64, warmth: Warmth, all_cores: bool, (repeats, seconds): (u32, f64)) -> Result<f64, Fault> {
+    let mut best: f64 = 0.0;
+    for _ in 0..repeats {
+        best = best.max(copier.best(bytes, warmth, all_cores, seconds)?.gigabytes_per_second);
+    }
+    Ok(best)
+}
+
+fn streams(stage: &Stage<'_>, repeats: u32, seconds: f64) -> Result<Streams, Fault> {
+    let config =
+        WorkersConfig { works: vec![Work::Stream(StreamJob {})], cores: vec![None], meet: false, rdma: Rdma::default(), hosts: None };
+    let mut workers = Workers::start(config, stage.interrupt, Instant::now() + PATIENCE)?;
+    let cores = &stage.machine.cores;
+    let mut most = |threads: Threads| -> Result<f64, Fault> {
+        let mut most: f64 = 0.0;
+        for _ in 0..repeats {
+            for write_bytes in STREAM_WRITES {
+                let case = StreamCase { write_bytes, threads: threads.clone(), seconds };
+                let streamed: Vec<Streamed> = workers.run(&StreamOrder::Run(case), Instant::now() + PATIENCE)?;
+                most = streamed.iter().map(|streamed| streamed.bytes as f64 / streamed.seconds / 1e9).fold(most, f64::max);
+            }
+        }
+        Ok(most)
+    };
+    let mut one = most(Threads::Sleeping(1))?;
+    let mut all = most(Threads::Sleeping((cores.len() as u32).max(2)))?;
+    // Two threads that poll one core would only be in each other's way.
+    if let [first, second, ..] = cores[..] {
+        one = one.max(most(Threads::Polling(first, second))?);
+        all = all.max(most(Threads::Ring(cores.clone()))?);
+    }
+    workers.dismiss(&StreamOrder::Finish);
+    Ok(Streams { one, all: all.max(one) })
+}

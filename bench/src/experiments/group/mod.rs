@@ -1,0 +1,174 @@
+//! The parent's side of everything that a group does: warm-up, trials, and whether all nodes saw the same.
+
+pub mod node;
+
+use std::time::{Duration, Instant};
+
+use crate::ask::point::PlannedPoint;
+use crate::ask::policy;
+use crate::ask::setting::Setting;
+use crate::jobs::group::{GroupJob, GroupOrder, Load, Seen, Trial};
+use crate::jobs::job::Work;
+use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::os;
+use crate::jobs::shape::Shape;
+use crate::run::fault::Fault;
+use crate::run::stage::Stage;
+use crate::run::workers::Workers;
+use squall_report::{Row, units};
+
+/// The nodes of one point, all members of one group.
+pub(super) struct Members<'a> {
+    workers: Workers<'a>,
+    setting: Setting,
+    patience: Duration,
+    trials: u64,
+}
+
+/// One trial as all nodes saw it.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome {
+    /// Messages of each sender.
+    pub(super) messages: u64,
+    /// From the first send to the delivery of the last message at the last node.
+    pub(super) seconds: f64,
+    /// By rank.
+    pub(super) nodes: Vec<Seen>,
+}
+
+impl<'a> Members<'a> {
+    /// Starts the nodes and has them join.
+    ///
+    /// # Errors
+    /// As [`Workers::start`].
+    pub(super) fn start(point: &PlannedPoint, stage: &Stage<'a>) -> Result<Members<'a>, Fault> {
+        let setting = &point.setting;
+        let axes = &stage.request.axes;
+        let own_core = stage.machine.own_core(setting.nodes);
+        let job = GroupJob {
+            fabric: setting.fabric.unwrap_or(FabricKind::Shm),
+            ordering: setting.ordering.unwrap_or(Ordering::Ordered),
+            senders: setting.senders,
+            message_bytes: setting.message_bytes,
+            shape: setting.shape.unwrap_or_else(|| Shape::of(setting.message_bytes, setting.window)),
+            block_bytes: setting.block_bytes,
+            schedule: setting.schedule.unwrap_or(Schedule::Pipeline),
+            verify: stage.verify(),
+            spin: axes.spin,
+            membership: axes.membership,
+            own_core,
+        };
+        let works = (0..setting.nodes).map(|_| Work::Group(job.clone())).collect();
+        let set_up = policy::set_up_seconds(setting.nodes, point.memory_bytes);
+        let deadline = Instant::now() + stage.patience(set_up);
+        let workers = stage.workers(works, deadline)?;
+        Ok(Members { workers, setting: setting.clone(), patience: stage.patience(point.trial_seconds), trials: 0 })
+    }
+
+    /// What the nodes could not have as asked, each sentence once.
+    pub(super) fn notices(&self) -> Vec<String> {
+        let mut notices: Vec<String> = Vec::new();
+        for notice in self.workers.notices() {
+            let what = notice.split_once(": ").map_or(notice.as_str(), |(_, what)| what);
+            if !notices.iter().any(|known| known == what) {
+                notices.push(what.to_owned());
+            }
+        }
+        notices
+    }
+
+    /// `note` with how well the clocks of the last trial agree.
+    pub(super) fn noted(&self, note: String) -> String {
+        self.workers.noted(note)
+    }
+
+    /// How far times of different nodes in the last trial may be apart by mistake, in nanoseconds.
+    pub(super) fn clock_uncertainty_ns(&self) -> u64 {
+        self.workers.clock_uncertainty_ns()
+    }
+
+    /// One trial; all nodes must have seen the same order.
+    ///
+    /// # Errors
+    /// As [`Workers::run`], or two nodes whose deliveries differ.
+    pub(super) fn run(&mut self, messages: u64, load: Load, timed: bool) -> Result<Outcome, Fault> {
+        let trial = Trial { number: self.trials, messages, load, timed };
+        self.trials += 1;
+        let nodes: Vec<Seen> = self.workers.run(&GroupOrder::Trial(trial), Instant::now() + self.patience)?;
+        if let Some(differing) = nodes.iter().position(|seen| seen.order != nodes[0].order) {
+            let what =
+                if self.setting.ordering == Some(Ordering::Ordered) { "the total order" } else { "the order of a sender's messages" };
+            return Err(Fault::Failed(format!("nodes 0 and {differing} disagree on {what}")));
+        }
+        let first = nodes.iter().map(|seen| seen.first_send_ns).filter(|&ns| ns > 0).min().unwrap_or(0);
+        let last = nodes.iter().map(|seen| seen.last_delivery_ns).max().unwrap_or(0);
+        Ok(Outcome { messages, seconds: os::seconds(last.saturating_sub(first).max(1)), nodes })
+    }
+
+    /// Warms up until the rate is known; messages of each sender for a trial of `seconds`.
+    ///
+    /// # Errors
+    /// As [`run`](Members::run).
+    pub(super) fn warm_up(&mut self, load: Load, seconds: f64, asked: Option<u64>) -> Result<u64, Fault> {
+        const CLOSE_ENOUGH: f64 = 0.2;
+        const ROUNDS_MAX: u32 = 4;
+        let first = policy::warm_up_messages(self.setting.message_bytes, self.setting.senders);
+        let mut messages = asked.map_or(first, |asked| asked.min(first));
+        for _ in 0..ROUNDS_MAX {
+            let outcome = self.run(messages, load, false)?;
+            let wanted = policy::messages_for(messages, outcome.seconds, seconds);
+            if let Some(asked) = asked {
+                return Ok(asked);
+            }
+            if outcome.seconds >= seconds * CLOSE_ENOUGH || wanted <= messages {
+                return Ok(wanted);
+            }
+            // A short trial says little about a long one: approach it in steps.
+            messages = wanted.min(messages * 16);
+        }
+        Ok(messages)
+    }
+
+    /// Has the nodes leave.
+    pub(super) fn finish(self) {
+        self.workers.dismiss(&GroupOrder::Finish);
+    }
+}
+
+impl Outcome {
+    /// How much the devices of all nodes had to do for a message, if there are devices.
+    pub(super) fn requests(&self, senders: u32) -> Option<String> {
+        let a_message = |of: fn(&Seen) -> u64| {
+            let all: u64 = self.nodes.iter().map(of).sum();
+            units::number(all as f64 / (self.messages as f64 * f64::from(senders)))
+        };
+        let any = self.nodes.iter().any(|seen| seen.counted.requests > 0);
+        any.then(|| {
+            format!(
+                "{} work requests and {} doorbells a message",
+                a_message(|seen| seen.counted.requests),
+                a_message(|seen| seen.counted.doorbells)
+            )
+        })
+    }
+
+    /// The columns that any trial of a group has.
+    pub(super) fn row(&self, stage: &Stage<'_>, setting: &Setting, part: Option<&str>) -> Row {
+        let sum = |of: fn(&Seen) -> u64| self.nodes.iter().map(of).sum::<u64>();
+        let mean = |total: u64, batches: u64| (batches > 0).then(|| total as f64 / batches as f64);
+        let messages = self.messages as f64 * f64::from(setting.senders);
+        Row {
+            messages_per_sender: Some(self.messages),
+            seconds: Some(self.seconds),
+            algbw_gigabytes_per_second: Some(messages * setting.message_bytes as f64 / self.seconds / 1e9),
+            messages_per_second: Some(messages / self.seconds),
+            cpu_seconds: Some(os::seconds(sum(|seen| seen.cpu_ns))),
+            nulls: Some(sum(|seen| seen.counted.nulls_sent)),
+            send_batch_mean: mean(sum(|seen| seen.counted.messages_sent + seen.counted.nulls_sent), sum(|seen| seen.counted.send_batches)),
+            receive_batch_mean: mean(sum(|seen| seen.counted.received), sum(|seen| seen.counted.receive_batches)),
+            delivery_batch_mean: mean(sum(|seen| seen.counted.delivered), sum(|seen| seen.counted.delivery_batches)),
+            verified: stage.verify().name().into(),
+            ..setting.row(part)
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! One node of a group under load: the node's side of `multicast`, `smc-rate` and `latency`.
+//!
+//! ```text
+//!   trial:  mark of all = 2t+1   (everyone is there; the clock of the host starts with the first send)
+//!           send and deliver until all messages of the trial are delivered here
+//!           mark of all = 2t+2   (everyone has delivered, so every relay has gone out)
+//! ```
+
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeouts, Upcalls};
+use squall_transport::{Endpoint, Rank};
+
+use crate::ask::policy;
+use crate::experiments::payload::{self, OrderHash};
+use crate::jobs::control::Control;
+use crate::jobs::fabric::{meet, with_fabric};
+use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Seen, Trial};
+use crate::jobs::job::Job;
+use crate::jobs::kinds::Ordering;
+use crate::jobs::kinds::Verify;
+use crate::jobs::os;
+
+/// The node's side.
+///
+/// # Errors
+/// If the group cannot be joined or ends, or the parent is gone.
+pub fn node(job: &Job, group_job: &GroupJob, control: &mut Control) -> anyhow::Result<()> {
+    let config = group_job.shape.config(group_job.senders, group_job.ordering, group_job.block_bytes, group_job.schedule);
+    let membership = group_job.membership.then(|| Timeouts::after_ns(policy::SUSPECT_AFTER_NS));
+    let config = Config { membership, ..config };
+    let mut session = meet(job)?;
+    with_fabric!(group_job.fabric, job, fabric => {
+        let group = Group::join(&config, &fabric, &mut session)?;
+        drop(session);
+        control.wake_with(group.waker());
+        control.ready(group.notices().to_vec())?;
+        Member::new(group, job, group_job).serve(control)
+    })
+}
+
+struct Member<E: Endpoint> {
+    group: Group<E>,
+    me: Rank,
+    senders: u64,
+    sends: bool,
+    message_bytes: u64,
+    burst: u64,
+    verify: Verify,
+    pace: Pace,
+    /// For waits between trials, so that other processes can be measured then.
+    idle_pace: Pace,
+    own_core: bool,
+    receiver: Receiver,
+    /// Messages sent in all trials.
+    sent: u64,
+}
+
+impl<E: Endpoint> Member<E> {
+    fn new(group: Group<E>, job: &Job, group_job: &GroupJob) -> Member<E> {
+        let members = job.nodes as usize;
+        let idle_pace = policy::pace(group_job.own_core, group_job.fabric);
+        Member {
+            me: Rank::new(job.rank as usize),
+            senders: u64::from(group_job.senders),
+            sends: job.rank < group_job.senders,
+            message_bytes: group_job.message_bytes,
+            burst: (policy::SEND_BURST_BYTES / group_job.message_bytes).clamp(1, policy::SEND_BURST_MESSAGES),
+            verify: group_job.verify,
+            pace: if group_job.spin { Pace::spinning() } else { idle_pace.clone() },
+            idle_pace,
+            own_core: group_job.own_core,
+            receiver: Receiver::new(members, group_job),
+            sent: 0,
+            group,
+        }
+    }
+
+    fn serve(mut self, control: &mut Control) -> anyhow::Result<()> {
+        loop {
+            match self.next_order(control)? {
+                GroupOrder::Trial(trial) => {
+                    let seen = self.run(&trial)?;
+                    control.done(&seen)?;
+                }
+                GroupOrder::Finish => {
+                    self.group.close(&mut self.receiver, &mut self.idle_pace)?;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Keeps the group going until an order comes.
+    fn next_order(&mut self, control: &Control) -> anyhow::Result<GroupOrder> {
+        loop {
+            if let Some(order) = control.poll().context("the next order")? {
+                return Ok(order);
+            }
+            self.group.turn(&mut self.receiver, &mut self.idle_pace)?;
+        }
+    }
+
+    fn run(&mut self, trial: &Trial) -> anyhow::Result<Seen> {
+        self.receiver.begin(trial, self.senders * trial.messages);
+        self.pass_mark(2 * trial.number + 1)?;
+        let stats_before = self.group.stats();
+        let cpu_before = os::cpu_ns();
+        let mut seen = Seen::default();
+        let goal = if self.sends { self.sent + trial.messages } else { self.sent };
+        if trial.timed {
+            seen.sends_ns.reserve(trial.messages as usize);
+        }
+        if self.sends {
+            seen.first_send_ns = os::now_ns();
+        }
+        match trial.load {
+            Load::Full if trial.timed => self.send_timed(goal, &mut seen)?,
+            Load::Full => self.send_all(goal)?,
+            Load::Closed => self.send_in_turns(goal, &mut seen)?,
+            Load::Paced(interval_ns) => self.send_paced(goal, interval_ns, &mut seen)?,
+        }
+        while self.receiver.remaining > 0 {
+            self.turn()?;
+        }
+        seen.cpu_ns = os::cpu_ns() - cpu_before;
+        seen.last_delivery_ns = self.receiver.last_ns;
+        self.pass_mark(2 * trial.number + 2)?;
+        seen.counted = Counted::between(&stats_before, &self.group.stats());
+        seen.order = self.receiver.order.hashes().to_vec();
+        seen.deliveries_ns = std::mem::take(&mut self.receiver.deliveries_ns);
+        Ok(seen)
+    }
+
+    fn pass_mark(&mut self, mark: u64) -> anyhow::Result<()> {
+        self.group.raise_mark(mark);
+        while self.group.mark_of_all() < mark {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// Sends the next message if there is room; whether there was.
+    #[inline(always)]
+    fn send_next(&mut self) -> anyhow::Result<bool> {
+        match self.group.reserve(self.message_bytes) {
+            Ok(mut slot) => {
+                payload::fill(slot.bytes_mut(), self.me, self.sent, self.verify);
+                slot.commit();
+                self.sent += 1;
+                Ok(true)
+            }
+            Err(full) if full.is_full() => Ok(false),
+            Err(error) => bail!("message {}: {error}", self.sent),
+        }
+    }
+
+    fn turn(&mut self) -> anyhow::Result<()> {
+        self.group.turn(&mut self.receiver, &mut self.pace)?;
+        if let Some(wrong) = &self.receiver.wrong {
+            bail!("{wrong}");
+        }
+        Ok(())
+    }
+
+    fn send_all(&mut self, goal: u64) -> anyhow::Result<()> {
+        while self.sent < goal {
+            let burst_end = goal.min(self.sent + self.burst);
+            while self.sent < burst_end && self.send_next()? {}
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// As [`send_all`](Member::send_all), keeping the time of each send.
+    fn send_timed(&mut self, goal: u64, seen: &mut Seen) -> anyhow::Result<()> {
+        while self.sent < goal {
+            let burst_end = goal.min(self.sent + self.burst);
+            while self.sent < burst_end {
+                let now_ns = os::now_ns();
+                if !self.send_next()? {
+                    break;
+                }
+                seen.sends_ns.push(now_ns);
+            }
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    fn send_in_turns(&mut self, goal: u64, seen: &mut Seen) -> anyhow::Result<()> {
+        while self.sent < goal {
+            let now_ns = os::now_ns();
+            if self.send_next()? {
+                seen.sends_ns.push(now_ns);
+            }
+            while self.receiver.counts[self.me.index()] < self.sent {
+                self.turn()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_paced(&mut self, goal: u64, interval_ns: u64, seen: &mut Seen) -> anyhow::Result<()> {
+        // Senders take turns within an interval, so that their messages do not all meet.
+        let offset_ns = interval_ns * u64::from(self.me.0) / self.senders;
+        let mut due_ns = os::now_ns() + offset_ns;
+        let mut spinning = Pace::spinning();
+        while self.sent < goal {
+            let now_ns = os::now_ns();
+            if now_ns >= due_ns {
+                if self.send_next()? {
+                    // From when it was due: what a late send costs is the sender's latency too.
+                    seen.sends_ns.push(due_ns);
+                    due_ns += interval_ns;
+                }
+                self.turn()?;
+            } else if self.own_core {
+                self.group.turn(&mut self.receiver, &mut spinning)?;
+            } else {
+                let until = Instant::now() + std::time::Duration::from_nanos(due_ns - now_ns);
+                self.group.turn_until(&mut self.receiver, &mut self.pace, Some(until))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is done with deliveries.
+struct Receiver {
+    message_bytes: usize,
+    verify: Verify,
+    /// Messages delivered of each sender, in all trials.
+    counts: Vec<u64>,
+    order: OrderHash,
+    /// Messages of this trial that are still to come.
+    remaining: u64,
+    last_ns: u64,
+    wrong: Option<String>,
+    timed: bool,
+    deliveries_ns: Vec<Vec<u64>>,
+}
+
+impl Receiver {
+    fn new(members: usize, group_job: &GroupJob) -> Receiver {
+        Receiver {
+            message_bytes: group_job.message_bytes as usize,
+            verify: group_job.verify,
+            counts: vec![0; members],
+            order: OrderHash::new(members, group_job.ordering == Ordering::Ordered),
+            remaining: 0,
+            last_ns: 0,
+            wrong: None,
+            timed: false,
+            deliveries_ns: Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, trial: &Trial, messages: u64) {
+        self.order.clear();
+        self.remaining = messages;
+        self.timed = trial.timed;
+        let kept = if trial.timed { trial.messages as usize } else { 0 };
+        self.deliveries_ns = self.counts.iter().map(|_| Vec::with_capacity(kept)).collect();
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_wrong(&mut self, sender: Rank, index: u64, found_bytes: usize) {
+        if self.wrong.is_none() {
+            self.wrong = Some(format!(
+                "message {index} of node {sender} was delivered with other bytes than were sent ({found_bytes} bytes, {} expected)",
+                self.message_bytes
+            ));
+        }
+    }
+}
+
+impl Upcalls for Receiver {
+    #[inline(always)]
+    fn deliver(&mut self, delivery: Delivery<'_>, _outgoing: &mut Outgoing) {
+        let (sender, payload) = (delivery.sender, delivery.payload);
+        let index = self.counts[sender.index()];
+        if payload.len() != self.message_bytes || !payload::holds(payload, sender, index, self.verify) || self.remaining == 0 {
+            self.note_wrong(sender, index, payload.len());
+        }
+        self.order.add(sender, payload);
+        self.counts[sender.index()] = index + 1;
+        if self.timed {
+            self.deliveries_ns[sender.index()].push(os::now_ns());
+        }
+        self.remaining = self.remaining.saturating_sub(1);
+        if self.remaining == 0 {
+            self.last_ns = os::now_ns();
+        }
+    }
+}

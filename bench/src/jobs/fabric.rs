@@ -1,0 +1,46 @@
+//! Opening a fabric as one node of a meeting.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use squall_transport::exchange::{ClusterKey, ConnectOptions, Session};
+use squall_transport::{NodeId, Rank};
+
+use super::job::Job;
+
+/// How long a node tries to reach the rendezvous, which listens before any node starts.
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// Joins the job's meeting as its rank.
+///
+/// # Errors
+/// If the job has no meeting, or the rendezvous refuses.
+pub fn meet(job: &Job) -> anyhow::Result<Session> {
+    let Some(meeting) = &job.meeting else { bail!("this work needs a meeting, and the job has none") };
+    let key = ClusterKey::from_hex(&meeting.key).context("the cluster key")?;
+    // Process ids of different hosts may be the same; ranks of a point are not.
+    let node = NodeId(u64::from(job.rank));
+    let options = ConnectOptions { node, rank: Some(Rank::new(job.rank as usize)), timeout: CONNECT };
+    Ok(Session::connect(meeting.address, &key, &options)?)
+}
+
+/// Calls `$body` with `$fabric` bound to the provider that `$kind` names, as `$job` wants it.
+macro_rules! with_fabric {
+    ($kind:expr, $job:expr, $fabric:ident => $body:expr) => {
+        match $kind {
+            $crate::jobs::kinds::FabricKind::Shm => {
+                let $fabric = squall_transport::shm::ShmFabric::new();
+                $body
+            }
+            $crate::jobs::kinds::FabricKind::Tcp => {
+                let $fabric = $job.address.map_or_else(squall_transport::tcp::TcpFabric::default, squall_transport::tcp::TcpFabric::new);
+                $body
+            }
+            $crate::jobs::kinds::FabricKind::Verbs => {
+                let $fabric = squall_transport::verbs::VerbsFabric::new($job.rdma.options($job.core));
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_fabric;

@@ -1,0 +1,129 @@
+//! What this machine can do at most: the bounds of everything that a run measures.
+
+use serde::{Deserialize, Serialize};
+use squall_report::bounds::{Bound, CopyCapacity, Warmth};
+
+use crate::ask::machine::Machine;
+use crate::ask::point::PlannedPoint;
+use crate::ask::setting::Setting;
+use crate::jobs::kinds::{FabricKind, Verify};
+
+/// What this machine can do at most.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Copies, by size and warmth.
+    pub copies: Vec<SizedCopies>,
+    /// Streams over TCP.
+    pub streams: Option<Streams>,
+    /// Raw RDMA writes of [`RAW_WRITE_BYTES`] from one node to another, in 10^9 bytes a second.
+    #[serde(default)]
+    pub raw_write: Option<f64>,
+}
+
+/// Copies of one size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SizedCopies {
+    /// Bytes of one copy.
+    pub copy_bytes: u64,
+    /// What they reach.
+    pub capacity: CopyCapacity,
+}
+
+/// Streams over TCP, in 10^9 bytes a second: over loopback, or from the first host to the second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Streams {
+    /// One stream alone.
+    pub one: f64,
+    /// As many as there are cores; between hosts a few.
+    pub all: f64,
+}
+
+/// Small messages of a batch are copied together: no smaller copies are made.
+const BATCH_BYTES: u64 = 4 << 10;
+
+/// Which copies bound a point: their size and what is warm.
+pub fn copies_of(setting: &Setting, memory_bytes: u64, verify: Verify, machine: &Machine) -> (u64, Warmth) {
+    // A group ships what was committed since the last turn in one copy.
+    let copy_bytes = if setting.shape.is_some() { setting.message_bytes.max(BATCH_BYTES) } else { setting.message_bytes };
+    let possible = Warmth::possible(memory_bytes, machine.last_level_cache_bytes);
+    // Beyond the caches a source is warm only if its sender has just written all of it: blocks land past the cache, so
+    // a relay reads from memory.
+    match possible {
+        Warmth::Cached => (copy_bytes, Warmth::Cached),
+        _ if verify == Verify::Full => (copy_bytes, Warmth::WarmSource),
+        _ => (copy_bytes, Warmth::Cold),
+    }
+}
+
+/// Blocks of this size reach what a device can.
+pub const RAW_WRITE_BYTES: u64 = 1 << 20;
+
+impl Capacity {
+    /// Takes over whatever `other` saw more of: a bound is the most that was ever seen.
+    pub fn raise(&mut self, other: Capacity) {
+        for sized in other.copies {
+            let same = |known: &&mut SizedCopies| (known.copy_bytes, known.capacity.warmth) == (sized.copy_bytes, sized.capacity.warmth);
+            match self.copies.iter_mut().find(same) {
+                Some(known) => {
+                    known.capacity.one_core = known.capacity.one_core.max(sized.capacity.one_core);
+                    known.capacity.all_core = known.capacity.all_core.max(sized.capacity.all_core);
+                }
+                None => self.copies.push(sized),
+            }
+        }
+        if let Some(seen) = other.streams {
+            let known = self.streams.unwrap_or(seen);
+            self.streams = Some(Streams { one: known.one.max(seen.one), all: known.all.max(seen.all) });
+        }
+        if let Some(seen) = other.raw_write {
+            self.raw_write = Some(self.raw_write.map_or(seen, |known| known.max(seen)));
+        }
+    }
+
+    /// The bound of a point, if what bounds it was measured.
+    pub fn bound(&self, point: &PlannedPoint, verify: Verify, machine: &Machine) -> Option<Bound> {
+        let setting = &point.setting;
+        let load = setting.load();
+        match setting.fabric? {
+            FabricKind::Shm => {
+                let (copy_bytes, warmth) = copies_of(setting, point.memory_bytes, verify, machine);
+                let sized = self.copies.iter().find(|sized| sized.copy_bytes == copy_bytes && sized.capacity.warmth == warmth)?;
+                Some(Bound::of_copies(load, &sized.capacity))
+            }
+            FabricKind::Tcp if machine.hosts.is_some() => self.streams.map(|streams| match load.nodes {
+                2 => Bound::of_links(streams.one, "tcp stream"),
+                _ => Bound::of_links(streams.all, "tcp streams"),
+            }),
+            FabricKind::Verbs if machine.hosts.is_some() => self.raw_write.map(|rate| Bound::of_links(rate, "raw write")),
+            FabricKind::Tcp => self.streams.map(|streams| Bound::of_loopback_streams(load, streams.one, streams.all)),
+            // All nodes share one device, which every copy of a message passes.
+            FabricKind::Verbs => self.raw_write.map(|rate| Bound::of_host(load, rate, "raw write")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(one_core: f64, all_core: f64, stream: f64) -> Capacity {
+        let capacity = CopyCapacity { one_core, all_core, cores: 2, warmth: Warmth::Cached };
+        Capacity {
+            copies: vec![SizedCopies { copy_bytes: 4096, capacity }],
+            streams: Some(Streams { one: stream, all: stream }),
+            raw_write: None,
+        }
+    }
+
+    #[test]
+    fn a_bound_is_the_most_that_was_ever_seen() {
+        let mut capacity = seen(8.0, 12.0, 3.0);
+        capacity.raise(seen(9.0, 11.0, 2.0));
+        assert_eq!(capacity, seen(9.0, 12.0, 3.0));
+        capacity.raise(Capacity { raw_write: Some(1.0), ..Capacity::default() });
+        assert_eq!(capacity.raw_write, Some(1.0));
+        let mut nothing = Capacity::default();
+        nothing.raise(seen(9.0, 12.0, 3.0));
+        assert_eq!(nothing, seen(9.0, 12.0, 3.0));
+    }
+}

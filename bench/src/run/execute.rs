@@ -1,0 +1,263 @@
+//! A run from its request to its end: the loop over points.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::capacity::Capacity;
+use super::fault::Fault;
+use super::hosts::Hosts;
+use super::interrupt::{EXIT_INTERRUPTED, Interrupt};
+use super::progress::{Progress, announcement};
+use super::stage::Stage;
+use crate::ask::machine::Machine;
+use crate::ask::plan::Plan;
+use crate::ask::point::PlannedPoint;
+use crate::ask::request::Request;
+use crate::ask::setting::Setting;
+use squall_report::{Environment, Rendered, RunFolder};
+
+/// What to run, and where results go.
+pub struct Assignment {
+    /// What was asked.
+    pub request: Request,
+    /// The folder, or one that is named by date and time.
+    pub out: Option<PathBuf>,
+    /// Whether to go on with the run in `out`.
+    pub resume: bool,
+    /// What to call the run if it has no folder yet.
+    pub name: String,
+    /// The hosts to spread over, if there are others than this one.
+    pub hosts: Option<Hosts>,
+}
+
+/// How what is asked for is measured.
+pub struct Measures {
+    /// What the machine can do at most, as far as the points of a plan are bound by it.
+    pub capacity: fn(&Plan, &Stage<'_>) -> Result<Capacity, Fault>,
+    /// The same for one point that passes its bound, while its nodes wait.
+    pub beside: fn(&PlannedPoint, &Stage<'_>) -> Result<Capacity, Fault>,
+    /// One point, down to its rows.
+    pub point: fn(&PlannedPoint, &mut Stage<'_>) -> Result<(), Fault>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// Where the results are.
+    pub folder: PathBuf,
+    /// What was made of them.
+    pub rendered: Rendered,
+    /// Points that failed in this run.
+    pub failed: usize,
+    /// Points that were skipped.
+    pub skipped: usize,
+    /// Whether the user ended it.
+    pub interrupted: bool,
+}
+
+/// Every effective setting, for `run.json`.
+#[derive(Serialize, Deserialize)]
+struct Effective {
+    machine: Machine,
+    verify: String,
+    capacity: Capacity,
+    points: Vec<EffectivePoint>,
+}
+
+/// One point of it.
+#[derive(Serialize, Deserialize)]
+struct EffectivePoint {
+    setting: Setting,
+    trials: u32,
+    trial_seconds: f64,
+    memory_bytes: u64,
+    notes: Vec<String>,
+    skip: Option<String>,
+}
+
+impl Effective {
+    fn of(plan: &Plan, machine: &Machine, request: &Request, capacity: &Capacity) -> anyhow::Result<Value> {
+        let point = |point: &PlannedPoint| EffectivePoint {
+            setting: point.setting.clone(),
+            trials: point.trials,
+            trial_seconds: point.trial_seconds,
+            memory_bytes: point.memory_bytes,
+            notes: point.notes.clone(),
+            skip: point.skip.clone(),
+        };
+        let effective = Effective {
+            machine: machine.clone(),
+            verify: request.axes.verify.unwrap_or_default().name().into(),
+            capacity: capacity.clone(),
+            points: plan.points.iter().map(point).collect(),
+        };
+        serde_json::to_value(effective).context("the settings as JSON")
+    }
+}
+
+/// Runs everything, and draws and writes what came of it, even if the user ends it early.
+///
+/// # Errors
+/// If the request contradicts itself, the folder cannot be used, or results cannot be written.
+pub fn execute(assignment: &Assignment, measures: &Measures) -> anyhow::Result<Ending> {
+    let environment = Environment::collect();
+    let mut request = assignment.request.clone();
+    let hosts = assignment.hosts.as_ref();
+    let (mut machine, others) = survey(&environment, &request, hosts)?;
+    let resumed = if assignment.resume { Some(resume(assignment, &mut request, &mut machine)?) } else { None };
+    let plan = Plan::of(&request, &machine)?;
+    let mut folder = match resumed {
+        Some(folder) => folder,
+        None => {
+            let asked = serde_json::to_value(&request).context("the request as JSON")?;
+            let effective = Effective::of(&plan, &machine, &request, &Capacity::default())?;
+            RunFolder::create(assignment.out.as_deref(), &assignment.name, std::env::args().collect(), asked, effective)?
+        }
+    };
+    folder.write_environment(&environment)?;
+    for (index, other) in others.iter().enumerate() {
+        folder.write_environment_of(index + 1, other)?;
+    }
+    let interrupt = match hosts {
+        Some(hosts) => hosts.interrupt().clone(),
+        None => Interrupt::catch(EXIT_INTERRUPTED)?,
+    };
+    let path = folder.path().to_path_buf();
+    let mut tally = Tally::default();
+    let outcome = run(measures, &plan, &request, &machine, &mut folder, (&interrupt, hosts), &mut tally);
+    // Whatever happened, what was measured is drawn.
+    let rendered = folder.render()?;
+    if let Err(fault) = outcome
+        && fault != Fault::Interrupted
+    {
+        bail!("{fault}; what was measured before is in {}", path.display());
+    }
+    Ok(Ending { folder: path, rendered, failed: tally.failed, skipped: tally.skipped, interrupted: interrupt.is_set() })
+}
+
+/// What this machine and the others offer; the others' environments.
+fn survey(environment: &Environment, request: &Request, hosts: Option<&Hosts>) -> anyhow::Result<(Machine, Vec<Environment>)> {
+    let asked = &request.axes.rdma;
+    let Some(hosts) = hosts else { return Ok((Machine::of(environment, asked), Vec::new())) };
+    let facts = hosts.describe(asked)?;
+    let machine = Machine::of(environment, &hosts.own_rdma(asked)).spread_over(&facts);
+    Ok((machine, facts.into_iter().map(|facts| facts.environment).collect()))
+}
+
+/// Opens the run to go on with; its request counts, unless another one was given.
+fn resume(assignment: &Assignment, request: &mut Request, machine: &mut Machine) -> anyhow::Result<RunFolder> {
+    let Some(out) = assignment.out.as_deref() else { bail!("--resume continues a run: name its folder with --out") };
+    let folder = RunFolder::resume(out)?;
+    let record = folder.record();
+    let asked: Request =
+        serde_json::from_value(record.asked.clone()).with_context(|| format!("{}: what was asked", out.join("run.json").display()))?;
+    let unspecific = Request { axes: Default::default(), quick: false, ..assignment.request.clone() };
+    if assignment.request != asked && assignment.request != unspecific {
+        bail!("{} was made with other axes ({}); give the same axes, or none, or another --out", out.display(), record.command.join(" "));
+    }
+    if asked.experiments != assignment.request.experiments {
+        bail!("{} was made by `{}`; resume it by the same command", out.display(), record.command.join(" "));
+    }
+    *request = asked;
+    if let Ok(effective) = serde_json::from_value::<Effective>(record.effective.clone()) {
+        // The same windows as before, even if less memory is free now.
+        machine.take_memory_of(&effective.machine)?;
+    }
+    Ok(folder)
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    failed: usize,
+    skipped: usize,
+}
+
+fn run(
+    measures: &Measures,
+    plan: &Plan,
+    request: &Request,
+    machine: &Machine,
+    folder: &mut RunFolder,
+    (interrupt, hosts): (&Interrupt, Option<&Hosts>),
+    tally: &mut Tally,
+) -> Result<(), Fault> {
+    let results = |error: &dyn std::fmt::Display| Fault::Results(error.to_string());
+    let is_remaining = |point: &&PlannedPoint| point.setting.points().iter().any(|key| folder.rows().trials(key) < point.trials);
+    let remaining: Vec<&PlannedPoint> = plan.points.iter().filter(is_remaining).collect();
+    let count = remaining.len();
+    let progress = Progress::new(count);
+    progress.say(&format!("results go to {}", folder.path().display()));
+    folder.rows().notices().iter().for_each(|notice| progress.say(notice));
+    announcement(plan, &remaining).iter().for_each(|line| progress.say(line));
+    let mut stage = Stage {
+        interrupt,
+        hosts,
+        machine,
+        request,
+        capacity: Capacity::default(),
+        beside: measures.beside,
+        is_measured_beside: false,
+        throttled: Cell::default(),
+        folder,
+        progress: &progress,
+    };
+    let left = Plan { points: remaining.iter().map(|&point| point.clone()).collect() };
+    match (measures.capacity)(&left, &stage) {
+        Ok(capacity) => stage.capacity = capacity,
+        Err(Fault::Failed(why)) => progress.say(&format!("no bounds: {why}")),
+        Err(fault) => return Err(fault),
+    }
+    let keep = |stage: &mut Stage<'_>| {
+        let effective = Effective::of(plan, machine, request, &stage.capacity).map_err(|error| results(&error))?;
+        stage.folder.set_effective(effective).map_err(|error| results(&error))
+    };
+    keep(&mut stage)?;
+    for (at, point) in remaining.into_iter().enumerate() {
+        if interrupt.is_set() {
+            return Err(Fault::Interrupted);
+        }
+        progress.begin(point);
+        let lost = || hosts.filter(|_| point.setting.fabric.is_some()).and_then(|hosts| hosts.missing(point.setting.nodes));
+        let outcome = match point.skip.clone().or_else(lost) {
+            Some(why) => {
+                tally.skipped += 1;
+                give_up(&mut stage, point, &why)?;
+                format!("skipped: {why}")
+            }
+            None => match (measures.point)(point, &mut stage) {
+                Ok(()) => progress.last(),
+                Err(Fault::Failed(why)) => {
+                    tally.failed += 1;
+                    give_up(&mut stage, point, &why)?;
+                    format!("FAILED: {why}")
+                }
+                Err(fault) => return Err(fault),
+            },
+        };
+        if std::mem::take(&mut stage.is_measured_beside) {
+            keep(&mut stage)?;
+        }
+        progress.end(at + 1, count, point, &outcome);
+    }
+    progress.finish();
+    Ok(())
+}
+
+/// Writes why a point has no (further) measurements.
+fn give_up(stage: &mut Stage<'_>, point: &PlannedPoint, why: &str) -> Result<(), Fault> {
+    for part in point.setting.parts() {
+        let mut row = point.setting.row(*part);
+        row.note = why.to_owned();
+        stage.folder.append(&row).map_err(|error| Fault::Results(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// How to go on with a run.
+pub fn how_to_resume(folder: &Path, name: &str) -> String {
+    format!("continue it: squall {name} --resume --out {}", folder.display())
+}

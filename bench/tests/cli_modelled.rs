@@ -1,0 +1,82 @@
+//! Runs on modelled clusters: rows like those of any fabric, and clear refusals of what a model does not have.
+
+use std::process::Command;
+
+use squall_report::read_rows;
+
+fn squall(arguments: &str) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_squall")).args(arguments.split_whitespace()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_sweep_gives_rows_and_figures_that_say_simulated() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("out");
+    let sweep = "run multicast --fabric sim-rdma-100g,sim-tcp-10g --nodes 2..4 --size 10KB,1MB --senders all,one --ordering ordered";
+    let (status, shown, errors) = squall(&format!("{sweep} --messages 40 --trials 2 --out {}", out.display()));
+    assert_eq!(status, 0, "{errors}");
+    assert!(shown.contains("sim-rdma-100g") && shown.contains("report: "), "{shown}");
+    let rows = read_rows(&out).unwrap().rows;
+    assert_eq!(rows.len(), 2 * 3 * 2 * 2 * 2);
+    for row in &rows {
+        assert!(row.emulated == "simulated" && row.fabric.starts_with("sim-") && row.trial > 0, "{row:?}");
+        assert!(row.bound_fraction.is_some_and(|part| part > 0.05 && part <= 1.0), "{row:?}");
+    }
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("emulated"));
+}
+
+#[test]
+fn latencies_come_with_percentiles() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("out");
+    let (status, _, errors) =
+        squall(&format!("run latency --fabric sim-rdma-100g --nodes 2 --size 1 --messages 50 --trials 1 --out {}", out.display()));
+    assert_eq!(status, 0, "{errors}");
+    let rows = read_rows(&out).unwrap().rows;
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| row.latency_us_p50 > Some(0.5) && row.latency_us_max >= row.latency_us_p50), "{rows:?}");
+}
+
+#[test]
+fn what_a_model_does_not_have_is_refused_with_the_mend() {
+    for (more, named) in [
+        ("--pin 0", "--pin"),
+        ("--seconds 1", "--messages"),
+        ("--fabric shm", "squall compare"),
+        ("--fabric sim-token-ring", "sim-rdma-400g"),
+        ("--profile /nowhere/mine.toml", "/nowhere/mine.toml"),
+    ] {
+        let (status, _, errors) = squall(&format!("run multicast --fabric sim-rdma-100g {more}"));
+        assert!(status != 0 && errors.contains(named), "{more}: {status} {errors}");
+    }
+    let (status, _, errors) = squall("run write --fabric sim-rdma-100g");
+    assert!(status != 0 && errors.contains("multicast"), "{errors}");
+    let (status, _, errors) = squall("run multicast --fabric shm --nodes 128");
+    assert!(status != 0 && errors.contains("sim-rdma-100g"), "{errors}");
+}
+
+#[test]
+fn a_profile_of_ones_own_is_another_fabric_and_its_mistakes_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let (status, text, _) = squall("study --show sim-rdma-100g");
+    assert_eq!(status, 0);
+    let file = root.path().join("mine.toml");
+    std::fs::write(&file, text.replace("sim-rdma-100g", "sim-mine")).unwrap();
+    let out = root.path().join("out");
+    let run = |out: &std::path::Path| {
+        squall(&format!(
+            "run multicast --profile {} --nodes 2 --size 1MB --senders one --ordering ordered --messages 20 --trials 1 --out {}",
+            file.display(),
+            out.display()
+        ))
+    };
+    let (status, _, errors) = run(&out);
+    assert_eq!(status, 0, "{errors}");
+    assert_eq!(read_rows(&out).unwrap().rows[0].fabric, "sim-mine");
+    std::fs::write(&file, text.replace("sim-rdma-100g", "sim-mine").replace("turn_ns = 60.0", "turn_ns = -60.0")).unwrap();
+    let (status, _, errors) = run(&root.path().join("other"));
+    assert!(status != 0 && errors.contains("cpu.turn_ns") && errors.contains("-60"), "{errors}");
+}

@@ -1,0 +1,174 @@
+//! Members that have no vote yet: nobody waits for them, and nothing is lost when they or others go.
+
+mod village;
+
+use std::thread::spawn;
+
+use squall_group::{CONTACT_SENDS, Config, Ended, Newcomer, SendError, Timeouts, View};
+use squall_transport::shm::ShmFabric;
+use squall_transport::{NodeId, Rank};
+use village::{Member, PATIENT_NS, Village, config};
+
+const MESSAGES: u64 = 200;
+
+fn first(rank: usize, members: usize, senders: &[usize]) -> View {
+    let senders: Vec<Rank> = senders.iter().copied().map(Rank::new).collect();
+    View::first(Rank::new(rank), members, &senders, &[0; 32])
+}
+
+fn newcomer(node: u64) -> Newcomer {
+    Newcomer { node, contact: [0, 0, CONTACT_SENDS] }
+}
+
+/// A founder that lets this newcomer in, and what it comes to.
+fn founder<T: Send + 'static>(
+    config: &Config,
+    village: &Village,
+    newcomer: Newcomer,
+    life: impl FnOnce(Member<ShmFabric>) -> T + Send + 'static,
+) -> std::thread::JoinHandle<T> {
+    let (config, village) = (config.clone(), village.clone());
+    spawn(move || {
+        let mut member = Member::enter(&config, first(0, 1, &[0]), ShmFabric::new(), &village);
+        member.group.request(newcomer).expect("there is room");
+        life(member)
+    })
+}
+
+#[test]
+fn a_learner_that_stalls_is_removed_once_a_window_is_full_because_of_it_alone() {
+    // Silence would be death after half a minute only.
+    let learner_ns = 20_000_000;
+    let config = Config { membership: Some(Timeouts { learner_ns, ..Timeouts::after_ns(PATIENT_NS) }), ..config(1, PATIENT_NS) };
+    let (village, waiting) = (Village::default(), newcomer(77));
+    let waits = village.wait(&waiting);
+    let thread = founder(&config, &village, waiting, |member| {
+        let alone = |member: &Member<ShmFabric>| member.group.view().id == 2 && member.log.deliveries.len() as u64 == MESSAGES;
+        let member = member.live(MESSAGES, |member| alone(member)).map_err(|ended| ended.1).expect("its death costs nothing");
+        member.group.view().nodes.clone()
+    });
+    let stalled = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
+    assert_eq!(thread.join().unwrap(), [NodeId(0)]);
+    drop(stalled);
+}
+
+#[test]
+fn the_last_voter_leaves_once_the_newcomer_has_its_state_and_a_vote() {
+    let (village, config, waiting) = (Village::default(), config(1, PATIENT_NS), newcomer(77));
+    let waits = village.wait(&waiting);
+    let thread = founder(&config, &village, waiting, |mut member| {
+        // Leave and join in one list.
+        member.group.leave();
+        let (log, ended) = *member.live(0, |_| false).err().expect("it leaves");
+        assert_eq!(ended, Ended::Closed);
+        log.views
+    });
+    let mut member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
+    member.group.await_state();
+    for _ in 0..2000 {
+        member = member.turn().ok().expect("the voter stays");
+    }
+    assert!(member.group.is_behind() && !thread.is_finished(), "it waits for the newcomer");
+    member.group.restored(1);
+    let member = member.live(5, |member| member.log.deliveries.len() == 5).ok().expect("it goes on alone");
+    assert_eq!((member.group.view().nodes.as_slice(), member.group.view().voters), (&[NodeId(77)][..], 1));
+    assert!(thread.join().unwrap().len() >= 2);
+}
+
+#[test]
+fn what_is_held_back_comes_in_order_over_changes_of_view() {
+    let (village, config, waiting) = (Village::default(), config(1, PATIENT_NS), newcomer(77));
+    let waits = village.wait(&waiting);
+    let other = newcomer(78);
+    let others_wait = village.wait(&other);
+    let thread = founder(&config, &village, waiting, move |member| {
+        let mut member =
+            member.live(40, |member| member.log.deliveries.len() == 40 && member.group.view().id == 1).ok().expect("one comes");
+        member.group.request(other).expect("there is room");
+        let member =
+            member.live(80, |member| member.log.deliveries.len() == 80 && member.group.view().id >= 2).ok().expect("another comes");
+        member.close(|log| log.deliveries.len() == 80)
+    });
+    let second = {
+        let (config, village) = (config.clone(), village.clone());
+        spawn(move || {
+            let member = Member::enter(&config, others_wait.recv().expect("it is told"), ShmFabric::new(), &village);
+            member.close(|_| true).deliveries.len()
+        })
+    };
+    let mut member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
+    member.group.await_state();
+    while member.group.view().id == 1 || member.group.received(0) < 20 {
+        member = member.turn().ok().expect("the group goes on");
+    }
+    assert_eq!(member.log.deliveries, [], "its state is not here");
+    member.group.restored(1);
+    let log = member.close(|log| log.deliveries.len() >= 40);
+    let founders = thread.join().unwrap();
+    assert!(founders.deliveries.ends_with(&log.deliveries), "all since it came, each once, in order");
+    assert!(log.deliveries.len() >= 40 && second.join().unwrap() <= 80);
+}
+
+#[test]
+fn a_learner_that_cannot_hold_more_says_so_and_the_group_goes_on() {
+    let config = Config { held_bytes_max: 20_000, ..config(1, PATIENT_NS) };
+    let (village, waiting) = (Village::default(), newcomer(77));
+    let waits = village.wait(&waiting);
+    let thread = founder(&config, &village, waiting, |member| {
+        let all = |member: &Member<ShmFabric>| member.group.view().members == 1 && member.log.deliveries.len() as u64 == MESSAGES;
+        let came = |member: &Member<ShmFabric>| member.group.view().id > 0 && all(member);
+        member.live(MESSAGES, |member| came(member)).map_err(|ended| ended.1).expect("the group goes on").log.deliveries.len() as u64
+    });
+    let mut member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
+    member.group.await_state();
+    let (_, ended) = *member.live(0, |_| false).err().expect("it cannot hold everything");
+    assert_eq!(ended, Ended::HeldBack { bytes_max: 20_000 });
+    assert_eq!(thread.join().unwrap(), MESSAGES);
+}
+
+#[test]
+fn one_of_two_that_nobody_asks_a_witness_for_stops_and_says_why() {
+    let (village, config) = (Village::default(), config(2, PATIENT_NS));
+    let threads = [0, 1].map(|rank| {
+        let (village, config) = (village.clone(), config.clone());
+        spawn(move || {
+            let member = Member::enter(&config, first(rank, 2, &[0, 1]), ShmFabric::new(), &village);
+            if rank == 1 {
+                // It dies: its links break.
+                drop(member.live(5, |member| member.log.deliveries.len() > 3));
+                return None;
+            }
+            member.live(u64::MAX, |_| false).err().map(|ended| ended.1)
+        })
+    });
+    let [left, dead] = threads.map(|thread| thread.join().unwrap());
+    assert_eq!((left, dead), (Some(Ended::NoWitness), None));
+}
+
+#[test]
+fn no_view_has_more_senders_than_there_are_buffers_for() {
+    let config = Config { senders: vec![Rank(0)], senders_max: 1, transfers_max: 1, ..config(1, PATIENT_NS) };
+    let village = Village::default();
+    let threads = [0, 1, 2, 3].map(|rank| {
+        let (village, config) = (village.clone(), config.clone());
+        spawn(move || {
+            let member = Member::enter(&config, first(rank, 4, &[0]), ShmFabric::new(), &village);
+            if rank == 0 {
+                // The only sender dies.
+                drop(member.live(0, |member| member.group.stats().turns > 100));
+                return None;
+            }
+            let member = member.live(0, |member| member.group.view().id == 1).ok().expect("the group goes on");
+            let sends = member.group.view().senders.contains(&member.group.view().me);
+            // One large message of each that may send.
+            let member =
+                member.live(if sends { 10 } else { 0 }, |member| member.log.deliveries.len() == 10).ok().expect("the group goes on");
+            let mut member = member;
+            let refused = (!sends).then(|| member.group.send(&[1]).expect_err("it may not send"));
+            member.close(|_| true);
+            Some((sends, refused))
+        })
+    });
+    let said: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect();
+    assert_eq!(said, [(true, None), (false, Some(SendError::NotASender)), (false, Some(SendError::NotASender))]);
+}

@@ -1,0 +1,50 @@
+//! # Squall's report
+//!
+//! From a measured row to files, plots, a report and a comparison.
+//!
+//! ```text
+//!  Row --RowWriter--> results.csv --read_rows--> Summary --> summary.csv, plots/, report.html
+//!        (RunFolder)                      \
+//!                                          `--> compare(A, B)
+//! ```
+//!
+//! A run lives in one folder ([`RunFolder`]) and is written row by row, so that a killed run keeps what it measured and
+//! can be resumed. Everything but `run.json`, `environment.json` and the histograms is made from `results.csv` alone
+//! ([`plot_folder`]), so that a file from another machine can be drawn and compared ([`compare`]) as well.
+//!
+//! `results/README.md` explains each column and each bound.
+#![forbid(unsafe_code)]
+
+pub mod bounds;
+mod clock;
+mod compare;
+pub mod environment;
+mod error;
+mod files;
+mod folder;
+mod histogram;
+mod page;
+mod plots;
+mod reader;
+mod record;
+mod render;
+mod row;
+pub mod statistics;
+mod summary;
+pub mod units;
+mod writer;
+
+pub use clock::Moment;
+pub use compare::{AtLeast, BelowFloor, CompareOptions, ComparedMetric, Comparison, Difference, Rate, Verdict, at_least, compare};
+pub use environment::Environment;
+pub use error::ResultsError;
+pub use files::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER};
+pub use folder::RunFolder;
+pub use histogram::HistogramLog;
+pub use plots::Drawn;
+pub use reader::{Rows, parse_rows, read_rows};
+pub use record::RunRecord;
+pub use render::{Rendered, plot_folder};
+pub use row::{COLUMNS, ColumnKind, Point, Row, SCHEMA};
+pub use summary::{Metric, PointSummary, Spread, Summary, Unmeasured};
+pub use writer::RowWriter;

@@ -1,0 +1,83 @@
+//! Figures of `view-change`: bandwidth around a change of view.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
+use super::grouping::{distinct, only};
+use crate::files::file_name;
+use crate::histogram::stem;
+use crate::summary::PointSummary;
+use crate::units;
+
+/// The part of a trial that the file lies beside.
+const ACTIVE: &str = "-active";
+/// What was published, in words: another machine's milliseconds are no line in this figure.
+const PUBLISHED: &str = "Derecho (TOCS 2019, figure 21: 5 nodes, 200 MB messages, 100 Gb/s RDMA) took 24 ms from the detection of a failure to the \
+                         trim, and 60 ms until the next view was active.";
+
+/// A line of a timeline.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Moment {
+    ms_since_fault: f64,
+    gigabytes_per_second_median: f64,
+}
+
+/// One figure for each fabric, message size, group and load: the last trial of each kind of change.
+pub(super) fn figures(points: &[&PointSummary], timelines: &Path) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    let active = only(points, |point| point.schedule.ends_with(ACTIVE));
+    for fabric in distinct(&active, |point| point.fabric.clone()) {
+        for size in distinct(&active, |point| point.message_bytes) {
+            for nodes in distinct(&active, |point| point.nodes) {
+                for load in ["light", "full"] {
+                    let fits = format!("-{load}{ACTIVE}");
+                    let chosen = only(&active, |point| {
+                        (&point.fabric, point.message_bytes, point.nodes) == (&fabric, size, nodes) && point.schedule.ends_with(&fits)
+                    });
+                    figures.extend(timeline(&fabric, size, nodes, load, &chosen, timelines));
+                }
+            }
+        }
+    }
+    figures
+}
+
+fn timeline(fabric: &str, size: u64, nodes: u32, load: &str, points: &[&PointSummary], timelines: &Path) -> Option<Figure> {
+    let read: Vec<(String, Vec<Moment>)> = points.iter().filter_map(|point| Some((kind(point), moments(point, timelines)?))).collect();
+    let before = read.iter().flat_map(|(_, moments)| moments).map(|moment| -moment.ms_since_fault).fold(0.0, f64::max).ceil();
+    let series: Vec<Series> = read
+        .into_iter()
+        .enumerate()
+        .map(|(colour, (label, moments))| Series { label, colour, line: Line::Curve, marks: marks(&moments, before) })
+        .collect();
+    (!series.is_empty()).then(|| Figure {
+        name: format!("view-change-{size}-{}-n{nodes}-{load}", file_name(fabric)),
+        title: format!("Bandwidth around a change of view, {} messages, {fabric}, {nodes} members, {load} load", units::bytes(size)),
+        subtitle: format!("delivered at the median member, in steps of 5 ms; the fault is at {before} ms"),
+        caption: format!("The last trial of each kind. The gap is the time in which no view delivers. {PUBLISHED}"),
+        x: Axis { label: "time (ms)".into(), scale: Scale::Linear },
+        y: Axis { label: "payload delivered at a member (GB/s, 10^9 bytes)".into(), scale: Scale::Linear },
+        series,
+        level: None,
+    })
+}
+
+/// `kill` of `direct-kill-light-active`.
+fn kind(point: &PointSummary) -> String {
+    let parts: Vec<&str> = point.point.schedule.split('-').collect();
+    parts.iter().rev().nth(2).copied().unwrap_or_default().to_owned()
+}
+
+fn moments(point: &PointSummary, timelines: &Path) -> Option<Vec<Moment>> {
+    let trial = point.trials.iter().map(|row| row.trial).max()?;
+    let text = fs::read_to_string(timelines.join(format!("{}.csv", stem(&point.point, trial)))).ok()?;
+    csv::Reader::from_reader(text.as_bytes()).deserialize().collect::<Result<_, _>>().ok()
+}
+
+fn marks(moments: &[Moment], before: f64) -> Vec<Mark> {
+    let mark = |moment: &Moment| Mark { x: moment.ms_since_fault + before, y: moment.gigabytes_per_second_median, range: None };
+    moments.iter().map(mark).collect()
+}

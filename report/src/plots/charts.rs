@@ -1,0 +1,309 @@
+//! Which figures an experiment gets.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::figure::{Axis, Figure, Line, Mark, Scale, Series};
+use super::grouping::{Dimension, distinct, lines, only, subtitle, thin_out, trials};
+use super::{change, latency, published};
+use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
+use crate::statistics::median;
+use crate::summary::{Metric, PointSummary, Summary};
+use crate::units;
+
+/// Every figure of a run, with the experiment it belongs to, in the order of the experiments in the file.
+pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {
+    let mut experiments: Vec<&str> = Vec::new();
+    for point in &summary.points {
+        if !experiments.contains(&point.point.experiment.as_str()) {
+            experiments.push(&point.point.experiment);
+        }
+    }
+    let mut figures = Vec::new();
+    for experiment in experiments {
+        let points: Vec<&PointSummary> = summary.points.iter().filter(|point| point.point.experiment == experiment).collect();
+        let found = match experiment {
+            "multicast" => [multicast(&points), tcp_gap("multicast", &points)].concat(),
+            "tcp-gap" => tcp_gap("tcp-gap", &points),
+            "latency" => latency::figures(&points, &run.join(HISTOGRAMS_FOLDER)),
+            "view-change" => change::figures(&points, &run.join(TIMELINES_FOLDER)),
+            "write" => write(&points),
+            "smc-rate" => smc_rate(&points),
+            "memcpy" => memcpy(&points),
+            "rdmc-schedules" => schedules(&points),
+            other => anything(other, &points),
+        };
+        figures.extend(found.into_iter().map(|figure| (experiment.to_owned(), figure)));
+    }
+    figures
+}
+
+fn size_axis() -> Axis {
+    Axis { label: "message size".into(), scale: Scale::Bytes }
+}
+
+fn y_axis(metric: Metric, scale: Scale) -> Axis {
+    let label = match metric {
+        Metric::Algbw => "bandwidth of all senders (GB/s, 10^9 bytes)",
+        Metric::BoundFraction => "share of the measured bound",
+        Metric::MessagesPerSecond => "messages of all senders per second",
+        Metric::LatencyP50 => "latency, median (µs)",
+        other => other.column(),
+    };
+    Axis { label: label.into(), scale }
+}
+
+/// Linear, unless the values lie so far apart that the small ones would not be seen.
+fn fitting(series: &[Series]) -> Scale {
+    const FAR_APART: f64 = 60.0;
+    let values = || series.iter().flat_map(|series| &series.marks).map(|mark| mark.y);
+    let least = values().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
+    if values().fold(0.0, f64::max) / least > FAR_APART { Scale::Log } else { Scale::Linear }
+}
+
+fn multicast(points: &[&PointSummary]) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for size in distinct(points, |point| point.message_bytes) {
+        let of_size = only(points, |point| point.message_bytes == size);
+        let series = lines(&of_size, Dimension::Nodes, Metric::Algbw);
+        figures.push(Figure {
+            name: format!("multicast-{size}"),
+            title: format!("Multicast bandwidth, {} messages", units::bytes(size)),
+            subtitle: subtitle(&of_size, &[&trials(&of_size)]),
+            caption: "Payload that all senders sent, per second, up to the last delivery at the last node. On a host \
+                      whose cores are the limit it falls with the number of copies, n-1; on links of their own it \
+                      would stay level."
+                .into(),
+            x: Axis::nodes(),
+            y: y_axis(Metric::Algbw, fitting(&series)),
+            series,
+            level: None,
+        });
+        for fabric in distinct(&of_size, |point| point.fabric.clone()) {
+            let of_fabric = only(&of_size, |point| point.fabric == fabric);
+            figures.extend(multicast_bound(size, &fabric, &of_fabric));
+        }
+    }
+    figures
+}
+
+fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<Figure> {
+    let mut series = lines(points, Dimension::Nodes, Metric::BoundFraction);
+    if series.iter().all(|series| series.marks.is_empty()) {
+        return None;
+    }
+    let (network, name) = published::counterpart(fabric);
+    let colours = series.iter().map(|series| series.colour + 1).max().unwrap_or(0);
+    for (at, pattern) in ["all", "half", "one"].into_iter().enumerate() {
+        let marks = published::bandwidths()
+            .into_iter()
+            .filter(|row| row.network == network && row.message_bytes == size && row.senders == pattern)
+            .filter_map(|row| mark(f64::from(row.nodes), row.bound_fraction()?))
+            .collect();
+        let verb = if pattern == "one" { "sends" } else { "send" };
+        series.push(Series { label: format!("{name}: {pattern} {verb}"), colour: colours + at, line: Line::Published, marks });
+    }
+    Some(Figure {
+        name: format!("multicast-{size}-{}-bound", file_name(fabric)),
+        title: format!("Share of the bound, {} messages, {fabric}", units::bytes(size)),
+        subtitle: subtitle(points, &[&trials(points), "published points (x): share of their own 12.5 GB/s links"]),
+        caption: "How much of what the machine could do at most is reached. Published points are drawn as shares of \
+                  what their own links could carry (100 Gb/s, which is 12.5 GB/s), since gigabytes per second of \
+                  different machines do not compare."
+            .into(),
+        x: Axis::nodes(),
+        y: y_axis(Metric::BoundFraction, Scale::Linear),
+        series,
+        level: Some((1.0, "bound")),
+    })
+}
+
+fn mark(x: f64, y: f64) -> Option<Mark> {
+    y.is_finite().then_some(Mark { x, y, range: None })
+}
+
+/// How many times faster each other fabric is than TCP, by message size, over all node counts.
+fn tcp_gap(name: &str, points: &[&PointSummary]) -> Vec<Figure> {
+    let tcp = only(points, |point| point.fabric == "tcp");
+    let fast = only(points, |point| point.fabric != "tcp");
+    let mut ratios: BTreeMap<(String, String, String), BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
+    for point in &fast {
+        let same = |other: &&&PointSummary| {
+            let (a, b) = (&point.point, &other.point);
+            (a.nodes, a.message_bytes) == (b.nodes, b.message_bytes) && (&a.ordering, &a.sender_pattern) == (&b.ordering, &b.sender_pattern)
+        };
+        let median_of = |point: &PointSummary| Some(point.spread(Metric::Algbw)?.median);
+        let ratio = tcp.iter().find(same).and_then(|other| Some(median_of(point)? / median_of(other)?)).filter(|ratio| ratio.is_finite());
+        if let Some(ratio) = ratio {
+            let key = &point.point;
+            let line = (key.fabric.clone(), key.sender_pattern.clone(), key.ordering.clone());
+            let by_size = ratios.entry(line).or_default();
+            by_size.entry(key.message_bytes).or_default().push(ratio);
+        }
+    }
+    let series: Vec<Series> = gap_series(&ratios);
+    if series.is_empty() {
+        return Vec::new();
+    }
+    vec![Figure {
+        name: format!("{name}-gap"),
+        title: "Gap to TCP: bandwidth of the fast fabric over that of TCP".into(),
+        subtitle: subtitle(&fast, &["ratio of medians; mark: middle over all group sizes, bars: least to greatest"]),
+        caption: "How many times the bandwidth of TCP the fast fabric reaches in the same group. The gap grows as \
+                  messages shrink, since the cost of TCP is per message more than per byte."
+            .into(),
+        x: size_axis(),
+        y: Axis { label: "times the bandwidth of TCP".into(), scale: Scale::Log },
+        series,
+        level: Some((1.0, "as fast as TCP")),
+    }]
+}
+
+fn gap_series(ratios: &BTreeMap<(String, String, String), BTreeMap<u64, Vec<f64>>>) -> Vec<Series> {
+    let mut colours: Vec<(&str, &str)> = Vec::new();
+    ratios
+        .iter()
+        .map(|((fabric, pattern, ordering), by_size)| {
+            let key = (fabric.as_str(), pattern.as_str());
+            if !colours.contains(&key) {
+                colours.push(key);
+            }
+            let ends = |values: &[f64]| {
+                let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+                let most = values.iter().copied().fold(0.0, f64::max);
+                (most > least).then_some((least, most))
+            };
+            Series {
+                label: format!("{fabric} / tcp, {pattern}, {ordering}"),
+                colour: colours.iter().position(|found| *found == key).unwrap_or(0),
+                line: if ordering == "unordered" { Line::Dashed } else { Line::Solid },
+                marks: by_size
+                    .iter()
+                    .filter_map(|(size, values)| Some(Mark { x: *size as f64, y: median(values)?, range: ends(values) }))
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+fn write(points: &[&PointSummary]) -> Vec<Figure> {
+    let title = "Raw one-sided write";
+    [by_size("write", title, points, Metric::Algbw, Scale::Log), by_size("write", title, points, Metric::LatencyP50, Scale::Log)].concat()
+}
+
+fn smc_rate(points: &[&PointSummary]) -> Vec<Figure> {
+    const GROUP_SIZES_MAX: usize = 7;
+    let metric = Metric::MessagesPerSecond;
+    let mut figures = Vec::new();
+    for fabric in distinct(points, |point| point.fabric.clone()) {
+        for pattern in distinct(points, |point| point.sender_pattern.clone()) {
+            let chosen = only(points, |point| point.sender_pattern == pattern && point.fabric == fabric);
+            let Some(first) = chosen.first() else {
+                continue;
+            };
+            let name = format!("smc-rate-{}-{}", file_name(&fabric), file_name(&pattern));
+            let title = format!("Small messages (SMC), {fabric}, {}", Dimension::Senders.of(&first.point));
+            let mut group_sizes = distinct(&chosen, |point| point.nodes);
+            thin_out(&mut group_sizes, GROUP_SIZES_MAX);
+            let few = only(&chosen, |point| group_sizes.contains(&point.nodes));
+            figures.extend(by_size(&name, &title, &few, metric, Scale::Log));
+            figures.extend(by_nodes(&name, &title, &chosen, metric));
+        }
+    }
+    figures
+}
+
+fn memcpy(points: &[&PointSummary]) -> Vec<Figure> {
+    let mut figures = by_size("memcpy", "Memory copy", points, Metric::Algbw, Scale::Linear);
+    for figure in &mut figures {
+        figure.title = "Memory copy, by the size of one copy".into();
+        for series in &mut figure.series {
+            // The variant names the cores; the columns for nodes and senders say the same again.
+            if let Some((_, variant)) = series.label.rsplit_once(", ").filter(|(_, variant)| variant.contains("-core-")) {
+                series.label = variant.replace('-', " ").replace(" core", "-core");
+            }
+        }
+        figure.y.label = "bytes copied (GB/s, 10^9 bytes)".into();
+        figure.x.label = "bytes of one copy".into();
+        figure.caption = "What copying alone can do here, with one core and with all: the bound of everything that \
+                          goes over shared memory."
+            .into();
+    }
+    figures
+}
+
+fn schedules(points: &[&PointSummary]) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for fabric in distinct(points, |point| point.fabric.clone()) {
+        for size in distinct(points, |point| point.message_bytes) {
+            let chosen = only(points, |point| point.fabric == fabric && point.message_bytes == size);
+            figures.extend(by_nodes(
+                &format!("rdmc-schedules-{size}-{}", file_name(&fabric)),
+                &format!("Relay schedules, one {} transfer, {fabric}", units::bytes(size)),
+                &chosen,
+                Metric::Algbw,
+            ));
+        }
+    }
+    figures
+}
+
+/// An experiment without figures of its own: what it measured, by nodes and by size.
+fn anything(experiment: &str, points: &[&PointSummary]) -> Vec<Figure> {
+    let name = file_name(experiment);
+    let has = |metric| points.iter().any(|point| !point.values(metric).is_empty());
+    let Some(metric) = [Metric::Algbw, Metric::MessagesPerSecond, Metric::LatencyP50].into_iter().find(|metric| has(*metric)) else {
+        return Vec::new();
+    };
+    [by_nodes(&name, experiment, points, metric), by_size(&name, experiment, points, metric, Scale::Log)].concat()
+}
+
+fn by_size(name: &str, title: &str, points: &[&PointSummary], metric: Metric, scale: Scale) -> Vec<Figure> {
+    let series = lines(points, Dimension::Size, metric);
+    if series.iter().all(|series| series.marks.len() < 2) {
+        return Vec::new();
+    }
+    vec![Figure {
+        name: format!("{name}-size-{}", short(metric)),
+        title: format!("{title}: {} by message size", noun(metric)),
+        subtitle: subtitle(points, &[&trials(points)]),
+        caption: String::new(),
+        x: size_axis(),
+        y: y_axis(metric, scale),
+        series,
+        level: None,
+    }]
+}
+
+fn by_nodes(name: &str, title: &str, points: &[&PointSummary], metric: Metric) -> Vec<Figure> {
+    let series = lines(points, Dimension::Nodes, metric);
+    if series.iter().all(|series| series.marks.len() < 2) {
+        return Vec::new();
+    }
+    vec![Figure {
+        name: format!("{name}-nodes-{}", short(metric)),
+        title: format!("{title}: {} by group size", noun(metric)),
+        subtitle: subtitle(points, &[&trials(points)]),
+        caption: String::new(),
+        x: Axis::nodes(),
+        y: y_axis(metric, fitting(&series)),
+        series,
+        level: None,
+    }]
+}
+
+fn noun(metric: Metric) -> &'static str {
+    match metric {
+        Metric::MessagesPerSecond => "messages per second",
+        Metric::LatencyP50 => "latency",
+        _ => "bandwidth",
+    }
+}
+
+fn short(metric: Metric) -> &'static str {
+    match metric {
+        Metric::MessagesPerSecond => "rate",
+        Metric::LatencyP50 => "latency",
+        _ => "bandwidth",
+    }
+}

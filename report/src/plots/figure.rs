@@ -1,0 +1,430 @@
+//! A figure: what is drawn, apart from how the drawing library wants to hear it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kuva::plot::legend::{LegendEntry, LegendPosition, LegendShape};
+use kuva::plot::line::LineStyle;
+use kuva::plot::scatter::MarkerShape;
+use kuva::plot::{LinePlot, ScatterPlot};
+use kuva::render::annotations::ReferenceLine;
+use kuva::render::layout::{Layout, TickFormat};
+use kuva::render::plots::Plot;
+
+use crate::error::ResultsError;
+use crate::files::replace;
+use crate::units;
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Figure {
+    /// File name without its ending.
+    pub(crate) name: String,
+    /// Headline.
+    pub(crate) title: String,
+    /// Smaller line under it.
+    pub(crate) subtitle: String,
+    /// What to see in it, for the report.
+    pub(crate) caption: String,
+    /// Horizontal axis.
+    pub(crate) x: Axis,
+    /// Vertical axis.
+    pub(crate) y: Axis,
+    /// What is drawn, in the order of the legend.
+    pub(crate) series: Vec<Series>,
+    /// A level that means something, with its name.
+    pub(crate) level: Option<(f64, &'static str)>,
+}
+
+/// An axis.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Axis {
+    /// What it shows, with the unit.
+    pub(crate) label: String,
+    /// How values are spread on it.
+    pub(crate) scale: Scale,
+}
+
+impl Axis {
+    /// Group sizes.
+    pub(crate) fn nodes() -> Axis {
+        Axis { label: "nodes in the group".into(), scale: Scale::Count }
+    }
+}
+
+/// How values are spread on an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// Evenly, from 0.
+    Linear,
+    /// Whole numbers, evenly.
+    Count,
+    /// By their logarithm.
+    Log,
+    /// Sizes in bytes, by their logarithm.
+    Bytes,
+    /// Shares below 1, by the logarithm of `1 / (1 - share)`: 90 %, 99 %, 99.9 % are evenly apart.
+    Nines,
+}
+
+/// A line with marks, or marks alone.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Series {
+    /// Name in the legend.
+    pub(crate) label: String,
+    /// Which of the [`COLOURS`], counted round.
+    pub(crate) colour: usize,
+    /// The line through the marks.
+    pub(crate) line: Line,
+    /// The marks, from left to right.
+    pub(crate) marks: Vec<Mark>,
+}
+
+/// The line through marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// A full line with round marks.
+    Solid,
+    /// A dashed line with square marks.
+    Dashed,
+    /// A dotted line with triangles.
+    Dotted,
+    /// A line without marks, for curves of many points.
+    Curve,
+    /// Hollow-looking marks on a thin dotted line: numbers of somebody else.
+    Published,
+}
+
+/// One point of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Mark {
+    /// Where, in the unit of the axis.
+    pub(crate) x: f64,
+    /// The value.
+    pub(crate) y: f64,
+    /// Ends of its error bar.
+    pub(crate) range: Option<(f64, f64)>,
+}
+
+/// Colours that stay apart in print and for colour-blind eyes (after Okabe and Ito, and Tol).
+const COLOURS: [&str; 10] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#777777", "#44aa99", "#332288"];
+
+/// Letters of a subtitle in one line over the narrowest plot.
+const SUBTITLE_LETTERS: usize = 95;
+const WIDTH: f64 = 1000.0;
+const HEIGHT: f64 = 520.0;
+/// Pixels of the PNG for one of the SVG.
+const PNG_SCALE: f32 = 1.5;
+
+impl Figure {
+    /// Draws the figure as `<name>.svg` and `<name>.png` in `folder` and gives back the SVG.
+    pub(crate) fn write(&self, folder: &Path) -> Result<String, ResultsError> {
+        let svg = kuva::render_to_svg(self.plots(), self.layout());
+        replace(&folder.join(format!("{}.svg", self.name)), svg.as_bytes())?;
+        let path = folder.join(format!("{}.png", self.name));
+        let png = kuva::render_to_png(self.plots(), self.layout(), PNG_SCALE)
+            .map_err(|reason| ResultsError::Plot { path: path.clone(), reason })?;
+        replace(&path, &png)?;
+        Ok(svg)
+    }
+
+    /// The series without the marks that the axes cannot show; a series without any left is gone.
+    pub(crate) fn drawable(mut self) -> Option<Figure> {
+        let (x, y) = (self.x.scale, self.y.scale);
+        for series in &mut self.series {
+            series.marks.retain(|mark| x.shows(mark.x) && y.shows(mark.y));
+            for mark in &mut series.marks {
+                mark.range = mark.range.filter(|(low, high)| y.shows(*low) && y.shows(*high));
+            }
+            series.marks.sort_by(|a, b| a.x.total_cmp(&b.x));
+        }
+        // A line without marks needs two ends.
+        self.series.retain(|series| series.marks.len() > usize::from(series.line == Line::Curve));
+        (!self.series.is_empty()).then_some(self)
+    }
+
+    fn plots(&self) -> Vec<Plot> {
+        self.series.iter().enumerate().flat_map(|(at, series)| self.drawn(series, at)).collect()
+    }
+
+    /// Earlier series are drawn a little broader, so that they show where a later one covers them.
+    fn drawn(&self, series: &Series, at: usize) -> Vec<Plot> {
+        let broader = 1.0 + 0.6 * (1.0 - (at + 1) as f64 / self.series.len() as f64);
+        let at: Vec<(f64, f64)> = series.marks.iter().map(|mark| (self.x.scale.place(mark.x), mark.y)).collect();
+        let colour = COLOURS[series.colour % COLOURS.len()];
+        let (style, width) = series.line.style();
+        let mut line = LinePlot::new().with_data(at.clone()).with_color(colour).with_stroke_width(width * broader).with_line_style(style);
+        if series.marks.iter().any(|mark| mark.range.is_some()) {
+            line = line.with_y_err_asymmetric(series.marks.iter().map(|mark| {
+                let (low, high) = mark.range.unwrap_or((mark.y, mark.y));
+                ((mark.y - low).max(0.0), (high - mark.y).max(0.0))
+            }));
+        }
+        let mut plots = vec![Plot::Line(line)];
+        if let Some((shape, size)) = series.line.marker() {
+            let marks = ScatterPlot::new().with_data(at).with_color(colour).with_size(size * broader).with_marker(shape);
+            plots.push(Plot::Scatter(marks));
+        }
+        plots
+    }
+
+    fn layout(&self) -> Layout {
+        let mut layout = Layout::auto_from_plots(&self.plots())
+            .with_width(WIDTH)
+            .with_height(HEIGHT)
+            .with_title(plain(&self.title))
+            .with_subtitle(plain(&self.subtitle))
+            .with_title_size(18)
+            .with_subtitle_size(12)
+            .with_subtitle_wrap(SUBTITLE_LETTERS)
+            .with_label_size(14)
+            .with_tick_size(12)
+            .with_body_size(12)
+            .with_x_label(plain(&self.x.label))
+            .with_y_label(plain(&self.y.label))
+            .with_x_tick_format(self.x.scale.ticks())
+            .with_y_tick_format(self.y.scale.ticks())
+            .with_legend_position(LegendPosition::OutsideRightTop)
+            .with_legend_entries(self.series.iter().map(Series::legend).collect());
+        layout = self.spread_x(layout);
+        layout = self.spread_y(layout);
+        if let Some((level, name)) = self.level {
+            layout = layout.with_reference_line(ReferenceLine::horizontal(level).with_color("#555555").with_label(name));
+        }
+        layout
+    }
+
+    fn spread_x(&self, layout: Layout) -> Layout {
+        let places = || {
+            let marks = self.series.iter().flat_map(|series| &series.marks);
+            marks.map(|mark| self.x.scale.place(mark.x))
+        };
+        let least = places().fold(f64::INFINITY, f64::min);
+        let most = places().fold(f64::NEG_INFINITY, f64::max);
+        match self.x.scale {
+            Scale::Log => layout.with_log_x(),
+            Scale::Nines => layout.with_log_x().with_x_axis_min(1.0).with_x_axis_max(10f64.powf(most.log10().ceil().max(1.0))),
+            Scale::Linear => layout,
+            Scale::Count | Scale::Bytes => {
+                let ticks_max = if self.x.scale == Scale::Bytes { 13.0 } else { 18.0 };
+                // A mark on the edge would be cut in half.
+                let (first, last) = (least.ceil() - 1.0, most.floor() + 1.0);
+                let step = ((last - first) / ticks_max).ceil().max(1.0);
+                let first = (first / step).floor() * step;
+                let last = (last / step).ceil() * step;
+                layout.with_x_axis_min(first).with_x_axis_max(last).with_x_tick_step(step)
+            }
+        }
+    }
+
+    fn spread_y(&self, layout: Layout) -> Layout {
+        match self.y.scale {
+            Scale::Log | Scale::Nines => {
+                let (least, most) = self.y_ends();
+                layout.with_log_y().with_y_axis_min(log_step_below(least)).with_y_axis_max(1.0 / log_step_below(1.0 / most))
+            }
+            _ => layout.with_y_axis_min(0.0).with_y_axis_max(nice_above(self.y_ends().1)),
+        }
+    }
+
+    /// The least and the greatest value, with error bars and the level.
+    fn y_ends(&self) -> (f64, f64) {
+        let marks = || self.series.iter().flat_map(|series| &series.marks);
+        let level = || self.level.map(|(level, _)| level);
+        let low = |mark: &Mark| mark.range.map_or(mark.y, |(low, _)| low.min(mark.y));
+        let high = |mark: &Mark| mark.range.map_or(mark.y, |(_, high)| high.max(mark.y));
+        (marks().map(low).chain(level()).fold(f64::INFINITY, f64::min), marks().map(high).chain(level()).fold(0.0, f64::max))
+    }
+}
+
+impl Line {
+    fn style(self) -> (LineStyle, f64) {
+        match self {
+            Line::Solid | Line::Curve => (LineStyle::Solid, 2.0),
+            Line::Dashed => (LineStyle::Dashed, 2.0),
+            Line::Dotted => (LineStyle::Dotted, 2.0),
+            Line::Published => (LineStyle::Custom("1 3".into()), 1.0),
+        }
+    }
+
+    fn marker(self) -> Option<(MarkerShape, f64)> {
+        match self {
+            Line::Solid => Some((MarkerShape::Circle, 4.0)),
+            Line::Dashed => Some((MarkerShape::Square, 4.0)),
+            Line::Dotted => Some((MarkerShape::Triangle, 4.5)),
+            Line::Curve => None,
+            Line::Published => Some((MarkerShape::Cross, 4.0)),
+        }
+    }
+}
+
+impl Series {
+    fn legend(&self) -> LegendEntry {
+        let shape = match self.line {
+            Line::Published => LegendShape::Marker(MarkerShape::Cross),
+            _ => LegendShape::Line,
+        };
+        LegendEntry {
+            label: plain(&self.label),
+            color: COLOURS[self.colour % COLOURS.len()].to_owned(),
+            shape,
+            dasharray: self.line.style().0.dasharray(),
+        }
+    }
+}
+
+impl Scale {
+    fn shows(self, value: f64) -> bool {
+        const GREATEST: f64 = 1e15;
+        const LEAST: f64 = 1e-9;
+        match self {
+            Scale::Linear | Scale::Count => (0.0..GREATEST).contains(&value),
+            Scale::Log | Scale::Bytes => (LEAST..GREATEST).contains(&value),
+            Scale::Nines => (0.0..1.0 - LEAST).contains(&value),
+        }
+    }
+
+    /// Where the drawing library is told that a value lies.
+    fn place(self, value: f64) -> f64 {
+        match self {
+            Scale::Bytes => value.log2(),
+            Scale::Nines => 1.0 / (1.0 - value),
+            _ => value,
+        }
+    }
+
+    fn ticks(self) -> TickFormat {
+        match self {
+            Scale::Linear => TickFormat::Auto,
+            Scale::Count => TickFormat::Integer,
+            Scale::Log => TickFormat::Custom(Arc::new(log_tick)),
+            Scale::Bytes => TickFormat::Custom(Arc::new(bytes_tick)),
+            Scale::Nines => TickFormat::Custom(Arc::new(nines_tick)),
+        }
+    }
+}
+
+fn log_tick(value: f64) -> String {
+    if value >= 1e9 {
+        format!("{} G", value / 1e9)
+    } else if value >= 1e6 {
+        format!("{} M", value / 1e6)
+    } else if value >= 1e3 {
+        format!("{} k", value / 1e3)
+    } else if value >= 1e-3 {
+        // Ticks are 1, 2 or 5 times a power of ten; rounding takes away what binary fractions add.
+        format!("{}", (value * 1e3).round() / 1e3)
+    } else {
+        format!("{value:.0e}")
+    }
+}
+
+/// Sizes begin at one byte; half a byte left of it is only there to make room.
+fn bytes_tick(place: f64) -> String {
+    if place < 0.0 { String::new() } else { units::bytes(place.exp2().round() as u64) }
+}
+
+fn nines_tick(place: f64) -> String {
+    let percent = 100.0 * (1.0 - 1.0 / place);
+    let decimals = (place.log10() - 2.0).ceil().clamp(0.0, 6.0) as usize;
+    format!("{percent:.decimals$} %")
+}
+
+/// The least of 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10 times a power of ten that is above `value` with room to spare.
+fn nice_above(value: f64) -> f64 {
+    const STEPS: [f64; 11] = [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+    if value <= 0.0 {
+        return 1.0;
+    }
+    let wanted = value * 1.03;
+    let power = 10f64.powf(wanted.log10().floor());
+    let step = STEPS.into_iter().find(|step| step * power >= wanted);
+    step.unwrap_or(10.0) * power
+}
+
+/// The greatest of 1, 2, 5 times a power of ten that is below `value` with room to spare.
+fn log_step_below(value: f64) -> f64 {
+    let wanted = value / 1.05;
+    let power = 10f64.powf(wanted.log10().floor());
+    let step = [5.0, 2.0].into_iter().find(|step| step * power <= wanted);
+    step.unwrap_or(1.0) * power
+}
+
+/// Text without the sign that begins mathematics in the drawing library.
+fn plain(text: &str) -> String {
+    text.replace('$', "\\$")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(scale: Scale, values: &[(f64, f64)]) -> Figure {
+        let axis = |scale| Axis { label: "axis (unit)".into(), scale };
+        Figure {
+            name: "figure".into(),
+            title: "Title with $ and <".into(),
+            subtitle: String::new(),
+            caption: String::new(),
+            x: axis(scale),
+            y: axis(scale),
+            series: vec![Series {
+                label: "a & b".into(),
+                colour: 17,
+                line: Line::Solid,
+                marks: values.iter().map(|&(x, y)| Mark { x, y, range: Some((y, y * 2.0)) }).collect(),
+            }],
+            level: Some((1.0, "level")),
+        }
+    }
+
+    #[test]
+    fn every_scale_draws_odd_values_without_fail() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = [0.0, 1.0, 0.5, 1e-300, 1e300, 3.0, f64::MAX, 0.999_999];
+        for scale in [Scale::Linear, Scale::Count, Scale::Log, Scale::Bytes, Scale::Nines] {
+            for x in odd {
+                for y in odd {
+                    if let Some(figure) = figure(scale, &[(x, y)]).drawable() {
+                        let svg = kuva::render_to_svg(figure.plots(), figure.layout());
+                        assert!(svg.contains("<svg"));
+                    }
+                }
+            }
+            let figure = figure(scale, &[(0.1, 0.2), (0.9, 0.3)]).drawable().unwrap();
+            assert!(figure.write(folder.path()).unwrap().contains("Title"));
+            assert!(folder.path().join("figure.png").exists());
+        }
+    }
+
+    #[test]
+    fn what_an_axis_cannot_show_is_left_out() {
+        assert!(figure(Scale::Log, &[(0.0, 1.0), (1.0, 0.0)]).drawable().is_none());
+        let some = figure(Scale::Log, &[(0.0, 1.0), (1.0, 1.0)]).drawable().unwrap();
+        assert_eq!(some.series[0].marks.len(), 1);
+    }
+
+    #[test]
+    fn ticks_are_written_short() {
+        assert_eq!(log_tick(2e6), "2 M");
+        assert_eq!(log_tick(0.02), "0.02");
+        assert_eq!(nines_tick(10.0), "90 %");
+        assert_eq!(nines_tick(1000.0), "99.9 %");
+        assert_eq!(nines_tick(100_000.0), "99.999 %");
+    }
+
+    #[test]
+    fn a_logarithmic_axis_ends_at_a_step_around_its_values() {
+        for (value, below) in [(3.0, 2.0), (7.0, 5.0), (1.5, 1.0), (1.0, 0.5), (0.012, 0.01)] {
+            let found = log_step_below(value);
+            assert!((found / below - 1.0).abs() < 1e-9, "{value}: {found}");
+        }
+    }
+
+    #[test]
+    fn an_axis_ends_a_little_above_its_greatest_value() {
+        for (value, end) in [(0.0, 1.0), (0.9, 1.0), (1.0, 1.2), (7.0, 8.0), (9.9, 12.0), (0.031, 0.04)] {
+            assert!((nice_above(value) - end).abs() < 1e-9, "{value}: {}", nice_above(value));
+        }
+    }
+}

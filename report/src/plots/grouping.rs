@@ -1,0 +1,270 @@
+//! From points to the lines of a figure.
+
+use std::collections::BTreeSet;
+
+use super::figure::{Line, Mark, Series};
+use crate::row::Point;
+use crate::summary::{Metric, PointSummary};
+use crate::units;
+
+/// A part of a point's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Dimension {
+    Fabric,
+    Senders,
+    Nodes,
+    Size,
+    Schedule,
+    Block,
+    Window,
+    Ordering,
+}
+
+impl Dimension {
+    const ALL: [Dimension; 8] = [
+        Dimension::Fabric,
+        Dimension::Senders,
+        Dimension::Nodes,
+        Dimension::Size,
+        Dimension::Schedule,
+        Dimension::Block,
+        Dimension::Window,
+        Dimension::Ordering,
+    ];
+
+    /// The value of a point, as a legend shows it.
+    pub(super) fn of(self, point: &Point) -> String {
+        let known = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        match self {
+            Dimension::Fabric => known(&point.fabric),
+            Dimension::Senders => match point.sender_pattern.as_str() {
+                "one" => "one sends".to_owned(),
+                "" => known(""),
+                pattern => format!("{pattern} send"),
+            },
+            Dimension::Nodes => units::counted(point.nodes as usize, "node"),
+            Dimension::Size => units::bytes(point.message_bytes),
+            Dimension::Schedule => known(&point.schedule),
+            Dimension::Block => point.block_bytes.map_or(known(""), |bytes| format!("block {}", units::bytes(bytes))),
+            Dimension::Window => point.window.map_or(known(""), |window| format!("window {window}")),
+            Dimension::Ordering => known(&point.ordering),
+        }
+    }
+
+    /// Where the point lies on an axis of this dimension.
+    fn place(self, point: &Point) -> f64 {
+        match self {
+            Dimension::Size => point.message_bytes as f64,
+            _ => f64::from(point.nodes),
+        }
+    }
+}
+
+/// The different values of `key`, in order.
+pub(super) fn distinct<K: Ord>(points: &[&PointSummary], key: impl Fn(&Point) -> K) -> Vec<K> {
+    let found: BTreeSet<K> = points.iter().map(|point| key(&point.point)).collect();
+    found.into_iter().collect()
+}
+
+/// The points for which `wanted` holds.
+pub(super) fn only<'a>(points: &[&'a PointSummary], wanted: impl Fn(&Point) -> bool) -> Vec<&'a PointSummary> {
+    points.iter().copied().filter(|point| wanted(&point.point)).collect()
+}
+
+/// One line for each set of settings other than `x`. A legend names only the settings that differ within the figure.
+/// Orderings share a colour: the ordered one is solid, the unordered one dashed. Windows and blocks that the runner
+/// adapts from one `x` to the next do not break a line.
+pub(super) fn lines(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Series> {
+    let measured: Vec<&PointSummary> = points.iter().copied().filter(|point| !point.values(y).is_empty()).collect();
+    let points = measured.as_slice();
+    let splitting = splitting(points, x);
+    let without_ordering: Vec<Dimension> = splitting.iter().copied().filter(|dimension| *dimension != Dimension::Ordering).collect();
+    let colour_keys = distinct(points, |point| key(point, &without_ordering));
+    lines_of(points, &splitting)
+        .into_iter()
+        .filter_map(|chosen| {
+            let first = &chosen.first()?.point;
+            let colour_key = key(first, &without_ordering);
+            let tells_ordering = splitting.contains(&Dimension::Ordering);
+            Some(Series {
+                label: label(&chosen, points, &splitting),
+                colour: colour_keys.iter().position(|found| *found == colour_key)?,
+                line: if tells_ordering && first.ordering == "unordered" { Line::Dashed } else { Line::Solid },
+                marks: marks(&chosen, x, y),
+            })
+        })
+        .collect()
+}
+
+/// The dimensions that tell lines apart. A window or block counts only where two points share everything else.
+fn splitting(points: &[&PointSummary], x: Dimension) -> Vec<Dimension> {
+    let differs = |dimension: &Dimension| distinct(points, |point| dimension.of(point)).len() > 1;
+    let adapted = [Dimension::Window, Dimension::Block];
+    let mut found: Vec<Dimension> =
+        Dimension::ALL.into_iter().filter(|dimension| *dimension != x && !adapted.contains(dimension)).filter(differs).collect();
+    for dimension in adapted {
+        let places = |dimensions: &[Dimension]| distinct(points, |point| (key(point, dimensions), x.of(point))).len();
+        let with: Vec<Dimension> = found.iter().copied().chain([dimension]).collect();
+        if places(&with) > places(&found) {
+            found.push(dimension);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The values of a point along some dimensions: numbers sort by size, names by letter.
+fn key(point: &Point, dimensions: &[Dimension]) -> Vec<(u64, String)> {
+    dimensions
+        .iter()
+        .map(|dimension| {
+            let size = match dimension {
+                Dimension::Nodes => u64::from(point.nodes),
+                Dimension::Size => point.message_bytes,
+                Dimension::Block => point.block_bytes.unwrap_or(0),
+                Dimension::Window => point.window.unwrap_or(0),
+                _ => 0,
+            };
+            (size, dimension.of(point))
+        })
+        .collect()
+}
+
+fn label(chosen: &[&PointSummary], all: &[&PointSummary], splitting: &[Dimension]) -> String {
+    let named = |point: &&PointSummary| splitting.iter().map(|dimension| dimension.of(&point.point)).collect::<Vec<_>>().join(", ");
+    let mut label = chosen.first().map(named).unwrap_or_default();
+    if label.is_empty() {
+        label = chosen.first().map_or(String::new(), |point| point.point.fabric.clone());
+    }
+    // Where every line has emulated points, the line under the title says so for all.
+    let every_line = lines_of(all, splitting).iter().all(|line| is_emulated(line));
+    if is_emulated(chosen) && !every_line {
+        label.push_str(" (emulated)");
+    }
+    label
+}
+
+fn is_emulated(points: &[&PointSummary]) -> bool {
+    points.iter().any(|point| point.emulation().is_some())
+}
+
+fn lines_of<'a>(points: &[&'a PointSummary], splitting: &[Dimension]) -> Vec<Vec<&'a PointSummary>> {
+    distinct(points, |point| key(point, splitting)).iter().map(|own| only(points, |point| key(point, splitting) == *own)).collect()
+}
+
+fn marks(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Mark> {
+    points
+        .iter()
+        .filter_map(|point| {
+            let spread = point.spread(y)?;
+            Some(Mark { x: x.place(&point.point), y: spread.median, range: (spread.max > spread.min).then_some((spread.min, spread.max)) })
+        })
+        .collect()
+}
+
+/// How many trials a median is of.
+pub(super) fn trials(points: &[&PointSummary]) -> String {
+    let counts = || points.iter().map(|point| point.trials.len());
+    let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+    let trials = if least == most { units::counted(most, "trial") } else { format!("{least} to {most} trials") };
+    format!("median of {trials}, bars: least to greatest")
+}
+
+/// The line under a title: how the numbers were taken, and what they are not.
+pub(super) fn subtitle(points: &[&PointSummary], how: &[&str]) -> String {
+    let mut parts: Vec<String> = how.iter().map(|&part| part.to_owned()).collect();
+    let labels: BTreeSet<&str> = points.iter().flat_map(|point| point.emulations()).collect();
+    if !labels.is_empty() {
+        let labels: Vec<&str> = labels.into_iter().collect();
+        parts.push(format!("EMULATED ({}): not what RDMA hardware does", labels.join(", ")));
+    }
+    parts.join("; ")
+}
+
+/// Keeps `limit` of the items, evenly over their order, the first and the last among them; of one, the last.
+pub(super) fn thin_out<T>(items: &mut Vec<T>, limit: usize) {
+    let count = items.len();
+    if count <= limit {
+        return;
+    }
+    let kept: Vec<usize> = match limit {
+        1 => vec![count - 1],
+        _ => (0..limit).map(|at| at * (count - 1) / (limit - 1)).collect(),
+    };
+    let mut at = 0;
+    items.retain(|_| {
+        at += 1;
+        kept.contains(&(at - 1))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Row, Summary};
+
+    fn row(nodes: u32, ordering: &str, window: u64) -> Row {
+        Row {
+            experiment: "multicast".into(),
+            fabric: "shm".into(),
+            ordering: ordering.into(),
+            nodes,
+            window: Some(window),
+            trial: 1,
+            algbw_gigabytes_per_second: Some(1.0),
+            ..Row::default()
+        }
+    }
+
+    fn labels(rows: &[Row]) -> Vec<String> {
+        let summary = Summary::of(rows);
+        let points: Vec<&PointSummary> = summary.points.iter().collect();
+        let lines = lines(&points, Dimension::Nodes, Metric::Algbw);
+        lines.into_iter().map(|line| line.label).collect()
+    }
+
+    #[test]
+    fn a_legend_names_only_what_differs() {
+        assert_eq!(labels(&[row(2, "ordered", 4), row(4, "ordered", 4)]), ["shm"]);
+        assert_eq!(labels(&[row(2, "ordered", 4), row(2, "unordered", 4)]), ["ordered", "unordered"]);
+    }
+
+    #[test]
+    fn a_window_that_shrinks_with_the_group_does_not_break_a_line() {
+        assert_eq!(labels(&[row(2, "ordered", 8), row(4, "ordered", 4)]), ["shm"]);
+        assert_eq!(labels(&[row(2, "ordered", 8), row(2, "ordered", 4)]), ["window 4", "window 8"]);
+    }
+
+    #[test]
+    fn thinning_keeps_the_ends() {
+        let mut items: Vec<u32> = (0..20).collect();
+        thin_out(&mut items, 8);
+        assert_eq!(items.len(), 8);
+        assert_eq!((items[0], items[7]), (0, 19));
+        let mut few = vec![1, 2];
+        thin_out(&mut few, 8);
+        assert_eq!(few, [1, 2]);
+        thin_out(&mut few, 1);
+        assert_eq!(few, [2]);
+    }
+
+    #[test]
+    fn group_sizes_are_in_order_of_number() {
+        let rows = [row(16, "ordered", 4), row(2, "ordered", 4)];
+        let summary = Summary::of(&rows);
+        let points: Vec<&PointSummary> = summary.points.iter().collect();
+        let lines = lines(&points, Dimension::Size, Metric::Algbw);
+        let labels: Vec<String> = lines.into_iter().map(|line| line.label).collect();
+        assert_eq!(labels, ["2 nodes", "16 nodes"]);
+    }
+
+    #[test]
+    fn emulated_points_are_marked_in_legend_or_title() {
+        let mut emulated = row(2, "unordered", 4);
+        emulated.emulated = "oversubscribed".into();
+        assert_eq!(labels(&[row(2, "ordered", 4), emulated.clone()])[1], "unordered (emulated)");
+        let summary = Summary::of(&[emulated]);
+        let points: Vec<&PointSummary> = summary.points.iter().collect();
+        assert_eq!(subtitle(&points, &["a"]), "a; EMULATED (oversubscribed): not what RDMA hardware does");
+    }
+}

@@ -1,0 +1,251 @@
+//! Comparison of two runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use squall_report::{
+    CompareOptions, Comparison, Environment, ResultsError, Row, RowWriter, RunFolder, Verdict, at_least, compare, read_rows,
+};
+
+fn trials(nodes: u32, values: &[f64]) -> Vec<Row> {
+    let row = |(at, value): (usize, &f64)| Row {
+        run_id: "test".into(),
+        experiment: "multicast".into(),
+        fabric: "shm".into(),
+        ordering: "ordered".into(),
+        nodes,
+        senders: nodes,
+        sender_pattern: "all".into(),
+        message_bytes: 1 << 20,
+        trial: at as u32 + 1,
+        algbw_gigabytes_per_second: Some(*value),
+        latency_us_p50: Some(100.0 / value),
+        latency_us_p99: Some(300.0 / value),
+        verified: "sampled".into(),
+        ..Row::default()
+    };
+    values.iter().enumerate().map(row).collect()
+}
+
+struct Files {
+    folder: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Files {
+        Files { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn write(&self, name: &str, rows: &[Row]) -> PathBuf {
+        let path = self.folder.path().join(name);
+        let mut writer = RowWriter::create(&path).unwrap();
+        for row in rows {
+            writer.append(row).unwrap();
+        }
+        path
+    }
+}
+
+fn compared(a: &[Row], b: &[Row], fail_below: Option<f64>) -> Result<Comparison, ResultsError> {
+    let files = Files::new();
+    let (a, b) = (files.write("a.csv", a), files.write("b.csv", b));
+    compare(&a, &b, &CompareOptions { fail_below, ..CompareOptions::default() })
+}
+
+const FAST: [f64; 5] = [10.0, 10.1, 10.2, 9.9, 9.8];
+const SLOW: [f64; 5] = [8.0, 8.1, 8.2, 7.9, 7.8];
+
+#[test]
+fn a_run_equals_itself() {
+    let found = compared(&trials(4, &FAST), &trials(4, &FAST), Some(0.999)).unwrap();
+    assert!(found.passed);
+    assert_eq!(found.lines.len(), 3);
+    assert!(found.lines.iter().all(|line| line.ratio == 1.0 && line.mark.is_empty()));
+    assert!(found.only_a.is_empty() && found.only_b.is_empty() && found.differences.is_empty());
+}
+
+#[test]
+fn a_ratio_above_one_is_better_for_rates_and_for_latencies() {
+    let found = compared(&trials(4, &SLOW), &trials(4, &FAST), None).unwrap();
+    for line in &found.lines {
+        assert!((line.ratio - 1.25).abs() < 1e-9, "{line:?}");
+        assert!(line.ratio_low <= line.ratio && line.ratio <= line.ratio_high);
+        assert_eq!(line.mark, "*");
+    }
+    assert!(found.text().contains("A/B for latencies"), "{}", found.text());
+}
+
+#[test]
+fn the_threshold_fails_what_is_below_it_and_nothing_else() {
+    let slower = |threshold| compared(&trials(4, &FAST), &trials(4, &SLOW), Some(threshold)).unwrap();
+    let strict = slower(0.9);
+    assert!(!strict.passed);
+    assert!(strict.text().contains("FAILED: 2 of 2 gated lines below 0.9"), "{}", strict.text());
+    assert!(strict.lines.iter().all(|line| (line.verdict == Some(Verdict::Fail)) == line.gated));
+    assert!(slower(0.75).passed);
+}
+
+#[test]
+fn what_scatter_may_explain_is_undecided_and_passes() {
+    let found = compared(&trials(4, &FAST[..3]), &trials(4, &SLOW[..3]), Some(0.9)).unwrap();
+    assert!(found.passed);
+    assert_eq!(found.lines[0].verdict, Some(Verdict::Undecided(Some(5))));
+    assert!(found.text().contains("2 undecided (--trials 5 on both sides"), "{}", found.text());
+}
+
+#[test]
+fn a_point_that_only_the_baseline_has_fails_the_gate_unless_it_may() {
+    let files = Files::new();
+    let a = files.write("a.csv", &[trials(2, &FAST), trials(4, &FAST)].concat());
+    let b = files.write("b.csv", &trials(4, &FAST));
+    let gate = |allow_missing| compare(&a, &b, &CompareOptions { fail_below: Some(0.5), allow_missing }).unwrap();
+    assert!(!gate(false).passed && gate(true).passed);
+    assert!(gate(false).text().contains("1 point of A missing in B, which fails"), "{}", gate(false).text());
+    assert!(compare(&a, &b, &CompareOptions::default()).unwrap().passed, "without a gate nothing fails");
+    assert!(compare(&b, &a, &CompareOptions { fail_below: Some(0.5), allow_missing: false }).unwrap().passed, "more points are no loss");
+}
+
+/// Trials drawn with replacement from those of real points: the same binary, measured again.
+fn drawn(points: &[Vec<Row>], count: u32, slower: f64, random: &mut impl FnMut() -> usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for point in points {
+        for trial in 1..=count {
+            let row = &point[random() % point.len()];
+            let by = |value: Option<f64>, factor: f64| value.map(|value| value * factor);
+            rows.push(Row {
+                trial,
+                algbw_gigabytes_per_second: by(row.algbw_gigabytes_per_second, 1.0 / slower),
+                messages_per_second: by(row.messages_per_second, 1.0 / slower),
+                latency_us_p50: by(row.latency_us_p50, slower),
+                ..row.clone()
+            });
+        }
+    }
+    rows
+}
+
+/// Real rows of a small machine whose memory and cache lines change their speed by times within seconds.
+fn real_points() -> Vec<Vec<Row>> {
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/2-core-vm");
+    let rows = read_rows(&run).unwrap().rows;
+    let mut points: std::collections::BTreeMap<_, Vec<Row>> = Default::default();
+    for row in rows.into_iter().filter(Row::is_measured) {
+        points.entry(row.point()).or_default().push(row);
+    }
+    points.into_values().step_by(12).take(24).collect()
+}
+
+#[test]
+fn a_binary_against_itself_practically_never_fails_and_a_slower_one_does() {
+    let points = real_points();
+    assert!(points.len() >= 10 && points.iter().any(|point| point.len() > 2));
+    let mut state = 0x5eed_u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    for count in [3, 5, 10] {
+        for round in 0..12 {
+            let (a, b) = (drawn(&points, count, 1.0, &mut random), drawn(&points, count, 1.0, &mut random));
+            let found = compared(&a, &b, Some(0.9)).unwrap();
+            assert!(found.passed, "{count} trials, round {round}: {}", found.text());
+        }
+    }
+    let (a, b) = (drawn(&points, 12, 1.0, &mut random), drawn(&points, 12, 3.0, &mut random));
+    assert!(!compared(&a, &b, Some(0.9)).unwrap().passed);
+}
+
+#[test]
+fn a_gate_without_a_baseline_fails_where_no_trial_reaches_it() {
+    let files = Files::new();
+    let skipped = Row { nodes: 64, note: "no memory".into(), trial: 0, ..trials(4, &FAST)[0].clone() };
+    let run = files.write("run.csv", &[trials(2, &FAST), trials(4, &SLOW)].concat());
+    let gate = |rate: &str| at_least(&run, rate.parse().unwrap(), false).unwrap();
+    assert!(gate("5GB/s").passed);
+    let between = gate("8.05GB/s");
+    assert!(between.passed && between.below.len() == 1 && !between.below[0].failed, "{between:?}");
+    let above = gate("9GB/s");
+    assert!(!above.passed && above.text().contains("FAILED: 1 of 2 points"), "{}", above.text());
+    let part = files.write("part.csv", &[trials(2, &FAST), vec![skipped]].concat());
+    assert!(!at_least(&part, "5GB/s".parse().unwrap(), false).unwrap().passed);
+    assert!(at_least(&part, "5GB/s".parse().unwrap(), true).unwrap().passed);
+}
+
+#[test]
+fn three_trials_are_marked_as_too_few() {
+    let found = compared(&trials(4, &FAST[..3]), &trials(4, &SLOW[..3]), None).unwrap();
+    assert_eq!(found.lines[0].mark, "(*)");
+}
+
+#[test]
+fn points_on_one_side_are_listed() {
+    let a = [trials(2, &FAST), trials(4, &FAST)].concat();
+    let b = [trials(4, &FAST), trials(8, &FAST)].concat();
+    let found = compared(&a, &b, None).unwrap();
+    assert_eq!((found.only_a[0].nodes, found.only_b[0].nodes), (2, 8));
+    assert!(found.text().contains("only in A: 1 point"), "{}", found.text());
+}
+
+#[test]
+fn different_verification_is_refused_by_name() {
+    let unverified: Vec<Row> = trials(4, &FAST).into_iter().map(|row| Row { verified: "none".into(), ..row }).collect();
+    let error = compared(&trials(4, &FAST), &unverified, None).unwrap_err().to_string();
+    assert!(error.contains("verified \"sampled\" on the first and \"none\""), "{error}");
+}
+
+#[test]
+fn another_schema_is_refused_by_file() {
+    let files = Files::new();
+    let a = files.write("a.csv", &trials(4, &FAST));
+    let b = files.folder.path().join("b.csv");
+    fs::write(&b, fs::read_to_string(&a).unwrap().replace("\n1,", "\n7,")).unwrap();
+    let error = compare(&a, &b, &CompareOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("b.csv, line 2: schema is \"7\""), "{error}");
+}
+
+#[test]
+fn runs_without_a_common_point_are_refused() {
+    let error = compared(&trials(2, &FAST), &trials(4, &FAST), None).unwrap_err();
+    assert!(matches!(error, ResultsError::Incomparable { .. }), "{error}");
+    let error = compared(&trials(2, &FAST), &[], None).unwrap_err().to_string();
+    assert!(error.contains("the second measured nothing"), "{error}");
+}
+
+#[test]
+fn differing_settings_and_machines_are_listed() {
+    let root = tempfile::tempdir().unwrap();
+    let run = |name: &str, effective: Value, model: &str| -> PathBuf {
+        let path = root.path().join(name);
+        let mut run = RunFolder::create(Some(&path), name, vec![], Value::Null, effective).unwrap();
+        let mut environment = Environment::default();
+        environment.cpu.model = model.into();
+        environment.memory.available_bytes = name.len() as u64;
+        run.write_environment(&environment).unwrap();
+        for row in trials(4, &FAST) {
+            run.append(&row).unwrap();
+        }
+        path
+    };
+    let a = run("a", json!({"spin": true, "window": 16}), "Example 1");
+    let b = run("bb", json!({"spin": false, "window": 16}), "Example 2");
+    let found = compare(&a, &b, &CompareOptions::default()).unwrap();
+    let names: Vec<&str> = found.differences.iter().map(|found| found.name.as_str()).collect();
+    assert_eq!(names, ["run.json spin", "environment.json cpu.model"]);
+    assert!(found.text().contains("run.json spin: A true, B false"), "{}", found.text());
+}
+
+#[test]
+fn the_comparison_is_written_as_json() {
+    let found = compared(&trials(4, &SLOW), &trials(4, &FAST), Some(0.9)).unwrap();
+    let value = serde_json::to_value(&found).unwrap();
+    assert_eq!(value["passed"], json!(true));
+    assert_eq!(value["lines"][0]["metric"], json!("algbw_gigabytes_per_second"));
+    assert_eq!(value["lines"][0]["point"]["nodes"], json!(4));
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = compare(Path::new("no-such-run"), Path::new("x"), &CompareOptions::default());
+    assert!(error.unwrap_err().to_string().contains("cannot read no-such-run"));
+}

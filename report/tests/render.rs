@@ -1,0 +1,135 @@
+//! What is made from rows: summary, figures, report.
+
+mod synthetic;
+
+use std::fs;
+use std::path::Path;
+
+use squall_report::{CompareOptions, Environment, ResultsError, Row, RowWriter, RunFolder, compare, plot_folder, read_rows};
+
+fn small_run(path: &Path) -> RunFolder {
+    let mut run = synthetic::new_run(path);
+    run.write_environment(&Environment::collect()).unwrap();
+    synthetic::fill(&mut run, &[2, 4]);
+    run
+}
+
+/// Every start tag of an element that must be closed has its end tag.
+fn is_balanced(html: &str) -> bool {
+    ["section", "figure", "table", "tr", "details", "svg", "main", "body", "html", "p"].iter().all(|name| {
+        let opened = html.matches(&format!("<{name}>")).count() + html.matches(&format!("<{name} ")).count();
+        opened == html.matches(&format!("</{name}>")).count()
+    })
+}
+
+#[test]
+fn a_run_becomes_a_summary_figures_and_a_page_and_equals_itself() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("run");
+    let run = small_run(&path);
+    let rendered = run.render().unwrap();
+    assert_eq!(rendered.summary.unmeasured.len(), 1);
+    assert!(rendered.notices.is_empty());
+
+    let points = fs::read_to_string(path.join("summary.csv")).unwrap().lines().count() - 1;
+    assert_eq!(points, rendered.summary.points.len());
+    assert_eq!(read_rows(&path).unwrap().rows.len(), 3 * points + 1);
+
+    for figure in &rendered.figures {
+        for ending in ["svg", "png"] {
+            let file = path.join(format!("plots/{}.{ending}", figure.name));
+            assert!(fs::metadata(&file).unwrap().len() > 1000, "{}", file.display());
+        }
+    }
+    let names: Vec<&str> = rendered.figures.iter().map(|figure| figure.name.as_str()).collect();
+    for expected in [
+        "multicast-104857600",
+        "multicast-10240-tcp-bound",
+        "multicast-gap",
+        "latency-1-shm-nodes",
+        "latency-1-shm-growth",
+        "latency-10240-tcp-distribution",
+        "write-size-bandwidth",
+        "write-size-latency",
+        "smc-rate-shm-all-size-rate",
+        "smc-rate-tcp-one-nodes-rate",
+        "memcpy-size-bandwidth",
+        "rdmc-schedules-104857600-sim-nodes-bandwidth",
+    ] {
+        assert!(names.contains(&expected), "{expected} is not among {names:?}");
+    }
+
+    let found = compare(&path, &path, &CompareOptions { fail_below: Some(1.0), ..CompareOptions::default() }).unwrap();
+    assert!(found.passed && found.only_a.is_empty() && found.differences.is_empty());
+    assert!(found.lines.iter().all(|line| line.ratio == 1.0));
+}
+
+#[test]
+fn the_page_stands_alone_and_says_what_is_wrong() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("run");
+    small_run(&path).render().unwrap();
+    let page = fs::read_to_string(path.join("report.html")).unwrap();
+    assert!(is_balanced(&page));
+    assert!(page.starts_with("<!doctype html>"));
+    for outside in ["<script", "<link", "src=", "@import", "href=\"http"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(page.contains("needs 410 GB of memory, has 24 GB"));
+    assert!(page.contains("emulated fabric"));
+    assert!(page.contains("debug build"));
+    assert!(page.contains("prefers-color-scheme: dark"));
+    assert_eq!(page.matches("<svg").count(), page.matches("viewBox=").count());
+    let mut names: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count, "two elements have one name");
+}
+
+#[test]
+fn a_file_from_elsewhere_is_drawn_without_its_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let row = |nodes, trial| Row {
+        experiment: "a \"new\" <experiment> $x$".into(),
+        fabric: "peer/../<b>".into(),
+        nodes,
+        message_bytes: 0,
+        trial,
+        algbw_gigabytes_per_second: Some(f64::from(nodes)),
+        bound_fraction: Some(1.25),
+        note: "<script>alert(1)</script>".into(),
+        ..Row::default()
+    };
+    let mut writer = RowWriter::create(&root.path().join("results.csv")).unwrap();
+    for row in [row(2, 1), row(3, 1), row(3, 2), row(9, 0)] {
+        writer.append(&row).unwrap();
+    }
+    let rendered = plot_folder(root.path()).unwrap();
+    assert_eq!(rendered.figures.len(), 1);
+    let page = fs::read_to_string(rendered.report).unwrap();
+    assert!(is_balanced(&page));
+    assert!(!page.contains("<script"));
+    assert!(page.contains("2 points above the bound"));
+}
+
+#[test]
+fn rendering_again_leaves_no_figure_of_before() {
+    let root = tempfile::tempdir().unwrap();
+    let writer = RowWriter::create(&root.path().join("results.csv")).unwrap();
+    drop(writer);
+    fs::create_dir(root.path().join("plots")).unwrap();
+    fs::write(root.path().join("plots/old.svg"), "x").unwrap();
+    fs::write(root.path().join("plots/notes.txt"), "x").unwrap();
+    let rendered = plot_folder(root.path()).unwrap();
+    assert!(rendered.figures.is_empty());
+    assert!(!root.path().join("plots/old.svg").exists());
+    assert!(root.path().join("plots/notes.txt").exists());
+}
+
+#[test]
+fn a_folder_without_rows_is_no_run() {
+    let root = tempfile::tempdir().unwrap();
+    let error = plot_folder(root.path()).unwrap_err();
+    assert!(matches!(error, ResultsError::NotARun { .. }), "{error}");
+}

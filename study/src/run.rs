@@ -1,0 +1,351 @@
+//! One point of the study.
+
+use squall_group::{Config, JoinError, Mode, Stats};
+use squall_rdmc::schedule::ScheduleKind;
+use squall_transport::Rank;
+use squall_transport::model::Counted;
+
+use crate::app::AppCosts;
+pub use crate::app::Load;
+use crate::bound;
+use crate::cluster::{Cluster, LoopCosts, Work};
+use crate::memory::{self, TooLarge};
+use crate::peer::Peer;
+use crate::profile::{Profile, ProfileError};
+use crate::spread::Spread;
+
+/// Longest message that goes by the ring.
+const SMALL_MAX: u64 = 16 << 10;
+/// Ring of a sender whose messages go by it.
+const RING_BYTES: u64 = 1 << 20;
+/// Ring of a sender whose messages are large: descriptors.
+const DESCRIPTOR_RING_BYTES: u64 = 64 << 10;
+/// What a sender's large messages may take of a pool.
+const LARGE_WINDOW_BYTES: u64 = 16 << 20;
+/// Seconds of the line that a stream should last, if nobody says how many messages.
+const STREAM_SECONDS: f64 = 0.02;
+
+/// Who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Senders {
+    /// Every member.
+    All,
+    /// Half of them, rounded down, at least one.
+    Half,
+    /// The first.
+    One,
+}
+
+impl Senders {
+    /// All patterns, as the published figures name them.
+    pub const EVERY: [Senders; 3] = [Senders::All, Senders::Half, Senders::One];
+
+    /// How many of `nodes` members.
+    pub fn of(self, nodes: usize) -> usize {
+        match self {
+            Senders::All => nodes,
+            Senders::Half => (nodes / 2).max(1),
+            Senders::One => 1,
+        }
+    }
+
+    /// The name in result files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Senders::All => "all",
+            Senders::Half => "half",
+            Senders::One => "one",
+        }
+    }
+}
+
+/// Why a point has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The profile does not fit.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// It does not fit this machine.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// The group could not be joined.
+    #[error(transparent)]
+    Join(#[from] Box<JoinError>),
+    /// The group ended.
+    #[error("member {rank} ended in virtual time: {why}")]
+    Ended {
+        /// Which member.
+        rank: Rank,
+        /// Its reason.
+        why: String,
+    },
+    /// Nothing is left to happen, and not all was delivered.
+    #[error("nothing is left to happen, but members delivered {delivered}: a bug of the protocols or of the model")]
+    Stuck {
+        /// By rank.
+        delivered: String,
+    },
+    /// Two members delivered different things.
+    #[error("members 0 and {rank} delivered in different orders: a bug of the protocols")]
+    Disorder {
+        /// The other one.
+        rank: Rank,
+    },
+    /// Faster than what the cards carry.
+    #[error("{got:.3} GB/s is more than the bound of {bound:.3} GB/s: a bug of the model")]
+    BeyondBound {
+        /// What came out.
+        got: f64,
+        /// What can.
+        bound: f64,
+    },
+}
+
+impl From<JoinError> for RunError {
+    fn from(error: JoinError) -> RunError {
+        RunError::Join(Box::new(error))
+    }
+}
+
+/// One point: who sends what, on which cluster.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The cluster.
+    pub profile: Profile,
+    /// Members.
+    pub nodes: usize,
+    /// Of whom so many, the first ones, send.
+    pub senders: usize,
+    /// Bytes of each message.
+    pub message_bytes: u64,
+    /// Of each sender; by rule ([`Run::messages`]) if not given.
+    pub messages: Option<u64>,
+    /// When they are delivered.
+    pub mode: Mode,
+    /// When they are sent.
+    pub load: Load,
+    /// Messages that a sender may have undelivered; by rule if not given.
+    pub window: Option<u64>,
+    /// Bytes of a block; by rule if not given.
+    pub block_bytes: Option<u32>,
+    /// Who relays; by rule if not given.
+    pub schedule: Option<ScheduleKind>,
+    /// With the limits of a peer.
+    pub peer: Option<Peer>,
+    /// Chance follows from it.
+    pub seed: u64,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Messages of each sender.
+    pub messages: u64,
+    /// From the first send to the last delivery.
+    pub seconds: f64,
+    /// What the senders sent, in bytes a second.
+    pub bytes_per_s: f64,
+    /// That as a part of what the cards can carry.
+    pub bound_part: f64,
+    /// Own messages, from sending (or when due) to delivery at the sender.
+    pub latency: Spread,
+    /// By rank.
+    pub stats: Vec<Stats>,
+    /// By rank.
+    pub counted: Vec<Counted>,
+    /// By rank: part of the time that its core had work.
+    pub core_busy: Vec<f64>,
+    /// By rank: part of the time that its egress port sent.
+    pub egress_busy: Vec<f64>,
+    /// Things that happened on the modelled network.
+    pub happened: u64,
+}
+
+impl Run {
+    /// A stream of ordered messages.
+    pub fn stream(profile: &Profile, nodes: usize, senders: Senders, message_bytes: u64) -> Run {
+        Run {
+            profile: profile.clone(),
+            nodes,
+            senders: senders.of(nodes),
+            message_bytes,
+            messages: None,
+            mode: Mode::Ordered,
+            load: Load::Stream,
+            window: None,
+            block_bytes: None,
+            schedule: None,
+            peer: None,
+            seed: 1,
+        }
+    }
+
+    /// Whether its messages are relayed in blocks.
+    pub fn is_relayed(&self) -> bool {
+        self.message_bytes > SMALL_MAX
+    }
+
+    /// Messages of each sender: a stream lasts some hundredths of a second of the line, and some windows at least.
+    pub fn messages(&self) -> u64 {
+        let line = self.bound_bytes_per_s();
+        let rule = || {
+            let total = (line * STREAM_SECONDS / self.message_bytes.max(64) as f64) as u64;
+            let least = if self.is_relayed() { self.window().clamp(3, 24) } else { 200 };
+            (total / self.senders as u64).clamp(least, 20_000)
+        };
+        self.messages.unwrap_or_else(rule)
+    }
+
+    /// What it cannot beat.
+    pub fn bound_bytes_per_s(&self) -> f64 {
+        bound::bytes_per_s(&self.profile, self.nodes, self.senders, self.is_relayed())
+    }
+
+    /// Messages that a sender may have undelivered.
+    pub fn window(&self) -> u64 {
+        let of_peer = self.peer.as_ref().map(|peer| peer.window(self.message_bytes));
+        self.window.or(of_peer).unwrap_or_else(|| {
+            if self.is_relayed() { (LARGE_WINDOW_BYTES / self.message_bytes).clamp(3, 16) } else { RING_BYTES / (self.message_bytes + 16) }
+        })
+    }
+
+    /// Who relays: links are the limit here, so the root should send each block once.
+    pub fn schedule(&self) -> ScheduleKind {
+        let rule = if self.peer.is_some() { ScheduleKind::Pipeline } else { ScheduleKind::TwoTrees };
+        self.schedule.unwrap_or(rule)
+    }
+
+    /// Bytes of a block: as `block_bytes_for`, with what a block costs on this cluster.
+    ///
+    /// Sending M bytes in b blocks over d levels takes (b + d) steps of M / b bytes and an overhead of o bytes; least
+    /// at blocks of sqrt(M o / d).
+    pub fn block_bytes(&self) -> u32 {
+        if let Some(bytes) = self.block_bytes.or_else(|| self.peer.as_ref().map(|peer| peer.block_bytes(self.message_bytes))) {
+            return bytes;
+        }
+        const LEAST: u64 = 16 << 10;
+        const MOST: u64 = 1 << 20;
+        let levels = u64::from(self.nodes.max(2).next_power_of_two().ilog2());
+        let overhead = self.overhead_bytes();
+        let bytes = (self.message_bytes as f64 * overhead / levels as f64).sqrt() as u64;
+        bytes.clamp(LEAST, MOST).next_multiple_of(4096) as u32
+    }
+
+    /// What a block costs beside its bytes, in bytes that could have been sent: the core's work for it, calls included.
+    fn overhead_bytes(&self) -> f64 {
+        let Profile { cpu, kernel, .. } = &self.profile;
+        let calls_ns = kernel.as_ref().map_or(0.0, |kernel| 2.0 * kernel.call_ns);
+        let turn_ns = cpu.turn_ns + cpu.row_ns * self.nodes as f64 + cpu.block_ns + 2.0 * cpu.post_ns + cpu.doorbell_ns;
+        (turn_ns + calls_ns) * 1e-9 * self.profile.payload_bytes_per_s()
+    }
+
+    fn config(&self) -> Config {
+        let senders = (0..self.senders).map(Rank::new).collect();
+        let (relayed, window) = (self.is_relayed(), self.window());
+        let record_bytes = self.message_bytes.next_multiple_of(8) + 8;
+        let least = (2 * (SMALL_MAX + 8)).next_power_of_two();
+        let ring_bytes = match relayed {
+            true => DESCRIPTOR_RING_BYTES,
+            false => ((window + 1) * record_bytes).next_power_of_two().clamp(least, RING_BYTES.max(least)),
+        };
+        let block_bytes = self.block_bytes();
+        Config {
+            mode: self.mode,
+            ring_bytes,
+            small_max: SMALL_MAX,
+            window_messages: window,
+            large_max: if relayed { self.message_bytes } else { 0 },
+            transfers_max: if self.peer.is_some() { 1 } else { window as usize },
+            block_bytes: relayed.then_some(block_bytes),
+            schedule: self.schedule(),
+            post_bytes_max: if self.peer.is_some() { 1 } else { 1 << 20 },
+            ..Config::new(senders)
+        }
+    }
+
+    fn work(&self) -> Work {
+        let cpu = &self.profile.cpu;
+        let ps = |ns: f64| (ns * 1e3) as u64;
+        let us = |us: Option<f64>, without: u64| us.map_or(without, |us| (us * 1e6) as u64);
+        let turn_ns = cpu.turn_ns + cpu.row_ns * self.nodes as f64 + cpu.sender_ns * self.senders as f64;
+        let mut work = Work {
+            message_bytes: self.message_bytes,
+            messages: self.messages(),
+            load: self.load,
+            app: AppCosts {
+                send_ps: ps(cpu.send_ns),
+                delivery_ps: ps(cpu.delivery_ns),
+                touch_byte_ps: cpu.touch_ns_per_kilobyte,
+                gap_ps: 0,
+            },
+            costs: LoopCosts {
+                turn_ps: ps(turn_ns),
+                record_ps: ps(cpu.record_ns),
+                block_ps: ps(cpu.block_ns),
+                transfer_ps: if self.is_relayed() { ps(cpu.transfer_ns) } else { 0 },
+                spin_ps: us(cpu.spin_us, u64::MAX / 2),
+                wake_ps: us(cpu.wake_us, 0),
+                skew: cpu.skew,
+            },
+        };
+        if let Some(peer) = &self.peer {
+            peer.slow_down(self, &mut work);
+        }
+        work
+    }
+
+    /// Runs it in virtual time.
+    ///
+    /// # Errors
+    /// What does not fit, and any outcome that cannot be: two orders, or more than the bound.
+    pub fn run(&self) -> Result<Outcome, RunError> {
+        self.profile.check_nodes(self.nodes)?;
+        let config = self.config();
+        memory::check(&config, self.nodes)?;
+        let mut spec = self.profile.model();
+        if let Some(peer) = &self.peer {
+            peer.limit(self, &mut spec);
+        }
+        let mut cluster = Cluster::new(&spec, &config, self.nodes, &self.work(), self.seed)?;
+        cluster.run()?;
+        self.outcome(&cluster)
+    }
+
+    fn outcome(&self, cluster: &Cluster) -> Result<Outcome, RunError> {
+        let (first, others) = cluster.apps().fold((None, Vec::new()), |(first, mut others), app| match first {
+            None => (Some(app), others),
+            Some(_) => {
+                others.push(app);
+                (first, others)
+            }
+        });
+        let order = first.map_or(0, |app| app.order);
+        if self.mode == Mode::Ordered
+            && let Some(position) = others.iter().position(|app| app.order != order)
+        {
+            return Err(RunError::Disorder { rank: Rank::new(position + 1) });
+        }
+        let begin_ps = cluster.apps().filter_map(|app| app.first_send_ps).min().unwrap_or(0);
+        let end_ps = cluster.apps().map(|app| app.last_delivery_ps).max().unwrap_or(0);
+        let took_ps = (end_ps - begin_ps).max(1) as f64;
+        let messages = self.messages();
+        let bytes_per_s = (messages * self.senders as u64 * self.message_bytes) as f64 / took_ps * 1e12;
+        let bound = self.bound_bytes_per_s();
+        if bytes_per_s > bound * 1.000_001 {
+            return Err(RunError::BeyondBound { got: bytes_per_s / 1e9, bound: bound / 1e9 });
+        }
+        let counted = cluster.counted();
+        Ok(Outcome {
+            messages,
+            seconds: took_ps / 1e12,
+            bytes_per_s,
+            bound_part: bytes_per_s / bound,
+            latency: Spread::of(cluster.apps().flat_map(|app| app.latencies_ps.iter().copied()).collect()),
+            stats: cluster.stats(),
+            core_busy: cluster.busy_ps().iter().map(|&busy| busy as f64 / took_ps).collect(),
+            egress_busy: counted.iter().map(|counted| counted.egress_ps as f64 / took_ps).collect(),
+            counted,
+            happened: cluster.happened(),
+        })
+    }
+}
