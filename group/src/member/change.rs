@@ -108,6 +108,10 @@ impl<F: Fabric, N: Net> Member<F, N> {
             return Ok(());
         }
         let view = welcome.view_of(self.net.node()).ok_or(MemberError::Welcome)?;
+        if self.taking.is_none() && matches!(self.stage, Stage::Following(_)) {
+            // Nobody has told it of the group yet.
+            self.view = welcome.outline.as_outsider().ok_or(MemberError::Welcome)?;
+        }
         self.addresses.extend(welcome.addresses.iter().copied());
         self.names = Names::of(&welcome.gone);
         // Members that were there call newcomers; newcomers call those before them.

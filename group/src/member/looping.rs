@@ -88,7 +88,8 @@ impl<F: Fabric> Member<F> {
         let origin = Instant::now();
         let mut member = Member::newcomer(options, fabric, mesh, contacts, sends, timeout, 0)?;
         member.origin = Some(origin);
-        while member.taking.is_none() {
+        // Members that are not asked may welcome it before word of the one that takes it is here.
+        while member.taking.is_none() && matches!(member.stage, Stage::Following(_)) {
             if let Some(event) = member.net.next() {
                 member.hear(event, since_ns(origin), &mut Nobody)?;
             } else if !member.follow(since_ns(origin))? {
