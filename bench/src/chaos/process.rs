@@ -142,7 +142,7 @@ impl<F: Fabric> Life<'_, F> {
             self.application.trace.write_out();
             let turned = self.member.turn_until(&mut self.application, &mut self.pace, until);
             // There is no group before the first view, nor where the next one cannot be entered.
-            if let Some(group) = self.member.group() {
+            if let Some(group) = self.member.group_mut() {
                 self.application.trace.turned(group);
             }
             if let Err(error) = turned {

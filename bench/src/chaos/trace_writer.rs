@@ -146,7 +146,7 @@ impl TraceWriter {
     }
 
     /// A turn of the loop is over.
-    pub(super) fn turned<E: Endpoint>(&mut self, group: &Group<E>) {
+    pub(super) fn turned<E: Endpoint>(&mut self, group: &mut Group<E>) {
         if self.view.as_ref().is_none_or(|view| view.id != group.view().id) {
             // Whoever has the state, and has handed out all that it held back, was told of the view.
             self.entered(group.view());
@@ -171,8 +171,11 @@ impl TraceWriter {
     }
 
     /// Whom the member suspects, and how far the view's end is.
-    fn note_change<E: Endpoint>(&mut self, group: &Group<E>) {
-        let (process, view) = (self.process, group.view().id);
+    fn note_change<E: Endpoint>(&mut self, group: &mut Group<E>) {
+        let (process, view, senders) = (self.process, group.view().id, group.view().senders.clone());
+        // A learner never wedges: it goes on receiving until it has what is delivered.
+        let learns = !group.view().votes(group.view().me);
+        let received: Vec<u64> = (0..senders.len()).filter(|_| learns).map(|position| group.received(position)).collect();
         let Some(protocol) = group.membership().map(|membership| membership.protocol()) else { return };
         for whom in protocol.suspects().iter() {
             if !self.suspects.contains(&whom) {
@@ -184,15 +187,17 @@ impl TraceWriter {
             && protocol.votes(protocol.me())
             && !std::mem::replace(&mut self.wedged, true)
         {
-            let senders: Vec<Rank> = group.view().senders.clone();
-            for (sender, count) in senders.into_iter().zip(received) {
-                self.event(Event::Receive { process, view, sender, count: *count });
+            for (&sender, &count) in senders.iter().zip(received) {
+                self.event(Event::Receive { process, view, sender, count });
             }
             self.event(Event::Wedge { process, view });
         }
         if let Some(decision) = protocol.decision().filter(|_| protocol.row().installed)
             && !std::mem::replace(&mut self.trimmed, true)
         {
+            for (&sender, &count) in senders.iter().zip(&received) {
+                self.event(Event::Receive { process, view, sender, count });
+            }
             let proposed_by = decision.changes.iter().map(|change| change.by).collect();
             let (vector, next) = (decision.trim.clone(), decision.members.clone());
             let (leader, next_voters) = (decision.leader, decision.voters);
