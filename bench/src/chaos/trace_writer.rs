@@ -89,11 +89,10 @@ impl TraceWriter {
         self.file.write_out();
     }
 
-    /// The member was given a state.
+    /// The process was given a state, in a view or before its first.
     pub(super) fn took(&mut self, whole: bool) {
-        if let Some(view) = self.view.as_ref().map(|view| view.id) {
-            self.file.note(&Entry::Took { view, whole });
-        }
+        let view = self.view.as_ref().map_or(0, |view| view.id);
+        self.file.note(&Entry::Took { view, whole });
     }
 
     /// A message was committed as `index`.
