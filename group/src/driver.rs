@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use squall_transport::{Endpoint, Fabric, Waker};
 
 use crate::error::{Ended, SendError};
-use crate::group::{Group, Upcalls};
+use crate::group::Group;
 use crate::member::{Member, MemberError};
 use crate::pace::Pace;
+use crate::upcalls::Upcalls;
 
 /// Messages that may wait between a [`Handle`] and the driver's thread.
 const QUEUE_MESSAGES_MAX: usize = 1024;
@@ -107,7 +108,7 @@ impl<F: Fabric> Driven for Following<F> {
     fn close(mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<(), DriverError> {
         loop {
             // A view that ends before takes no leave: it is taken in the next one.
-            if self.member.group().has_delivered_own() {
+            if self.member.group().is_none_or(Group::has_delivered_own) {
                 self.member.leave();
             }
             match self.member.turn(upcalls, pace) {

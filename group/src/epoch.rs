@@ -1,5 +1,6 @@
 //! The membership of one epoch.
 
+use std::cell::OnceCell;
 use std::time::Instant;
 
 use squall_membership::{Membership, Mutation, Protocol, Ranks, RequestError, Senders};
@@ -21,9 +22,9 @@ pub(crate) struct Epoch {
     pub(crate) ending: Option<View>,
     pub(crate) next: Option<View>,
     pub(crate) left: bool,
-    /// When this member wedged, and when it had delivered all.
-    pub(crate) wedged_at: Option<Instant>,
-    pub(crate) trimmed_at: Option<Instant>,
+    /// When this member wedged, and when it had delivered all, in the time of its clock.
+    pub(crate) wedged_ns: Option<u64>,
+    pub(crate) trimmed_ns: Option<u64>,
     /// How many may send in the next view.
     pub(crate) senders_max: usize,
     /// Somebody asks a witness for this member.
@@ -36,8 +37,8 @@ pub(crate) struct Epoch {
 /// Where the time comes from.
 #[derive(Debug)]
 pub(crate) enum Clock {
-    /// Since the epoch began.
-    Own(Instant),
+    /// Since the first look at it, or since whenever the caller said.
+    Own(OnceCell<Instant>),
     /// As the caller says.
     Given(u64),
 }
@@ -45,7 +46,7 @@ pub(crate) enum Clock {
 impl Clock {
     pub(crate) fn now_ns(&self) -> u64 {
         match self {
-            Clock::Own(start) => u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            Clock::Own(start) => u64::try_from(start.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX),
             Clock::Given(now_ns) => *now_ns,
         }
     }
@@ -60,7 +61,7 @@ impl Epoch {
         let senders_max = config.sender_limit();
         protocol.set_senders(Senders { now: view.senders.iter().copied().collect(), later: view.will_send, senders_max });
         let membership = Membership::with(protocol, words, timeouts, signs);
-        let clock = Clock::Own(Instant::now());
+        let clock = Clock::Own(OnceCell::new());
         Some(Epoch {
             membership,
             clock,
@@ -69,8 +70,8 @@ impl Epoch {
             ending: None,
             next: None,
             left: false,
-            wedged_at: None,
-            trimmed_at: None,
+            wedged_ns: None,
+            trimmed_ns: None,
             senders_max,
             hears_witness: false,
             leash: (Ranks::EMPTY, 0),

@@ -145,6 +145,8 @@ pub use config::{Config, ConfigError, Mode};
 pub use driver::{Driver, DriverError, Handle};
 pub use error::{Ended, JoinError, JoinRefused, SendError};
 pub use group::Group;
+#[doc(hidden)]
+pub use member::MemberMutation;
 pub use member::{Member, MemberError, MemberOptions, ViewChange};
 pub use outgoing::{Outgoing, Slot};
 pub use pace::Pace;
@@ -153,7 +155,7 @@ pub use squall_rdmc::schedule::ScheduleKind;
 pub use stats::Stats;
 pub use upcalls::{Delivery, StatePiece, Upcalls};
 pub use view::{CONTACT_SENDS, View};
-pub use witness::{WitnessError, WitnessService};
+pub use witness::{Journal, WitnessError, WitnessService};
 
 /// Keeps the example in the README true.
 #[cfg(doctest)]

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use squall_rdmc::{BufferError, Rdmc};
 use squall_smc::{Kind, Outbound};
-use squall_transport::region::{Block, Pool};
+use squall_transport::region::{Block, Pool, RegionError};
+use squall_transport::{Rank, Region, RegionOptions};
 
 use crate::config::Config;
 use crate::error::SendError;
@@ -58,6 +59,15 @@ impl Outgoing {
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// That of a process that is in no view: it takes nothing, but may later, if it `sends`.
+    pub(crate) fn outside(config: &Config, sends: bool) -> Result<Outgoing, RegionError> {
+        let config = Config { senders: vec![Rank::new(0)], ..config.clone() };
+        let columns = config.layout(1).1;
+        let rdmc = Rdmc::new(columns.rdmc, 1, Rank::new(0), &config.senders, config.rdmc_limits(), config.schedule);
+        let pool = Pool::new(Region::allocate(1, &RegionOptions::default())?, &[]);
+        Ok(Outgoing { state: State::Closed, will_send: sends, ..Outgoing::new(None, rdmc, pool, config, &View::nobodys()) })
     }
 
     /// Memory for a message of `bytes` bytes that peers will be sent from: fill it in place, then [`Slot::commit`].

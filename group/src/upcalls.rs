@@ -32,7 +32,8 @@ pub trait Upcalls {
     }
 
     /// This member is in `view`, with the state that belongs to its beginning: the next delivery is one of this view. Told by
-    /// [`Member`](crate::Member) alone.
+    /// [`Member`](crate::Member) alone. A newcomer that follows the group from outside is told of the views whose deliveries it is given: its rank
+    /// [`me`](View::me) is then no member's.
     fn view_installed(&mut self, view: &View) {
         let _ = view;
     }

@@ -12,7 +12,7 @@ pub const CONTACT_SENDS: u64 = Newcomer::SENDS;
 pub struct View {
     /// Its place in the chain of views; the first is 0.
     pub id: u64,
-    /// My row.
+    /// My row; where I only look on, the first that no member has.
     pub me: Rank,
     /// How many members; ranks are `0..members`.
     pub members: usize,
@@ -35,6 +35,25 @@ impl View {
         let base = u64::from_le_bytes([0, 0, a, b, c, d, e, f]);
         let nodes = (0..members as u64).map(|rank| NodeId(base + rank)).collect();
         View { id: 0, me, members, nodes, voters: members, senders: senders.to_vec(), will_send: Ranks::EMPTY, lost: Ranks::EMPTY }
+    }
+
+    /// That of a process that knows of no group.
+    pub(crate) fn nobodys() -> View {
+        View {
+            id: 0,
+            me: Rank::new(0),
+            members: 0,
+            nodes: Vec::new(),
+            voters: 0,
+            senders: Vec::new(),
+            will_send: Ranks::EMPTY,
+            lost: Ranks::EMPTY,
+        }
+    }
+
+    /// Whether I am a member.
+    pub fn is_mine(&self) -> bool {
+        self.me.index() < self.members
     }
 
     /// My place among the senders.
@@ -61,6 +80,9 @@ impl View {
     }
 
     /// My name.
+    ///
+    /// # Panics
+    /// If I am no member.
     pub fn node(&self) -> NodeId {
         self.nodes[self.me.index()]
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use squall_transport::NodeId;
-use squall_transport::mesh::{Mesh, MeshEvent};
+use squall_transport::mesh::{Mesh, MeshEvent, Net};
 
 use crate::member::message::Control;
 
@@ -33,13 +33,49 @@ pub enum WitnessError {
     },
 }
 
+/// Where a witness writes down what it has said.
+pub trait Journal {
+    /// All that was written.
+    fn read(&mut self) -> io::Result<Vec<u8>>;
+
+    /// Puts these bytes behind it. When this returns they outlive the process and the machine's sudden end.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts everything off from `len` on.
+    fn cut(&mut self, len: u64) -> io::Result<()>;
+}
+
+impl Journal for File {
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)?;
+        self.sync_data()
+    }
+
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.set_len(len)?;
+        self.sync_data()
+    }
+}
+
 /// Sides with one member of a view at most, ever: with whoever asks first. What it has said outlives it in a file, if it has one; a witness without a file must not be started
 /// again while a group that asked it lives.
 #[derive(Debug)]
-pub struct WitnessService {
-    mesh: Mesh,
+pub struct WitnessService<N: Net = Mesh, J: Journal = File> {
+    net: N,
     sides: HashMap<[u8; 32], NodeId>,
-    file: Option<(PathBuf, File)>,
+    journal: Option<J>,
+    /// Bytes of whole lines in it, and whether there may be a part of one behind.
+    written: u64,
+    torn: bool,
+    /// What the journal is called, for people.
+    path: PathBuf,
+    forgets: bool,
 }
 
 impl WitnessService {
@@ -48,19 +84,10 @@ impl WitnessService {
     /// # Errors
     /// [`WitnessError`].
     pub fn new(mesh: Mesh, file: Option<&Path>) -> Result<WitnessService, WitnessError> {
-        let mut service = WitnessService { mesh, sides: HashMap::new(), file: None };
-        if let Some(path) = file {
-            let failed = |source| WitnessError::File { path: path.to_owned(), source };
-            let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
-            let mut text = String::new();
-            file.read_to_string(&mut text).map_err(failed)?;
-            for (index, line) in text.lines().enumerate() {
-                let (ballot, node) = entry(line).ok_or_else(|| WitnessError::Line { path: path.to_owned(), line: index + 1 })?;
-                service.sides.insert(ballot, node);
-            }
-            service.file = Some((path.to_owned(), file));
-        }
-        Ok(service)
+        let Some(path) = file else { return WitnessService::with(mesh, None, Path::new("")) };
+        let failed = |source| WitnessError::File { path: path.to_owned(), source };
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
+        WitnessService::with(mesh, Some(file), path)
     }
 
     /// Answers until `deadline`. How many it answered.
@@ -69,30 +96,83 @@ impl WitnessService {
     /// [`WitnessError::File`]: what it said could not be written down, so it was not said.
     pub fn serve_until(&mut self, deadline: Instant) -> Result<usize, WitnessError> {
         let mut answered = 0;
-        while let Some(event) = self.mesh.wait(deadline) {
-            let MeshEvent::Message { from, bytes } = event else { continue };
-            let Some((Control::Side { ballot }, _)) = Control::heard(&bytes) else { continue };
-            let with_you = self.side(ballot, from)?;
-            // Who is gone needs no answer.
-            let _ = Control::Sided { ballot, with_you }.say(&self.mesh, from);
-            answered += 1;
+        while let Some(event) = self.net.wait(deadline) {
+            answered += usize::from(self.hear(event)?);
+        }
+        Ok(answered)
+    }
+}
+
+impl<N: Net, J: Journal> WitnessService<N, J> {
+    /// Answers by `net`, and writes what it says to `journal`, which people know by `path`. A last line without an end is one that was being written when the
+    /// witness died: it was never said, and is cut off.
+    ///
+    /// # Errors
+    /// [`WitnessError`].
+    pub fn with(net: N, mut journal: Option<J>, path: &Path) -> Result<WitnessService<N, J>, WitnessError> {
+        let (mut sides, mut written) = (HashMap::new(), 0);
+        if let Some(journal) = &mut journal {
+            let failed = |source| WitnessError::File { path: path.to_owned(), source };
+            let bytes = journal.read().map_err(failed)?;
+            let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+            for (index, line) in bytes[..whole].split_inclusive(|&byte| byte == b'\n').enumerate() {
+                let wrong = || WitnessError::Line { path: path.to_owned(), line: index + 1 };
+                let (ballot, node) = std::str::from_utf8(line).ok().and_then(|line| entry(line.trim_end())).ok_or_else(wrong)?;
+                sides.entry(ballot).or_insert(node);
+            }
+            written = whole as u64;
+            if bytes.len() > whole {
+                journal.cut(written).map_err(failed)?;
+            }
+        }
+        Ok(WitnessService { net, sides, journal, written, torn: false, path: path.to_owned(), forgets: false })
+    }
+
+    /// Sides with whoever asks: breaks the rule on purpose, for tests of the checker.
+    #[doc(hidden)]
+    pub fn set_forgetful(&mut self) {
+        self.forgets = true;
+    }
+
+    /// Answers what has come. How many it answered. Never waits.
+    ///
+    /// # Errors
+    /// As [`WitnessService::serve_until`].
+    pub fn step(&mut self) -> Result<usize, WitnessError> {
+        let mut answered = 0;
+        while let Some(event) = self.net.next() {
+            answered += usize::from(self.hear(event)?);
         }
         Ok(answered)
     }
 
+    /// Whether it was a question, which is answered then.
+    fn hear(&mut self, event: MeshEvent) -> Result<bool, WitnessError> {
+        let MeshEvent::Message { from, bytes } = event else { return Ok(false) };
+        let Some((Control::Side { ballot }, _)) = Control::heard(&bytes) else { return Ok(false) };
+        let with_you = self.side(ballot, from)?;
+        // Who is gone needs no answer.
+        let _ = Control::Sided { ballot, with_you }.say(&self.net, from);
+        Ok(true)
+    }
+
     /// Whether it sides with `node`. Written down before it is said.
     fn side(&mut self, ballot: [u8; 32], node: NodeId) -> Result<bool, WitnessError> {
-        if let Some(first) = self.sides.get(&ballot) {
+        if let Some(first) = self.sides.get(&ballot).filter(|_| !self.forgets) {
             return Ok(*first == node);
         }
-        if let Some((path, file)) = &mut self.file {
+        if let Some(journal) = &mut self.journal {
             let mut line = String::with_capacity(90);
             for byte in ballot {
                 let _ = write!(line, "{byte:02x}");
             }
             let _ = writeln!(line, " {node}");
-            let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_data());
-            written.map_err(|source| WitnessError::File { path: path.clone(), source })?;
+            // A part of a line that could not be written must not stand before this one.
+            let cut = if self.torn { journal.cut(self.written) } else { Ok(()) };
+            self.torn = true;
+            let written = cut.and_then(|()| journal.append(line.as_bytes()));
+            written.map_err(|source| WitnessError::File { path: self.path.clone(), source })?;
+            (self.torn, self.written) = (false, self.written + line.len() as u64);
         }
         self.sides.insert(ballot, node);
         Ok(true)

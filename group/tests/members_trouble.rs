@@ -41,7 +41,7 @@ fn founder() -> (SocketAddr, Sender<()>, JoinHandle<(usize, u64)>) {
 }
 
 #[test]
-fn newcomers_that_die_with_half_the_state_are_removed() {
+fn newcomers_that_die_with_half_the_state_cost_no_view() {
     let (contact, end, founding) = founder();
     let over = Arc::new(AtomicBool::new(false));
     let (is_over, (tell, is_in)) = (Arc::clone(&over), channel());
@@ -64,7 +64,7 @@ fn newcomers_that_die_with_half_the_state_are_removed() {
     end.send(()).unwrap();
     let (members, view) = founding.join().unwrap();
     assert_eq!(members, 1);
-    assert!(view >= 5, "one came and left, three came, the last of them was removed in a view of its own: view {view}");
+    assert!(view <= 3, "one came, perhaps in two views, and left; the three that died were in no view: view {view}");
 }
 
 #[test]

@@ -13,6 +13,8 @@
 //! - [`trace`]: events as lines of text. [`checker`]: which properties a trace breaks.
 //! - [`churn`](churn()) runs a group whose members crash, stall, are suspected wrongly, are cut off, leave, join and come back, as a [`Churn`] says: for
 //!   [safety](Aim::Safety) or for [liveness](Aim::Liveness).
+//! - [`members`](members()) runs whole [`Member`](squall_group::Member)s as a [`Colony`] says, on simulated control connections too: newcomers that follow and are given state,
+//!   a witness, leaves, old names.
 //! - [`Recorder`] writes a member's events down, of a simulated group or a real one.
 //! - [`Mutant`]: faults built in on purpose, so that one can see the checker bite.
 //!
@@ -25,6 +27,7 @@ pub mod checker;
 mod churn;
 mod leaders;
 mod member;
+mod members;
 mod mutant;
 mod property;
 mod recorder;
@@ -37,6 +40,7 @@ pub mod trace;
 mod view;
 
 pub use churn::{Aim, Ambush, Churn, Fault, Moment, Partition, PartitionEnd, churn};
+pub use members::{Blow, Colony, members};
 pub use mutant::Mutant;
 pub use recorder::Recorder;
 pub use run::{Catch, Failure, Options, Report, catch, run};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use squall_group::MemberMutation;
 use squall_membership::Mutation;
 
 /// A fault that is built into a run, to see whether the checker bites.
@@ -63,10 +64,22 @@ pub enum Mutant {
     WholeEarly,
     /// The last voter leaves though others are there who have no vote.
     LeavesAtOnce,
+    /// A witness sides with whoever asks.
+    WitnessForgets,
+    /// State is taken in whoever sends it, and from whatever beginning.
+    AnyPieces,
+    /// What is delivered while a snapshot is under way is not told to whoever takes it.
+    StaleState,
+    /// A welcome is heeded by who is in a view already.
+    AnyWelcome,
+    /// Newcomers that are gone are kept.
+    KeepsDead,
+    /// A meeting waits for members that are known to be gone.
+    MeetsGone,
 }
 
 impl Mutant {
-    /// All of them.
+    /// Those of groups.
     pub const ALL: [Mutant; 26] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
@@ -96,6 +109,10 @@ impl Mutant {
         Mutant::LeavesAtOnce,
     ];
 
+    /// Those of whole members.
+    pub const MEMBERS: [Mutant; 6] =
+        [Mutant::WitnessForgets, Mutant::AnyPieces, Mutant::StaleState, Mutant::AnyWelcome, Mutant::KeepsDead, Mutant::MeetsGone];
+
     /// The rule of membership that is broken, if it is one of those.
     pub(crate) fn membership(self) -> Option<Mutation> {
         match self {
@@ -117,9 +134,28 @@ impl Mutant {
         }
     }
 
+    /// The rule of whole members that is broken, if it is one of those.
+    pub(crate) fn member(self) -> Option<MemberMutation> {
+        match self {
+            Mutant::AnyPieces => Some(MemberMutation::AnyPieces),
+            Mutant::StaleState => Some(MemberMutation::StaleState),
+            Mutant::AnyWelcome => Some(MemberMutation::AnyWelcome),
+            Mutant::KeepsDead => Some(MemberMutation::KeepsDead),
+            Mutant::MeetsGone => Some(MemberMutation::MeetsGone),
+            _ => None,
+        }
+    }
+
+    /// Whether it shows only where members are whole.
+    pub(crate) fn needs_members(self) -> bool {
+        self.member().is_some() || self == Mutant::WitnessForgets
+    }
+
     /// Whether it shows only where members come and go.
     pub fn needs_churn(self) -> bool {
-        self.membership().is_some() || matches!(self, Mutant::LateWrite | Mutant::SentTwice | Mutant::JoinerMissesOne)
+        self.needs_members()
+            || self.membership().is_some()
+            || matches!(self, Mutant::LateWrite | Mutant::SentTwice | Mutant::JoinerMissesOne)
     }
 
     /// The name that users give it.
@@ -162,6 +198,12 @@ impl Mutant {
             Mutant::LateWrite => ("late-write", "a removed node's late write lands in memory that is used again", 1500),
             Mutant::SentTwice => ("sent-twice", "what was delivered is sent again behind what was cut off", 100),
             Mutant::JoinerMissesOne => ("joiner-misses-one", "a newcomer's state lacks one message", 50),
+            Mutant::WitnessForgets => ("witness-forgets", "a witness sides with whoever asks", 300),
+            Mutant::AnyPieces => ("any-pieces", "state of another giver or an older beginning is taken in", 300),
+            Mutant::StaleState => ("stale-state", "a giver goes on giving the old state", 50),
+            Mutant::AnyWelcome => ("any-welcome", "a welcome is heeded by who is in a view already", 50),
+            Mutant::KeepsDead => ("keeps-dead", "newcomers that are gone are kept", 300),
+            Mutant::MeetsGone => ("meets-gone", "a meeting waits for members that are known to be gone", 100),
             Mutant::LeadsEarly => ("leads-early", "a leader does not wait until others suspect those before it", 100),
             Mutant::AnyBallot => ("any-ballot", "a member accepts what its leader has from another one", 1000),
             Mutant::LearnerCounted => ("learner-counted", "learners count wherever voters do", 200),
@@ -184,7 +226,11 @@ impl FromStr for Mutant {
 
     fn from_str(text: &str) -> Result<Mutant, String> {
         let names = || Mutant::ALL.map(Mutant::name).join(", ");
-        Mutant::ALL.into_iter().find(|mutant| mutant.name() == text).ok_or_else(|| format!("`{text}` is no mutant; there are {}", names()))
+        Mutant::ALL
+            .into_iter()
+            .chain(Mutant::MEMBERS)
+            .find(|mutant| mutant.name() == text)
+            .ok_or_else(|| format!("`{text}` is no mutant; there are {}", names()))
     }
 }
 
@@ -194,7 +240,7 @@ mod tests {
 
     #[test]
     fn every_mutant_is_found_by_its_name() {
-        for mutant in Mutant::ALL {
+        for mutant in Mutant::ALL.into_iter().chain(Mutant::MEMBERS) {
             assert_eq!(mutant.to_string().parse(), Ok(mutant));
         }
         assert!("none".parse::<Mutant>().unwrap_err().contains("counter-first"));

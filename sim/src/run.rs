@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::checker::Violation;
 use crate::churn::{Aim, Churn, churn};
+use crate::members::{Colony, members};
 use crate::mutant::Mutant;
 use crate::scenario::Scenario;
 use crate::simulation::{Outcome, simulate};
@@ -45,12 +46,14 @@ impl Options {
 
     /// With what aim members come and go, if they do.
     fn aim(&self) -> Option<Aim> {
-        self.churn.or(self.mutant.filter(|mutant| mutant.needs_churn()).map(|_| Aim::Liveness))
+        let of_mutant = |mutant: Mutant| if mutant.needs_members() { Aim::Members } else { Aim::Liveness };
+        self.churn.or(self.mutant.filter(|mutant| mutant.needs_churn()).map(of_mutant))
     }
 
     /// Runs one seed.
     fn run(&self, seed: u64) -> Outcome {
         match self.aim() {
+            Some(Aim::Members) => members(&Colony::new(seed), self.mutant),
             Some(aim) => churn(&Churn { counted: self.counted, ..Churn::new(seed, aim) }, self.mutant),
             None => simulate(&Scenario { counted: self.counted, ..Scenario::new(seed, self.members) }, self.mutant),
         }

@@ -133,7 +133,9 @@ impl Upcalls for Application {
 
     fn view_installed(&mut self, view: &View) {
         self.me = view.me;
-        self.trace.installed(view, self.state.chain);
+        if view.is_mine() {
+            self.trace.installed(view, self.state.chain);
+        }
     }
 
     fn snapshot(&mut self) -> Box<dyn Read + Send> {

@@ -77,7 +77,7 @@ pub(super) fn examine(lives: &[Life], rests: bool) -> anyhow::Result<Findings> {
             Entry::Took { view, whole } => {
                 transfers += 1;
                 if !whole {
-                    states.push(format!("property 23 (StateTransfer): {node} was given a state for view {view} with other bytes"));
+                    states.push(format!("property 23 (StateTransfer): {node} was given a state with other bytes (it was in view {view})"));
                 }
             }
         }

@@ -90,9 +90,7 @@ fn live<F: Fabric>(job: &Job, chaos: &ChaosJob, start: &Start, fabric: F, contro
         }
     };
     let member = member?;
-    if member.is_behind() {
-        application.trace.turned(member.group());
-    } else {
+    if !member.is_behind() {
         application.view_installed(member.view());
     }
     let mut life =
@@ -142,11 +140,10 @@ impl<F: Fabric> Life<'_, F> {
             let until = self.send(rate);
             // Before anybody can see what was sent.
             self.application.trace.write_out();
-            let goes_over = self.member.group().next_view().is_some();
             let turned = self.member.turn_until(&mut self.application, &mut self.pace, until);
-            // Between two views there is no group if the second cannot be entered.
-            if turned.is_ok() || !goes_over {
-                self.application.trace.turned(self.member.group());
+            // There is no group before the first view, nor where the next one cannot be entered.
+            if let Some(group) = self.member.group_mut() {
+                self.application.trace.turned(group);
             }
             if let Err(error) = turned {
                 return Ok((parting(&error), error.to_string()));

@@ -21,7 +21,7 @@ pub(super) enum Entry {
     Event(Event),
     /// It was given a state.
     Took {
-        /// The view that begins with it.
+        /// The view that it was in; 0 where it was in none yet.
         view: u64,
         /// Whether all its bytes are those that were given.
         whole: bool,

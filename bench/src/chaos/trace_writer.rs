@@ -76,19 +76,23 @@ impl TraceWriter {
     /// The member is in this view with the state that belongs to its beginning.
     pub(super) fn installed(&mut self, view: &View, state: u64) {
         self.delivers = view.id;
-        if std::mem::replace(&mut self.behind, false) {
-            self.event(Event::Restore { process: self.process, view: view.id, state });
-        } else if self.view.as_ref().is_none_or(|known| known.id < view.id) {
+        let comes = std::mem::replace(&mut self.behind, false) || (self.view.is_none() && view.id > 0);
+        if self.view.as_ref().is_none_or(|known| known.id < view.id) {
             self.entered(view);
+            if comes {
+                self.event(Event::Behind { process: self.process, view: view.id });
+            }
+        }
+        if comes {
+            self.event(Event::Restore { process: self.process, view: view.id, state });
         }
         self.file.write_out();
     }
 
-    /// The member was given a state.
+    /// The process was given a state, in a view or before its first.
     pub(super) fn took(&mut self, whole: bool) {
-        if let Some(view) = self.view.as_ref().map(|view| view.id) {
-            self.file.note(&Entry::Took { view, whole });
-        }
+        let view = self.view.as_ref().map_or(0, |view| view.id);
+        self.file.note(&Entry::Took { view, whole });
     }
 
     /// A message was committed as `index`.
@@ -113,7 +117,10 @@ impl TraceWriter {
     pub(super) fn delivered(&mut self, delivery: &Delivery<'_>) -> u64 {
         let Delivery { seq, sender, index, payload } = *delivery;
         let hash = hash_bytes(payload);
-        self.late.push(Event::Deliver { process: self.process, view: self.delivers, seq, sender, index, hash });
+        // What a newcomer is told of what others deliver belongs to the state that it is given.
+        if self.view.is_some() && !self.behind {
+            self.late.push(Event::Deliver { process: self.process, view: self.delivers, seq, sender, index, hash });
+        }
         hash
     }
 
@@ -138,7 +145,7 @@ impl TraceWriter {
     }
 
     /// A turn of the loop is over.
-    pub(super) fn turned<E: Endpoint>(&mut self, group: &Group<E>) {
+    pub(super) fn turned<E: Endpoint>(&mut self, group: &mut Group<E>) {
         if self.view.as_ref().is_none_or(|view| view.id != group.view().id) {
             // Whoever has the state, and has handed out all that it held back, was told of the view.
             self.entered(group.view());
@@ -163,8 +170,11 @@ impl TraceWriter {
     }
 
     /// Whom the member suspects, and how far the view's end is.
-    fn note_change<E: Endpoint>(&mut self, group: &Group<E>) {
-        let (process, view) = (self.process, group.view().id);
+    fn note_change<E: Endpoint>(&mut self, group: &mut Group<E>) {
+        let (process, view, senders) = (self.process, group.view().id, group.view().senders.clone());
+        // A learner never wedges: it goes on receiving until it has what is delivered.
+        let learns = !group.view().votes(group.view().me);
+        let received: Vec<u64> = (0..senders.len()).filter(|_| learns).map(|position| group.received(position)).collect();
         let Some(protocol) = group.membership().map(|membership| membership.protocol()) else { return };
         for whom in protocol.suspects().iter() {
             if !self.suspects.contains(&whom) {
@@ -176,9 +186,8 @@ impl TraceWriter {
         if let Some(received) = &protocol.row().received
             && !std::mem::replace(&mut self.wedged, true)
         {
-            let senders: Vec<Rank> = group.view().senders.clone();
-            for (sender, count) in senders.into_iter().zip(received) {
-                self.event(Event::Receive { process, view, sender, count: *count });
+            for (&sender, &count) in senders.iter().zip(received) {
+                self.event(Event::Receive { process, view, sender, count });
             }
             if protocol.votes(protocol.me()) {
                 self.event(Event::Wedge { process, view });
@@ -187,6 +196,9 @@ impl TraceWriter {
         if let Some(decision) = protocol.decision().filter(|_| protocol.row().installed)
             && !std::mem::replace(&mut self.trimmed, true)
         {
+            for (&sender, &count) in senders.iter().zip(&received) {
+                self.event(Event::Receive { process, view, sender, count });
+            }
             let proposed_by = decision.changes.iter().map(|change| change.by).collect();
             let (vector, next) = (decision.trim.clone(), decision.members.clone());
             let (leader, next_voters) = (decision.leader, decision.voters);

@@ -1,5 +1,6 @@
 //! How a group goes from one view to the next.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -30,9 +31,17 @@ impl<E: Endpoint> Group<E> {
         self.epoch.as_ref().is_some_and(|epoch| epoch.wedged)
     }
 
-    /// When this member stopped in this view, and when it had delivered all of it.
-    pub fn change_times(&self) -> (Option<Instant>, Option<Instant>) {
-        self.epoch.as_ref().map_or((None, None), |epoch| (epoch.wedged_at, epoch.trimmed_at))
+    /// When this member stopped in this view, and when it had delivered all of it, in nanoseconds of the time that steps are given, or since
+    /// the clock was first looked at.
+    pub fn change_times_ns(&self) -> (Option<u64>, Option<u64>) {
+        self.epoch.as_ref().map_or((None, None), |epoch| (epoch.wedged_ns, epoch.trimmed_ns))
+    }
+
+    /// From here on it looks at the clock itself, and counts from `origin`.
+    pub(crate) fn keep_time(&mut self, origin: Instant) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.clock = Clock::Own(OnceCell::from(origin));
+        }
     }
 
     /// The state of membership in this epoch, for traces; `None` if the members never change.
@@ -52,7 +61,7 @@ impl<E: Endpoint> Group<E> {
         self.step(upcalls)
     }
 
-    /// When the next step is due even if nothing lands, in nanoseconds of the time that steps are given, or since the epoch began.
+    /// When the next step is due even if nothing lands, in nanoseconds of the time that steps are given, or since the clock was first looked at.
     pub fn due_ns(&self) -> Option<u64> {
         self.epoch.as_ref().map(|epoch| epoch.membership.next_ns())
     }
@@ -276,7 +285,7 @@ impl<E: Endpoint> Group<E> {
     fn wedge(&mut self) {
         self.stop_messages();
         if let Some(epoch) = &mut self.epoch {
-            epoch.wedged_at = Some(Instant::now());
+            epoch.wedged_ns = Some(epoch.clock.now_ns());
         }
         let rdmc = &self.outgoing.rdmc;
         let received = self.streams.iter_mut().map(|stream| stream.frontier(rdmc)).collect();
@@ -296,7 +305,7 @@ impl<E: Endpoint> Group<E> {
         upcalls.view_ended(next.as_ref());
         if let Some(epoch) = &mut self.epoch {
             epoch.left = next.is_none();
-            epoch.trimmed_at = Some(Instant::now());
+            epoch.trimmed_ns = Some(epoch.clock.now_ns());
             epoch.ending = next;
         }
         Ok(())
@@ -363,7 +372,7 @@ impl<E: Endpoint> Group<E> {
     }
 
     /// Whoever is about to sleep looks at the clock and the rows first.
-    pub(super) fn look_at_epoch(&mut self) {
+    pub(crate) fn look_at_epoch(&mut self) {
         if let Some(epoch) = &mut self.epoch {
             epoch.look = true;
         }

@@ -2,7 +2,7 @@
 
 mod blame;
 mod change;
-mod opening;
+pub(crate) mod opening;
 mod turn;
 
 use squall_smc::Outbound;
@@ -18,9 +18,6 @@ use crate::outgoing::{Outgoing, Slot};
 use crate::stats::Stats;
 use crate::stream::Stream;
 use crate::view::View;
-
-pub(crate) use crate::kept::Kept;
-pub(crate) use crate::upcalls::{StatePiece, Upcalls};
 
 /// One member of a group.
 #[derive(Debug)]
@@ -125,6 +122,11 @@ impl<E: Endpoint> Group<E> {
             Order::RoundRobin(order) => order.delivered_seq(),
             Order::Unordered(order) => order.deliveries(),
         }
+    }
+
+    /// Of each sender, by place: below which index everything was handed out.
+    pub(crate) fn handed_out(&self) -> Vec<u64> {
+        self.streams.iter().map(|stream| stream.inbound.taken()).collect()
     }
 
     /// Whether all that this member has sent was delivered here, and so will be everywhere.

@@ -9,7 +9,7 @@ use squall_transport::exchange::{Exchange, agree};
 use squall_transport::{Endpoint, Fabric, Outbox, POOL, Rank};
 
 use super::Group;
-use crate::config::{Config, Mode};
+use crate::config::{Config, ConfigError, Mode};
 use crate::epoch::Epoch;
 use crate::error::JoinError;
 use crate::kept::{Kept, new_pool};
@@ -18,6 +18,16 @@ use crate::outgoing::{Outgoing, State};
 use crate::stats::Stats;
 use crate::stream::Stream;
 use crate::view::View;
+
+/// What members compare before they open an epoch.
+pub(crate) const AGREEMENT: &str = "the group's configuration";
+
+/// What this member says of that, in this view.
+pub(crate) fn description(config: &Config, view: &View) -> Result<Vec<u8>, ConfigError> {
+    let config = Config { senders: view.senders.clone(), ..config.clone() };
+    config.check(view.members)?;
+    Ok(config.description(&config.layout(view.members).0).into_bytes())
+}
 
 impl<E: Endpoint> Group<E> {
     /// Joins the group that the members of `exchange` make. A collective: every member calls it with the same configuration.
@@ -40,21 +50,8 @@ impl<E: Endpoint> Group<E> {
         fabric: &F,
         exchange: &mut dyn Exchange,
     ) -> Result<Group<E>, JoinError> {
-        Group::enter_with(config, view, Kept::default(), fabric, exchange)
-    }
-
-    /// As [`Group::enter`], with what is there already.
-    pub(crate) fn enter_with<F: Fabric<Endpoint = E>>(
-        config: &Config,
-        view: View,
-        kept: Kept,
-        fabric: &F,
-        exchange: &mut dyn Exchange,
-    ) -> Result<Group<E>, JoinError> {
-        // Buffers that were made in advance are for `senders_max` senders.
-        let kept = if view.senders.len() <= config.senders_max { kept } else { Kept { pool: None, ..kept } };
-        let config = Config { senders: view.senders.clone(), ..config.clone() };
-        Group::open(config, view, kept, fabric, exchange)
+        agree(exchange, AGREEMENT, &description(config, &view)?)?;
+        Group::open(config, view, Kept::default(), fabric, exchange)
     }
 
     /// Goes over to the view that [`Group::next_view`] says: the old epoch's links are closed, its buffers given back, and a new table is opened. A collective of all
@@ -67,6 +64,15 @@ impl<E: Endpoint> Group<E> {
     /// If there is no next view yet.
     pub fn install<F: Fabric<Endpoint = E>>(self, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
         let view = self.next_view().cloned().expect("the next view is decided");
+        let (config, kept, leaving) = self.retire(fabric);
+        agree(exchange, AGREEMENT, &description(&config, &view)?)?;
+        let mut group = Group::open(&config, view, kept, fabric, exchange)?;
+        group.go_on_leaving(leaving);
+        Ok(group)
+    }
+
+    /// Ends the epoch, whose next view is known: what is left of it for the next one, and whether this member wants to leave: see [`Group::go_on_leaving`].
+    pub(crate) fn retire<F: Fabric<Endpoint = E>>(self, fabric: &F) -> (Config, Kept, Leaving) {
         let leaving = self.membership().map_or(Leaving::No, |membership| membership.protocol().row().leaving);
         // Who has no vote writes into nobody's buffers.
         let said = |rank: Rank| self.membership().is_none_or(|membership| membership.protocol().has_installed(rank));
@@ -78,29 +84,30 @@ impl<E: Endpoint> Group<E> {
         // lost before it had said its last word here and may live, is given up: its memory stays with that member alone.
         fabric.retire(endpoint);
         let (config, pool, again) = outgoing.dismantle(severed);
-        let config = Config { senders: view.senders.clone(), ..config };
         let kept = Kept { pool: pool.map(|pool| (pool, pool_region)), again, held, hears_witness };
-        let mut group = Group::open(config, view, kept, fabric, exchange)?;
-        // The view ended before the others had heard of it, or nobody else had the state.
-        match leaving {
-            Leaving::No => {}
-            Leaving::Asks => group.leave(),
-            Leaving::Insists => group.insist_on_leaving(),
-        }
-        Ok(group)
+        (config, kept, leaving)
     }
 
-    fn open<F: Fabric<Endpoint = E>>(
-        config: Config,
+    /// The last view ended before the others had heard that this member wants to leave, or nobody else had the state.
+    pub(crate) fn go_on_leaving(&mut self, leaving: Leaving) {
+        match leaving {
+            Leaving::No => {}
+            Leaving::Asks => self.leave(),
+            Leaving::Insists => self.insist_on_leaving(),
+        }
+    }
+
+    /// Opens the view's epoch with members that agree on how.
+    pub(crate) fn open<F: Fabric<Endpoint = E>>(
+        config: &Config,
         view: View,
         kept: Kept,
         fabric: &F,
         exchange: &mut dyn Exchange,
     ) -> Result<Group<E>, JoinError> {
         let (me, members) = (view.me, view.members);
-        config.check(members)?;
+        let config = Config { senders: view.senders.clone(), ..config.clone() };
         let (layout, columns) = config.layout(members);
-        agree(exchange, "the group's configuration", config.description(&layout).as_bytes())?;
         let table_region = fabric.region(layout.bytes() as usize, &config.region)?;
         let (pool, pool_region) = match kept.pool {
             Some(pool) => pool,

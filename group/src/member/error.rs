@@ -1,42 +1,48 @@
 //! Why a member is none.
 
-use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use squall_transport::exchange::ExchangeError;
 
 use crate::error::{Ended, JoinError};
 
 /// Why a process is no member, or no longer one.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum MemberError {
     /// The group is over for this member, and why.
     #[error(transparent)]
     Ended(#[from] Ended),
     /// A view could not be entered.
     #[error(transparent)]
-    Join(#[from] JoinError),
+    Join(Arc<JoinError>),
     /// The first members could not meet.
     #[error("founding the group failed: {0}")]
     Found(String),
     /// No contact could be reached.
     #[error("no contact answers ({}): is one of them running, with this key?", list(.0))]
     NoContact(Vec<(SocketAddr, String)>),
-    /// A contact does not take this newcomer.
+    /// No contact takes this newcomer.
     #[error("the contact at {contact} refused this newcomer: {reason}")]
     Refused {
-        /// Where it is.
+        /// Where the first that refused it is.
         contact: SocketAddr,
         /// Why, in its words.
         reason: String,
     },
-    /// Asked, but not taken in.
-    #[error("asked {contact}, but no view with this newcomer began within {waited_ms} ms; ask again under a new name")]
+    /// Asked, but nobody answered.
+    #[error("asked {contact}, but no member took this newcomer within {waited_ms} ms; ask again under a new name")]
     Late {
         /// Whom it asked last.
         contact: SocketAddr,
         /// How long it waited.
         waited_ms: u64,
+    },
+    /// Member after member began to give this newcomer the state, and was lost or fell silent.
+    #[error("{givers} members began to give this newcomer the application's state and none came to its end; join again under a new name")]
+    Giver {
+        /// How many.
+        givers: u32,
     },
     /// A welcome that makes no sense.
     #[error("the group's welcome makes no sense; do all members run the same version?")]
@@ -46,20 +52,23 @@ pub enum MemberError {
         "no member of view {view} has the application's state: those that had it were lost before newcomers did; start the group again"
     )]
     StateLost {
-        /// The view that begins without.
+        /// The view that is without.
         view: u64,
     },
-    /// The application's snapshot could not be read.
-    #[error("reading the application's snapshot failed: {0}")]
-    Snapshot(#[source] io::Error),
     /// The state that another member gave is not whole.
     #[error("{0}; do all members run the same version?")]
     State(String),
 }
 
+impl From<JoinError> for MemberError {
+    fn from(error: JoinError) -> MemberError {
+        MemberError::Join(Arc::new(error))
+    }
+}
+
 impl From<ExchangeError> for MemberError {
     fn from(error: ExchangeError) -> MemberError {
-        MemberError::Join(error.into())
+        JoinError::from(error).into()
     }
 }
 

@@ -1,97 +1,194 @@
 //! What a member does about words and news of the mesh.
 
 use squall_membership::Stop;
-use squall_transport::mesh::MeshEvent;
+use squall_transport::mesh::{MeshEvent, Net};
 use squall_transport::{Fabric, NodeId};
 
-use super::message::Control;
-use super::{Member, MemberError, contact};
+use super::giving::Position;
+use super::message::{Control, Outline};
+use super::{Early, Member, MemberError, MemberMutation, Stage, contact};
 use crate::error::Ended;
-use crate::group::Upcalls;
+use crate::upcalls::Upcalls;
 
-impl<F: Fabric> Member<F> {
+impl<F: Fabric, N: Net> Member<F, N> {
     pub(super) fn suspect(&mut self, node: NodeId) {
-        if let Some(rank) = self.view().rank_of(node) {
-            self.group_mut().suspect(rank);
+        if let (Some(rank), Some(group)) = (self.view.rank_of(node), &mut self.group) {
+            group.suspect(rank);
         }
     }
 
-    pub(super) fn hear(&mut self, event: MeshEvent, upcalls: &mut impl Upcalls) -> Result<(), MemberError> {
+    pub(super) fn hear(&mut self, event: MeshEvent, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<(), MemberError> {
         match event {
             MeshEvent::Up { node, address } => {
-                self.calls.retain(|call| call.0 != node);
-                self.second.is_up(node, address, &self.mesh);
+                self.second.is_up(node, address, &self.net);
+                self.greet(node);
+                if let Stage::Following(following) = &mut self.stage {
+                    following.up(node, address, &self.net);
+                }
             }
-            MeshEvent::Unreachable { address, .. } => {
-                self.calls.retain(|call| call.1 != address);
+            MeshEvent::Unreachable { address, node, reason } => {
                 self.second.is_down(address);
+                match &mut self.stage {
+                    Stage::Founding(founding) => founding.unreachable(node, address, &reason)?,
+                    Stage::Following(following) => following.unreachable(address, reason, now_ns),
+                    _ => {}
+                }
             }
-            MeshEvent::Down { node, .. } => {
-                self.asks.drop_of(node);
-                self.suspect(node);
-            }
+            MeshEvent::Down { node, reason } => self.down(node, reason, now_ns)?,
             MeshEvent::Message { from, bytes } => {
                 if let Some((said, behind)) = Control::heard(&bytes) {
-                    return self.heed(from, &said, behind, upcalls);
+                    return self.heed(from, said, behind, now_ns, upcalls);
                 }
             }
         }
         Ok(())
     }
 
-    fn heed(&mut self, from: NodeId, said: &Control, behind: &[u8], upcalls: &mut impl Upcalls) -> Result<(), MemberError> {
+    fn down(&mut self, node: NodeId, reason: String, now_ns: u64) -> Result<(), MemberError> {
+        if self.mutation != MemberMutation::KeepsDead {
+            self.asks.drop_of(node);
+            self.givings.drop_of(node);
+        }
+        self.early.retain(|early| early.from != node);
+        self.suspect(node);
+        if let Stage::Following(following) = &mut self.stage {
+            following.down(node, reason, now_ns);
+        }
+        match &self.taking {
+            Some(taking) if taking.giver == node => self.lose_giver(now_ns, None),
+            _ => Ok(()),
+        }
+    }
+
+    fn heed(&mut self, from: NodeId, said: Control, behind: &[u8], now_ns: u64, upcalls: &mut impl Upcalls) -> Result<(), MemberError> {
         match said {
-            Control::Ask { sends, agreement } => self.note(from, *sends, agreement),
-            Control::Removed { view } if *view == self.view().id + 1 => {
-                if let Some(by) = self.view().rank_of(from) {
-                    return Err(Ended::Stopped(Stop::Excluded { by }).into());
+            Control::Ask { transfer, sends, agreement } => self.ask(Early { from, transfer, sends, agreement }, now_ns, upcalls),
+            Control::Want { transfer } => self.want(from, transfer, now_ns, upcalls),
+            Control::Noted { transfer, outline, addresses } => self.noted(from, transfer, &outline, &addresses, now_ns),
+            Control::Refused { transfer, reason } => {
+                if let Stage::Following(following) = &mut self.stage {
+                    following.refused(from, transfer, reason.clone(), now_ns);
                 }
+                if self.taking.as_ref().is_some_and(|taking| (taking.giver, taking.transfer()) == (from, transfer)) {
+                    return self.lose_giver(now_ns, Some(reason));
+                }
+            }
+            Control::Without { transfer } => {
+                if self.taking.as_ref().is_some_and(|taking| (taking.giver, taking.transfer()) == (from, transfer)) {
+                    self.taking = None;
+                    self.without.push(from);
+                }
+            }
+            Control::Welcome(welcome) => return self.welcomed(&welcome),
+            Control::Removed { view } => return self.removed(from, view),
+            Control::Begin { .. } | Control::State { .. } | Control::End { .. } | Control::Feed { .. } => {
+                if let Some(taking) = &mut self.taking {
+                    taking.any_pieces = self.mutation == MemberMutation::AnyPieces;
+                    taking.hear(from, &said, behind, now_ns).map_err(MemberError::State)?;
+                }
+            }
+            Control::Took { course, bytes } => self.givings.took(from, course, bytes, now_ns),
+            Control::Done { transfer } => {
+                self.givings.done(from, transfer);
+                // What it asked for here somebody else does, or it is in.
+                self.asks.drop_of(from);
             }
             Control::Sided { ballot, with_you } => {
-                if let Some(witness) = self.second.heard(ballot, *with_you) {
-                    self.group_mut().hear_witness(witness);
+                if let (Some(witness), Some(group)) = (self.second.heard(&ballot, with_you), &mut self.group) {
+                    group.hear_witness(witness);
                 }
             }
-            Control::Begin { .. } | Control::Bytes { .. } | Control::End { .. } => {
-                let Some(taking) = &mut self.taking else { return Ok(()) };
-                if taking.hear(from, said, behind, upcalls).map_err(MemberError::State)? {
-                    self.taking = None;
-                    let view = self.view().id;
-                    self.group_mut().restored(view);
-                }
-            }
-            // Answers to what a newcomer asked before it was in, and words of views that are over.
-            Control::Noted | Control::Refused { .. } | Control::Welcome(_) | Control::Removed { .. } | Control::Side { .. } => {}
+            Control::Side { .. } => {}
         }
         Ok(())
+    }
+
+    /// A member says that the group has gone on without this one. Views follow each other in one chain, so it is so whichever later view it was.
+    fn removed(&self, from: NodeId, view: u64) -> Result<(), MemberError> {
+        let mine = match &self.stage {
+            Stage::InView => &self.view,
+            Stage::Passing(passing) => passing.view(),
+            Stage::Founding(_) | Stage::Following(_) | Stage::Nowhere => return Ok(()),
+        };
+        match mine.rank_of(from).or(Some(mine.me)).filter(|_| view > mine.id) {
+            Some(by) => Err(Ended::Stopped(Stop::Excluded { by }).into()),
+            None => Ok(()),
+        }
     }
 
     /// A newcomer asks.
-    fn note(&mut self, from: NodeId, sends: bool, agreement: &str) {
-        let ours = self.options.config.agreement(self.fabric.name());
-        let address = self.mesh.peers().into_iter().find_map(|(node, address)| (node == from).then_some(address));
-        let answer = match address {
-            // It has gone again.
-            None => return,
-            _ if *agreement != *ours => Err(format!("it is configured with \"{agreement}\", the group with \"{ours}\"")),
-            Some(address) => self.asks.note(contact::newcomer(from, address, sends)),
+    pub(super) fn ask(&mut self, ask: Early, now_ns: u64, upcalls: &mut impl Upcalls) {
+        if matches!(self.stage, Stage::Founding(_)) && self.early.len() < super::asks::ASKS_MAX {
+            self.early.push(ask);
+            return;
+        }
+        let (from, transfer) = (ask.from, ask.transfer);
+        let answer = match self.objection(&ask) {
+            Some(reason) => Err(reason),
+            None => self.take_on(&ask, now_ns, upcalls),
         };
-        let answer = answer.map_or_else(|reason| Control::Refused { reason }, |()| Control::Noted);
+        let answer = match answer {
+            Ok(()) => {
+                let addresses = self.addresses.iter().map(|(node, address)| (*node, *address)).collect();
+                Control::Noted { transfer, outline: Outline::of(&self.view), addresses }
+            }
+            Err(reason) => Control::Refused { transfer, reason },
+        };
         // If it has gone, its Down follows.
-        let _ = answer.say(&self.mesh, from);
+        let _ = answer.say(&self.net, from);
     }
 
-    /// One of two members that has lost the other asks the witness. Whether it waits for the answer.
-    pub(super) fn second_opinion(&mut self) -> bool {
-        if !self.group().needs_witness() {
-            return false;
+    fn objection(&self, ask: &Early) -> Option<String> {
+        let ours = self.options.config.agreement(self.fabric.name());
+        if ask.agreement != ours {
+            return Some(format!("it is configured with \"{}\", the group with \"{ours}\"", ask.agreement));
         }
-        match self.second.ask(self.options.witness, &self.token, &self.mesh, self.options.patience) {
-            None => true,
-            Some(witness) => {
-                self.group_mut().hear_witness(witness);
-                false
-            }
+        if self.group.is_none() || self.lacks_state() {
+            return Some("this process has no state yet; ask another member, or later".into());
+        }
+        if self.view.rank_of(ask.from).is_some() || self.names.has(ask.from) {
+            return Some(format!("the name {} was a member's already; a process that comes back needs a new name", ask.from));
+        }
+        if self.leaving.is_some() && !self.is_last_with_state() {
+            return Some("this member is about to leave; ask another one".into());
+        }
+        None
+    }
+
+    /// Begins to give a newcomer the state; it is proposed once it has nearly all.
+    fn take_on(&mut self, ask: &Early, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<(), String> {
+        let address = self.net.peers().into_iter().find_map(|(node, address)| (node == ask.from).then_some(address));
+        let Some(address) = address else { return Err("it has gone again".into()) };
+        let newcomer = contact::newcomer(ask.from, address, ask.sends);
+        let at = self.position();
+        self.givings.add(ask.from, Some(newcomer), ask.transfer, at, now_ns, upcalls)
+    }
+
+    /// A member that has no state wants it.
+    fn want(&mut self, from: NodeId, transfer: u64, now_ns: u64, upcalls: &mut impl Upcalls) {
+        if self.group.is_none() || self.lacks_state() {
+            // If it has gone it asks nobody.
+            let _ = Control::Without { transfer }.say(&self.net, from);
+            return;
+        }
+        let at = self.position();
+        if let Err(reason) = self.givings.add(from, None, transfer, at, now_ns, upcalls) {
+            let _ = Control::Refused { transfer, reason }.say(&self.net, from);
+        }
+    }
+
+    /// Where the application's state is.
+    pub(super) fn position(&self) -> Position {
+        let taken = self.group.as_ref().map(|group| group.handed_out()).unwrap_or_default();
+        Position { outline: Outline::of(&self.view), taken }
+    }
+
+    /// One of two members that has lost the other asks the witness.
+    pub(super) fn second_opinion(&mut self, now_ns: u64) {
+        let Some(group) = self.group.as_mut().filter(|group| group.needs_witness()) else { return };
+        let patience_ns = self.patience.meeting_ns;
+        if let Some(witness) = self.second.ask(self.options.witness, &self.token, &self.net, now_ns, patience_ns) {
+            group.hear_witness(witness);
         }
     }
 }

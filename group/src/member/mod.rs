@@ -1,62 +1,81 @@
 //! A process of a group whose members come and go: a [`Group`] from view to view, and the mesh over which members meet in between.
 //!
 //! ```text
-//!   survivors   next view decided --> settled --> welcome newcomers, meet over the mesh, open the next epoch --> snapshot for newcomers
-//!   newcomer    ask a contact --> noted --> welcome: meet, open --> receives, delivers nothing --> state is here: delivers
+//!   member      next view decided --> settled --> welcome newcomers, meet over the mesh, open the next epoch
+//!               gives newcomers a snapshot, and what it delivers from there on
+//!   newcomer    ask a contact --> noted: restore, follow --> near: proposed --> welcome: meet, open --> all is here: delivers
 //! ```
 //!
+//! A newcomer follows from outside, at its own pace, and is proposed once it lacks little; nobody waits for it. It takes the rest while it is in the
+//! view already, from whoever gave it the state, over as many views as that takes, or, if that one is lost, all from the start from another member.
+//!
 //! Whoever does not come to a meeting is opened without, counts as broken link, and is removed in a further view.
+//!
+//! All of it is a state machine: [`Member::step_at`] does what is due at the time it is told, and never waits or looks at a clock. [`Member::turn`],
+//! [`Member::found`] and [`Member::join`] are loops around it that sleep.
 
 mod asks;
 mod change;
 mod contact;
 mod error;
+mod feed;
+mod following;
+mod founding;
+mod giving;
 mod hearing;
-mod joining;
+mod looping;
 pub(crate) mod message;
+mod mutation;
+mod names;
 mod second;
-mod state;
+mod stepping;
+mod taking;
 
 pub use error::MemberError;
+#[doc(hidden)]
+pub use mutation::MemberMutation;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use squall_membership::Timeouts;
-use squall_transport::exchange::Exchange;
-use squall_transport::mesh::{Mesh, MeshEvent};
-use squall_transport::{Fabric, NodeId, Waker};
+use squall_transport::mesh::{Mesh, Net};
+use squall_transport::{Fabric, NodeId};
 
 use crate::config::Config;
-use crate::error::SendError;
-use crate::group::{Group, Upcalls};
-use crate::outgoing::{Outgoing, Slot};
-use crate::pace::Pace;
+use crate::error::{JoinError, SendError};
+use crate::group::Group;
+use crate::kept::Kept;
+use crate::outgoing::{Outgoing, Slot, State};
 use crate::view::View;
 use asks::Asks;
-use message::Control;
+use change::Passing;
+use following::Following;
+use founding::Founding;
+use giving::Givings;
+use message::Welcome;
+use names::Names;
 use second::Second;
-use state::{Gave, Giving, Taking};
-
-/// How long a member sleeps at most while it waits for room for the state that it gives.
-const GIVING_SLEEP: Duration = Duration::from_micros(500);
+use taking::Taking;
 
 /// What a member of a changing group is made of.
 #[derive(Clone, Debug)]
 pub struct MemberOptions {
     /// The group. Its `senders` are those of the first view; its `membership` must be set.
     pub config: Config,
-    /// How long the members of a view wait for one that does not come to it.
+    /// How long the members of a view wait for one that does not come to it. All other patience is a part or a multiple of it.
     pub patience: Duration,
     /// The witness that one of two members asks when it has lost the other; without one it stops.
     pub witness: Option<SocketAddr>,
+    /// Bytes of deliveries that a member keeps for newcomers that are being given the state; whoever is further behind begins again.
+    pub backlog_bytes_max: u64,
 }
 
 impl MemberOptions {
-    /// `config`, a second of patience, no witness.
+    /// `config`, a second of patience, no witness, 256 MiB of backlog.
     pub fn new(config: Config) -> MemberOptions {
-        MemberOptions { config, patience: Duration::from_secs(1), witness: None }
+        MemberOptions { config, patience: Duration::from_secs(1), witness: None, backlog_bytes_max: 256 << 20 }
     }
 
     /// Members may leave a meeting with one that does not come at different steps of it, one patience apart each: who is still there beats no heart yet.
@@ -64,6 +83,41 @@ impl MemberOptions {
         let first_word_ns = u64::try_from(2 * self.patience.as_nanos()).unwrap_or(u64::MAX);
         let membership = self.config.membership.map(|timeouts| Timeouts { first_word_ns, ..timeouts });
         Config { membership, ..self.config.clone() }
+    }
+}
+
+/// How long a member waits for what, all by one option.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// For a witness.
+    meeting_ns: u64,
+    /// For newcomers at a meeting: they are no reason for others to wait, but may need a moment.
+    haste: Duration,
+    /// For a contact, before the next one is asked too.
+    ask_ns: u64,
+    /// For a word of whoever gives this process the state.
+    giver_ns: u64,
+    /// Before whoever gives says a word although there is nothing to tell.
+    idle_ns: u64,
+    /// For the other founders, and for a word of whoever is given state.
+    long_ns: u64,
+    /// With leaving, while nobody else has the state and somebody is being given it.
+    leave_ns: u64,
+}
+
+impl Patience {
+    fn of(options: &MemberOptions) -> Patience {
+        let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let meeting_ns = ns(options.patience);
+        Patience {
+            meeting_ns,
+            haste: options.patience / 4,
+            ask_ns: meeting_ns / 4,
+            giver_ns: meeting_ns.saturating_mul(2),
+            idle_ns: meeting_ns / 4,
+            long_ns: meeting_ns.saturating_mul(10),
+            leave_ns: meeting_ns.saturating_mul(60),
+        }
     }
 }
 
@@ -80,145 +134,258 @@ pub struct ViewChange {
     pub installed: Instant,
 }
 
+/// Where a process is on its way.
+#[derive(Debug)]
+enum Stage<G> {
+    /// It founds a group, and waits for the others.
+    Founding(Founding),
+    /// It is in no view yet.
+    Following(Following),
+    InView,
+    /// It meets the members of its next view.
+    Passing(Passing<G>),
+    /// A view could not be entered.
+    Nowhere,
+}
+
+/// A newcomer that asked.
+#[derive(Debug)]
+struct Early {
+    from: NodeId,
+    transfer: u64,
+    sends: bool,
+    agreement: String,
+}
+
 /// One member of a group whose members come and go.
 #[derive(Debug)]
-pub struct Member<F: Fabric> {
-    /// Away only while it goes from view to view, and after that failed.
+pub struct Member<F: Fabric, N: Net = Mesh> {
+    stage: Stage<N::Gather>,
+    /// That of the present view, until the next one is open.
     group: Option<Group<F::Endpoint>>,
+    /// What there is to send by where there is no view.
+    outside: Outgoing,
+    /// The present view; before the first one that of the group, as an outsider sees it.
+    view: View,
     fabric: F,
-    mesh: Mesh,
+    net: N,
     options: MemberOptions,
+    patience: Patience,
     token: [u8; 32],
     /// Where the members listen.
     addresses: HashMap<NodeId, SocketAddr>,
+    names: Names,
+    /// Newcomers that asked before there was a view.
+    early: Vec<Early>,
     asks: Asks,
-    giving: Vec<Giving>,
+    givings: Givings,
+    /// This process has no state, and delivers nothing by itself.
+    behind: bool,
     taking: Option<Taking>,
+    /// Transfers that this process asked for so far.
+    transfers: u64,
+    /// Members of this view that have no state either.
+    without: Vec<NodeId>,
+    /// By rank: messages of the view that is handed out first that the state held already when it came.
+    taken: Vec<u64>,
+    /// The first view that it was in: what is delivered from there on it has by itself.
+    first: u64,
     second: Second,
-    /// The newcomers of the coming view are being called, or were.
+    /// The newcomers of the coming view were called; those of the last one that have yet to be told of it.
     called: bool,
-    /// Those that were called and have not answered.
-    calls: Vec<(NodeId, SocketAddr)>,
-    change: Option<ViewChange>,
+    welcome: Option<Welcome>,
+    unwelcomed: Vec<NodeId>,
+    /// It wants to leave; since when, once that was noticed.
+    leaving: Option<Option<u64>>,
+    kept: Option<Kept>,
+    /// The last change of view, and when it wedged, had trimmed, and was in.
+    change_ns: Option<(u64, u64, u64, u64)>,
+    /// Where the loops count time from, and whether the group does.
+    origin: Option<Instant>,
+    stepped: bool,
+    over: Option<MemberError>,
+    mutation: MemberMutation,
 }
 
-impl<F: Fabric> Member<F> {
-    /// Founds a group: the members of `exchange` are its first view. A collective.
-    ///
-    /// # Errors
-    /// [`MemberError::Join`], [`MemberError::Found`].
-    pub fn found(options: MemberOptions, fabric: F, mesh: Mesh, exchange: &mut dyn Exchange) -> Result<Member<F>, MemberError> {
-        let mine = postcard::to_stdvec(&(mesh.node(), mesh.address())).expect("plain data");
-        let mut nodes = Vec::new();
-        let mut addresses = HashMap::new();
-        for (index, part) in exchange.all_gather("member addresses", &mine)?.iter().enumerate() {
-            let unreadable = |_| MemberError::Found(format!("rank {index} gave an address that makes no sense; same version?"));
-            let (node, address): (NodeId, SocketAddr) = postcard::from_bytes(part).map_err(unreadable)?;
-            if addresses.insert(node, address).is_some() {
-                return Err(MemberError::Found(format!("two members have the name {node}; give each process its own")));
-            }
-            nodes.push(node);
-        }
-        let me = exchange.rank();
-        let view = View { nodes, ..View::first(me, exchange.members(), &options.config.senders, exchange.token()) };
-        for node in &view.nodes[..me.index()] {
-            mesh.connect(addresses[node], Some(*node));
-        }
-        let missing = |peers: &[(NodeId, SocketAddr)]| {
-            view.nodes.iter().filter(|&&node| node != mesh.node()).any(|&node| peers.iter().all(|peer| peer.0 != node))
-        };
-        while missing(&mesh.peers()) {
-            match mesh.wait(Instant::now() + options.patience.max(joining::CONNECT_PATIENCE)) {
-                Some(MeshEvent::Unreachable { address, reason, .. }) => {
-                    return Err(MemberError::Found(format!("the member at {address} cannot be reached: {reason}")));
-                }
-                Some(_) => {}
-                None => return Err(MemberError::Found("not all members connected in time".into())),
-            }
-        }
-        exchange.all_gather("member mesh", &[])?;
-        let group = Group::enter(&options.lenient(), view, &fabric, exchange)?;
-        let token = *exchange.token();
-        Ok(Member::new(group, fabric, mesh, options, token, addresses))
-    }
-
-    fn new(
-        mut group: Group<F::Endpoint>,
-        fabric: F,
-        mesh: Mesh,
-        options: MemberOptions,
-        token: [u8; 32],
-        addresses: HashMap<NodeId, SocketAddr>,
-    ) -> Member<F> {
-        mesh.set_waker(Some(group.waker()));
-        if options.witness.is_some() {
-            group.promise_witness();
-        }
-        Member {
-            group: Some(group),
+impl<F: Fabric, N: Net> Member<F, N> {
+    fn new(options: MemberOptions, fabric: F, net: N, view: View, stage: Stage<N::Gather>) -> Result<Member<F, N>, MemberError> {
+        let behind = matches!(stage, Stage::Following(_));
+        let sends = matches!(&stage, Stage::Following(following) if following.sends);
+        let outside = Outgoing::outside(&options.config, sends).map_err(JoinError::from)?;
+        Ok(Member {
+            patience: Patience::of(&options),
+            stage,
+            group: None,
+            outside,
+            view,
             fabric,
-            mesh,
+            net,
             options,
-            token,
-            addresses,
+            token: [0; 32],
+            addresses: HashMap::new(),
+            names: Names::default(),
+            early: Vec::new(),
             asks: Asks::default(),
-            giving: Vec::new(),
+            givings: Givings::default(),
+            behind,
             taking: None,
+            transfers: 0,
+            without: Vec::new(),
+            taken: Vec::new(),
+            first: 0,
             second: Second::default(),
             called: false,
-            calls: Vec::new(),
-            change: None,
+            welcome: None,
+            unwelcomed: Vec::new(),
+            leaving: None,
+            kept: None,
+            change_ns: None,
+            origin: None,
+            stepped: false,
+            over: None,
+            mutation: MemberMutation::None,
+        })
+    }
+
+    /// A founder of the group whose first members are `founders`, by rank, at these addresses, as a state machine: [`Member::step_at`] connects it
+    /// with the others, opens the first view and tells it ([`Upcalls::view_installed`](crate::Upcalls::view_installed)). `token` is a secret that they share.
+    ///
+    /// # Errors
+    /// [`MemberError::Found`], or memory cannot be had.
+    pub fn founder(
+        options: MemberOptions,
+        fabric: F,
+        net: N,
+        founders: &[(NodeId, SocketAddr)],
+        token: [u8; 32],
+        now_ns: u64,
+    ) -> Result<Member<F, N>, MemberError> {
+        Member::begin_founding(options, fabric, net, founders, &token, Some(token), now_ns)
+    }
+
+    fn begin_founding(
+        options: MemberOptions,
+        fabric: F,
+        net: N,
+        founders: &[(NodeId, SocketAddr)],
+        token: &[u8; 32],
+        meets_by: Option<[u8; 32]>,
+        now_ns: u64,
+    ) -> Result<Member<F, N>, MemberError> {
+        let nodes: Vec<NodeId> = founders.iter().map(|founder| founder.0).collect();
+        if let Some(node) = nodes.iter().enumerate().find_map(|(rank, node)| nodes[..rank].contains(node).then_some(node)) {
+            return Err(MemberError::Found(format!("two members have the name {node}; give each process its own")));
         }
+        let Some(me) = nodes.iter().position(|node| *node == net.node()) else {
+            return Err(MemberError::Found(format!("the founders are {nodes:?}, and this process is {}", net.node())));
+        };
+        let first = View::first(squall_transport::Rank::new(me), nodes.len(), &options.config.senders, token);
+        let view = View { nodes, ..first };
+        for (node, address) in &founders[..me] {
+            net.connect(*address, Some(*node));
+        }
+        let deadline_ns = now_ns.saturating_add(Patience::of(&options).long_ns);
+        let stage = Stage::Founding(Founding::new(&view, meets_by, deadline_ns));
+        let mut member = Member::new(options, fabric, net, view, stage)?;
+        member.addresses = founders.iter().copied().collect();
+        Ok(member)
     }
 
-    /// The group in its present view.
-    pub fn group(&self) -> &Group<F::Endpoint> {
-        self.group.as_ref().expect("there is one while the member is")
+    /// A newcomer that asks `contacts`, one after the other or several at once if one does not answer, as a state machine: [`Member::step_at`] takes
+    /// it in. `sends`: it wants to send. `timeout`: how long it looks for a member that takes it.
+    ///
+    /// # Errors
+    /// Memory cannot be had.
+    pub fn newcomer(
+        options: MemberOptions,
+        fabric: F,
+        net: N,
+        contacts: &[SocketAddr],
+        sends: bool,
+        timeout: Duration,
+        now_ns: u64,
+    ) -> Result<Member<F, N>, MemberError> {
+        // Before anybody waits for it.
+        let kept = Kept::in_advance(&options.config, &fabric).map_err(JoinError::from)?;
+        let agreement = options.config.agreement(fabric.name());
+        let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        let following = Following::new(contacts.to_vec(), sends, agreement, timeout_ns, now_ns);
+        let mut member = Member::new(options, fabric, net, View::nobodys(), Stage::Following(following))?;
+        member.kept = Some(kept);
+        Ok(member)
     }
 
-    fn group_mut(&mut self) -> &mut Group<F::Endpoint> {
-        self.group.as_mut().expect("there is one while the member is")
+    /// The group in its present view; `None` where there is no view: before the first one, and after one could not be entered.
+    pub fn group(&self) -> Option<&Group<F::Endpoint>> {
+        self.group.as_ref()
     }
 
-    /// The present view.
+    /// Breaks a rule on purpose, for tests of the checker.
+    #[doc(hidden)]
+    pub fn set_mutation(&mut self, mutation: MemberMutation) {
+        self.mutation = mutation;
+    }
+
+    /// The same, for whoever traces.
+    #[doc(hidden)]
+    pub fn group_mut(&mut self) -> Option<&mut Group<F::Endpoint>> {
+        self.group.as_mut()
+    }
+
+    /// The present view; where it could not be entered, the last one. Before its first view a newcomer sees that of the group as it follows it from
+    /// outside: its own rank is then one that nobody has.
     pub fn view(&self) -> &View {
-        self.group().view()
+        &self.view
     }
 
     /// My name.
     pub fn node(&self) -> NodeId {
-        self.mesh.node()
+        self.net.node()
     }
 
     /// Where newcomers reach me.
     pub fn address(&self) -> SocketAddr {
-        self.mesh.address()
+        self.net.address()
     }
 
-    /// Whether this newcomer still waits for the application's state, or for its vote: it is a full member, and may send,
-    /// once it does not.
+    /// Whether this newcomer still waits for the application's state, or for its vote: it is a full member, and may send, once it does not.
     pub fn is_behind(&self) -> bool {
-        self.group().is_behind() || !self.view().votes(self.view().me)
+        self.lacks_state() || !self.view.votes(self.view.me)
     }
 
-    /// How the last change of view went.
+    /// Whether it has not delivered all that voters have.
+    fn lacks_state(&self) -> bool {
+        self.behind || self.group.as_ref().is_some_and(Group::is_behind)
+    }
+
+    /// Whether it is in a view.
+    pub fn is_in_view(&self) -> bool {
+        matches!(self.stage, Stage::InView)
+    }
+
+    /// How the last change of view went; `None` if there was none, or where steps are given the time.
     pub fn last_change(&self) -> Option<ViewChange> {
-        self.change
+        let (origin, (view, wedged_ns, trimmed_ns, installed_ns)) = (self.origin?, self.change_ns?);
+        let at = |ns| origin + Duration::from_nanos(ns);
+        Some(ViewChange { view, wedged: at(wedged_ns), trimmed: at(trimmed_ns), installed: at(installed_ns) })
     }
 
     /// The sending half: valid in this view, so ask for it anew after each turn.
     #[inline]
     pub fn outgoing(&mut self) -> &mut Outgoing {
-        self.group_mut().outgoing()
+        match &mut self.group {
+            Some(group) => group.outgoing(),
+            None => &mut self.outside,
+        }
     }
 
     /// As [`Group::reserve`].
     ///
     /// # Errors
-    /// As there. While the view changes the window is full.
+    /// As there. While the view changes, and before the first one, the window is full.
     #[inline]
     pub fn reserve(&mut self, bytes: u64) -> Result<Slot<'_>, SendError> {
-        self.group_mut().reserve(bytes)
+        self.outgoing().reserve(bytes)
     }
 
     /// As [`Group::send`].
@@ -227,104 +394,24 @@ impl<F: Fabric> Member<F> {
     /// As [`Member::reserve`].
     #[inline]
     pub fn send(&mut self, payload: &[u8]) -> Result<u64, SendError> {
-        self.group_mut().send(payload)
+        self.outgoing().send(payload)
     }
 
-    /// Ends another thread's wait in [`Member::turn`]; for this view only.
-    pub fn waker(&self) -> Waker {
-        self.group().waker()
-    }
-
-    /// Wants to leave: turn on until [`Ended::Closed`](crate::Ended::Closed). What of mine is not delivered by then may be cut off.
+    /// Wants to leave: turn on until [`Ended::Closed`](crate::Ended::Closed). What of mine is not delivered by then may be cut off. While nobody
+    /// else has the application's state and somebody is being given it, it stays, for up to 60 times [`MemberOptions::patience`].
     pub fn leave(&mut self) {
-        self.group_mut().leave();
+        self.leaving.get_or_insert(None);
     }
 
-    /// One turn of the loop, as [`Group::turn`], and whatever the change of members asks for. While the next view opens it waits for the other members.
-    ///
-    /// # Errors
-    /// The group is over for this member, and why.
-    #[inline]
-    pub fn turn(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<bool, MemberError> {
-        self.turn_until(upcalls, pace, None)
+    /// It is over, and stays so.
+    fn end(&mut self, error: MemberError) -> MemberError {
+        self.outside.state = State::Ended;
+        self.outgoing().state = State::Ended;
+        self.over = Some(error.clone());
+        error
     }
 
-    /// As [`Member::turn`], but sleeps no longer than `until`.
-    ///
-    /// # Errors
-    /// As there.
-    #[inline]
-    pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, MemberError> {
-        let mut heard = false;
-        while let Some(event) = self.mesh.next() {
-            self.hear(event, upcalls)?;
-            heard = true;
-        }
-        if self.is_busy() {
-            return self.turn_busy(upcalls, pace, until);
-        }
-        Ok(self.group_mut().turn_until(upcalls, pace, until)? | heard)
-    }
-
-    /// Whether there is more to do than messages.
-    #[inline]
-    fn is_busy(&self) -> bool {
-        self.group().is_changing() || !self.asks.is_empty() || !self.giving.is_empty()
-    }
-
-    #[cold]
-    fn turn_busy(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, MemberError> {
-        // In a turn of its own, so that whoever traces sees the old view's end.
-        if self.group().next_view().is_some() {
-            self.await_newcomers(upcalls)?;
-            self.go_over(upcalls)?;
-            return Ok(true);
-        }
-        self.press();
-        let gives = self.give()?.then(|| Instant::now() + GIVING_SLEEP);
-        let asks = self.second_opinion().then(|| self.second.deadline());
-        let until = [until, gives, asks].into_iter().flatten().min();
-        let progress = self.group_mut().turn_until(upcalls, pace, until)?;
-        self.call_newcomers();
-        Ok(progress)
-    }
-
-    /// Asks the group for those who asked me.
-    fn press(&mut self) {
-        let Member { asks, group, mesh, .. } = self;
-        let Some(group) = group else { return };
-        asks.press(group, |node, refusal| {
-            // It may be gone; then it needs no answer.
-            let _ = Control::Refused { reason: refusal.to_string() }.say(mesh, node);
-        });
-    }
-
-    /// Gives state to newcomers. Whether it waits for room.
-    fn give(&mut self) -> Result<bool, MemberError> {
-        let mut full = false;
-        let mut lost = Vec::new();
-        let mesh = &self.mesh;
-        let mut failed = None;
-        self.giving.retain_mut(|giving| match giving.turn(mesh) {
-            Ok(Gave::More) => true,
-            Ok(Gave::Full) => {
-                full = true;
-                true
-            }
-            Ok(Gave::All) => false,
-            Ok(Gave::Lost) => {
-                lost.push(giving.to);
-                false
-            }
-            Err(error) => {
-                failed = Some(error);
-                false
-            }
-        });
-        lost.into_iter().for_each(|node| self.suspect(node));
-        match failed {
-            Some(error) => Err(MemberError::Snapshot(error)),
-            None => Ok(full),
-        }
+    fn end_if<T>(&mut self, result: Result<T, MemberError>) -> Result<T, MemberError> {
+        result.map_err(|error| self.end(error))
     }
 }

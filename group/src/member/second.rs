@@ -1,12 +1,11 @@
 //! Asking a witness, when one of two members has lost the other.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use squall_membership::Witness;
 use squall_transport::NodeId;
 use squall_transport::exchange::derived_token;
-use squall_transport::mesh::Mesh;
+use squall_transport::mesh::Net;
 
 use super::message::Control;
 
@@ -15,13 +14,13 @@ use super::message::Control;
 struct Question {
     witness: SocketAddr,
     ballot: [u8; 32],
-    deadline: Instant,
+    deadline_ns: u64,
 }
 
 impl Question {
-    fn put(&self, node: NodeId, mesh: &Mesh) {
+    fn put(&self, node: NodeId, net: &impl Net) {
         // If it is gone again the deadline ends the waiting.
-        let _ = Control::Side { ballot: self.ballot }.say(mesh, node);
+        let _ = Control::Side { ballot: self.ballot }.say(net, node);
     }
 }
 
@@ -33,30 +32,37 @@ pub(crate) struct Second {
 
 impl Second {
     /// Asks, or goes on waiting; the answer if there will be none.
-    pub(crate) fn ask(&mut self, witness: Option<SocketAddr>, token: &[u8; 32], mesh: &Mesh, patience: Duration) -> Option<Witness> {
+    pub(crate) fn ask(
+        &mut self,
+        witness: Option<SocketAddr>,
+        token: &[u8; 32],
+        net: &impl Net,
+        now_ns: u64,
+        patience_ns: u64,
+    ) -> Option<Witness> {
         let Some(witness) = witness else { return Some(Witness::Refuses) };
         let question = self.question.get_or_insert_with(|| {
-            let question = Question { witness, ballot: derived_token(token, b"witness"), deadline: Instant::now() + patience };
-            match mesh.peers().into_iter().find(|(_, address)| *address == witness) {
-                Some((node, _)) => question.put(node, mesh),
-                None => mesh.connect(witness, None),
+            let question = Question { witness, ballot: derived_token(token, b"witness"), deadline_ns: now_ns + patience_ns };
+            match net.peers().into_iter().find(|(_, address)| *address == witness) {
+                Some((node, _)) => question.put(node, net),
+                None => net.connect(witness, None),
             }
             question
         });
-        (Instant::now() >= question.deadline).then_some(Witness::Refuses)
+        (now_ns >= question.deadline_ns).then_some(Witness::Refuses)
     }
 
     /// When waiting is over.
-    pub(crate) fn deadline(&self) -> Instant {
-        self.question.as_ref().map_or_else(Instant::now, |question| question.deadline)
+    pub(crate) fn deadline_ns(&self) -> Option<u64> {
+        self.question.as_ref().map(|question| question.deadline_ns)
     }
 
     /// A connection stands; if it is the witness's, it is asked.
-    pub(crate) fn is_up(&self, node: NodeId, address: SocketAddr, mesh: &Mesh) {
+    pub(crate) fn is_up(&self, node: NodeId, address: SocketAddr, net: &impl Net) {
         if let Some(question) = &self.question
             && question.witness == address
         {
-            question.put(node, mesh);
+            question.put(node, net);
         }
     }
 
@@ -65,7 +71,7 @@ impl Second {
         if let Some(question) = &mut self.question
             && question.witness == address
         {
-            question.deadline = Instant::now();
+            question.deadline_ns = 0;
         }
     }
 

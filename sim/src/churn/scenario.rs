@@ -21,10 +21,12 @@ pub enum Aim {
     /// What has to happen happens in time: after a while there are no more faults, and a majority of the last view, if there is one, comes to rest with all
     /// messages delivered and all newcomers in; everybody else stops.
     Liveness,
+    /// Both, of whole members: see [`Colony`](crate::Colony).
+    Members,
 }
 
 impl Aim {
-    /// Both.
+    /// Those of groups.
     pub const ALL: [Aim; 2] = [Aim::Safety, Aim::Liveness];
 
     /// The name that users give it.
@@ -32,6 +34,7 @@ impl Aim {
         match self {
             Aim::Safety => "safety",
             Aim::Liveness => "liveness",
+            Aim::Members => "members",
         }
     }
 }
@@ -46,7 +49,11 @@ impl FromStr for Aim {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Aim, String> {
-        Aim::ALL.into_iter().find(|aim| aim.name() == text).ok_or_else(|| format!("`{text}` is neither safety nor liveness"))
+        Aim::ALL
+            .into_iter()
+            .chain([Aim::Members])
+            .find(|aim| aim.name() == text)
+            .ok_or_else(|| format!("`{text}` is neither safety nor liveness nor members"))
     }
 }
 
@@ -186,7 +193,7 @@ fn config(members: usize, random: &mut Random) -> Config {
 
 fn faults(aim: Aim, busy_ns: u64, random: &mut Random) -> Vec<(u64, Fault)> {
     let count = match aim {
-        Aim::Liveness => random.pick(&[0, 1, 1, 1, 2, 2, 3, 4, 6]),
+        Aim::Liveness | Aim::Members => random.pick(&[0, 1, 1, 1, 2, 2, 3, 4, 6]),
         Aim::Safety => random.pick(&[1, 2, 2, 3, 4, 6, 9]),
     };
     let mut faults: Vec<(u64, Fault)> = (0..count).map(|_| (random.below(busy_ns), Fault::draw(random))).collect();

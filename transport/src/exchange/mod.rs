@@ -121,6 +121,14 @@ pub trait Exchange {
 /// gather itself fails.
 pub fn agree(exchange: &mut (impl Exchange + ?Sized), what: &str, bytes: &[u8]) -> Result<(), ExchangeError> {
     let parts = exchange.all_gather(what, bytes)?;
+    compare(exchange, what, &parts)
+}
+
+/// As [`agree`], of parts that were gathered already.
+///
+/// # Errors
+/// [`ExchangeError::Differs`].
+pub fn compare(exchange: &(impl Exchange + ?Sized), what: &str, parts: &[Vec<u8>]) -> Result<(), ExchangeError> {
     let mut camps: Vec<(&[u8], Vec<Rank>)> = Vec::new();
     let is_given = |(index, part): &(usize, &Vec<u8>)| !part.is_empty() || !exchange.is_absent(Rank::new(*index));
     for (index, part) in parts.iter().enumerate().filter(is_given) {

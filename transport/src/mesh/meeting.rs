@@ -1,6 +1,7 @@
 //! Gathers among processes whose connections stand.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::exchange::gather::WHAT_BYTES_MAX;
@@ -11,7 +12,8 @@ use crate::rank::{NodeId, Rank};
 
 use super::Mesh;
 use super::message::{Header, MeetingId};
-use super::shared::{Given, State};
+use super::net::Gather;
+use super::shared::{Given, Shared, State};
 
 /// Who meets: the members of one epoch.
 #[derive(Clone)]
@@ -26,6 +28,24 @@ pub struct Meeting {
     pub absent: Vec<Rank>,
     /// How long each gather waits for the others' parts.
     pub patience: Duration,
+    /// Members that each gather waits for no longer than `haste`.
+    pub hasty: Vec<Rank>,
+    /// At most `patience`.
+    pub haste: Duration,
+}
+
+impl Meeting {
+    /// Whom a gather that began `waited` ago waits for no more, if its part has not come.
+    pub(crate) fn is_over_for(&self, rank: Rank, waited: Duration) -> bool {
+        let patience = if self.hasty.contains(&rank) { self.haste.min(self.patience) } else { self.patience };
+        waited >= patience
+    }
+
+    /// How long a gather that has waited for `waited` may go on waiting until it does without somebody.
+    pub(crate) fn wait_left(&self, waited: Duration) -> Duration {
+        let next = if self.hasty.is_empty() || waited >= self.haste { self.patience } else { self.haste.min(self.patience) };
+        next.saturating_sub(waited)
+    }
 }
 
 /// A meeting of a mesh: an [`Exchange`] whose parts go directly from each member to each other one.
@@ -33,26 +53,29 @@ pub struct Meeting {
 /// A member becomes absent when the connection with it ends before its part came, or when its part has not come `patience` after this side
 /// gave its own. A connection may still be on its way up when the meeting begins; one that goes down does not come back for this meeting.
 /// Events that come meanwhile wait for [`Mesh::next`]. Dropping it ends the meeting: parts of it that come later are dropped.
-pub struct MeshExchange<'a> {
-    mesh: &'a Mesh,
+pub struct MeshExchange {
+    shared: Arc<Shared>,
+    payload_bytes_max: usize,
     meeting: Meeting,
     id: MeetingId,
     absent: Vec<bool>,
     step: u32,
     failed: Option<ExchangeError>,
+    /// A gather that [`Gather::poll`] has begun, and when.
+    polled: Option<(Round, u64)>,
 }
 
 /// One gather under way.
-struct Round<'a> {
+struct Round {
     header: Header,
-    what: &'a str,
-    mine: &'a [u8],
+    what: String,
+    mine: Vec<u8>,
     given: Vec<bool>,
     parts: Vec<Option<Vec<u8>>>,
 }
 
-impl<'a> MeshExchange<'a> {
-    pub(super) fn new(mesh: &'a Mesh, meeting: Meeting) -> Self {
+impl MeshExchange {
+    pub(super) fn new(mesh: &Mesh, meeting: Meeting) -> Self {
         let members = meeting.nodes.len();
         assert_eq!(meeting.nodes.get(meeting.me.index()), Some(&mesh.node()), "this process meets under its own rank");
         let distinct = meeting.nodes.iter().collect::<std::collections::BTreeSet<_>>().len();
@@ -64,31 +87,71 @@ impl<'a> MeshExchange<'a> {
         for rank in &meeting.absent {
             absent[rank.index()] = true;
         }
-        Self { mesh, meeting, id, absent, step: 0, failed: None }
+        let (shared, payload_bytes_max) = (Arc::clone(&mesh.shared), mesh.payload_bytes_max);
+        Self { shared, payload_bytes_max, meeting, id, absent, step: 0, failed: None, polled: None }
     }
 
-    fn gather(&mut self, what: &str, mine: &[u8]) -> Result<Vec<Vec<u8>>, ExchangeError> {
-        let (bytes, bytes_max) = (mine.len(), self.mesh.payload_bytes_max);
+    fn round(&self, what: &str, mine: &[u8]) -> Result<Round, ExchangeError> {
+        assert!(what.len() <= WHAT_BYTES_MAX, "the name of a gather is short");
+        let (bytes, bytes_max, members) = (mine.len(), self.payload_bytes_max, self.members());
         if bytes > bytes_max {
             return Err(ExchangeError::TooLarge { bytes, bytes_max });
         }
-        let members = self.members();
         let header = Header::Give { meeting: self.id, step: self.step, what: what.to_owned() };
-        let mut round = Round { header, what, mine, given: vec![false; members], parts: vec![None; members] };
-        let deadline = after(Instant::now(), self.meeting.patience);
-        let shared = &self.mesh.shared;
-        let done = shared.wait_moved(deadline, |state| self.advance(state, &mut round).transpose());
-        done.transpose()?;
+        Ok(Round { header, what: what.to_owned(), mine: mine.to_vec(), given: vec![false; members], parts: vec![None; members] })
+    }
+
+    fn gather(&mut self, what: &str, mine: &[u8]) -> Result<Vec<Vec<u8>>, ExchangeError> {
+        let mut round = self.round(what, mine)?;
+        let (shared, began) = (Arc::clone(&self.shared), Instant::now());
+        loop {
+            let deadline = after(Instant::now(), self.meeting.wait_left(began.elapsed()));
+            let done = shared.wait_moved(deadline, |state| self.advance(state, &mut round).transpose());
+            if done.transpose()?.is_some() || self.is_over(&round, began.elapsed()) {
+                return Ok(self.end_round(round));
+            }
+        }
+    }
+
+    /// One look at a gather that was begun at `began_ns` or begins now.
+    fn look(&mut self, now_ns: u64, what: &str, mine: &[u8]) -> Result<Option<Vec<Vec<u8>>>, ExchangeError> {
+        let (mut round, began_ns) = match self.polled.take() {
+            Some(polled) => polled,
+            None => (self.round(what, mine)?, now_ns),
+        };
+        let waited = Duration::from_nanos(now_ns.saturating_sub(began_ns));
+        let shared = Arc::clone(&self.shared);
+        let done = shared.change(|state| self.advance(state, &mut round))?;
+        if done.is_some() || self.is_over(&round, waited) {
+            return Ok(Some(self.end_round(round)));
+        }
+        self.polled = Some((round, began_ns));
+        Ok(None)
+    }
+
+    /// Does without those whose time is over; whether nobody is waited for any more.
+    fn is_over(&mut self, round: &Round, waited: Duration) -> bool {
+        for rank in 0..self.members() {
+            self.absent[rank] |= self.awaits(round, rank) && self.meeting.is_over_for(Rank::new(rank), waited);
+        }
+        !(0..self.members()).any(|rank| self.awaits(round, rank))
+    }
+
+    fn awaits(&self, round: &Round, rank: usize) -> bool {
+        rank != self.meeting.me.index() && !self.absent[rank] && round.parts[rank].is_none()
+    }
+
+    fn end_round(&mut self, mut round: Round) -> Vec<Vec<u8>> {
         self.step += 1;
         for (rank, part) in round.parts.iter().enumerate() {
             self.absent[rank] |= part.is_none() && rank != self.meeting.me.index();
         }
-        round.parts[self.meeting.me.index()] = Some(mine.to_vec());
-        Ok(round.parts.into_iter().map(Option::unwrap_or_default).collect())
+        round.parts[self.meeting.me.index()] = Some(round.mine);
+        round.parts.into_iter().map(Option::unwrap_or_default).collect()
     }
 
     /// Gives to whom it has yet to, and takes what came; `Some` once nobody is waited for.
-    fn advance(&mut self, state: &mut State, round: &mut Round<'_>) -> Result<Option<()>, ExchangeError> {
+    fn advance(&mut self, state: &mut State, round: &mut Round) -> Result<Option<()>, ExchangeError> {
         if let Some(reason) = &state.broken {
             return Err(ExchangeError::MeshBroken { reason: reason.clone() });
         }
@@ -97,15 +160,14 @@ impl<'a> MeshExchange<'a> {
                 self.swap(state, Rank::new(rank), round)?;
             }
         }
-        let awaits = |rank: usize| rank != self.meeting.me.index() && !self.absent[rank] && round.parts[rank].is_none();
-        Ok(if (0..self.members()).any(awaits) { None } else { Some(()) })
+        Ok(if (0..self.members()).any(|rank| self.awaits(round, rank)) { None } else { Some(()) })
     }
 
-    fn swap(&mut self, state: &mut State, rank: Rank, round: &mut Round<'_>) -> Result<(), ExchangeError> {
+    fn swap(&mut self, state: &mut State, rank: Rank, round: &mut Round) -> Result<(), ExchangeError> {
         let (index, node) = (rank.index(), self.meeting.nodes[rank.index()]);
         let lost = state.parts.is_lost(&self.id, node);
         if !round.given[index] && !lost {
-            match state.give(node, round.header.clone(), round.mine) {
+            match state.give(node, round.header.clone(), &round.mine) {
                 Given::Queued => round.given[index] = true,
                 Given::NotConnected => return Ok(()),
                 Given::Full => self.absent[index] = true,
@@ -118,8 +180,8 @@ impl<'a> MeshExchange<'a> {
         match state.parts.take(&self.id, node, self.step) {
             Some(part) if part.what == round.what => round.parts[index] = Some(part.bytes),
             Some(part) => {
-                let fault = GatherFault::OutOfStep { rank, given: part.what, expected: round.what.to_owned() };
-                return Err(ExchangeError::Gather { what: round.what.to_owned(), fault });
+                let fault = GatherFault::OutOfStep { rank, given: part.what, expected: round.what.clone() };
+                return Err(ExchangeError::Gather { what: round.what.clone(), fault });
             }
             None => self.absent[index] |= lost,
         }
@@ -127,7 +189,7 @@ impl<'a> MeshExchange<'a> {
     }
 }
 
-impl Exchange for MeshExchange<'_> {
+impl Exchange for MeshExchange {
     fn rank(&self) -> Rank {
         self.meeting.me
     }
@@ -145,7 +207,6 @@ impl Exchange for MeshExchange<'_> {
     /// # Errors
     /// A member is out of step, the part is too large, or this process' own mesh is broken.
     fn all_gather(&mut self, what: &str, mine: &[u8]) -> Result<Vec<Vec<u8>>, ExchangeError> {
-        assert!(what.len() <= WHAT_BYTES_MAX, "the name of a gather is short");
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -171,9 +232,26 @@ impl Exchange for MeshExchange<'_> {
     }
 }
 
-impl Drop for MeshExchange<'_> {
+impl Gather for MeshExchange {
+    fn poll(&mut self, now_ns: u64, what: &str, mine: &[u8]) -> Option<Result<Vec<Vec<u8>>, ExchangeError>> {
+        if let Some(error) = &self.failed {
+            return Some(Err(error.clone()));
+        }
+        let result = self.look(now_ns, what, mine);
+        self.failed = result.as_ref().err().cloned();
+        result.transpose()
+    }
+
+    fn due_ns(&self, now_ns: u64) -> Option<u64> {
+        let (_, began_ns) = self.polled.as_ref()?;
+        let left = self.meeting.wait_left(Duration::from_nanos(now_ns.saturating_sub(*began_ns)));
+        Some(now_ns.saturating_add(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Drop for MeshExchange {
     fn drop(&mut self) {
-        self.mesh.shared.change(|state| state.parts.end(self.id));
+        self.shared.change(|state| state.parts.end(self.id));
     }
 }
 
@@ -185,7 +263,7 @@ impl fmt::Debug for Meeting {
     }
 }
 
-impl fmt::Debug for MeshExchange<'_> {
+impl fmt::Debug for MeshExchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MeshExchange").field("meeting", &self.meeting).field("step", &self.step).finish_non_exhaustive()
     }

@@ -30,6 +30,7 @@ mod error;
 mod greeting;
 mod meeting;
 mod message;
+mod net;
 mod options;
 mod parts;
 mod shared;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use error::{MeshError, MeshSendError};
 pub use meeting::{Meeting, MeshExchange};
+pub use net::{Gather, Net};
 pub use options::MeshOptions;
 
 use std::fmt;
@@ -59,7 +61,7 @@ use shared::{Order, Shared};
 
 /// One process' end of the connections.
 ///
-/// All its methods may be called from any thread; none but [`wait`](Self::wait) waits. Dropping it closes all connections: what was queued
+/// All its methods may be called from any thread; none but [`wait`](Self::wait) and [`sleep`](Self::sleep) waits. Dropping it closes all connections: what was queued
 /// is still said, for up to [`farewell_timeout`](MeshOptions::farewell_timeout).
 pub struct Mesh {
     node: NodeId,
@@ -172,6 +174,18 @@ impl Mesh {
         self.shared.wait(deadline)
     }
 
+    /// Sleeps until an event waits, a meeting may have come further, a [`Mesh::waker`] calls, or the deadline; takes nothing. It may also
+    /// return without a reason.
+    pub fn sleep(&self, deadline: Instant) {
+        self.shared.sleep(deadline);
+    }
+
+    /// A handle that ends the current or, if none, the next [`Mesh::sleep`] from another thread.
+    pub fn waker(&self) -> Waker {
+        let shared = Arc::clone(&self.shared);
+        Waker::new(move || shared.stir())
+    }
+
     /// Whom to wake whenever an event is put, at once too if one waits now; `None`: nobody.
     pub fn set_waker(&self, waker: Option<Waker>) {
         self.shared.change(|state| state.set_waker(waker));
@@ -186,7 +200,7 @@ impl Mesh {
     ///
     /// # Panics
     /// If the rank of this process is not `me` in it, or two members are the same node.
-    pub fn meet(&self, meeting: Meeting) -> MeshExchange<'_> {
+    pub fn meet(&self, meeting: Meeting) -> MeshExchange {
         MeshExchange::new(self, meeting)
     }
 }

@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) broken: Option<String>,
     options: MeshOptions,
     alarmed: bool,
+    /// Something that a sleeper may wait for has happened since the last sleep.
+    stirred: bool,
     changed: Changed,
 }
 
@@ -106,6 +108,7 @@ impl Shared {
             broken: None,
             options: options.clone(),
             alarmed: false,
+            stirred: false,
             changed: Changed::default(),
         };
         Ok(Self {
@@ -149,6 +152,25 @@ impl Shared {
         }
     }
 
+    /// Waits until an event waits, a gather may have come further, or somebody calls; takes nothing.
+    pub(super) fn sleep(&self, deadline: Instant) {
+        let mut state = self.lock();
+        while state.events.is_empty() && !state.stirred {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.stirred = false;
+    }
+
+    /// Ends a sleep.
+    pub(super) fn stir(&self) {
+        self.lock().stirred = true;
+        self.arrived.notify_all();
+    }
+
     /// Looks with `done` at each change that may concern a gather, until it is done (or fails), or the deadline (`None`).
     pub(super) fn wait_moved<T>(&self, deadline: Instant, mut done: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
         let mut state = self.lock();
@@ -174,12 +196,13 @@ impl Shared {
 
     fn release(&self, mut state: MutexGuard<'_, State>) {
         let changed = std::mem::take(&mut state.changed);
+        state.stirred |= changed.gather;
         let waker = if changed.event { state.waker.clone() } else { None };
         let alarm = changed.order && !std::mem::replace(&mut state.alarmed, true);
         // Pairs with the load in `next`.
         self.ready.store(!state.events.is_empty(), Ordering::Release);
         drop(state);
-        if changed.event {
+        if changed.event || changed.gather {
             self.arrived.notify_all();
         }
         if changed.gather {

@@ -15,7 +15,8 @@
 //! endpoint's poll.
 //!
 //! [`SimNetwork`] holds the time and everything that is on its way, [`SimFabric`] opens endpoints on it, [`SoloExchange`] stands in for the
-//! meeting at start-up, [`Random`] is where all chance comes from. [`land`] is for tests that are the network themselves.
+//! meeting at start-up, [`SimNets`] are the control connections of processes whose groups change, [`Random`] is where
+//! all chance comes from. [`land`] is for tests that are the network themselves.
 //!
 //! What it does not do: run members (the crate `squall-sim` does), or wait in real time.
 
@@ -23,6 +24,8 @@ mod due;
 mod exchange;
 mod fabric;
 mod link;
+mod net;
+mod nets;
 mod network;
 mod random;
 mod wire;
@@ -31,6 +34,8 @@ mod words;
 pub use exchange::SoloExchange;
 pub use fabric::{SimEndpoint, SimFabric};
 pub use link::LinkSpec;
+pub use net::{SimGather, SimNet};
+pub use nets::{NetSpec, SimNets};
 pub use network::{Changed, SimNetwork};
 pub use random::{Random, mix};
 pub use wire::land;

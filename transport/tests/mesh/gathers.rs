@@ -2,7 +2,7 @@
 
 use squall_transport::Exchange;
 use squall_transport::exchange::{ExchangeError, agree};
-use squall_transport::mesh::MeshExchange;
+use squall_transport::mesh::{Gather, MeshExchange};
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn each_member_gathers_all_parts_by_rank_in_every_step() {
     join(&meshes);
     let seen = on_threads(&meshes, |me, mesh| {
         let mut exchange = mesh.meet(meeting(&meshes, me, 1));
-        let round = |round: u8, exchange: &mut MeshExchange<'_>| exchange.all_gather("numbers", &[me as u8, round]).expect("all are well");
+        let round = |round: u8, exchange: &mut MeshExchange| exchange.all_gather("numbers", &[me as u8, round]).expect("all are well");
         (0..50).map(|step| round(step, &mut exchange)).collect::<Vec<_>>()
     });
     let round = |round| (0..5).map(|rank| vec![rank, round]).collect::<Vec<_>>();
@@ -55,7 +55,7 @@ fn a_part_that_comes_before_the_meeting_or_for_a_later_step_is_kept() {
 }
 
 /// The meeting of all at this mesh, which waits for the others for `patience`.
-fn mesh_without(meshes: &[Mesh], me: usize, patience: Duration) -> MeshExchange<'_> {
+fn mesh_without(meshes: &[Mesh], me: usize, patience: Duration) -> MeshExchange {
     meshes[me].meet(Meeting { patience, ..meeting(meshes, me, 1) })
 }
 
@@ -109,7 +109,15 @@ fn a_part_given_before_the_connection_ended_counts() {
     join(&meshes);
     let nodes: Vec<NodeId> = meshes.iter().map(Mesh::node).collect();
     let (stays, gone) = (meshes.remove(0), meshes.remove(0));
-    let of = |me| Meeting { token: [1; 32], me: Rank::new(me), nodes: nodes.clone(), absent: vec![], patience: LONG };
+    let of = |me| Meeting {
+        token: [1; 32],
+        me: Rank::new(me),
+        nodes: nodes.clone(),
+        absent: vec![],
+        patience: LONG,
+        hasty: vec![],
+        haste: Duration::ZERO,
+    };
     let mut exchange = stays.meet(of(0));
     drop(gone.meet(Meeting { patience: SHORT, ..of(1) }).all_gather("both", b"last words"));
     drop(gone);
@@ -250,4 +258,29 @@ fn gather_latency() {
     });
     let at = |share: usize| times[0][(GATHERS - 1) * share / 100];
     println!("gather of 5: p50 {:?}, p90 {:?}, p99 {:?}, {GATHERS} samples", at(50), at(90), at(99));
+}
+
+#[test]
+fn a_gather_that_is_polled_waits_by_the_time_it_is_told_and_for_hasty_members_less() {
+    let meshes = meshes(2);
+    join(&meshes);
+    let millis = |ms: u64| ms * 1_000_000;
+    let of = |me| Meeting { hasty: vec![Rank(1)], haste: Duration::from_millis(5), ..meeting(&meshes, me, 1) };
+    let mut one = meshes[0].meet(of(0));
+    assert!(one.poll(millis(1), "first", b"a").is_none());
+    assert_eq!(one.due_ns(millis(1)), Some(millis(6)));
+    let mut other = meshes[1].meet(of(1));
+    let parts = other.all_gather("first", b"b").expect("its part waits already, or comes");
+    assert_eq!(parts, [b"a".to_vec(), b"b".to_vec()]);
+    // In the time that it is told none has passed.
+    let polled = loop {
+        meshes[0].sleep(std::time::Instant::now() + LONG);
+        if let Some(parts) = one.poll(millis(1), "first", b"a") {
+            break parts.expect("all is well");
+        }
+    };
+    assert_eq!(polled, parts);
+    assert!(one.poll(millis(10), "second", b"a").is_none());
+    let alone = one.poll(millis(15), "second", b"a").expect("it is over").expect("all is well");
+    assert_eq!((alone, one.is_absent(Rank(1))), (vec![b"a".to_vec(), Vec::new()], true));
 }

@@ -77,7 +77,7 @@ fn join(meshes: &[Mesh]) {
 
 fn meeting(meshes: &[Mesh], me: usize, token: u8) -> Meeting {
     let nodes = meshes.iter().map(Mesh::node).collect();
-    Meeting { token: [token; 32], me: Rank::new(me), nodes, absent: vec![], patience: LONG }
+    Meeting { token: [token; 32], me: Rank::new(me), nodes, absent: vec![], patience: LONG, hasty: vec![], haste: Duration::ZERO }
 }
 
 fn on_threads<T: Send>(meshes: &[Mesh], body: impl Fn(usize, &Mesh) -> T + Sync) -> Vec<T> {

@@ -33,7 +33,7 @@ fn await_line(out: &mut BufReader<ChildStdout>, wanted: &str) {
 
 fn of(me: usize) -> Meeting {
     let nodes = vec![NodeId(1), NodeId(2), NodeId(3)];
-    Meeting { token: [5; 32], me: Rank::new(me), nodes, absent: vec![], patience: Duration::MAX }
+    Meeting { token: [5; 32], me: Rank::new(me), nodes, absent: vec![], patience: Duration::MAX, hasty: vec![], haste: Duration::ZERO }
 }
 
 /// Rank 2: gives to the first gather, and never to the second.

@@ -237,7 +237,7 @@ impl Upcalls for Receiver {
     }
 
     fn view_installed(&mut self, view: &View) {
-        (self.nodes, self.view, self.fresh) = (view.nodes.clone(), view.id, true);
+        (self.nodes, self.view, self.fresh) = (view.nodes.clone(), view.id, view.is_mine());
     }
 
     fn snapshot(&mut self) -> Box<dyn Read + Send> {

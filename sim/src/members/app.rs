@@ -1,0 +1,262 @@
+//! The application of a process: sends messages, and has a state that newcomers are given.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{Cursor, Read};
+
+use squall_group::{Delivery, Mode, Outgoing, StatePiece, Upcalls, View};
+use squall_transport::NodeId;
+use squall_transport::sim::{Random, mix};
+
+use super::scenario::Colony;
+use crate::recorder::Recorder;
+use crate::trace::{Event, hash_bytes, state_after};
+
+/// The shortest message: long enough that no two are alike.
+const BYTES_MIN: u64 = 16;
+/// The state's own bytes; ballast follows that can be told from it.
+const STATE_BYTES: usize = 8;
+/// No state at all: what a newcomer has whose pieces did not fit together.
+const GARBAGE: u64 = u64::MAX;
+
+pub(super) struct App {
+    node: NodeId,
+    mode: Mode,
+    /// None before the first view.
+    recorder: Option<Recorder>,
+    events: Vec<Event>,
+    random: Random,
+    bytes: (u64, u64),
+    pub(super) left: u64,
+    every_ns: u64,
+    pub(super) ready_at_ns: u64,
+    count: u64,
+    me: Option<View>,
+    sent: BTreeMap<u64, u64>,
+    cut: Vec<u64>,
+    pub(super) again: VecDeque<u64>,
+    /// Mine that I have not delivered.
+    pub(super) outstanding: u64,
+    /// What was made of all deliveries.
+    pub(super) state: u64,
+    /// It has the state of the view that it is in.
+    live: bool,
+    /// It wants to leave.
+    leaves: bool,
+    ballast_bytes: u64,
+    given: Vec<u8>,
+    restore_bytes_per_s: u64,
+    /// Time that restoring took and that has yet to pass.
+    pub(super) debt_ns: u64,
+    pub(super) restores: u64,
+}
+
+impl App {
+    pub(super) fn new(node: NodeId, colony: &Colony, messages: u64, random: Random, now_ns: u64) -> App {
+        let config = &colony.options.config;
+        App {
+            node,
+            mode: config.mode,
+            recorder: None,
+            events: Vec::new(),
+            random,
+            bytes: (config.small_max, config.large_max),
+            left: messages,
+            every_ns: colony.busy_ns / (messages + 1),
+            ready_at_ns: now_ns,
+            count: 0,
+            me: None,
+            sent: BTreeMap::new(),
+            cut: Vec::new(),
+            again: VecDeque::new(),
+            outstanding: 0,
+            state: 0,
+            live: false,
+            leaves: false,
+            ballast_bytes: colony.state_bytes,
+            given: Vec::new(),
+            restore_bytes_per_s: colony.restore_bytes_per_s,
+            debt_ns: 0,
+            restores: 0,
+        }
+    }
+
+    /// Whether it is in a view with the state.
+    pub(super) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    pub(super) fn is_unordered(&self) -> bool {
+        self.mode == Mode::Unordered
+    }
+
+    /// Whether it ever was in a view.
+    pub(super) fn was_in(&self) -> bool {
+        self.me.is_some()
+    }
+
+    /// It wants to leave, in this view or a later one.
+    pub(super) fn leaves(&mut self) {
+        self.leaves = true;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.leaves();
+        }
+    }
+
+    pub(super) fn recorder(&mut self) -> Option<&mut Recorder> {
+        self.recorder.as_mut()
+    }
+
+    /// What was written down since the last call.
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(self.recorder.iter_mut().flat_map(Recorder::take));
+        events
+    }
+
+    /// Something that happens outside of any view too.
+    pub(super) fn note(&mut self, event: Event) {
+        self.events.extend(self.recorder.iter_mut().flat_map(Recorder::take));
+        self.events.push(event);
+    }
+
+    /// The process is in `view`, with the state or without.
+    pub(super) fn enter(&mut self, view: &View, live: bool) {
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.me.as_ref().is_some_and(|me| me.id >= view.id)) {
+            if live {
+                recorder.follows(view);
+                if !std::mem::replace(&mut self.live, true) {
+                    recorder.restored(view.id, self.state);
+                }
+            }
+            return;
+        }
+        let founder = self.recorder.is_none() && view.id == 0;
+        match &mut self.recorder {
+            Some(recorder) => recorder.installed(view),
+            None => self.recorder = Some(Recorder::new(view, self.mode)),
+        }
+        let recorder = self.recorder.as_mut().expect("it was made if there was none");
+        if !self.live && !founder {
+            recorder.behind();
+            if live {
+                recorder.restored(view.id, self.state);
+            }
+        }
+        self.live = live;
+        self.me = Some(view.clone());
+        self.sent.clear();
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.leaves) {
+            recorder.leaves();
+        }
+        if self.mode == Mode::Unordered {
+            self.outstanding = 0;
+        }
+    }
+
+    /// Sends what is ready. Whether anything was sent.
+    pub(super) fn send_ready(&mut self, now_ns: u64, outgoing: &mut Outgoing) -> bool {
+        let before = self.count;
+        while self.left > 0 && self.ready_at_ns <= now_ns && self.send(outgoing) {
+            self.left -= 1;
+            self.ready_at_ns += self.random.between(0, 2 * self.every_ns);
+        }
+        self.count > before
+    }
+
+    fn send(&mut self, outgoing: &mut Outgoing) -> bool {
+        let (small, large) = self.bytes;
+        let len = if large > small && self.random.chance(250) {
+            self.random.between(small + 1, large)
+        } else {
+            self.random.between(BYTES_MIN, small)
+        };
+        let Ok(mut slot) = outgoing.reserve(len) else { return false };
+        let seed = mix(self.node.0 << 32 ^ self.count);
+        for (place, chunk) in slot.bytes_mut().chunks_mut(8).enumerate() {
+            chunk.copy_from_slice(&mix(seed ^ place as u64).to_le_bytes()[..chunk.len()]);
+        }
+        let hash = hash_bytes(slot.bytes_mut());
+        let index = slot.commit();
+        self.count += 1;
+        self.note_sent(index, hash);
+        self.outstanding += 1;
+        true
+    }
+
+    fn note_sent(&mut self, index: u64, hash: u64) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.sent(index, hash);
+        }
+        self.sent.insert(index, hash);
+    }
+
+    fn ballast(&self, state: u64) -> impl Iterator<Item = u8> + use<> {
+        (0..self.ballast_bytes).map(move |place| (state.rotate_left(place as u32 % 61) as u8) ^ (place >> 3) as u8)
+    }
+
+    /// The state that pieces make, if they fit together.
+    fn put_together(&self) -> u64 {
+        let Some((state, ballast)) = self.given.split_first_chunk::<STATE_BYTES>() else { return GARBAGE };
+        let state = u64::from_le_bytes(*state);
+        if ballast.iter().copied().eq(self.ballast(state)) { state } else { GARBAGE }
+    }
+}
+
+impl Upcalls for App {
+    fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing) {
+        self.state = state_after(self.state, hash_bytes(delivery.payload));
+        let Some(recorder) = self.recorder.as_mut().filter(|_| self.live) else { return };
+        recorder.delivered(&delivery);
+        if self.me.as_ref().is_some_and(|me| me.me == delivery.sender) {
+            self.outstanding -= 1;
+        }
+        if self.left > 0 && self.random.chance(100) && self.send(outgoing) {
+            self.left -= 1;
+        }
+    }
+
+    fn cut(&mut self, index: u64) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.cut(index);
+        }
+        self.cut.extend(self.sent.get(&index));
+    }
+
+    fn view_ended(&mut self, _next: Option<&View>) {
+        let older = std::mem::take(&mut self.again);
+        self.again = self.cut.drain(..).chain(older).collect();
+    }
+
+    fn view_installed(&mut self, view: &View) {
+        if view.is_mine() {
+            self.enter(view, true);
+        }
+    }
+
+    fn snapshot(&mut self) -> Box<dyn Read + Send> {
+        let mut bytes = self.state.to_le_bytes().to_vec();
+        bytes.extend(self.ballast(self.state));
+        Box::new(Cursor::new(bytes))
+    }
+
+    fn restore(&mut self, piece: StatePiece<'_>) {
+        match piece {
+            StatePiece::Begin => self.given.clear(),
+            StatePiece::Bytes(bytes) => {
+                self.given.extend_from_slice(bytes);
+                self.debt_ns += (bytes.len() as u64).saturating_mul(1_000_000_000) / self.restore_bytes_per_s;
+            }
+            StatePiece::End => {
+                self.state = self.put_together();
+                self.given = Vec::new();
+                self.restores += 1;
+            }
+        }
+    }
+
+    fn sent_again(&mut self, index: u64) {
+        if let Some(hash) = self.again.pop_front() {
+            self.note_sent(index, hash);
+        }
+    }
+}

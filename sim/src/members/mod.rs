@@ -1,0 +1,12 @@
+//! Whole members of groups that change, on simulated control connections too: what a seed stands for, and a run of it.
+
+mod app;
+mod fabric;
+mod process;
+mod run;
+mod scenario;
+mod watch;
+mod witness;
+
+pub use run::members;
+pub use scenario::{Blow, Colony};

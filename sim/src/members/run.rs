@@ -1,0 +1,356 @@
+//! A run of whole members.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use squall_group::Member;
+use squall_transport::NodeId;
+use squall_transport::mesh::Net;
+use squall_transport::sim::{Random, SimNet, SimNets, SimNetwork};
+
+use super::app::App;
+use super::fabric::{ColonyFabric, Meshes};
+use super::process::{Process, Stepped};
+use super::scenario::{Blow, Colony, PATIENCE_NS, SUSPECT_AFTER_NS};
+use super::witness::Witness;
+use crate::checker::{Property, Violation, check};
+use crate::mutant::Mutant;
+use crate::simulation::Outcome;
+use crate::trace::{Interleaving, Trace};
+
+/// After the last fault and the last message everything must have come to rest within this time.
+const REST_NS: u64 = 150_000_000;
+/// After the last fault so much time passes before one more newcomer comes.
+const CALM_NS: u64 = 10 * PATIENCE_NS;
+/// How long a newcomer looks for a member that takes it.
+const JOIN_NS: u64 = 60_000_000;
+/// Steps of all processes in one run, at most.
+const STEPS_MAX: u64 = 1_500_000;
+/// The witness's name.
+const WITNESS: u64 = 900;
+
+/// Runs what `colony` says, with a fault in the members if asked for, and checks the trace.
+pub fn members(colony: &Colony, mutant: Option<Mutant>) -> Outcome {
+    let mut run = Run::new(colony, mutant);
+    run.go();
+    let mut verdict = check(&run.trace);
+    verdict.violations.append(&mut run.seen);
+    Outcome { virtual_ns: run.clock.now_ns(), steps: run.steps, trace: run.trace, verdict }
+}
+
+pub(super) struct Run<'a> {
+    colony: &'a Colony,
+    mutant: Option<Mutant>,
+    pub(super) clock: SimNetwork,
+    nets: SimNets,
+    meshes: Rc<RefCell<Meshes>>,
+    witness: Option<Witness>,
+    pub(super) processes: Vec<Process>,
+    /// Where anybody ever listened.
+    book: Vec<SocketAddr>,
+    /// The next one last.
+    blows: Vec<(u64, Blow)>,
+    random: Random,
+    pub(super) trace: Trace,
+    steps: u64,
+    names: u64,
+    last_blow_ns: u64,
+    /// Until when some do not hear others.
+    apart_until_ns: u64,
+    /// Something happened to somebody who had the state.
+    pub(super) hurt: bool,
+    /// When somebody was last without state.
+    pub(super) takers_until_ns: u64,
+    /// The newcomer that comes when all is calm.
+    pub(super) last: Option<usize>,
+    pub(super) seen: Vec<Violation>,
+}
+
+impl<'a> Run<'a> {
+    fn new(colony: &'a Colony, mutant: Option<Mutant>) -> Run<'a> {
+        let mut random = Random::new(colony.seed ^ 0x3E3B);
+        let clock = SimNetwork::new(random.bits(), 1, colony.link);
+        clock.set_call_ns_max(colony.call_ns_max);
+        clock.audit_sources();
+        if colony.mapped {
+            clock.map_memory();
+        }
+        let nets = SimNets::new(random.bits(), colony.net, &clock);
+        let forgets = mutant == Some(Mutant::WitnessForgets);
+        let mut run = Run {
+            colony,
+            mutant,
+            meshes: Rc::new(RefCell::new(Meshes::new(&clock, colony.link))),
+            witness: colony.witness.then(|| Witness::new(&nets, NodeId(WITNESS), forgets)),
+            clock,
+            nets,
+            processes: Vec::new(),
+            book: Vec::new(),
+            blows: colony.blows.iter().rev().copied().collect(),
+            random,
+            trace: Trace::new(Interleaving::Global),
+            steps: 0,
+            names: 1000,
+            last_blow_ns: colony.busy_ns,
+            apart_until_ns: 0,
+            hurt: false,
+            takers_until_ns: 0,
+            last: None,
+            seen: Vec::new(),
+        };
+        run.found();
+        run
+    }
+
+    fn found(&mut self) {
+        let nets: Vec<SimNet> = (1..=self.colony.founders as u64).map(|node| self.nets.open(NodeId(node))).collect();
+        let founders: Vec<(NodeId, SocketAddr)> = nets.iter().map(|net| (net.node(), net.address())).collect();
+        for net in nets {
+            let fabric = ColonyFabric::on(&self.meshes);
+            let founder = Member::founder(self.options(), fabric.clone(), net.clone(), &founders, [7; 32], 0);
+            let messages = self.colony.messages;
+            self.begin(founder.expect("it can be founded"), net, fabric, messages);
+        }
+    }
+
+    fn options(&self) -> squall_group::MemberOptions {
+        let witness = self.witness.as_ref().map(Witness::address);
+        squall_group::MemberOptions { witness, ..self.colony.options.clone() }
+    }
+
+    fn begin(&mut self, mut member: Member<ColonyFabric, SimNet>, net: SimNet, fabric: ColonyFabric, messages: u64) -> usize {
+        let now_ns = self.clock.now_ns();
+        if let Some(mutation) = self.mutant.and_then(Mutant::member) {
+            member.set_mutation(mutation);
+        }
+        self.book.push(net.address());
+        let app = App::new(net.node(), self.colony, messages, self.random.split(), now_ns);
+        let first_ns = now_ns + self.random.below(self.colony.step_ns);
+        self.processes.push(Process::new(member, net, fabric, app, first_ns));
+        self.processes.len() - 1
+    }
+
+    /// Somebody asks to join.
+    fn come(&mut self, node: NodeId, sends: bool) -> usize {
+        let (net, fabric, now_ns) = (self.nets.open(node), ColonyFabric::on(&self.meshes), self.clock.now_ns());
+        // Some that are there, and some that were.
+        let mut contacts = Vec::new();
+        for _ in 0..self.random.between(1, 4) {
+            let contact = self.random.pick(&self.book);
+            if !contacts.contains(&contact) {
+                contacts.push(contact);
+            }
+        }
+        let live: Vec<SocketAddr> =
+            self.processes.iter().filter(|process| process.is_alive()).map(|process| process.net.address()).collect();
+        if !live.is_empty() {
+            let place = self.random.below(contacts.len() as u64 + 1) as usize;
+            contacts.insert(place, self.random.pick(&live));
+        }
+        let timeout = Duration::from_nanos(JOIN_NS);
+        let newcomer = Member::newcomer(self.options(), fabric.clone(), net.clone(), &contacts, sends, timeout, now_ns);
+        let messages = if sends { self.colony.messages / 4 } else { 0 };
+        self.begin(newcomer.expect("there is memory"), net, fabric, messages)
+    }
+
+    fn newcomer(&mut self, sends: bool) -> usize {
+        self.names += 1;
+        self.come(NodeId(self.names), sends)
+    }
+
+    fn go(&mut self) {
+        while self.steps < STEPS_MAX {
+            let now_ns = self.clock.now_ns();
+            let calm = self.blows.is_empty() && now_ns > self.last_blow_ns.max(self.apart_until_ns) + CALM_NS;
+            if calm && self.last.is_none() && self.processes.iter().any(Process::is_live) {
+                let last = self.newcomer(false);
+                self.last = Some(last);
+            }
+            if calm && self.rests() {
+                return self.finish();
+            }
+            if now_ns > self.last_blow_ns + REST_NS {
+                break;
+            }
+            self.advance();
+        }
+        self.tell_restless(REST_NS);
+        self.finish();
+    }
+
+    fn rests(&self) -> bool {
+        let live: Vec<&Process> = self.processes.iter().filter(|process| process.is_alive()).collect();
+        live.iter().all(|process| process.rests(&live))
+    }
+
+    fn finish(&mut self) {
+        if let Some(changed) = self.clock.changed_source() {
+            let what = format!("bytes were written while they could still be read: {changed:?}");
+            self.see(Property::BufferSafety, what);
+        }
+        for process in &mut self.processes {
+            process.finish();
+            self.trace.events.extend(process.app.take_events());
+        }
+    }
+
+    /// Goes to the next moment at which something is to happen, and lets it happen.
+    fn advance(&mut self) {
+        let now_ns = self.clock.now_ns();
+        let live = || self.processes.iter().filter(|process| process.is_alive());
+        let times = live()
+            .map(|process| process.next_step_ns)
+            .chain(live().filter_map(|process| process.net.next_ns()).filter(|&at_ns| at_ns > now_ns))
+            .chain(live().filter_map(|process| process.dies_at_ns))
+            .chain(self.clock.next_event_ns())
+            .chain(self.witness.as_ref().and_then(|witness| witness.net.next_ns()).filter(|&at_ns| at_ns > now_ns))
+            .chain(self.blows.last().map(|(at_ns, _)| *at_ns));
+        let next_ns = times.min().unwrap_or(u64::MAX).min(now_ns + CALM_NS);
+        self.clock.advance_to(next_ns.max(now_ns + 1));
+        self.strike();
+        if let Some(witness) = &mut self.witness {
+            witness.step();
+        }
+        if self.processes.iter().any(|process| process.is_alive() && !process.is_live()) {
+            self.takers_until_ns = self.clock.now_ns();
+        }
+        for index in 0..self.processes.len() {
+            self.tend(index);
+        }
+    }
+
+    fn tend(&mut self, index: usize) {
+        let now_ns = self.clock.now_ns();
+        if self.processes[index].dies_at_ns.is_some_and(|at_ns| at_ns <= now_ns) && self.processes[index].is_alive() {
+            self.kill(index, true);
+        }
+        let process = &mut self.processes[index];
+        if !process.is_alive() {
+            return;
+        }
+        if process.take_news(now_ns) {
+            let soon_ns = now_ns + self.random.below(self.colony.step_ns / 4 + 1);
+            process.next_step_ns = process.next_step_ns.min(soon_ns).max(process.stalled_until_ns);
+        }
+        if process.next_step_ns > now_ns || process.stalled_until_ns > now_ns {
+            return;
+        }
+        self.steps += 1;
+        let stepped = process.step(now_ns);
+        let later_ns = now_ns + self.random.between(1, self.colony.step_ns);
+        let debt_ns = std::mem::take(&mut process.app.debt_ns);
+        process.next_step_ns = debt_ns
+            + match stepped {
+                Stepped::Idle => process.due_ns(now_ns).max(now_ns + 1),
+                _ => later_ns,
+            };
+        if debt_ns > 0 {
+            process.stalled_until_ns = now_ns + debt_ns;
+        }
+        self.trace.events.extend(process.app.take_events());
+        match stepped {
+            Stepped::Over(error) => {
+                self.look_at_the_end(index, error.as_ref());
+                self.nets.end(&self.processes[index].net, true);
+            }
+            Stepped::Busy | Stepped::Idle => self.look_at_the_step(index),
+        }
+    }
+
+    fn kill(&mut self, index: usize, told: bool) {
+        self.hurts(index);
+        let nets = self.nets.clone();
+        self.processes[index].crash(&nets, told);
+        self.trace.events.extend(self.processes[index].app.take_events());
+    }
+
+    /// Whatever happens to it now.
+    fn hurts(&mut self, index: usize) {
+        self.hurt |= self.processes[index].is_live();
+        self.last_blow_ns = self.last_blow_ns.max(self.clock.now_ns());
+    }
+
+    fn strike(&mut self) {
+        let now_ns = self.clock.now_ns();
+        while let Some((_, blow)) = self.blows.pop_if(|(at_ns, _)| *at_ns <= now_ns) {
+            self.last_blow_ns = self.last_blow_ns.max(now_ns);
+            let live: Vec<usize> = (0..self.processes.len()).filter(|&index| self.processes[index].is_alive()).collect();
+            if !live.is_empty() {
+                let one = self.random.pick(&live);
+                self.inflict(blow, one, &live);
+            }
+        }
+    }
+
+    fn inflict(&mut self, blow: Blow, one: usize, live: &[usize]) {
+        let now_ns = self.clock.now_ns();
+        match blow {
+            Blow::Crash { told } => self.kill(one, told),
+            Blow::Stall(ns) => {
+                self.hurts(one);
+                let process = &mut self.processes[one];
+                process.stalled_until_ns = now_ns + ns;
+                process.next_step_ns = process.next_step_ns.max(now_ns + ns);
+                self.nets.stop(&process.net, now_ns + ns);
+                self.last_blow_ns = self.last_blow_ns.max(now_ns + ns);
+            }
+            Blow::Suspect => {
+                self.hurts(one);
+                self.hurt = true;
+                let bits = self.random.bits();
+                self.processes[one].suspect(bits);
+            }
+            Blow::Cut => {
+                self.hurt = true;
+                let other = self.random.pick(live);
+                self.nets.cut(self.processes[one].node(), self.processes[other].node());
+            }
+            Blow::Deaf(ns) => {
+                self.hurt = true;
+                let other = self.random.pick(live);
+                if other != one {
+                    let (from, to, until_ns) = (self.processes[one].node(), self.processes[other].node(), now_ns + ns);
+                    self.nets.hold(from, to, until_ns);
+                    self.meshes.borrow().hold(from, to, until_ns);
+                    self.meshes.borrow_mut().deaf.0.push((from, to, until_ns));
+                    self.apart_until_ns = self.apart_until_ns.max(until_ns + SUSPECT_AFTER_NS);
+                }
+            }
+            Blow::Leave => self.processes[one].leave(now_ns),
+            Blow::LeaveAll => live.iter().for_each(|&index| self.processes[index].leave(now_ns)),
+            Blow::Join { count, send } => {
+                for _ in 0..count {
+                    self.newcomer(send);
+                }
+            }
+            Blow::Mayfly(ns) => {
+                let index = self.newcomer(true);
+                self.processes[index].dies_at_ns = Some(now_ns + self.random.below(ns));
+            }
+            Blow::OldName => self.come_back(),
+            Blow::Witness => {
+                if let Some(witness) = &mut self.witness {
+                    witness.tear(&mut self.random);
+                }
+            }
+        }
+    }
+
+    /// One that was a member asks under its old name.
+    fn come_back(&mut self) {
+        let gone: Vec<NodeId> =
+            self.processes.iter().filter(|process| !process.is_alive() && process.app.was_in()).map(Process::node).collect();
+        if !gone.is_empty() {
+            let node = self.random.pick(&gone);
+            let index = self.come(node, true);
+            self.processes[index].old_name = true;
+        }
+    }
+
+    /// Whether anybody was apart from anybody since then.
+    pub(super) fn any_apart(&self, since_ns: u64) -> bool {
+        self.apart_until_ns >= since_ns
+    }
+}

@@ -1,0 +1,96 @@
+//! What a run of whole members is asked for that no trace tells.
+
+use squall_group::{Ended, MemberError};
+use squall_transport::mesh::Net;
+
+use super::process::{Process, is_regular};
+use super::run::Run;
+use super::scenario::PATIENCE_NS;
+use crate::checker::{Property, Violation};
+
+/// Whoever leaves while nobody takes state from it is gone by then.
+const LEAVES_NS_MAX: u64 = 25 * PATIENCE_NS;
+
+impl Run<'_> {
+    pub(super) fn see(&mut self, property: Property, what: String) {
+        self.seen.push(Violation { property, event: self.trace.events.len(), what });
+    }
+
+    /// A process is over.
+    pub(super) fn look_at_the_end(&mut self, index: usize, error: Option<&MemberError>) {
+        let (process, now_ns) = (&self.processes[index], self.clock.now_ns());
+        let (node, had_state) = (process.node(), process.app.is_live());
+        let last = self.last == Some(index) && self.processes.iter().any(Process::is_live);
+        let Some(error) = error else { return };
+        if !is_regular(error) {
+            return self.see(Property::ViewProgress, format!("{node} stops at {now_ns} ns: {error}"));
+        }
+        let left = matches!(error, MemberError::Ended(Ended::Closed));
+        if !self.hurt && had_state && !left {
+            let what = format!("nothing happened to anybody who had the state, and {node}, which had it, stops: {error}");
+            return self.see(Property::ViewProgress, what);
+        }
+        if matches!(error, MemberError::StateLost { .. }) && !self.hurt {
+            return self.see(Property::StateTransfer, format!("{node} finds no state, and nobody who had it was lost: {error}"));
+        }
+        if last && !left {
+            self.see(Property::JoinProgress, format!("{node} came when all was calm, and is not taken in: {error}"));
+        }
+    }
+
+    /// A process that has just stepped.
+    pub(super) fn look_at_the_step(&mut self, index: usize) {
+        let now_ns = self.clock.now_ns();
+        let process = &self.processes[index];
+        if let Some(since_ns) = process.leaves_since_ns
+            && process.is_alive()
+            && self.processes.iter().all(|other| !other.is_alive() || other.is_live())
+            && now_ns > since_ns.max(self.takers_until_ns).max(process.stalled_until_ns) + LEAVES_NS_MAX
+        {
+            let what = format!("{} has wanted to leave for {LEAVES_NS_MAX} ns, and nobody needs it", process.node());
+            self.processes[index].leaves_since_ns = Some(now_ns);
+            return self.see(Property::ViewProgress, what);
+        }
+        let process = &self.processes[index];
+        if let Some(since_ns) = process.meets_since_ns
+            && now_ns >= since_ns + PATIENCE_NS / 2
+            && process.stalled_until_ns < since_ns
+            && self.waits_for_the_gone(process, since_ns)
+        {
+            let what = format!("{} waits in a meeting for members that it knows to be gone", process.node());
+            self.processes[index].meets_since_ns = Some(now_ns + PATIENCE_NS);
+            self.see(Property::ViewProgress, what);
+        }
+    }
+
+    /// Whether all members that are alive and those that might be for all it knows have come to where it is, so that it waits for dead ones that it has no connection with.
+    fn waits_for_the_gone(&self, process: &Process, since_ns: u64) -> bool {
+        if self.any_apart(since_ns) {
+            return false;
+        }
+        let Some(view) = process.view() else { return false };
+        let peers = process.net.peers();
+        let knows_gone = |node| peers.iter().all(|peer| peer.0 != node);
+        let there = |other: &Process| {
+            view.nodes.contains(&other.node())
+                && other.is_alive()
+                && (other.meets_since_ns.is_none() && other.view().is_none_or(|theirs| theirs.id <= view.id)
+                    || other.stalled_until_ns >= since_ns)
+        };
+        let missing = self.processes.iter().any(there);
+        let newcomers = self.processes.iter().any(|other| other.is_alive() && !other.is_live());
+        !missing && !newcomers && view.nodes.iter().all(|&node| self.is_here(node) || knows_gone(node))
+    }
+
+    fn is_here(&self, node: squall_transport::NodeId) -> bool {
+        self.processes.iter().any(|process| process.is_alive() && process.node() == node)
+    }
+
+    /// It never came to rest: what is missing.
+    pub(super) fn tell_restless(&mut self, rest_ns: u64) {
+        let states: Vec<String> = self.processes.iter().filter(|process| process.is_alive()).map(Process::state).collect();
+        let behind = self.processes.iter().any(|process| process.is_alive() && !process.is_live());
+        let property = if behind { Property::JoinProgress } else { Property::DeliveryProgress };
+        self.see(property, format!("no rest {rest_ns} ns after the last fault: {}", states.join("; ")));
+    }
+}
