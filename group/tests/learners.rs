@@ -77,6 +77,8 @@ fn the_last_voter_leaves_once_the_newcomer_has_its_state_and_a_vote() {
 
 #[test]
 fn what_is_held_back_comes_in_order_over_changes_of_view() {
+    // Members close together, so no view may follow: all three have their vote.
+    let all_vote = |member: &Member<ShmFabric>| member.group.view().voters == 3;
     let (village, config, waiting) = (Village::default(), config(1, PATIENT_NS), newcomer(77));
     let waits = village.wait(&waiting);
     let other = newcomer(78);
@@ -85,24 +87,26 @@ fn what_is_held_back_comes_in_order_over_changes_of_view() {
         let mut member =
             member.live(40, |member| member.log.deliveries.len() == 40 && member.group.view().id == 1).ok().expect("one comes");
         member.group.request(other).expect("there is room");
-        let member =
-            member.live(80, |member| member.log.deliveries.len() == 80 && member.group.view().id >= 2).ok().expect("another comes");
+        let member = member.live(80, |member| member.log.deliveries.len() == 80 && all_vote(member)).ok().expect("another comes");
         member.close(|log| log.deliveries.len() == 80)
     });
     let second = {
         let (config, village) = (config.clone(), village.clone());
         spawn(move || {
             let member = Member::enter(&config, others_wait.recv().expect("it is told"), ShmFabric::new(), &village);
+            let member = member.live(0, |member| all_vote(member)).ok().expect("it gets a vote");
             member.close(|_| true).deliveries.len()
         })
     };
     let mut member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
     member.group.await_state();
-    while member.group.view().id == 1 || member.group.received(0) < 20 {
+    // How much comes in which view is a matter of speed: what it held back in the first one is enough.
+    while member.group.view().id == 1 {
         member = member.turn().ok().expect("the group goes on");
     }
     assert_eq!(member.log.deliveries, [], "its state is not here");
     member.group.restored(1);
+    let member = member.live(0, |member| all_vote(member)).ok().expect("it gets a vote");
     let log = member.close(|log| log.deliveries.len() >= 40);
     let founders = thread.join().unwrap();
     assert!(founders.deliveries.ends_with(&log.deliveries), "all since it came, each once, in order");
