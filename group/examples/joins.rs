@@ -1,5 +1,6 @@
-//! How long the others wait while newcomers take the application's state: three members send all the time, newcomers come with much state that is restored
-//! slowly, and the longest gap between two deliveries at any of the three is printed, before they come and while they do.
+//! How long the others wait while newcomers take the application's state: three members send all the time, newcomers
+//! come with much state that is restored slowly, and the longest gap between two deliveries at any of the three is
+//! printed, before they come and while they do.
 //!
 //! ```sh
 //! cargo run --release -p squall-group --example joins -- --newcomers 1 --megabytes 200
@@ -98,7 +99,8 @@ fn mesh(key: &ClusterKey, node: u64) -> Mesh {
     Mesh::open((Ipv4Addr::LOCALHOST, 0).into(), key, NodeId(node), MeshOptions::default()).expect("loopback is there")
 }
 
-/// One founder's life: it sends all the time; the longest gaps and deliveries while it is calm and while newcomers come.
+/// One founder's life: it sends all the time; the longest gaps and deliveries while it is calm and while newcomers
+/// come.
 fn found(
     key: &ClusterKey,
     rank: usize,

@@ -1,10 +1,12 @@
-//! A replicated key-value map: processes of this host that keep one map through a group over shared memory, and go on serving while members are killed
-//! and new ones join. A newcomer gets the map as it was when its view began, then every change since.
+//! A replicated key-value map: processes of this host that keep one map through a group over shared memory, and go on
+//! serving while members are killed and new ones join. A newcomer gets the map as it was when its view began, then
+//! every change since.
 //!
 //!     cargo run --release --example kv -p squall-group -- --members 3 --rounds 5
 //!
-//! The parent starts itself once for each member. The first founds the group alone; the others join by asking a member that is there. In every round
-//! the parent kills a member (SIGKILL) and starts a new one, while all put values. At the end all members must hold the same map.
+//! The parent starts itself once for each member. The first founds the group alone; the others join by asking a member
+//! that is there. In every round the parent kills a member (SIGKILL) and starts a new one, while all put values. At the
+//! end all members must hold the same map.
 
 use std::collections::BTreeMap;
 use std::env;

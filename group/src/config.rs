@@ -64,15 +64,18 @@ pub struct Config {
     pub transfers_max: usize,
     /// Senders that the buffers for large messages suffice for, if more than `senders` may come to send in later views.
     pub senders_max: usize,
-    /// When silence counts as death. Without it the members never change, and the loss of one ends the group at all others.
+    /// When silence counts as death. Without it the members never change, and the loss of one ends the group at all
+    /// others.
     pub membership: Option<Timeouts>,
     /// Block size in bytes of large messages; by rule ([`block_bytes_for`]) if not given.
     pub block_bytes: Option<u32>,
     /// Who relays what to whom.
     pub schedule: ScheduleKind,
-    /// Bytes of blocks that are posted in one turn of the loop: more keeps links busier, less answers small messages sooner.
+    /// Bytes of blocks that are posted in one turn of the loop: more keeps links busier, less answers small messages
+    /// sooner.
     pub post_bytes_max: u64,
-    /// Bytes of messages, with what it takes to keep them, that a joining member holds back at the most until it has the group's state.
+    /// Bytes of messages, with what it takes to keep them, that a joining member holds back at the most until it has
+    /// the group's state.
     pub held_bytes_max: u64,
     /// How memory is to be had.
     pub region: RegionOptions,
@@ -147,7 +150,8 @@ pub(crate) struct Columns {
     pub(crate) mark: squall_sst::Column,
     /// `closing`: 1 once the row's owner wants to leave; read by all.
     pub(crate) closing: squall_sst::Column,
-    /// `lost`: one more than the rank whose loss ended the group at the row's owner, 0 while it goes on; read when the owner itself goes.
+    /// `lost`: one more than the rank whose loss ended the group at the row's owner, 0 while it goes on; read when the
+    /// owner itself goes.
     pub(crate) lost: squall_sst::Column,
     /// Where the members may change.
     pub(crate) membership: Option<squall_membership::Columns>,
@@ -224,8 +228,8 @@ impl Config {
 
     /// Senders that the buffers suffice for; without large messages there is no limit.
     ///
-    /// No view has more. It never grows from one view to the next, since no view has more senders than this said in the one before: so buffers that were made in
-    /// an earlier view are enough for any later one.
+    /// No view has more. It never grows from one view to the next, since no view has more senders than this said in the
+    /// one before: so buffers that were made in an earlier view are enough for any later one.
     pub(crate) fn sender_limit(&self) -> usize {
         if self.has_large() { self.senders.len().max(self.senders_max) } else { usize::MAX }
     }
@@ -264,7 +268,8 @@ impl Config {
         })
     }
 
-    /// What a newcomer must have in common with the group, over the fabric of this name; who sends and how many they are it is told.
+    /// What a newcomer must have in common with the group, over the fabric of this name; who sends and how many they
+    /// are it is told.
     pub(crate) fn agreement(&self, fabric: &str) -> String {
         format!(
             "{fabric} {} ring {} small {} large {} x {} for {} senders blocks {:?} window {} schedule {}",

@@ -190,7 +190,8 @@ impl<U: Upcalls + Send + 'static> Driver<U> {
         self.handle.clone()
     }
 
-    /// Sends what was handed over, leaves (where the members never change: together with all others), and returns the upcalls.
+    /// Sends what was handed over, leaves (where the members never change: together with all others), and returns the
+    /// upcalls.
     ///
     /// # Errors
     /// Why the group ended before.

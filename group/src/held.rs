@@ -15,7 +15,8 @@ const REPLAYED_A_TURN_BYTES: u64 = 1 << 20;
 /// What a held message takes besides its payload.
 const ITEM_BYTES: u64 = size_of::<Item>() as u64;
 
-/// Deliveries and changes of view in their order, since the view in which this process became a member: an application that delivers later.
+/// Deliveries and changes of view in their order, since the view in which this process became a member: an application
+/// that delivers later.
 #[derive(Debug)]
 pub(crate) struct Held {
     items: VecDeque<Item>,

@@ -8,8 +8,8 @@
 //!
 //! # First steps
 //!
-//! Every member makes the same [`Config`], opens a fabric over an exchange and joins. Here three members live in three threads of
-//! one process; across processes only the exchange differs.
+//! Every member makes the same [`Config`], opens a fabric over an exchange and joins. Here three members live in three
+//! threads of one process; across processes only the exchange differs.
 //!
 //! ```
 //! use squall_group::{Config, Delivery, Group, Outgoing, Pace, Upcalls};
@@ -45,17 +45,21 @@
 //! }
 //! ```
 //!
-//! - Callers that own their loop call [`Group::step`] or [`Group::turn`]; the others hand the group to a [`Driver`], which owns a pinned thread.
-//! - [`Group::reserve`] gives memory that peers will be sent from, to be filled in place; a delivery's payload lies in memory that peers wrote.
+//! - Callers that own their loop call [`Group::step`] or [`Group::turn`]; the others hand the group to a [`Driver`],
+//!   which owns a pinned thread.
+//! - [`Group::reserve`] gives memory that peers will be sent from, to be filled in place; a delivery's payload lies in
+//!   memory that peers wrote.
 //! - Messages up to [`Config::small_max`] bytes go by SMC, larger ones by RDMC; both are in one order.
 //!
 //! # Members that come and go
 //!
-//! Without [`Config::membership`] the members never change, and one that dies ends the group at all others with [`Ended::MemberDown`]. With it, a [`Member`] takes
-//! its process from *view* to view: members that are lost, leave or join end the view; what the view keeps is delivered everywhere, messages of one's
-//! own that it does not keep are told ([`Upcalls::cut`]) and sent again first, and the next view begins. A newcomer asks any member, and gets the application's state
-//! ([`Upcalls::snapshot`], [`Upcalls::restore`]) before its first delivery. A member that the group goes on without, or that cannot be sure of a majority, ends with
-//! [`Ended::Stopped`], and may come back under a new name.
+//! Without [`Config::membership`] the members never change, and one that dies ends the group at all others with
+//! [`Ended::MemberDown`]. With it, a [`Member`] takes its process from *view* to view: members that are lost, leave or
+//! join end the view; what the view keeps is delivered everywhere, messages of one's own that it does not keep are told
+//! ([`Upcalls::cut`]) and sent again first, and the next view begins. A newcomer asks any member, and gets the
+//! application's state ([`Upcalls::snapshot`], [`Upcalls::restore`]) before its first delivery. A member that the group
+//! goes on without, or that cannot be sure of a majority, ends with [`Ended::Stopped`], and may come back under a new
+//! name.
 //!
 //! ```
 //! use std::io::{Cursor, Read};
@@ -119,7 +123,8 @@
 //! founding.join().expect("it saw the same");
 //! ```
 //!
-//! [`Group::install`], [`Group::request`], [`Group::leave`] and [`Group::await_state`] are what it is made of, for programs with their own way to meet.
+//! [`Group::install`], [`Group::request`], [`Group::leave`] and [`Group::await_state`] are what it is made of, for
+//! programs with their own way to meet.
 
 #![forbid(unsafe_code)]
 

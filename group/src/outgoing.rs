@@ -36,8 +36,8 @@ pub struct Outgoing {
     pub(crate) was_full: bool,
     /// Messages of mine that the last view cut off: they go first.
     pub(crate) again: VecDeque<Vec<u8>>,
-    /// The block of the slot that is out, if it is for a large message. Here rather than in the slot, which is then two words that cost nothing
-    /// to hand around.
+    /// The block of the slot that is out, if it is for a large message. Here rather than in the slot, which is then two
+    /// words that cost nothing to hand around.
     reserved: Option<Block>,
 }
 
@@ -164,8 +164,9 @@ impl Outgoing {
         self.again.len() < before
     }
 
-    /// Takes it apart when the epoch is over and the endpoint is gone. `severed`: no peer can write into the pool any more (rule T5). If one can, it writes into
-    /// buffers whose blocks had not all come, and no others: each block of a transfer is sent once. With such a buffer there is no pool to go on with.
+    /// Takes it apart when the epoch is over and the endpoint is gone. `severed`: no peer can write into the pool any
+    /// more (rule T5). If one can, it writes into buffers whose blocks had not all come, and no others: each block of a
+    /// transfer is sent once. With such a buffer there is no pool to go on with.
     pub(crate) fn dismantle(mut self, severed: bool) -> (Config, Option<Pool>, VecDeque<Vec<u8>>) {
         self.give_back();
         let Outgoing { rdmc, mut pool, config, again, .. } = self;

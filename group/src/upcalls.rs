@@ -22,24 +22,25 @@ pub struct Delivery<'a> {
 
 /// What the application is told.
 pub trait Upcalls {
-    /// The next message. Sending by `outgoing` from within is fine; what is full then stays full until the upcall has returned.
+    /// The next message. Sending by `outgoing` from within is fine; what is full then stays full until the upcall has
+    /// returned.
     fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing);
 
-    /// The view that was is over: all that will ever be delivered in it was delivered. `next` follows once it is installed; `None`: this
-    /// member has left.
+    /// The view that was is over: all that will ever be delivered in it was delivered. `next` follows once it is
+    /// installed; `None`: this member has left.
     fn view_ended(&mut self, next: Option<&View>) {
         let _ = next;
     }
 
-    /// This member is in `view`, with the state that belongs to its beginning: the next delivery is one of this view. Told by
-    /// [`Member`](crate::Member) alone. A newcomer that follows the group from outside is told of the views whose deliveries it is given: its rank
-    /// [`me`](View::me) is then no member's.
+    /// This member is in `view`, with the state that belongs to its beginning: the next delivery is one of this view.
+    /// Told by [`Member`](crate::Member) alone. A newcomer that follows the group from outside is told of the views
+    /// whose deliveries it is given: its rank [`me`](View::me) is then no member's.
     fn view_installed(&mut self, view: &View) {
         let _ = view;
     }
 
-    /// The application's state after the last delivery, for a newcomer. It is read in pieces while deliveries go on, and must not change by them. An
-    /// application without state gives nothing.
+    /// The application's state after the last delivery, for a newcomer. It is read in pieces while deliveries go on,
+    /// and must not change by them. An application without state gives nothing.
     fn snapshot(&mut self) -> Box<dyn Read + Send> {
         Box::new(std::io::empty())
     }
@@ -49,8 +50,8 @@ pub trait Upcalls {
         let _ = piece;
     }
 
-    /// My message `index` of the view that is about to end is delivered nowhere. Messages that are cut off are sent again in the next view, before all
-    /// others and in their order: see [`Upcalls::sent_again`].
+    /// My message `index` of the view that is about to end is delivered nowhere. Messages that are cut off are sent
+    /// again in the next view, before all others and in their order: see [`Upcalls::sent_again`].
     fn cut(&mut self, index: u64) {
         let _ = index;
     }
@@ -61,8 +62,8 @@ pub trait Upcalls {
     }
 }
 
-/// What a newcomer is given of the application's state: a beginning, bytes in their order, an end. If the member that gives it is lost there is another beginning, and what was given
-/// before counts no more.
+/// What a newcomer is given of the application's state: a beginning, bytes in their order, an end. If the member that
+/// gives it is lost there is another beginning, and what was given before counts no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatePiece<'a> {
     /// Forget all state: it comes from the start.

@@ -63,8 +63,8 @@ impl Journal for File {
     }
 }
 
-/// Sides with one member of a view at most, ever: with whoever asks first. What it has said outlives it in a file, if it has one; a witness without a file must not be started
-/// again while a group that asked it lives.
+/// Sides with one member of a view at most, ever: with whoever asks first. What it has said outlives it in a file, if
+/// it has one; a witness without a file must not be started again while a group that asked it lives.
 #[derive(Debug)]
 pub struct WitnessService<N: Net = Mesh, J: Journal = File> {
     net: N,
@@ -104,8 +104,8 @@ impl WitnessService {
 }
 
 impl<N: Net, J: Journal> WitnessService<N, J> {
-    /// Answers by `net`, and writes what it says to `journal`, which people know by `path`. A last line without an end is one that was being written when the
-    /// witness died: it was never said, and is cut off.
+    /// Answers by `net`, and writes what it says to `journal`, which people know by `path`. A last line without an end
+    /// is one that was being written when the witness died: it was never said, and is cut off.
     ///
     /// # Errors
     /// [`WitnessError`].

@@ -1,4 +1,5 @@
-//! What once broke groups that change: the only one with the state leaves or pauses, newcomers die or are slow, contacts hang, names come back.
+//! What once broke groups that change: the only one with the state leaves or pauses, newcomers die or are slow,
+//! contacts hang, names come back.
 
 mod colony;
 
@@ -293,7 +294,8 @@ impl<W: FnMut(usize)> Upcalls for Slow<W> {
     }
 }
 
-/// A founder with much state, which delivers its own messages and counts them, and goes on until it is told to end; and where it listens.
+/// A founder with much state, which delivers its own messages and counts them, and goes on until it is told to end; and
+/// where it listens.
 fn rich(state_bytes: u64, options: MemberOptions, end: &Arc<AtomicBool>) -> (SocketAddr, Arc<AtomicU64>, JoinHandle<usize>) {
     let (end, delivered, (tell, told)) = (Arc::clone(end), Arc::new(AtomicU64::new(0)), channel());
     let count = Arc::clone(&delivered);

@@ -18,7 +18,8 @@ use squall_transport::shm::ShmFabric;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A founder that sends and goes on until it is told to end; then it says how many members there are, and in which view.
+/// A founder that sends and goes on until it is told to end; then it says how many members there are, and in which
+/// view.
 fn founder() -> (SocketAddr, Sender<()>, JoinHandle<(usize, u64)>) {
     let ((tell, book), (end, ended)) = (channel(), channel());
     let thread = spawn(move || {

@@ -1,8 +1,9 @@
 //! Who is in the group: views that all members agree on, and where the messages of each view end.
 //!
-//! A view is a list of members; it holds for one epoch, which has one table. This crate notices that a member is lost, wants to leave or wants
-//! to join, and brings all that stay to the same decision: the next list of members, and of each sender the index at which its messages
-//! of this view end (the *ragged trim*). What is below the trim everyone delivers in this view; what is above, nobody does.
+//! A view is a list of members; it holds for one epoch, which has one table. This crate notices that a member is lost,
+//! wants to leave or wants to join, and brings all that stay to the same decision: the next list of members, and of
+//! each sender the index at which its messages of this view end (the *ragged trim*). What is below the trim everyone
+//! delivers in this view; what is above, nobody does.
 //!
 //! ```text
 //!             silence, broken link,                 all that are          more than half
@@ -14,17 +15,19 @@
 //!        +--> Stopped(NoQuorum | Excluded) <-----------+      from any of these
 //! ```
 //!
-//! [`Protocol`] is the protocol: rows in, my row out; no table, no time. [`Membership`] puts it on a table and adds time. Neither knows smc, rdmc or the
-//! order: `group` tells what was received and does what [`Phase`] asks for.
+//! [`Protocol`] is the protocol: rows in, my row out; no table, no time. [`Membership`] puts it on a table and adds
+//! time. Neither knows smc, rdmc or the order: `group` tells what was received and does what [`Phase`] asks for.
 //!
-//! Some members *vote*, the first ones by rank; the others *learn*: they have a row, links and a place in the list, and count in nothing (V).
+//! Some members *vote*, the first ones by rank; the others *learn*: they have a row, links and a place in the list, and
+//! count in nothing (V).
 //!
 //! What it does not do: move messages, open or close links, transfer state, or remember anything beyond one view.
 //!
 //! # The columns
 //!
-//! Row r is written by member r, for all members alike, and read by all that do not suspect r. All words but the heartbeat travel as one *row*: whole,
-//! in order, though some may be skipped (`begin`, `end`). So each sentence below is about rows as they were at one moment of their writer.
+//! Row r is written by member r, for all members alike, and read by all that do not suspect r. All words but the
+//! heartbeat travel as one *row*: whole, in order, though some may be skipped (`begin`, `end`). So each sentence below
+//! is about rows as they were at one moment of their writer.
 //!
 //! | column | the row's owner says | read for | invariant |
 //! | --- | --- | --- | --- |
@@ -40,47 +43,60 @@
 //! | `trimmed`, `trim[senders]` | I have accepted this cut, and the list is complete | deciding, take-over | under one leader written once; never below what anybody has delivered |
 //! | `installed` | I have acted; this view may go | settling, deciding | set once, after the decision |
 //!
-//! The counts of Derecho are all here: *proposed* is `acknowledged` in the leader's row; *committed* is no column, since each member counts the rows itself; `trim_leader` is `leader` of a row that is `trimmed`. List and trim lie in one record, so that a row cannot tell of the one
-//! without the other.
+//! The counts of Derecho are all here: *proposed* is `acknowledged` in the leader's row; *committed* is no column,
+//! since each member counts the rows itself; `trim_leader` is `leader` of a row that is `trimmed`. List and trim lie in
+//! one record, so that a row cannot tell of the one without the other.
 //!
 //! # The rules
 //!
-//! - **V, votes.** All members of the first view vote. A newcomer learns, until the leader lists its vote (L); from the next view on it counts. In what follows *member* means
-//!   a voter wherever something is counted, waited for, led or proposed. A learner follows as a voter does, to know what is decided, but nobody reads what it accepts
-//!   or suspects. It stops when it trusts no voter any more (`NoVoters`), or has for long suspected one that no voter does (`AtOdds`): that costs nobody anything.
-//! - **S, suspicion.** A member suspects whom its link has lost, whose words it cannot read, who was silent for `suspect_after_ns` of the member's own
-//!   *running* time, and whom a member suspects that it does not suspect itself. A process that was stopped counts a gap for a quarter of the
-//!   time-out at the most, so it hears the others before it judges them. Suspicion is never withdrawn, and nothing of a suspect is read again.
-//! - **Q, quorum.** Before a member tells whom it suspects it counts: if half or more of the voters are suspects it stops (`NoQuorum`), and tells nobody.
-//!   So one member that has lost its links does not take others with it. Who reads that it is suspected itself stops (`Excluded`).
-//! - **W, wedge.** Who suspects anyone, or has accepted or made a proposal, stops sending, receiving and delivering, and says what it had received.
-//! - **F, follow.** A member follows the lowest rank that it does not suspect, accepts what that one proposes, and nothing of anyone else.
-//! - **L, lead.** A member that follows itself leads, once every member that it trusts says that it suspects all lower ranks.
-//!   If any of them has accepted anything, the leader makes the newest of that its own proposal *as it is*: list, order and trim, adding nothing.
-//!   Otherwise it lists all losses, then votes of learners that are whole, then leaves, then joins, and adds to the list what comes, until the cut. It never lists more
-//!   newcomers that are to send than there are buffers for ([`Senders`]), nor the last voter's leave while others learn or ask, unless it insists; if those that were to stay are lost
-//!   meanwhile, one that was to leave stays.
-//! - **T, trim.** The leader cuts once every voter that it trusts has wedged, and every learner that is to vote has received what that cut will keep: the least that voters have
-//!   received, a sender at a time. A learner that is late is suspected.
-//! - **D, decide.** A cut stands once more than half of the view have accepted it from the same leader, as far as the member can see, or once a member that it
-//!   trusts has acted on it: those that have may have lost each other, so that no leader is left whom all of them follow.
-//!   Only then does it deliver up to the cut and install.
-//! - **K, keep.** Who has installed keeps its part in this view until all that it trusts have installed too; for learners alone, and to have its own last words heard, not
-//!   for long. Losing members that have is no suspicion.
+//! - **V, votes.** All members of the first view vote. A newcomer learns, until the leader lists its vote (L); from the
+//!   next view on it counts. In what follows *member* means a voter wherever something is counted, waited for, led or
+//!   proposed. A learner follows as a voter does, to know what is decided, but nobody reads what it accepts or
+//!   suspects. It stops when it trusts no voter any more (`NoVoters`), or has for long suspected one that no voter does
+//!   (`AtOdds`): that costs nobody anything.
+//! - **S, suspicion.** A member suspects whom its link has lost, whose words it cannot read, who was silent for
+//!   `suspect_after_ns` of the member's own *running* time, and whom a member suspects that it does not suspect itself.
+//!   A process that was stopped counts a gap for a quarter of the time-out at the most, so it hears the others before
+//!   it judges them. Suspicion is never withdrawn, and nothing of a suspect is read again.
+//! - **Q, quorum.** Before a member tells whom it suspects it counts: if half or more of the voters are suspects it
+//!   stops (`NoQuorum`), and tells nobody. So one member that has lost its links does not take others with it. Who
+//!   reads that it is suspected itself stops (`Excluded`).
+//! - **W, wedge.** Who suspects anyone, or has accepted or made a proposal, stops sending, receiving and delivering,
+//!   and says what it had received.
+//! - **F, follow.** A member follows the lowest rank that it does not suspect, accepts what that one proposes, and
+//!   nothing of anyone else.
+//! - **L, lead.** A member that follows itself leads, once every member that it trusts says that it suspects all lower
+//!   ranks. If any of them has accepted anything, the leader makes the newest of that its own proposal *as it is*:
+//!   list, order and trim, adding nothing. Otherwise it lists all losses, then votes of learners that are whole, then
+//!   leaves, then joins, and adds to the list what comes, until the cut. It never lists more newcomers that are to send
+//!   than there are buffers for ([`Senders`]), nor the last voter's leave while others learn or ask, unless it insists;
+//!   if those that were to stay are lost meanwhile, one that was to leave stays.
+//! - **T, trim.** The leader cuts once every voter that it trusts has wedged, and every learner that is to vote has
+//!   received what that cut will keep: the least that voters have received, a sender at a time. A learner that is late
+//!   is suspected.
+//! - **D, decide.** A cut stands once more than half of the view have accepted it from the same leader, as far as the
+//!   member can see, or once a member that it trusts has acted on it: those that have may have lost each other, so that
+//!   no leader is left whom all of them follow. Only then does it deliver up to the cut and install.
+//! - **K, keep.** Who has installed keeps its part in this view until all that it trusts have installed too; for
+//!   learners alone, and to have its own last words heard, not for long. Losing members that have is no suspicion.
 //!
 //! # Why it holds
 //!
-//! Ranks of leaders are the ballots of Paxos, and a suspicion is a promise: who suspects rank k accepts nothing of k any more, and says so in the same
-//! row that holds what it had accepted of k. A leader of rank c hears that promise from all that it trusts, more than half of the view (Q, L). Had an
-//! earlier cut been accepted by more than half, one of these has it, and it is the newest there is, or a copy of it. So it is proposed again, unchanged.
+//! Ranks of leaders are the ballots of Paxos, and a suspicion is a promise: who suspects rank k accepts nothing of k
+//! any more, and says so in the same row that holds what it had accepted of k. A leader of rank c hears that promise
+//! from all that it trusts, more than half of the view (Q, L). Had an earlier cut been accepted by more than half, one
+//! of these has it, and it is the newest there is, or a copy of it. So it is proposed again, unchanged.
 //!
-//! Learners are in none of these majorities, so a view of v voters decides as if it had no other members: however many learn, die, stall or lie about whom they suspect, no
-//! voter stops, and no decision changes. A vote is a change like any other: it is in the decided list, and counts from the next view on. So two views that follow each other
-//! never disagree about whose majority it was. Whoever votes has the state: it was whole when its vote was listed, and before the cut it said that it has received all
-//! that the cut keeps; should the list be adopted from a dead leader (L) and the learner be lost too, it is one more dead row of the next view. So, while a voter is alive and
-//! reaches a majority of voters, or leaves by the book, the next view has a voter, and that one has the state.
+//! Learners are in none of these majorities, so a view of v voters decides as if it had no other members: however many
+//! learn, die, stall or lie about whom they suspect, no voter stops, and no decision changes. A vote is a change like
+//! any other: it is in the decided list, and counts from the next view on. So two views that follow each other never
+//! disagree about whose majority it was. Whoever votes has the state: it was whole when its vote was listed, and before
+//! the cut it said that it has received all that the cut keeps; should the list be adopted from a dead leader (L) and
+//! the learner be lost too, it is one more dead row of the next view. So, while a voter is alive and reaches a majority
+//! of voters, or leaves by the book, the next view has a voter, and that one has the state.
 //!
-//! That a cut keeps whatever anyone delivered needs no vote: what was delivered by stability every member had received and said so, before it wedged (W).
+//! That a cut keeps whatever anyone delivered needs no vote: what was delivered by stability every member had received
+//! and said so, before it wedged (W).
 //!
 //! | property | by |
 //! | --- | --- |
@@ -101,21 +117,24 @@
 //!
 //! # A dead leader's view
 //!
-//! View 0 1 2 3 4: 4 dies, 0 proposes *remove 4*, 2 accepts it, 0 dies. 1 leads once 2 and 3 suspect 0, sees what 2 accepted, proposes just that: the next
-//! view is 0 1 2 3. In it 0 never answers; 1, 2 and 3 suspect it from the start ([`Membership::new`]'s `lost`) and remove it. It takes two views; in
-//! exchange nobody needs to know whether 0 had already acted.
+//! View 0 1 2 3 4: 4 dies, 0 proposes *remove 4*, 2 accepts it, 0 dies. 1 leads once 2 and 3 suspect 0, sees what 2
+//! accepted, proposes just that: the next view is 0 1 2 3. In it 0 never answers; 1, 2 and 3 suspect it from the start
+//! ([`Membership::new`]'s `lost`) and remove it. It takes two views; in exchange nobody needs to know whether 0 had
+//! already acted.
 //!
 //! # Two members
 //!
-//! Neither of two voters is a majority. If one suspects the other it is `Split`: it may go on only if a witness (the rendezvous, or a node that was configured)
-//! says [`Witness::Sides`]. What is said in any other state is not heeded: a larger view has its majority. The witness sides with one member of a view at most, ever, and must remember that as long as the view may live. Without a
-//! witness, or if it cannot be asked, the member stops. A decision that both accepted stands in either's row, so whoever goes on adopts it.
+//! Neither of two voters is a majority. If one suspects the other it is `Split`: it may go on only if a witness (the
+//! rendezvous, or a node that was configured) says [`Witness::Sides`]. What is said in any other state is not heeded: a
+//! larger view has its majority. The witness sides with one member of a view at most, ever, and must remember that as
+//! long as the view may live. Without a witness, or if it cannot be asked, the member stops. A decision that both
+//! accepted stands in either's row, so whoever goes on adopts it.
 //!
 //! # Sources
 //!
-//! Derecho (TOCS 2019), section 4 and appendix B. Different here: the list and the cut are one record under one ballot, members decide by counting rows rather than by a
-//! leader's flag, the majority rule has no switch, and a leader takes over what *any* trusted member has accepted, not only what a majority has: it cannot tell
-//! the difference.
+//! Derecho (TOCS 2019), section 4 and appendix B. Different here: the list and the cut are one record under one ballot,
+//! members decide by counting rows rather than by a leader's flag, the majority rule has no switch, and a leader takes
+//! over what *any* trusted member has accepted, not only what a majority has: it cannot tell the difference.
 
 #![forbid(unsafe_code)]
 

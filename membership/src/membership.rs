@@ -14,7 +14,8 @@ use crate::row::{Columns, Leaving, Newcomer, Row};
 
 /// One member's membership in one view.
 ///
-/// [`step`](Membership::step) it often, at least as often as [`next_ns`](Membership::next_ns) says, and do what [`phase`](Membership::phase) asks for.
+/// [`step`](Membership::step) it often, at least as often as [`next_ns`](Membership::next_ns) says, and do what
+/// [`phase`](Membership::phase) asks for.
 #[derive(Debug)]
 pub struct Membership {
     protocol: Protocol,
@@ -43,8 +44,9 @@ struct Waits {
 }
 
 impl Membership {
-    /// Member `me` of the view of `nodes`, all of whom vote, and whose table has `columns`. `signs` are words of other protocols that their row's owner raises and
-    /// pushes to all: they say as much as a heartbeat. `lost` are members that did not come into this view: they are suspected from the start.
+    /// Member `me` of the view of `nodes`, all of whom vote, and whose table has `columns`. `signs` are words of other
+    /// protocols that their row's owner raises and pushes to all: they say as much as a heartbeat. `lost` are members
+    /// that did not come into this view: they are suspected from the start.
     ///
     /// # Panics
     /// If the columns were composed for another number of members, or `me` is no member or lost.
@@ -53,7 +55,8 @@ impl Membership {
         Membership::with(protocol, columns, timeouts, signs)
     }
 
-    /// As [`Membership::new`], with a protocol of the caller's making: [`Protocol::with_voters`], [`Protocol::set_senders`].
+    /// As [`Membership::new`], with a protocol of the caller's making: [`Protocol::with_voters`],
+    /// [`Protocol::set_senders`].
     ///
     /// # Panics
     /// If the columns were composed for another number of members or senders.
@@ -77,8 +80,8 @@ impl Membership {
         }
     }
 
-    /// Takes in what has landed, does what can be done, queues what is to be told. It is `now_ns`, in any monotone time. Whether anything changed here, or
-    /// is still to be told.
+    /// Takes in what has landed, does what can be done, queues what is to be told. It is `now_ns`, in any monotone
+    /// time. Whether anything changed here, or is still to be told.
     pub fn step(&mut self, now_ns: u64, table: &Table, outbox: &mut Outbox) -> bool {
         self.pulse.pass(now_ns);
         self.listen(table);
@@ -97,7 +100,8 @@ impl Membership {
         progress
     }
 
-    /// Takes in the others' rows, lower ranks first. The last words of a peer whose link is broken too: they came before it broke.
+    /// Takes in the others' rows, lower ranks first. The last words of a peer whose link is broken too: they came
+    /// before it broke.
     fn listen(&mut self, table: &Table) {
         for peer in self.peers() {
             if self.protocol.hears(peer) {
@@ -188,7 +192,8 @@ impl Membership {
         self.down.add(peer);
     }
 
-    /// How long this process has run, as far as steps tell: a gap between two of them counts for a part of the time of silence at the most.
+    /// How long this process has run, as far as steps tell: a gap between two of them counts for a part of the time of
+    /// silence at the most.
     pub fn running_ns(&self) -> u64 {
         self.pulse.running_ns()
     }

@@ -12,11 +12,13 @@ pub struct Timeouts {
     pub suspect_after_ns: u64,
     /// A member that has said nothing else for so long raises its heartbeat, in nanoseconds.
     pub heartbeat_ns: u64,
-    /// A member that has said nothing yet in this epoch may be silent for so long, if that is longer, in nanoseconds: it may still be on its way into the epoch.
+    /// A member that has said nothing yet in this epoch may be silent for so long, if that is longer, in nanoseconds:
+    /// it may still be on its way into the epoch.
     pub first_word_ns: u64,
     /// A learner may hold up senders, or the end of a view, for so long of a voter's running time, in nanoseconds.
     pub learner_ns: u64,
-    /// Who wants to leave waits for others to have the state and a vote for so long, in nanoseconds of its running time, if nobody else has.
+    /// Who wants to leave waits for others to have the state and a vote for so long, in nanoseconds of its running
+    /// time, if nobody else has.
     pub leave_ns: u64,
 }
 
@@ -33,7 +35,8 @@ pub struct TimeoutsError {
 }
 
 impl Timeouts {
-    /// Suspicion after so much silence, with eight heartbeats in it. Who is patient with silence is also patient with learners.
+    /// Suspicion after so much silence, with eight heartbeats in it. Who is patient with silence is also patient with
+    /// learners.
     pub fn after_ns(suspect_after_ns: u64) -> Timeouts {
         Timeouts {
             suspect_after_ns,
@@ -57,8 +60,9 @@ impl Timeouts {
 
 /// Running time that one look at the clock adds, of `elapsed_ns` since the last one.
 ///
-/// A process that was stopped, or that did not get its core, heard nobody meanwhile: that is not the others' silence. So a gap counts
-/// for a quarter of the time-out at the most, and a process that comes back looks several times before it suspects anybody.
+/// A process that was stopped, or that did not get its core, heard nobody meanwhile: that is not the others' silence.
+/// So a gap counts for a quarter of the time-out at the most, and a process that comes back looks several times before
+/// it suspects anybody.
 fn running_ns(elapsed_ns: u64, suspect_after_ns: u64) -> u64 {
     elapsed_ns.min(suspect_after_ns / 4)
 }

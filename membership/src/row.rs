@@ -71,8 +71,8 @@ pub struct Change {
     pub what: What,
 }
 
-/// What a member has accepted from a leader. It only moves forward: to a later leader, and under one leader from a shorter to a longer list and
-/// from no trim to the trim, after which the list is closed.
+/// What a member has accepted from a leader. It only moves forward: to a later leader, and under one leader from a
+/// shorter to a longer list and from no trim to the trim, after which the list is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Accepted {
     /// The leader that it was accepted from; none so far if absent.
@@ -104,7 +104,8 @@ pub struct Row {
     pub leaving: Leaving,
     /// It is a learner that has the state, and can vote.
     pub whole: bool,
-    /// A voter: it has wedged, and has received so much of each sender. A learner: it has received at least so much, which voters that have wedged will deliver.
+    /// A voter: it has wedged, and has received so much of each sender. A learner: it has received at least so much,
+    /// which voters that have wedged will deliver.
     pub received: Option<Vec<u64>>,
     /// Who asked it to join.
     pub requests: Vec<Newcomer>,

@@ -20,8 +20,9 @@ pub fn reaches(received: &[u64], trim: &[u64]) -> bool {
     received.iter().zip(trim).all(|(received, trim)| received >= trim)
 }
 
-/// The next member at each rank, and how many of them vote, given the present ones, of whom the first `voters` vote, and the changes: voters that stay, learners that are
-/// to vote, learners that stay so, newcomers; each of them in their order.
+/// The next member at each rank, and how many of them vote, given the present ones, of whom the first `voters` vote,
+/// and the changes: voters that stay, learners that are to vote, learners that stay so, newcomers; each of them in
+/// their order.
 pub fn members_after(members: &[NodeId], voters: usize, changes: &[Change]) -> (Vec<NodeId>, usize) {
     let listed = |what: What| changes.iter().any(|change| change.what == what);
     let goes = |rank: Rank| listed(What::Remove(rank)) || (listed(What::Leave(rank)) && !listed(What::Stay(rank)));
@@ -42,8 +43,8 @@ pub fn members_after(members: &[NodeId], voters: usize, changes: &[Change]) -> (
 
 /// How many members must agree.
 ///
-/// More than half: two such sets of one view always share a member. A view of two that was split has a witness instead, which
-/// sides with one of them at most: that one is enough.
+/// More than half: two such sets of one view always share a member. A view of two that was split has a witness instead,
+/// which sides with one of them at most: that one is enough.
 pub fn quorum(members: usize, witnessed: bool) -> usize {
     if witnessed { 1 } else { members / 2 + 1 }
 }

@@ -202,7 +202,8 @@ fn a_witness_that_was_not_asked_changes_nothing() {
     assert!(matches!(cluster.phases()[0], Phase::Stopped(Stop::NoQuorum { members: 5, needed: 3, .. })), "{:?}", cluster.phases());
 }
 
-/// One that has acted and stops: whoever has yet to tell it so, by a queue that is full, does not wait for it. Whether others have fallen silent or only take nothing.
+/// One that has acted and stops: whoever has yet to tell it so, by a queue that is full, does not wait for it. Whether
+/// others have fallen silent or only take nothing.
 #[test]
 fn a_view_is_left_whoever_does_not_listen_any_more() {
     for beats in [false, true] {

@@ -1,7 +1,9 @@
-//! Small worlds, exhaustively: every order in which rows can arrive, messages be received, members die, be suspected wrongly, leave and be joined.
+//! Small worlds, exhaustively: every order in which rows can arrive, messages be received, members die, be suspected
+//! wrongly, leave and be joined.
 //!
-//! The data plane is counts: a sender's one message is received or not, and delivered once every member has it. What a member says goes to every
-//! other by a queue of its own; a member that dies leaves in them what it said, and who suspects it first never reads that.
+//! The data plane is counts: a sender's one message is received or not, and delivered once every member has it. What a
+//! member says goes to every other by a queue of its own; a member that dies leaves in them what it said, and who
+//! suspects it first never reads that.
 
 mod world;
 

@@ -73,7 +73,8 @@ impl RoundRobin {
         self.next_seq
     }
 
-    /// Of the Seqs below d, mine are those with index * senders + mine < d. With 3 senders, d = 8, mine = 1: Seqs 1, 4, 7, so 3.
+    /// Of the Seqs below d, mine are those with index * senders + mine < d. With 3 senders, d = 8, mine = 1: Seqs 1, 4,
+    /// 7, so 3.
     #[inline]
     fn own_below(&self, seq: u64) -> u64 {
         self.mine.map_or(0, |mine| (seq + self.senders - 1 - mine) / self.senders)
@@ -96,7 +97,8 @@ impl Orderer for RoundRobin {
     fn received(&mut self, sender: usize, frontier: u64, data_until: u64) {
         debug_assert!(frontier >= self.received[sender]);
         self.received[sender] = frontier;
-        // Message i = data_until - 1 of sender s waits for index i of senders before s and index i - 1 of those after it.
+        // Message i = data_until - 1 of sender s waits for index i of senders before s and index i - 1 of those after
+        // it.
         if let Some(mine) = self.mine
             && mine != sender as u64
         {
@@ -198,7 +200,8 @@ mod tests {
         ((0..members).map(|me| Table::new(region.clone(), &layout, Rank::new(me))).collect(), columns)
     }
 
-    /// Sender `mine` of 3 in a group of two that has delivered the turns below `delivered`, and so has the other member.
+    /// Sender `mine` of 3 in a group of two that has delivered the turns below `delivered`, and so has the other
+    /// member.
     fn after(mine: usize, delivered: u64) -> (RoundRobin, Vec<Table>, Columns) {
         let (tables, columns) = world(2, 3);
         let (mut order, mut outbox) = (RoundRobin::new(columns, 2, 3, Some(mine)), Outbox::new(2));

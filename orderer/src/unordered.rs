@@ -5,7 +5,8 @@ use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
 use crate::{Columns, Orderer, Run};
 
-/// Each sender's messages in its own order, as they are received. No nulls, no waiting for others; acknowledgements go to the sender alone.
+/// Each sender's messages in its own order, as they are received. No nulls, no waiting for others; acknowledgements go
+/// to the sender alone.
 #[derive(Debug)]
 pub struct Unordered {
     columns: Columns,

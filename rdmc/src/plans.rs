@@ -26,8 +26,8 @@ impl Plans {
         self.schedule
     }
 
-    /// The plan of `vertex` for messages of `blocks` blocks. When the cache is full it starts over: a working set that large has
-    /// no steady state to keep.
+    /// The plan of `vertex` for messages of `blocks` blocks. When the cache is full it starts over: a working set that
+    /// large has no steady state to keep.
     pub(crate) fn get(&mut self, blocks: u32, vertex: u32) -> Arc<Plan> {
         if let Some(plan) = self.known.get(&(blocks, vertex)) {
             return plan.clone();

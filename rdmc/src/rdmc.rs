@@ -87,8 +87,8 @@ struct Reserved {
 
 /// All large-message transfers of one member in one epoch.
 ///
-/// A state machine: it reads the table, pushes into the outbox, and never waits. The order of calls in a turn of the loop:
-/// [`announce`](Rdmc::announce) what descriptors came in, [`step`](Rdmc::step), deliver what
+/// A state machine: it reads the table, pushes into the outbox, and never waits. The order of calls in a turn of the
+/// loop: [`announce`](Rdmc::announce) what descriptors came in, [`step`](Rdmc::step), deliver what
 /// [`received`](Rdmc::received) says is complete, [`reclaim`](Rdmc::reclaim).
 #[derive(Debug)]
 pub struct Rdmc {
@@ -121,8 +121,8 @@ pub struct Rdmc {
 }
 
 impl Rdmc {
-    /// The engine of member `me` of `members`, of whom `senders` send; `columns` were composed with the same limits and number
-    /// of senders.
+    /// The engine of member `me` of `members`, of whom `senders` send; `columns` were composed with the same limits and
+    /// number of senders.
     ///
     /// # Panics
     /// If the limits contradict each other, do not fit the columns, or a rank is not a member.
@@ -160,8 +160,8 @@ impl Rdmc {
         }
     }
 
-    /// How large each member's pool is, in bytes by rank: a buffer that a member names must lie in its own. Unless told, all are
-    /// taken for as large as a `ready` word can name.
+    /// How large each member's pool is, in bytes by rank: a buffer that a member names must lie in its own. Unless
+    /// told, all are taken for as large as a `ready` word can name.
     ///
     /// # Panics
     /// If it is not one size a member.
@@ -204,11 +204,12 @@ impl Rdmc {
         self.shares.put(own, class, block, pool);
     }
 
-    /// Starts sending a message of my own, in blocks of `block_bytes` bytes. The descriptor must now go to all members as my next
-    /// small message.
+    /// Starts sending a message of my own, in blocks of `block_bytes` bytes. The descriptor must now go to all members
+    /// as my next small message.
     ///
     /// # Panics
-    /// If the block was not reserved here, or message and block size break the limits: check with [`Descriptor::check`].
+    /// If the block was not reserved here, or message and block size break the limits: check with
+    /// [`Descriptor::check`].
     pub fn start(&mut self, block: FilledBlock, block_bytes: u32) -> Descriptor {
         let (own, class) = self.unreserve(block.offset());
         let descriptor = Descriptor { bytes: block.len(), block_bytes, transfer: self.frontiers[own].begun };
@@ -223,8 +224,8 @@ impl Rdmc {
         descriptor
     }
 
-    /// Accepts a transfer of another sender (an index into the group's senders): takes a buffer and says so to those that will send
-    /// to it.
+    /// Accepts a transfer of another sender (an index into the group's senders): takes a buffer and says so to those
+    /// that will send to it.
     ///
     /// # Panics
     /// If `sender` is this member itself.
@@ -249,8 +250,8 @@ impl Rdmc {
         Ok(())
     }
 
-    /// Takes in what has landed and posts what can be posted, one block of each transfer in turn, until `budget_bytes` are spent
-    /// (the last block may go beyond), nothing is left or nothing has room.
+    /// Takes in what has landed and posts what can be posted, one block of each transfer in turn, until `budget_bytes`
+    /// are spent (the last block may go beyond), nothing is left or nothing has room.
     ///
     /// # Errors
     /// A member wrote what no member writes. What was done before it was read stands.
@@ -269,7 +270,8 @@ impl Rdmc {
         Ok(progress)
     }
 
-    /// Goes on sending my messages to those that relay nothing, while nothing else moves any more: what [`step`](Rdmc::step) does for them.
+    /// Goes on sending my messages to those that relay nothing, while nothing else moves any more: what
+    /// [`step`](Rdmc::step) does for them.
     ///
     /// # Errors
     /// As there.
@@ -279,7 +281,8 @@ impl Rdmc {
         Ok(progress)
     }
 
-    /// Members that relay nothing, and for which alone some buffer of a message of mine is kept that the application is done with.
+    /// Members that relay nothing, and for which alone some buffer of a message of mine is kept that the application is
+    /// done with.
     pub fn held_up_by(&self, table: &Table) -> Vec<Rank> {
         let Some(own) = self.own else { return Vec::new() };
         let (received, mut peers) = (self.columns.received.get(own), Vec::new());
@@ -308,8 +311,8 @@ impl Rdmc {
         slot.payload().expect("a complete transfer has a payload")
     }
 
-    /// Hands out the message of a complete transfer while the engine goes on; [`restore`](Rdmc::restore) it before anything is asked about that
-    /// transfer.
+    /// Hands out the message of a complete transfer while the engine goes on; [`restore`](Rdmc::restore) it before
+    /// anything is asked about that transfer.
     ///
     /// # Panics
     /// If it is not there.
@@ -327,7 +330,8 @@ impl Rdmc {
         self.slots[slot].restore(block);
     }
 
-    /// The application is done with a transfer's message. Its buffer goes back to the pool in a later [`reclaim`](Rdmc::reclaim).
+    /// The application is done with a transfer's message. Its buffer goes back to the pool in a later
+    /// [`reclaim`](Rdmc::reclaim).
     ///
     /// # Panics
     /// If it is not complete or was delivered before.
@@ -362,7 +366,8 @@ impl Rdmc {
         before - self.draining.len()
     }
 
-    /// Whether nothing is under way and nothing is owed to anybody: no write of this engine is missing, and none will come.
+    /// Whether nothing is under way and nothing is owed to anybody: no write of this engine is missing, and none will
+    /// come.
     pub fn is_idle(&self) -> bool {
         self.active.is_empty() && self.draining.is_empty() && self.notices.is_empty()
     }
@@ -485,7 +490,8 @@ impl Rdmc {
         Ok(())
     }
 
-    /// The one place where blocks leave: the data by Span, then the counter that publishes it by Word, to the same peer (T1, T3).
+    /// The one place where blocks leave: the data by Span, then the counter that publishes it by Word, to the same peer
+    /// (T1, T3).
     fn post(&self, slot: usize, post: Post, table: &Table, outbox: &mut Outbox) {
         let transfer = &self.slots[slot];
         let span = Write::Span { from: Place::new(POOL, post.from), to: Place::new(POOL, post.target), len: post.bytes };

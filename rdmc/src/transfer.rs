@@ -238,8 +238,8 @@ impl Transfer {
     /// Notes every block whose counter has come. How many are new.
     ///
     /// # Errors
-    /// A counter that went back, is of a later transfer, or counts more blocks than there are. The last is held against the
-    /// message's sender alone: another may have been told of a longer message, and it is the sender who told.
+    /// A counter that went back, is of a later transfer, or counts more blocks than there are. The last is held against
+    /// the message's sender alone: another may have been told of a longer message, and it is the sender who told.
     pub(crate) fn take_in(&mut self, table: &Table, timeline: &mut Option<Box<Timeline>>) -> Result<u32, Malformed> {
         let Some(plan) = self.plan.as_deref() else { return Ok(0) };
         if self.held_count == self.blocks {
@@ -275,13 +275,13 @@ impl Transfer {
         Ok(new)
     }
 
-    /// The block to post next: of those that are first in line for their peer, held here, and whose peer is ready and has room in
-    /// the outbox, the one that the schedule sends first. A peer that is not ready holds up nobody else. `reach` says whom
-    /// it may go to.
+    /// The block to post next: of those that are first in line for their peer, held here, and whose peer is ready and
+    /// has room in the outbox, the one that the schedule sends first. A peer that is not ready holds up nobody else.
+    /// `reach` says whom it may go to.
     ///
     /// # Errors
-    /// A buffer that does not lie in its owner's pool, or is for a later transfer although I sent this one and not all of it: to
-    /// a relay it may only show that the peer was told of a shorter message.
+    /// A buffer that does not lie in its owner's pool, or is for a later transfer although I sent this one and not all
+    /// of it: to a relay it may only show that the peer was told of a shorter message.
     pub(crate) fn next_post(
         &mut self,
         table: &Table,
@@ -333,13 +333,14 @@ impl Transfer {
         Ok(Some(Post { to: to.peer, from: self.offset + at, target: target + at, bytes, count: to.posted }))
     }
 
-    /// Members that this one sends to and that have not said that they have the whole message; `received` is the sender's column of frontiers.
+    /// Members that this one sends to and that have not said that they have the whole message; `received` is the
+    /// sender's column of frontiers.
     pub(crate) fn unconfirmed<'a>(&'a self, table: &'a Table, received: Column) -> impl Iterator<Item = Rank> + 'a {
         self.departures.iter().map(|to| to.peer).filter(move |&peer| table.get(received, peer) <= self.number)
     }
 
-    /// Whether every member that this one sent to has said that it has the whole message; `received` is the sender's column of
-    /// frontiers. Then all Spans that read the buffer have landed.
+    /// Whether every member that this one sent to has said that it has the whole message; `received` is the sender's
+    /// column of frontiers. Then all Spans that read the buffer have landed.
     pub(crate) fn is_confirmed(&mut self, table: &Table, received: Column) -> bool {
         let waiting = &self.departures[self.confirmed..];
         self.confirmed += waiting.iter().take_while(|to| table.get(received, to.peer) > self.number).count();

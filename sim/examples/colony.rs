@@ -1,4 +1,5 @@
-//! Whole members, by seed: `colony SEED [MUTANT]` runs one and prints its trace, `colony FROM TO [MUTANT]` runs many and prints what failed.
+//! Whole members, by seed: `colony SEED [MUTANT]` runs one and prints its trace, `colony FROM TO [MUTANT]` runs many
+//! and prints what failed.
 
 use std::time::Instant;
 

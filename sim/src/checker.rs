@@ -257,7 +257,8 @@ impl Checker {
         self.view(view, process)
     }
 
-    /// As [`Checker::current`], for what may lag behind: a learner that was given its state delivers what it held back in earlier views.
+    /// As [`Checker::current`], for what may lag behind: a learner that was given its state delivers what it held back
+    /// in earlier views.
     fn delivering(&mut self, process: NodeId, view: u64) -> Result<&mut View, Broken> {
         let state = self.processes.entry(process).or_default();
         if state.learns && !state.gone && state.view.is_some_and(|current| view < current) {

@@ -12,7 +12,8 @@ use crate::trace::Event;
 #[derive(Default)]
 pub(crate) struct Leaders {
     views: HashMap<u64, End>,
-    /// Who has just accepted from a leader that it suspects: right only if it was told so by one that has acted, and so acts in the same turn.
+    /// Who has just accepted from a leader that it suspects: right only if it was told so by one that has acted, and so
+    /// acts in the same turn.
     late: Option<(NodeId, u64, Rank)>,
 }
 

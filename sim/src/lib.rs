@@ -6,19 +6,21 @@
 //!            links, stalls virtual time, in one thread            '-- traces of real runs, too
 //! ```
 //!
-//! The groups are the very code that runs on a real fabric. A seed decides everything else: who sends what and when, how each link behaves, who stalls or dies,
-//! who steps when. The same seed gives the same trace, byte by byte, so a failing seed is its own reproduction.
+//! The groups are the very code that runs on a real fabric. A seed decides everything else: who sends what and when,
+//! how each link behaves, who stalls or dies, who steps when. The same seed gives the same trace, byte by byte, so a
+//! failing seed is its own reproduction.
 //!
 //! - [`run`](run()) takes a range of seeds and reports; [`simulate`] runs one.
 //! - [`trace`]: events as lines of text. [`checker`]: which properties a trace breaks.
-//! - [`churn`](churn()) runs a group whose members crash, stall, are suspected wrongly, are cut off, leave, join and come back, as a [`Churn`] says: for
-//!   [safety](Aim::Safety) or for [liveness](Aim::Liveness).
-//! - [`members`](members()) runs whole [`Member`](squall_group::Member)s as a [`Colony`] says, on simulated control connections too: newcomers that follow and are given state,
-//!   a witness, leaves, old names.
+//! - [`churn`](churn()) runs a group whose members crash, stall, are suspected wrongly, are cut off, leave, join and
+//!   come back, as a [`Churn`] says: for [safety](Aim::Safety) or for [liveness](Aim::Liveness).
+//! - [`members`](members()) runs whole [`Member`](squall_group::Member)s as a [`Colony`] says, on simulated control
+//!   connections too: newcomers that follow and are given state, a witness, leaves, old names.
 //! - [`Recorder`] writes a member's events down, of a simulated group or a real one.
 //! - [`Mutant`]: faults built in on purpose, so that one can see the checker bite.
 //!
-//! What it does not do: model what happens inside one step of a member beyond the moments at which it calls the fabric, or measure anything.
+//! What it does not do: model what happens inside one step of a member beyond the moments at which it calls the fabric,
+//! or measure anything.
 
 #![forbid(unsafe_code)]
 

@@ -8,13 +8,14 @@ use squall_membership::Mutation;
 
 /// A fault that is built into a run, to see whether the checker bites.
 ///
-/// Those of messages are made between the group and the fabric or in the notes of the trace: the protocols themselves stay as they are. Those of membership
-/// switch a rule of its protocol off.
+/// Those of messages are made between the group and the fabric or in the notes of the trace: the protocols themselves
+/// stay as they are. Those of membership switch a rule of its protocol off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mutant {
     /// A counter is posted before the data that it publishes.
     CounterFirst,
-    /// A counter that publishes data goes by reference: it is read late, and may be newer than the data that has landed.
+    /// A counter that publishes data goes by reference: it is read late, and may be newer than the data that has
+    /// landed.
     CounterByReference,
     /// Links do not keep the order of posts.
     UnorderedLink,
@@ -22,7 +23,8 @@ pub enum Mutant {
     HastyWord,
     /// A member tells that it has delivered one turn more than it has: that ring space is used again too early.
     EarlyReuse,
-    /// A member tells that it has received one large message more than it has: buffers that it is still sent from are used again too early.
+    /// A member tells that it has received one large message more than it has: buffers that it is still sent from are
+    /// used again too early.
     EarlyBufferReuse,
     /// A member tells that it has received one turn more than it has: others deliver before everyone has received.
     EarlyDelivery,
@@ -44,7 +46,8 @@ pub enum Mutant {
     SuspicionForgotten,
     /// A member delivers what it has beyond the trim.
     PastTheTrim,
-    /// A fabric claims that nothing lands once an endpoint is dropped, and late writes of removed members land in buffers that are used again.
+    /// A fabric claims that nothing lands once an endpoint is dropped, and late writes of removed members land in
+    /// buffers that are used again.
     LateWrite,
     /// After the messages that were cut off a member sends one again that was delivered.
     SentTwice,

@@ -1,4 +1,5 @@
-//! Groups whose members come and go, by seed: every property holds, every mutant of membership is caught, every run repeats itself.
+//! Groups whose members come and go, by seed: every property holds, every mutant of membership is caught, every run
+//! repeats itself.
 
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
@@ -53,7 +54,8 @@ fn the_same_seed_gives_the_same_trace() {
     }
 }
 
-/// Runs the mutant from three places in the space of seeds; each time it must be caught in time. What was broken first, and how often.
+/// Runs the mutant from three places in the space of seeds; each time it must be caught in time. What was broken first,
+/// and how often.
 #[track_caller]
 fn caught(mutant: Mutant) -> BTreeMap<Property, usize> {
     let mut broken = BTreeMap::new();

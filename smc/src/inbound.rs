@@ -144,8 +144,8 @@ impl Inbound {
         Ok(Arrived { indices: at.index - start.index, data_until })
     }
 
-    /// Looks at the record at `seen`, which has this header, of which so many bytes are here, and which is no data. Its kind, unless
-    /// there is no buffer for it.
+    /// Looks at the record at `seen`, which has this header, of which so many bytes are here, and which is no data. Its
+    /// kind, unless there is no buffer for it.
     #[cold]
     fn look_at_other(
         &mut self,

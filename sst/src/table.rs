@@ -40,7 +40,8 @@ impl Table {
     /// What `row` last told me in `column`.
     #[inline]
     pub fn get(&self, column: Column, row: Rank) -> u64 {
-        // Acquire: pairs with the release of the Word that landed here; what that peer wrote to me before it is visible after this load.
+        // Acquire: pairs with the release of the Word that landed here; what that peer wrote to me before it is visible
+        // after this load.
         self.region.word(column.at(row)).load(Ordering::Acquire)
     }
 

@@ -114,7 +114,8 @@ fn s9_order_costs_little_from_a_megabyte_up() {
     for nodes in [2, 8] {
         let run = Run::stream(&rdma(), nodes, Senders::All, MB_1);
         let (ordered, unordered) = (rate(run.clone()), rate(Run { mode: Mode::Unordered, ..run }));
-        // Two members send both ways at once, and each delivery also waits for the other's acknowledgement behind its data.
+        // Two members send both ways at once, and each delivery also waits for the other's acknowledgement behind its
+        // data.
         let least = if nodes == 2 { 0.85 } else { 0.9 };
         assert!(ordered > least * unordered, "n = {nodes}: {ordered} and {unordered}");
     }

@@ -64,7 +64,8 @@ pub const SATURATED_WINDOW: u64 = 64;
 /// Light load of the open loop: one message of each sender in this many closed-loop latencies of the whole group.
 pub const LIGHT_LOAD_GAP: u64 = 20;
 
-/// Silence that counts as death in `view-change` where every member has a core. A killed process is noticed by its links, long before.
+/// Silence that counts as death in `view-change` where every member has a core. A killed process is noticed by its
+/// links, long before.
 const CHANGE_SUSPECT_AFTER_NS: u64 = 1_000_000_000;
 /// What members that share cores move a second in software devices, all copies of all members together.
 const SHARED_BYTES_PER_SECOND: u64 = 20_000_000;
@@ -85,7 +86,8 @@ const SET_UP_SECONDS: f64 = 0.12;
 const SET_UP_SECONDS_A_NODE: f64 = 0.02;
 /// Populating memory: zeroing pages.
 const POPULATE_BYTES_PER_SECOND: f64 = 2.5e9;
-/// What all cores of a small machine copy a second, for estimates before anything is measured; between two nodes, who keep it in their caches, twice that.
+/// What all cores of a small machine copy a second, for estimates before anything is measured; between two nodes, who
+/// keep it in their caches, twice that.
 const COPIED_BYTES_PER_SECOND: f64 = 10e9;
 /// The same through TCP.
 const STREAMED_BYTES_PER_SECOND: f64 = 2.3e9;
@@ -116,7 +118,8 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
 /// more.
 pub const TRIALS: u32 = 3;
 
-/// Silence that counts as death in `view-change`: members that share cores are silent while another one moves a message.
+/// Silence that counts as death in `view-change`: members that share cores are silent while another one moves a
+/// message.
 pub fn change_suspect_after_ns(message_bytes: u64, members: u32, own_core: bool) -> u64 {
     let moving_ns = u128::from(message_bytes) * u128::from(members) * 1_000_000_000 / u128::from(SHARED_BYTES_PER_SECOND);
     if own_core { CHANGE_SUSPECT_AFTER_NS } else { CHANGE_SUSPECT_AFTER_NS + moving_ns as u64 }
@@ -162,7 +165,8 @@ pub fn set_up_seconds(nodes: u32, memory_bytes: u64) -> f64 {
     SET_UP_SECONDS + SET_UP_SECONDS_A_NODE * f64::from(nodes) + memory_bytes as f64 / POPULATE_BYTES_PER_SECOND
 }
 
-/// Descriptors that a process opens at the most in a point of so many nodes: the run has three pipes and a connection to each, a node a few for every peer.
+/// Descriptors that a process opens at the most in a point of so many nodes: the run has three pipes and a connection
+/// to each, a node a few for every peer.
 pub fn open_files(nodes: u32) -> u64 {
     64 + 8 * u64::from(nodes)
 }

@@ -30,7 +30,8 @@ pub struct Request {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 #[command(next_help_heading = "Axes (a comma-separated list sweeps)")]
 pub struct Axes {
-    /// What carries the writes: shm, tcp, verbs, or modelled clusters (sim-rdma-100g, sim-rdma-400g, sim-tcp-100g, sim-tcp-10g)
+    /// What carries the writes: shm, tcp, verbs, or modelled clusters (sim-rdma-100g, sim-rdma-400g, sim-tcp-100g,
+    /// sim-tcp-10g)
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub fabric: Vec<FabricName>,
     /// File with the profile of a modelled cluster of your own, as another fabric

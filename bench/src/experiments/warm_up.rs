@@ -21,7 +21,8 @@ pub(super) struct WarmUp {
 }
 
 impl WarmUp {
-    /// Towards a trial of `seconds`, or of the messages that were asked for; `enough` messages leave page faults behind.
+    /// Towards a trial of `seconds`, or of the messages that were asked for; `enough` messages leave page faults
+    /// behind.
     pub(super) fn new(enough: u64, seconds: f64, asked: Option<u64>) -> WarmUp {
         let most = asked.unwrap_or(u64::MAX);
         WarmUp { messages: policy::WARM_UP_MESSAGES_MIN.min(most), enough: enough.min(most), seconds, asked, step: 0 }

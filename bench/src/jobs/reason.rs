@@ -1,6 +1,7 @@
 //! Reasons for people: errors with what caused them, each said once.
 
-/// An error and its causes, outermost first. A cause that the error before it has already told is left out: many errors show their source themselves.
+/// An error and its causes, outermost first. A cause that the error before it has already told is left out: many errors
+/// show their source themselves.
 pub fn reason(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {

@@ -30,7 +30,8 @@ use squall_report::units;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long nodes that are well are listened to after one failed, to learn which failed first.
 const CAUSE_WAIT: Duration = Duration::from_millis(1500);
-/// Share of a core that a node takes at the least while it has work, even if it shares the core with many; one that waits sleeps.
+/// Share of a core that a node takes at the least while it has work, even if it shares the core with many; one that
+/// waits sleeps.
 const BUSY_SHARE: f64 = 0.05;
 /// How long nodes may take to end by themselves.
 const LEAVE: Duration = Duration::from_secs(3);
@@ -251,7 +252,8 @@ impl<'a> Workers<'a> {
         self.members.iter().map(look).collect()
     }
 
-    /// Why `silent` nodes have not answered for so many seconds, as far as it shows from outside: a node that is stopped holds up all others.
+    /// Why `silent` nodes have not answered for so many seconds, as far as it shows from outside: a node that is
+    /// stopped holds up all others.
     fn blame(&self, silent: &[usize], before: &[Option<Look>], seconds: f64) -> String {
         let now = self.looks();
         let names = |ranks: &[usize]| ranks.iter().map(|&rank| self.name(rank)).collect::<Vec<_>>().join(", ");

@@ -31,8 +31,8 @@ impl<E: Endpoint> Group<E> {
         self.epoch.as_ref().is_some_and(|epoch| epoch.wedged)
     }
 
-    /// When this member stopped in this view, and when it had delivered all of it, in nanoseconds of the time that steps are given, or since
-    /// the clock was first looked at.
+    /// When this member stopped in this view, and when it had delivered all of it, in nanoseconds of the time that
+    /// steps are given, or since the clock was first looked at.
     pub fn change_times_ns(&self) -> (Option<u64>, Option<u64>) {
         self.epoch.as_ref().map_or((None, None), |epoch| (epoch.wedged_ns, epoch.trimmed_ns))
     }
@@ -61,7 +61,8 @@ impl<E: Endpoint> Group<E> {
         self.step(upcalls)
     }
 
-    /// When the next step is due even if nothing lands, in nanoseconds of the time that steps are given, or since the clock was first looked at.
+    /// When the next step is due even if nothing lands, in nanoseconds of the time that steps are given, or since the
+    /// clock was first looked at.
     pub fn due_ns(&self) -> Option<u64> {
         self.epoch.as_ref().map(|epoch| epoch.membership.next_ns())
     }
@@ -83,9 +84,10 @@ impl<E: Endpoint> Group<E> {
         Ok(epoch.membership.request(newcomer)?)
     }
 
-    /// Wants to leave: the group goes on without this member, whose [`Group::step`] ends with [`Ended::Closed`] once nobody needs it any more. The last member that
-    /// votes stays while others learn or ask to join, until one of them votes, but no longer than [`Timeouts::leave_ns`](crate::Timeouts::leave_ns) in a view: then it ends
-    /// with [`Ended::LastLeft`]. Where the members never change it does nothing: use [`Group::close`].
+    /// Wants to leave: the group goes on without this member, whose [`Group::step`] ends with [`Ended::Closed`] once
+    /// nobody needs it any more. The last member that votes stays while others learn or ask to join, until one of them
+    /// votes, but no longer than [`Timeouts::leave_ns`](crate::Timeouts::leave_ns) in a view: then it ends with
+    /// [`Ended::LastLeft`]. Where the members never change it does nothing: use [`Group::close`].
     pub fn leave(&mut self) {
         if let Some(epoch) = &mut self.epoch {
             epoch.membership.leave();
@@ -106,14 +108,14 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
-    /// Whether this is one of two members, has lost the other, and can go on only if a witness sides with it ([`Group::hear_witness`]). The witness must side
-    /// with one member of a view at most, ever.
+    /// Whether this is one of two members, has lost the other, and can go on only if a witness sides with it
+    /// ([`Group::hear_witness`]). The witness must side with one member of a view at most, ever.
     pub fn needs_witness(&self) -> bool {
         self.epoch.as_ref().is_some_and(|epoch| epoch.membership.phase() == Phase::Split)
     }
 
-    /// From now on somebody asks a witness when [`Group::needs_witness`] says so, and passes on what it said. Without that, one of two members that has lost the other
-    /// stops: [`Ended::NoWitness`].
+    /// From now on somebody asks a witness when [`Group::needs_witness`] says so, and passes on what it said. Without
+    /// that, one of two members that has lost the other stops: [`Ended::NoWitness`].
     pub fn promise_witness(&mut self) {
         if let Some(epoch) = &mut self.epoch {
             epoch.hears_witness = true;
@@ -136,7 +138,8 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
-    /// Steps the membership if it is time, and does what it asks for. Whether messages go on, and whether anything changed.
+    /// Steps the membership if it is time, and does what it asks for. Whether messages go on, and whether anything
+    /// changed.
     #[inline]
     pub(super) fn tend_epoch(&mut self, lost: bool, upcalls: &mut impl Upcalls) -> Result<(bool, bool), Ended> {
         let turns = self.stats.turns;
@@ -194,7 +197,8 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
-    /// What a learner tells the voters: that it has the state, and, once they have wedged, that it has received what they will deliver.
+    /// What a learner tells the voters: that it has the state, and, once they have wedged, that it has received what
+    /// they will deliver.
     fn learn(&mut self) {
         let Some(epoch) = &mut self.epoch else { return };
         if self.held.is_none() || epoch.mutation == Mutation::WholeEarly {
@@ -212,7 +216,8 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
-    /// Whether this learner has received what is to be delivered in the view that ends. It goes on receiving until then, while the senders are there.
+    /// Whether this learner has received what is to be delivered in the view that ends. It goes on receiving until
+    /// then, while the senders are there.
     fn has_all_below(&mut self, trim: &[u64]) -> Result<bool, Ended> {
         self.receive()?;
         for (sender, end) in trim.iter().enumerate() {
@@ -243,7 +248,8 @@ impl<E: Endpoint> Group<E> {
         ended
     }
 
-    /// A learner that alone keeps this sender's window full for too long is suspected: its removal costs less than waiting for it.
+    /// A learner that alone keeps this sender's window full for too long is suspected: its removal costs less than
+    /// waiting for it.
     fn watch_learners(&mut self) {
         if self.view.voters == self.view.members || !std::mem::take(&mut self.outgoing.was_full) {
             return;
@@ -263,7 +269,8 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
-    /// Learners but for which my window would be half as full, or whose copy of a large message is the last one on its way.
+    /// Learners but for which my window would be half as full, or whose copy of a large message is the last one on its
+    /// way.
     fn who_keeps_the_window_full(&self) -> Ranks {
         let Some(smc) = &self.outgoing.smc else { return Ranks::EMPTY };
         let delivered = |rank: usize| self.order.delivered_at(&self.table, Rank::new(rank));
@@ -337,7 +344,8 @@ impl<E: Endpoint> Group<E> {
         Ok(())
     }
 
-    /// Nobody needs this view any more. My last words in it are on their way before anything here ends: who has yet to hear them would wait for my silence.
+    /// Nobody needs this view any more. My last words in it are on their way before anything here ends: who has yet to
+    /// hear them would wait for my silence.
     fn leave_view(&mut self) -> Result<bool, Ended> {
         self.endpoint.flush();
         let Some(epoch) = &mut self.epoch else { return Ok(false) };

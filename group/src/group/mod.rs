@@ -41,7 +41,8 @@ pub struct Group<E: Endpoint> {
     ended: Option<Ended>,
     /// The first fault in this view that was a member's and did not end the group.
     blamed: Option<Ended>,
-    /// What was received is held back: the state that comes before it is not here yet, or it has not been handed out since.
+    /// What was received is held back: the state that comes before it is not here yet, or it has not been handed out
+    /// since.
     held: Option<Box<Held>>,
     notices: Vec<String>,
 }
@@ -52,8 +53,8 @@ impl<E: Endpoint> Group<E> {
         &self.view
     }
 
-    /// Holds back whatever is received until [`Group::restored`], over changes of view too: what a newcomer does while the application's state is on its way. Until it has
-    /// handed out what it held, it has no vote.
+    /// Holds back whatever is received until [`Group::restored`], over changes of view too: what a newcomer does while
+    /// the application's state is on its way. Until it has handed out what it held, it has no vote.
     ///
     /// # Panics
     /// If this member votes, or anything was delivered already.
@@ -65,8 +66,8 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
-    /// The state is here, as it was at the beginning of view `view`. The next turns tell the application of that view ([`Upcalls::view_installed`]) and hand out what
-    /// followed, with the changes of view in between.
+    /// The state is here, as it was at the beginning of view `view`. The next turns tell the application of that view
+    /// ([`Upcalls::view_installed`]) and hand out what followed, with the changes of view in between.
     ///
     /// # Panics
     /// If this member was not in that view, or already before [`Group::await_state`].

@@ -30,7 +30,8 @@ pub(crate) fn description(config: &Config, view: &View) -> Result<Vec<u8>, Confi
 }
 
 impl<E: Endpoint> Group<E> {
-    /// Joins the group that the members of `exchange` make. A collective: every member calls it with the same configuration.
+    /// Joins the group that the members of `exchange` make. A collective: every member calls it with the same
+    /// configuration.
     ///
     /// # Errors
     /// A configuration that cannot work, members that disagree on it, memory or links that cannot be had.
@@ -39,8 +40,8 @@ impl<E: Endpoint> Group<E> {
         Group::enter(config, view, fabric, exchange)
     }
 
-    /// Enters a view that is not the first one: what a newcomer does with the view that it was told ([`View::seen_by`]). A collective of all members that come into
-    /// this view; `exchange` is among them.
+    /// Enters a view that is not the first one: what a newcomer does with the view that it was told
+    /// ([`View::seen_by`]). A collective of all members that come into this view; `exchange` is among them.
     ///
     /// # Errors
     /// As [`Group::join`].
@@ -54,8 +55,8 @@ impl<E: Endpoint> Group<E> {
         Group::open(config, view, Kept::default(), fabric, exchange)
     }
 
-    /// Goes over to the view that [`Group::next_view`] says: the old epoch's links are closed, its buffers given back, and a new table is opened. A collective of all
-    /// members that come into the new view; `exchange` is among them.
+    /// Goes over to the view that [`Group::next_view`] says: the old epoch's links are closed, its buffers given back,
+    /// and a new table is opened. A collective of all members that come into the new view; `exchange` is among them.
     ///
     /// # Errors
     /// As [`Group::join`]. This member has then left the old view and is not in the new one.
@@ -71,7 +72,8 @@ impl<E: Endpoint> Group<E> {
         Ok(group)
     }
 
-    /// Ends the epoch, whose next view is known: what is left of it for the next one, and whether this member wants to leave: see [`Group::go_on_leaving`].
+    /// Ends the epoch, whose next view is known: what is left of it for the next one, and whether this member wants to
+    /// leave: see [`Group::go_on_leaving`].
     pub(crate) fn retire<F: Fabric<Endpoint = E>>(self, fabric: &F) -> (Config, Kept, Leaving) {
         let leaving = self.membership().map_or(Leaving::No, |membership| membership.protocol().row().leaving);
         // Who has no vote writes into nobody's buffers.
@@ -80,8 +82,9 @@ impl<E: Endpoint> Group<E> {
         let severed = fabric.severs() || (0..self.view.members).map(Rank::new).all(is_done);
         let hears_witness = self.epoch.as_ref().is_some_and(|epoch| epoch.hears_witness);
         let Group { endpoint, outgoing, pool_region, held, .. } = self;
-        // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may still write, because it was
-        // lost before it had said its last word here and may live, is given up: its memory stays with that member alone.
+        // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may
+        // still write, because it was lost before it had said its last word here and may live, is given up: its memory
+        // stays with that member alone.
         fabric.retire(endpoint);
         let (config, pool, again) = outgoing.dismantle(severed);
         let kept = Kept { pool: pool.map(|pool| (pool, pool_region)), again, held, hears_witness };

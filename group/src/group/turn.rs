@@ -18,8 +18,8 @@ use crate::upcalls::{Delivery, Upcalls};
 const DELIVERIES_A_TURN_MAX: u64 = 4096;
 
 impl<E: Endpoint> Group<E> {
-    /// One turn of the loop: takes in what has landed, hands out what may be delivered, sends what is to be sent. Whether anything happened. Never
-    /// waits.
+    /// One turn of the loop: takes in what has landed, hands out what may be delivered, sends what is to be sent.
+    /// Whether anything happened. Never waits.
     ///
     /// # Errors
     /// The group is over, and why; the same answer from then on.
@@ -255,8 +255,8 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
-    /// Leaves together with all other members: turns the loop until every member wants to leave and everything I owe them is out. A
-    /// collective.
+    /// Leaves together with all other members: turns the loop until every member wants to leave and everything I owe
+    /// them is out. A collective.
     ///
     /// # Errors
     /// As [`Group::step`].

@@ -38,8 +38,8 @@ impl Asks {
         self.waiting.retain(|(waits, _)| waits.node() != node);
     }
 
-    /// Asks the group for as many as it takes now. Those that it will never take are told to `refused`. The others stay until they are in: what a view that
-    /// was over did not take is asked for again in the next one.
+    /// Asks the group for as many as it takes now. Those that it will never take are told to `refused`. The others stay
+    /// until they are in: what a view that was over did not take is asked for again in the next one.
     pub(crate) fn press<E: Endpoint>(&mut self, group: &mut Group<E>, mut refused: impl FnMut(NodeId, u64, JoinRefused)) {
         self.waiting.retain(|&(newcomer, transfer)| match group.request(newcomer) {
             Ok(()) | Err(JoinRefused::Request(RequestError::Full | RequestError::Over)) => true,

@@ -133,7 +133,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         Ok(())
     }
 
-    /// A member of the old view whose connection has ended does not come. Newcomers may be on their way, but nobody waits for them for long.
+    /// A member of the old view whose connection has ended does not come. Newcomers may be on their way, but nobody
+    /// waits for them for long.
     fn meeting(&self, view: &View, token: [u8; 32]) -> Meeting {
         let there = self.net.peers();
         let old = self.group.as_ref().map(Group::view);

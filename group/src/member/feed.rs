@@ -1,7 +1,7 @@
 //! What a member delivers, as bytes for those who follow it.
 //!
-//! A record is its kind, the length of the rest, and the rest: a delivery, or the view that begins. Records are put one behind the other and cut into
-//! pieces anywhere, so that a message of any length goes through.
+//! A record is its kind, the length of the rest, and the rest: a delivery, or the view that begins. Records are put one
+//! behind the other and cut into pieces anywhere, so that a message of any length goes through.
 
 use std::collections::VecDeque;
 

@@ -102,8 +102,8 @@ impl Following {
         }
     }
 
-    /// Who was asked is gone. Others may have heard of this newcomer by it, or not: the next contact is asked under the same name, which is in at most
-    /// once.
+    /// Who was asked is gone. Others may have heard of this newcomer by it, or not: the next contact is asked under the
+    /// same name, which is in at most once.
     pub(crate) fn down(&mut self, node: NodeId, reason: String, now_ns: u64) {
         if let Some(contact) = self.strike(|asked| asked.node == Some(node), now_ns) {
             self.silent.push((contact, reason));

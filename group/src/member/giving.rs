@@ -1,8 +1,8 @@
 //! The application's state, and what is delivered since, on its way to those who have none.
 //!
-//! It goes in pieces over the mesh, beside the messages of the view, and goes on from view to view: a snapshot, then every delivery since and every
-//! view. Whoever takes it says how far it is, and no more than a window is on its way, so that neither its memory nor a meeting's frames suffer. A
-//! newcomer is proposed once what it lacks is little.
+//! It goes in pieces over the mesh, beside the messages of the view, and goes on from view to view: a snapshot, then
+//! every delivery since and every view. Whoever takes it says how far it is, and no more than a window is on its way,
+//! so that neither its memory nor a meeting's frames suffer. A newcomer is proposed once what it lacks is little.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,7 +20,8 @@ use crate::view::View;
 
 /// Bytes of state in one message: few enough that restoring them is no long pause for a member.
 pub(crate) const PIECE_BYTES: usize = 32 << 10;
-/// Pieces that are read or handed to the mesh in one turn of the loop, whoever they are for, beside twice as much as was delivered since the last.
+/// Pieces that are read or handed to the mesh in one turn of the loop, whoever they are for, beside twice as much as
+/// was delivered since the last.
 const PIECES_A_TURN_MAX: usize = 8;
 /// Bytes on their way to one process: a share of what the mesh keeps for a peer.
 pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
@@ -165,7 +166,8 @@ impl Giving {
         self.untaken_bytes() + PIECE_BYTES as u64 <= WINDOW_BYTES
     }
 
-    /// Whether what it lacks is little, or will not become less by waiting: once it has the snapshot, each lap is what came during the one before.
+    /// Whether what it lacks is little, or will not become less by waiting: once it has the snapshot, each lap is what
+    /// came during the one before.
     fn is_near(&mut self, log: &Log, message_bytes_max: u64) -> bool {
         let lacks = self.lacks_bytes(log);
         if !self.ended || lacks <= NEAR_BYTES.max(2 * message_bytes_max) {
@@ -305,7 +307,8 @@ impl Givings {
         self.list.iter().map(|giving| giving.to)
     }
 
-    /// A view begins, with the application's state at `at`. Those of its members that lack much are given a new snapshot, and need no more than that.
+    /// A view begins, with the application's state at `at`. Those of its members that lack much are given a new
+    /// snapshot, and need no more than that.
     pub(crate) fn begin_view(&mut self, at: &Position, upcalls: &mut impl Upcalls) {
         if self.list.is_empty() {
             return;
@@ -351,7 +354,8 @@ impl Givings {
         given
     }
 
-    /// Whoever is so far behind that the log would grow too long begins again; whoever did so too often is told that it is in vain.
+    /// Whoever is so far behind that the log would grow too long begins again; whoever did so too often is told that it
+    /// is in vain.
     fn begin_again(&mut self, net: &impl Net, limits: &Limits, at: impl Fn() -> Position, upcalls: &mut impl Upcalls) {
         let (end, oldest) = (self.log.end(), self.log.end().saturating_sub(limits.log_bytes_max));
         self.list.retain_mut(|giving| {
@@ -433,7 +437,8 @@ fn serve(giving: &mut Giving, log: &Log, net: &impl Net, limits: &Limits, now_ns
     }
 }
 
-/// Hands upcalls through: what is delivered is noted for those who follow, and what a snapshot holds already is delivered no more.
+/// Hands upcalls through: what is delivered is noted for those who follow, and what a snapshot holds already is
+/// delivered no more.
 pub(crate) struct Tap<'a, U> {
     pub(crate) upcalls: &'a mut U,
     pub(crate) log: Option<&'a mut Log>,

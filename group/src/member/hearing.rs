@@ -103,7 +103,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         Ok(())
     }
 
-    /// A member says that the group has gone on without this one. Views follow each other in one chain, so it is so whichever later view it was.
+    /// A member says that the group has gone on without this one. Views follow each other in one chain, so it is so
+    /// whichever later view it was.
     fn removed(&self, from: NodeId, view: u64) -> Result<(), MemberError> {
         let mine = match &self.stage {
             Stage::InView => &self.view,

@@ -70,9 +70,10 @@ impl<F: Fabric> Member<F> {
         Ok(member)
     }
 
-    /// Joins a group that is there, by asking `contacts` (addresses of any members): one after the other, and the next one at once if one is silent; `sends`: it
-    /// wants to send. When this returns a member gives it the state, and [`Member::turn`] brings that in; in a view it is, and delivers what is sent
-    /// there, once [`Member::is_behind`] says no more that it waits.
+    /// Joins a group that is there, by asking `contacts` (addresses of any members): one after the other, and the next
+    /// one at once if one is silent; `sends`: it wants to send. When this returns a member gives it the state, and
+    /// [`Member::turn`] brings that in; in a view it is, and delivers what is sent there, once [`Member::is_behind`]
+    /// says no more that it waits.
     ///
     /// # Errors
     /// [`MemberError`]: no contact answers, or those that do refuse, or none takes it within `timeout`. `mesh` is then of no more use: come back under a

@@ -45,7 +45,8 @@ pub(crate) enum Control {
     Took { course: Course, bytes: u64 },
     /// The transfer is of no more use: all is here, or somebody else gives it.
     Done { transfer: u64 },
-    /// One of two members to a witness: the other is lost, side with me. The ballot names the view; only its members know it.
+    /// One of two members to a witness: the other is lost, side with me. The ballot names the view; only its members
+    /// know it.
     Side { ballot: [u8; 32] },
     /// The witness's answer: whether it sides with whoever asked.
     Sided { ballot: [u8; 32], with_you: bool },

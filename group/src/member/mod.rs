@@ -1,4 +1,5 @@
-//! A process of a group whose members come and go: a [`Group`] from view to view, and the mesh over which members meet in between.
+//! A process of a group whose members come and go: a [`Group`] from view to view, and the mesh over which members meet
+//! in between.
 //!
 //! ```text
 //!   member      next view decided --> settled --> welcome newcomers, meet over the mesh, open the next epoch
@@ -6,13 +7,14 @@
 //!   newcomer    ask a contact --> noted: restore, follow --> near: proposed --> welcome: meet, open --> all is here: delivers
 //! ```
 //!
-//! A newcomer follows from outside, at its own pace, and is proposed once it lacks little; nobody waits for it. It takes the rest while it is in the
-//! view already, from whoever gave it the state, over as many views as that takes, or, if that one is lost, all from the start from another member.
+//! A newcomer follows from outside, at its own pace, and is proposed once it lacks little; nobody waits for it. It
+//! takes the rest while it is in the view already, from whoever gave it the state, over as many views as that takes,
+//! or, if that one is lost, all from the start from another member.
 //!
 //! Whoever does not come to a meeting is opened without, counts as broken link, and is removed in a further view.
 //!
-//! All of it is a state machine: [`Member::step_at`] does what is due at the time it is told, and never waits or looks at a clock. [`Member::turn`],
-//! [`Member::found`] and [`Member::join`] are loops around it that sleep.
+//! All of it is a state machine: [`Member::step_at`] does what is due at the time it is told, and never waits or looks
+//! at a clock. [`Member::turn`], [`Member::found`] and [`Member::join`] are loops around it that sleep.
 
 mod asks;
 mod change;
@@ -64,11 +66,13 @@ use taking::Taking;
 pub struct MemberOptions {
     /// The group. Its `senders` are those of the first view; its `membership` must be set.
     pub config: Config,
-    /// How long the members of a view wait for one that does not come to it. All other patience is a part or a multiple of it.
+    /// How long the members of a view wait for one that does not come to it. All other patience is a part or a multiple
+    /// of it.
     pub patience: Duration,
     /// The witness that one of two members asks when it has lost the other; without one it stops.
     pub witness: Option<SocketAddr>,
-    /// Bytes of deliveries that a member keeps for newcomers that are being given the state; whoever is further behind begins again.
+    /// Bytes of deliveries that a member keeps for newcomers that are being given the state; whoever is further behind
+    /// begins again.
     pub backlog_bytes_max: u64,
 }
 
@@ -78,7 +82,8 @@ impl MemberOptions {
         MemberOptions { config, patience: Duration::from_secs(1), witness: None, backlog_bytes_max: 256 << 20 }
     }
 
-    /// Members may leave a meeting with one that does not come at different steps of it, one patience apart each: who is still there beats no heart yet.
+    /// Members may leave a meeting with one that does not come at different steps of it, one patience apart each: who
+    /// is still there beats no heart yet.
     fn lenient(&self) -> Config {
         let first_word_ns = u64::try_from(2 * self.patience.as_nanos()).unwrap_or(u64::MAX);
         let membership = self.config.membership.map(|timeouts| Timeouts { first_word_ns, ..timeouts });
@@ -247,8 +252,9 @@ impl<F: Fabric, N: Net> Member<F, N> {
         })
     }
 
-    /// A founder of the group whose first members are `founders`, by rank, at these addresses, as a state machine: [`Member::step_at`] connects it
-    /// with the others, opens the first view and tells it ([`Upcalls::view_installed`](crate::Upcalls::view_installed)). `token` is a secret that they share.
+    /// A founder of the group whose first members are `founders`, by rank, at these addresses, as a state machine:
+    /// [`Member::step_at`] connects it with the others, opens the first view and tells it
+    /// ([`Upcalls::view_installed`](crate::Upcalls::view_installed)). `token` is a secret that they share.
     ///
     /// # Errors
     /// [`MemberError::Found`], or memory cannot be had.
@@ -291,8 +297,9 @@ impl<F: Fabric, N: Net> Member<F, N> {
         Ok(member)
     }
 
-    /// A newcomer that asks `contacts`, one after the other or several at once if one does not answer, as a state machine: [`Member::step_at`] takes
-    /// it in. `sends`: it wants to send. `timeout`: how long it looks for a member that takes it.
+    /// A newcomer that asks `contacts`, one after the other or several at once if one does not answer, as a state
+    /// machine: [`Member::step_at`] takes it in. `sends`: it wants to send. `timeout`: how long it looks for a member
+    /// that takes it.
     ///
     /// # Errors
     /// Memory cannot be had.
@@ -315,7 +322,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         Ok(member)
     }
 
-    /// The group in its present view; `None` where there is no view: before the first one, and after one could not be entered.
+    /// The group in its present view; `None` where there is no view: before the first one, and after one could not be
+    /// entered.
     pub fn group(&self) -> Option<&Group<F::Endpoint>> {
         self.group.as_ref()
     }
@@ -332,8 +340,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         self.group.as_mut()
     }
 
-    /// The present view; where it could not be entered, the last one. Before its first view a newcomer sees that of the group as it follows it from
-    /// outside: its own rank is then one that nobody has.
+    /// The present view; where it could not be entered, the last one. Before its first view a newcomer sees that of the
+    /// group as it follows it from outside: its own rank is then one that nobody has.
     pub fn view(&self) -> &View {
         &self.view
     }
@@ -348,7 +356,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         self.net.address()
     }
 
-    /// Whether this newcomer still waits for the application's state, or for its vote: it is a full member, and may send, once it does not.
+    /// Whether this newcomer still waits for the application's state, or for its vote: it is a full member, and may
+    /// send, once it does not.
     pub fn is_behind(&self) -> bool {
         self.lacks_state() || !self.view.votes(self.view.me)
     }
@@ -397,8 +406,9 @@ impl<F: Fabric, N: Net> Member<F, N> {
         self.outgoing().send(payload)
     }
 
-    /// Wants to leave: turn on until [`Ended::Closed`](crate::Ended::Closed). What of mine is not delivered by then may be cut off. While nobody
-    /// else has the application's state and somebody is being given it, it stays, for up to 60 times [`MemberOptions::patience`].
+    /// Wants to leave: turn on until [`Ended::Closed`](crate::Ended::Closed). What of mine is not delivered by then may
+    /// be cut off. While nobody else has the application's state and somebody is being given it, it stays, for up to 60
+    /// times [`MemberOptions::patience`].
     pub fn leave(&mut self) {
         self.leaving.get_or_insert(None);
     }

@@ -4,15 +4,16 @@ use std::collections::VecDeque;
 
 use squall_transport::NodeId;
 
-/// Names that are remembered. Whoever comes back under its old name after so many others have gone is taken for somebody new.
+/// Names that are remembered. Whoever comes back under its old name after so many others have gone is taken for
+/// somebody new.
 pub(crate) const GONE_MAX: usize = 4096;
 
-/// The last names that left the group, or were removed from it, oldest first: the same at all members of a view, since each change of view adds to
-/// it what the change removes, in the order of ranks, and newcomers are told it. So any member can refuse a name, and the group itself keeps
-/// the rule that a name is good for one membership.
+/// The last names that left the group, or were removed from it, oldest first: the same at all members of a view, since
+/// each change of view adds to it what the change removes, in the order of ranks, and newcomers are told it. So any
+/// member can refuse a name, and the group itself keeps the rule that a name is good for one membership.
 ///
-/// An incarnation within the name would need no memory, but a place where a process finds its last one: whoever has such a place can as well make up
-/// a name that is new.
+/// An incarnation within the name would need no memory, but a place where a process finds its last one: whoever has
+/// such a place can as well make up a name that is new.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     gone: VecDeque<NodeId>,

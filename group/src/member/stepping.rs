@@ -15,8 +15,9 @@ use crate::upcalls::Upcalls;
 const EVENTS_A_STEP_MAX: usize = 64;
 
 impl<F: Fabric, N: Net> Member<F, N> {
-    /// Does what is to be done at `now_ns`, in any monotone time of the caller: hears the mesh, goes on with whatever is under way, steps the group. Whether
-    /// anything happened. Never waits: step again when something lands or is heard, or [`Member::due_ns`] has come.
+    /// Does what is to be done at `now_ns`, in any monotone time of the caller: hears the mesh, goes on with whatever
+    /// is under way, steps the group. Whether anything happened. Never waits: step again when something lands or is
+    /// heard, or [`Member::due_ns`] has come.
     ///
     /// # Errors
     /// The group is over for this member, and why; the same answer from then on.
@@ -208,8 +209,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         outline.nodes.contains(&self.net.node()) && !(self.is_in_view() && self.view.id >= outline.id)
     }
 
-    /// If what it was given has come to a view that it was in by itself, it goes on from there. Whether it does. Else the application hears of the
-    /// view that it has come to.
+    /// If what it was given has come to a view that it was in by itself, it goes on from there. Whether it does. Else
+    /// the application hears of the view that it has come to.
     pub(super) fn reach(&mut self, upcalls: &mut impl Upcalls) -> bool {
         if self.waits_for_its_view() {
             return false;

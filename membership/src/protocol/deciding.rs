@@ -9,7 +9,8 @@ use crate::row::Accepted;
 use crate::trim::members_after;
 
 impl Protocol {
-    /// Accepts what the leader proposes, if it is newer than what I have. A learner does too, to know what is decided; nobody counts it.
+    /// Accepts what the leader proposes, if it is newer than what I have. A learner does too, to know what is decided;
+    /// nobody counts it.
     pub(super) fn follow(&mut self) {
         let leader = self.leader();
         if leader == self.me {
@@ -24,7 +25,8 @@ impl Protocol {
         }
     }
 
-    /// Once enough of us have accepted the same trim from the same leader, it stands; and what another voter has acted on stood before.
+    /// Once enough of us have accepted the same trim from the same leader, it stands; and what another voter has acted
+    /// on stood before.
     pub(super) fn decide(&mut self) {
         if self.decision.is_some() || (self.votes(self.me) && self.row.received.is_none()) {
             return;

@@ -26,7 +26,8 @@ impl Protocol {
         }
     }
 
-    /// Whether all voters that follow me have turned their back on those before me: nothing new can come from there any more.
+    /// Whether all voters that follow me have turned their back on those before me: nothing new can come from there any
+    /// more.
     fn may_lead(&self) -> bool {
         if self.mutation == Mutation::LearnerLeads && !self.votes(self.me) {
             return true;
@@ -69,7 +70,8 @@ impl Protocol {
         self.keep_a_voter();
     }
 
-    /// Who was to stay may be lost after others were to leave: then one of those stays, if there is anybody who needs it.
+    /// Who was to stay may be lost after others were to leave: then one of those stays, if there is anybody who needs
+    /// it.
     fn keep_a_voter(&mut self) {
         if self.row.accepted.changes.is_empty() || self.mutation == Mutation::LeavesAtOnce {
             return;
@@ -92,8 +94,8 @@ impl Protocol {
         members_after(&self.nodes, self.voters, &changes)
     }
 
-    /// Whether the list may take this too. A newcomer needs a name that no member has, a view that is not full, and buffers if it is to send; the last voter
-    /// does not leave while others are there, or ask to come.
+    /// Whether the list may take this too. A newcomer needs a name that no member has, a view that is not full, and
+    /// buffers if it is to send; the last voter does not leave while others are there, or ask to come.
     fn has_place(&self, what: &What) -> bool {
         let changes = &self.row.accepted.changes;
         let changes_max = if let What::Remove(_) = what { CHANGES_MAX - 1 } else { WISHES_MAX };
@@ -117,7 +119,8 @@ impl Protocol {
         stay + changes().filter(|what| matches!(what, What::Join(newcomer) if newcomer.sends())).count()
     }
 
-    /// Whether this member may leave: it does not vote, others do, or there is nobody whom it would leave without a voter.
+    /// Whether this member may leave: it does not vote, others do, or there is nobody whom it would leave without a
+    /// voter.
     fn may_leave(&self, rank: Rank) -> bool {
         let insists = self.row_of(rank).leaving == Leaving::Insists || self.mutation == Mutation::LeavesAtOnce;
         let needs = |row: &Row| row.leaving == Leaving::No;
@@ -127,7 +130,8 @@ impl Protocol {
         !self.votes(rank) || insists || others() || !(needed() || asked())
     }
 
-    /// Once all voters that follow me are wedged, and learners that are to vote have what those will deliver: the least that voters have received.
+    /// Once all voters that follow me are wedged, and learners that are to vote have what those will deliver: the least
+    /// that voters have received.
     fn cut(&mut self) {
         let accepted = &self.row.accepted;
         if accepted.changes.is_empty() || accepted.trim.is_some() || !self.laggards().is_empty() {
@@ -136,7 +140,8 @@ impl Protocol {
         self.row.accepted.trim = self.least();
     }
 
-    /// Learners that are to vote in the next view and have yet to receive what it begins behind: I lead, and wait for them.
+    /// Learners that are to vote in the next view and have yet to receive what it begins behind: I lead, and wait for
+    /// them.
     pub fn laggards(&self) -> Ranks {
         let Accepted { leader, changes, trim: None } = &self.row.accepted else { return Ranks::EMPTY };
         if *leader != Some(self.me) {

@@ -56,7 +56,8 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// Member `me` of the view of `nodes`, all of whom vote, with `senders` senders; `suspects` are members that are known to be lost already.
+    /// Member `me` of the view of `nodes`, all of whom vote, with `senders` senders; `suspects` are members that are
+    /// known to be lost already.
     ///
     /// # Panics
     /// If `me` is no member, or there are more than [`MEMBERS_MAX`].
@@ -133,7 +134,8 @@ impl Protocol {
         self.suspects
     }
 
-    /// Members that do not come into the next view: whom I suspect or, since nobody heeds what a learner suspects, whom voters do.
+    /// Members that do not come into the next view: whom I suspect or, since nobody heeds what a learner suspects, whom
+    /// voters do.
     pub fn lost(&self) -> Ranks {
         if self.votes(self.me) {
             return self.suspects;
@@ -177,7 +179,8 @@ impl Protocol {
         if peer == self.me {
             return;
         }
-        // Who has installed needs nobody, and others may have gone on. Before that nobody goes that I may still need: it waits for me.
+        // Who has installed needs nobody, and others may have gone on. Before that nobody goes that I may still need:
+        // it waits for me.
         if self.row.installed {
             self.gone.add(peer);
         } else {
@@ -273,7 +276,8 @@ impl Protocol {
         self.row.received = Some(received);
     }
 
-    /// What this learner must have received when the view ends, as far as it can see: what voters that have wedged will deliver.
+    /// What this learner must have received when the view ends, as far as it can see: what voters that have wedged will
+    /// deliver.
     pub fn tail(&self) -> Option<Vec<u64>> {
         if self.votes(self.me) {
             return None;
@@ -281,7 +285,8 @@ impl Protocol {
         self.decision.as_ref().map(|decision| decision.trim.clone()).or_else(|| self.least())
     }
 
-    /// This learner has received so much of each sender, and goes on receiving. It says so when it has reached its [`Protocol::tail`].
+    /// This learner has received so much of each sender, and goes on receiving. It says so when it has reached its
+    /// [`Protocol::tail`].
     ///
     /// # Panics
     /// If the vector has not one place a sender, or this is a voter.
@@ -316,12 +321,14 @@ impl Protocol {
         self.row.installed && !self.is_settled() && !self.trusted_voters().any(|peer| self.waits_for(peer))
     }
 
-    /// Whether `rank` has said that it has acted on the decision: whatever it posted in this view has landed here, since that came before.
+    /// Whether `rank` has said that it has acted on the decision: whatever it posted in this view has landed here,
+    /// since that came before.
     pub fn has_installed(&self, rank: Rank) -> bool {
         self.row_of(rank).installed
     }
 
-    /// Whether `peer` may have to say something that matters here. No learner says anything that matters to another one.
+    /// Whether `peer` may have to say something that matters here. No learner says anything that matters to another
+    /// one.
     pub fn waits_for(&self, peer: Rank) -> bool {
         let over = self.row.installed && self.rows[peer.index()].installed;
         let matters = peer != self.me && (self.votes(peer) || self.votes(self.me));
@@ -418,8 +425,8 @@ impl Protocol {
         lost && self.witness.is_none() && self.mutation != Mutation::MinorityActs
     }
 
-    /// Whether enough of us are left. Asked before anybody is told of a suspicion: whoever is alone does not drag others down. A learner does not count; it goes on
-    /// while there is anybody to follow.
+    /// Whether enough of us are left. Asked before anybody is told of a suspicion: whoever is alone does not drag
+    /// others down. A learner does not count; it goes on while there is anybody to follow.
     fn goes_on(&mut self) -> bool {
         if self.stop.is_some() || self.is_split() {
             return false;

@@ -71,8 +71,8 @@ impl Plan {
         plan
     }
 
-    /// As [`Plan::new`], with `leaves` more members that relay nothing: vertices from `members` on. The root sends each of them the whole message, behind what the
-    /// schedule has it send, so that nobody else waits for them.
+    /// As [`Plan::new`], with `leaves` more members that relay nothing: vertices from `members` on. The root sends each
+    /// of them the whole message, behind what the schedule has it send, so that nobody else waits for them.
     ///
     /// # Panics
     /// If `vertex` is neither a member nor a leaf.

@@ -100,8 +100,9 @@ pub(super) fn only<'a>(points: &[&'a PointSummary], wanted: impl Fn(&Point) -> b
 }
 
 /// One line for each set of settings other than `x`. A legend names only the settings that differ within the figure.
-/// Who sends has its colour in every figure, and fabrics and orderings share it: they differ in marks and dashes. What else tells lines apart has a colour
-/// each, none of those. Windows and blocks that the runner adapts from one `x` to the next do not break a line.
+/// Who sends has its colour in every figure, and fabrics and orderings share it: they differ in marks and dashes. What
+/// else tells lines apart has a colour each, none of those. Windows and blocks that the runner adapts from one `x` to
+/// the next do not break a line.
 pub(super) fn lines(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Series> {
     let measured: Vec<&PointSummary> = points.iter().copied().filter(|point| !point.values(y).is_empty()).collect();
     let points = measured.as_slice();

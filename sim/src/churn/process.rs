@@ -235,7 +235,8 @@ impl Process {
         (self.group, self.network) = (Some(group), network);
     }
 
-    /// A newcomer asks. If it cannot be taken now, it asks again later. Whether there are buffers for what it wants to send.
+    /// A newcomer asks. If it cannot be taken now, it asks again later. Whether there are buffers for what it wants to
+    /// send.
     pub(crate) fn ask(&mut self, newcomer: Newcomer) -> bool {
         let refused = self.group.as_mut().and_then(|group| group.request(newcomer).err());
         !matches!(refused, Some(JoinRefused::Senders { .. }))

@@ -15,11 +15,11 @@ pub(crate) const SUSPECT_AFTER_NS: u64 = 1_000_000;
 /// What a run is to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Aim {
-    /// Nothing wrong ever happens: faults strike at any time and as many as there are, and the run is cut off in the middle. What should have
-    /// happened later is not asked for.
+    /// Nothing wrong ever happens: faults strike at any time and as many as there are, and the run is cut off in the
+    /// middle. What should have happened later is not asked for.
     Safety,
-    /// What has to happen happens in time: after a while there are no more faults, and a majority of the last view, if there is one, comes to rest with all
-    /// messages delivered and all newcomers in; everybody else stops.
+    /// What has to happen happens in time: after a while there are no more faults, and a majority of the last view, if
+    /// there is one, comes to rest with all messages delivered and all newcomers in; everybody else stops.
     Liveness,
     /// Both, of whole members: see [`Colony`](crate::Colony).
     Members,
@@ -70,11 +70,13 @@ pub struct Churn {
     pub config: Config,
     /// How links behave.
     pub link: LinkSpec,
-    /// Of a thousand links, how many are so much slower than the others that some members hear of a thing long before the rest.
+    /// Of a thousand links, how many are so much slower than the others that some members hear of a thing long before
+    /// the rest.
     pub odd_per_mille: u64,
     /// A call of the fabric takes up to this long.
     pub call_ns_max: u64,
-    /// A link of the first view that is so slow that who sends large messages by it seems to be dead, and what it sent lands long after.
+    /// A link of the first view that is so slow that who sends large messages by it seems to be dead, and what it sent
+    /// lands long after.
     pub slow: Option<(Rank, Rank)>,
     /// Peers write by mappings of their own: what they posted may land in an epoch that is over.
     pub mapped: bool,
@@ -82,7 +84,8 @@ pub struct Churn {
     pub counted: bool,
     /// When what happens, ascending by time.
     pub faults: Vec<(u64, Fault)>,
-    /// The first that leads a change dies so long, in nanoseconds, after it has proposed the list, or the trim; then the next one does.
+    /// The first that leads a change dies so long, in nanoseconds, after it has proposed the list, or the trim; then
+    /// the next one does.
     pub ambushes: Vec<Ambush>,
     /// The first that gives a newcomer its state dies while it does.
     pub ambush_giver: bool,
@@ -198,7 +201,8 @@ fn faults(aim: Aim, busy_ns: u64, random: &mut Random) -> Vec<(u64, Fault)> {
     };
     let mut faults: Vec<(u64, Fault)> = (0..count).map(|_| (random.below(busy_ns), Fault::draw(random))).collect();
     if count > 1 && random.chance(500) {
-        // Several at nearly the same time, newcomers among them: the second meets the protocol in the middle, and one change has to take them all.
+        // Several at nearly the same time, newcomers among them: the second meets the protocol in the middle, and one
+        // change has to take them all.
         let ((at_ns, _), spread_ns) = (faults[0], random.pick(&[5_000, 60_000, 600_000]));
         faults.extend((0..random.below(3)).map(|_| (0, Fault::join(random))).collect::<Vec<_>>());
         faults.iter_mut().for_each(|(other_ns, _)| *other_ns = at_ns + random.below(spread_ns));

@@ -59,7 +59,8 @@ impl Run<'_> {
         }
     }
 
-    /// All of it has come, if whoever gave it is still there; else it is asked for anew, as it is at the beginning of the present view.
+    /// All of it has come, if whoever gave it is still there; else it is asked for anew, as it is at the beginning of
+    /// the present view.
     fn give(&mut self, transfer: Transfer, giver: NodeId, state: u64, view: &View) {
         let now_ns = self.clock.now_ns();
         let near = self.live().any(|process| process.node() == giver) && self.reaches(giver, self.processes[transfer.to].node());
@@ -85,7 +86,8 @@ impl Run<'_> {
             Answer::None => transfer.without = 0,
         }
         if transfer.without >= view.members {
-            // Everybody was asked: what this group knew is lost. Whoever votes has the state, so nobody is left who does.
+            // Everybody was asked: what this group knew is lost. Whoever votes has the state, so nobody is left who
+            // does.
             let there = |other: &&Process| other.votes() && other.view().is_some_and(|other| other.id == view.id);
             let to = self.processes[transfer.to].node();
             let voter = self.live().find(there).map(Process::node).filter(|voter| self.trusts(to, *voter));

@@ -63,7 +63,8 @@ impl Run<'_> {
         }
     }
 
-    /// Whether all members that are alive and those that might be for all it knows have come to where it is, so that it waits for dead ones that it has no connection with.
+    /// Whether all members that are alive and those that might be for all it knows have come to where it is, so that it
+    /// waits for dead ones that it has no connection with.
     fn waits_for_the_gone(&self, process: &Process, since_ns: u64) -> bool {
         if self.any_apart(since_ns) {
             return false;

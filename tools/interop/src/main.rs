@@ -1,5 +1,6 @@
-//! A witness for Squall's own binding of `libibverbs`: a member made of the crate `ibverbs`, which declares everything anew, from the headers of its own copy of
-//! rdma-core. It makes a pair with a `VerbsEndpoint` and watches what that one writes.
+//! A witness for Squall's own binding of `libibverbs`: a member made of the crate `ibverbs`, which declares everything
+//! anew, from the headers of its own copy of rdma-core. It makes a pair with a `VerbsEndpoint` and watches what that
+//! one writes.
 //!
 //! ```text
 //!   rank 0: VerbsFabric::open          rank 1: queue pair, memory and receives of the crate `ibverbs`
@@ -8,8 +9,8 @@
 //!      |  wake-up, farewell  ==>        |     writes with an immediate, which take its receives
 //! ```
 //!
-//! The crate posts only SEND and registers only memory of its own, so writing is one-way here. Needs an RDMA device of InfiniBand or RoCE
-//! (`scripts/soft-roce run`). Exits with 0 only if every byte came, in order.
+//! The crate posts only SEND and registers only memory of its own, so writing is one-way here. Needs an RDMA device of
+//! InfiniBand or RoCE (`scripts/soft-roce run`). Exits with 0 only if every byte came, in order.
 
 use std::ptr::read_volatile;
 use std::sync::mpsc;

@@ -15,9 +15,9 @@
 //!        |   <- bye / farewell ->                      |   finish
 //! ```
 //!
-//! Strangers keep nobody out: whoever proves that it holds the key is heard before those who do not, connections that prove nothing give way to new ones, the
-//! greatest crowd first, and a member that was pushed out all the same tries again as long as it has patience. Members of one host may meet at a
-//! [name](Place::Local), which needs no address.
+//! Strangers keep nobody out: whoever proves that it holds the key is heard before those who do not, connections that
+//! prove nothing give way to new ones, the greatest crowd first, and a member that was pushed out all the same tries
+//! again as long as it has patience. Members of one host may meet at a [name](Place::Local), which needs no address.
 //!
 //! [`LocalExchange`] is the same among threads of one process. What is said here is encrypted; the data path is not.
 
@@ -86,22 +86,24 @@ pub trait Exchange {
     /// failed once keeps failing.
     fn all_gather(&mut self, what: &str, mine: &[u8]) -> Result<Vec<Vec<u8>>, ExchangeError>;
 
-    /// How long a member waits for another before it goes on without it; `None`: a member that does not come is an error at all others.
+    /// How long a member waits for another before it goes on without it; `None`: a member that does not come is an
+    /// error at all others.
     ///
-    /// Where there is patience, a gather takes the part of a member that is gone or late for empty, and fabrics open without it: see
-    /// [`is_absent`](Exchange::is_absent).
+    /// Where there is patience, a gather takes the part of a member that is gone or late for empty, and fabrics open
+    /// without it: see [`is_absent`](Exchange::is_absent).
     fn patience(&self) -> Option<Duration> {
         None
     }
 
-    /// Whether this member does without the one of this rank: in every gather from now on its part is empty. Never taken back. Members need
-    /// not agree on who is absent.
+    /// Whether this member does without the one of this rank: in every gather from now on its part is empty. Never
+    /// taken back. Members need not agree on who is absent.
     fn is_absent(&self, rank: Rank) -> bool {
         let _ = rank;
         false
     }
 
-    /// Does without the member of this rank from now on, because no link to it can be had. Only where there is [`patience`](Exchange::patience).
+    /// Does without the member of this rank from now on, because no link to it can be had. Only where there is
+    /// [`patience`](Exchange::patience).
     fn give_up(&mut self, rank: Rank) {
         let _ = rank;
     }
@@ -145,7 +147,8 @@ pub fn compare(exchange: &(impl Exchange + ?Sized), what: &str, parts: &[Vec<u8>
     Err(ExchangeError::Differs { what: what.to_owned(), camps: camps.collect() })
 }
 
-/// What is not the same in several values, for people: of texts of the form `field: value; field: value` the fields that differ, of anything else the beginning.
+/// What is not the same in several values, for people: of texts of the form `field: value; field: value` the fields
+/// that differ, of anything else the beginning.
 fn differing(values: &[&[u8]]) -> Vec<String> {
     let texts: Option<Vec<&str>> = values.iter().map(|value| std::str::from_utf8(value).ok().filter(|text| text.contains(": "))).collect();
     let Some(texts) = texts else { return values.iter().map(|value| shown(value)).collect() };

@@ -50,9 +50,10 @@ impl Meeting {
 
 /// A meeting of a mesh: an [`Exchange`] whose parts go directly from each member to each other one.
 ///
-/// A member becomes absent when the connection with it ends before its part came, or when its part has not come `patience` after this side
-/// gave its own. A connection may still be on its way up when the meeting begins; one that goes down does not come back for this meeting.
-/// Events that come meanwhile wait for [`Mesh::next`]. Dropping it ends the meeting: parts of it that come later are dropped.
+/// A member becomes absent when the connection with it ends before its part came, or when its part has not come
+/// `patience` after this side gave its own. A connection may still be on its way up when the meeting begins; one that
+/// goes down does not come back for this meeting. Events that come meanwhile wait for [`Mesh::next`]. Dropping it ends
+/// the meeting: parts of it that come later are dropped.
 pub struct MeshExchange {
     shared: Arc<Shared>,
     payload_bytes_max: usize,

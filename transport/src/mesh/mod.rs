@@ -1,7 +1,7 @@
 //! Standing control connections between the processes of a group, over which they meet again when its view changes.
 //!
-//! The members of the first epoch meet at a [rendezvous](crate::exchange::RendezvousServer). Those of a later one cannot wait for such a
-//! place, and some of them are gone: they meet over connections that stand already.
+//! The members of the first epoch meet at a [rendezvous](crate::exchange::RendezvousServer). Those of a later one
+//! cannot wait for such a place, and some of them are gone: they meet over connections that stand already.
 //!
 //! ```text
 //!   Mesh::open          one address, one thread, one connection with each other process
@@ -18,8 +18,9 @@
 //!      |  <- welcome, or why not                   |
 //! ```
 //!
-//! If two processes dial each other at the same time, the one with the smaller [`NodeId`] keeps the other's hello until its own is answered,
-//! and the other welcomes it: one connection stands at both sides, and nothing was queued on another.
+//! If two processes dial each other at the same time, the one with the smaller [`NodeId`] keeps the other's hello until
+//! its own is answered, and the other welcomes it: one connection stands at both sides, and nothing was queued on
+//! another.
 //!
 //! What it does not do: route, find processes, or connect again by itself after a [`Down`](MeshEvent::Down).
 
@@ -61,8 +62,9 @@ use shared::{Order, Shared};
 
 /// One process' end of the connections.
 ///
-/// All its methods may be called from any thread; none but [`wait`](Self::wait) and [`sleep`](Self::sleep) waits. Dropping it closes all connections: what was queued
-/// is still said, for up to [`farewell_timeout`](MeshOptions::farewell_timeout).
+/// All its methods may be called from any thread; none but [`wait`](Self::wait) and [`sleep`](Self::sleep) waits.
+/// Dropping it closes all connections: what was queued is still said, for up to
+/// [`farewell_timeout`](MeshOptions::farewell_timeout).
 pub struct Mesh {
     node: NodeId,
     address: SocketAddr,
@@ -74,7 +76,8 @@ pub struct Mesh {
 /// What happened at a mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MeshEvent {
-    /// A connection stands, whoever dialled. It comes again if [`connect`](Mesh::connect) without a node finds one that stood before.
+    /// A connection stands, whoever dialled. It comes again if [`connect`](Mesh::connect) without a node finds one that
+    /// stood before.
     Up {
         /// The process at the other end.
         node: NodeId,
@@ -141,11 +144,11 @@ impl Mesh {
         self.address
     }
 
-    /// Wants a connection with whoever listens at `address`; with a `node`, it must be that one, and nothing happens if a connection with it
-    /// stands or is being made.
+    /// Wants a connection with whoever listens at `address`; with a `node`, it must be that one, and nothing happens if
+    /// a connection with it stands or is being made.
     ///
-    /// Tries again while nothing listens there, up to [`connect_timeout`](MeshOptions::connect_timeout). Ends in [`MeshEvent::Up`] or
-    /// [`MeshEvent::Unreachable`].
+    /// Tries again while nothing listens there, up to [`connect_timeout`](MeshOptions::connect_timeout). Ends in
+    /// [`MeshEvent::Up`] or [`MeshEvent::Unreachable`].
     pub fn connect(&self, address: SocketAddr, node: Option<NodeId>) {
         self.shared.change(|state| state.connect(address, node));
     }
@@ -174,8 +177,8 @@ impl Mesh {
         self.shared.wait(deadline)
     }
 
-    /// Sleeps until an event waits, a meeting may have come further, a [`Mesh::waker`] calls, or the deadline; takes nothing. It may also
-    /// return without a reason.
+    /// Sleeps until an event waits, a meeting may have come further, a [`Mesh::waker`] calls, or the deadline; takes
+    /// nothing. It may also return without a reason.
     pub fn sleep(&self, deadline: Instant) {
         self.shared.sleep(deadline);
     }

@@ -8,8 +8,8 @@ use crate::rank::NodeId;
 
 use super::{Meeting, Mesh, MeshEvent, MeshExchange, MeshSendError};
 
-/// A process' end of control connections. Nothing here waits, and nothing reads a clock: what takes time is polled with the time as the
-/// caller knows it. The methods are those of [`Mesh`], where they are told.
+/// A process' end of control connections. Nothing here waits, and nothing reads a clock: what takes time is polled with
+/// the time as the caller knows it. The methods are those of [`Mesh`], where they are told.
 pub trait Net {
     /// A meeting under way.
     type Gather: Gather;
@@ -47,8 +47,8 @@ pub trait Net {
 
 /// An [`Exchange`] whose gathers can also be looked at without waiting.
 pub trait Gather: Exchange {
-    /// The parts of the next gather, once nobody is waited for any more. The first call begins it, at `now_ns`, in any monotone time of the
-    /// caller; each call until it is over names the same gather.
+    /// The parts of the next gather, once nobody is waited for any more. The first call begins it, at `now_ns`, in any
+    /// monotone time of the caller; each call until it is over names the same gather.
     ///
     /// # Errors
     /// As [`Exchange::all_gather`].

@@ -130,7 +130,8 @@ impl Shared {
 
     /// Events wait in the order they happened. Without one, this is one load.
     pub(super) fn next(&self) -> Option<MeshEvent> {
-        // Pairs with the store in `release`, so that an event put before it is seen here soon; the lock orders the rest.
+        // Pairs with the store in `release`, so that an event put before it is seen here soon; the lock orders the
+        // rest.
         if !self.ready.load(Ordering::Acquire) {
             return None;
         }
@@ -171,7 +172,8 @@ impl Shared {
         self.arrived.notify_all();
     }
 
-    /// Looks with `done` at each change that may concern a gather, until it is done (or fails), or the deadline (`None`).
+    /// Looks with `done` at each change that may concern a gather, until it is done (or fails), or the deadline
+    /// (`None`).
     pub(super) fn wait_moved<T>(&self, deadline: Instant, mut done: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
         let mut state = self.lock();
         loop {
@@ -317,8 +319,8 @@ impl State {
         (std::mem::take(&mut peer.queue), peer.paused)
     }
 
-    /// The connection with the node that said `hello` stands. Nobody is told if the caller has parted with that node and the thread has yet to
-    /// obey: it ends with that order.
+    /// The connection with the node that said `hello` stands. Nobody is told if the caller has parted with that node
+    /// and the thread has yet to obey: it ends with that order.
     pub(super) fn raise(&mut self, hello: &Hello, unsent_bytes: Arc<AtomicUsize>) {
         let parted = |order: &Order| matches!(order, Order::Disconnect { node, .. } if *node == hello.node);
         if self.orders.iter().any(parted) {

@@ -186,7 +186,8 @@ impl Exchange for SimGather {
         &self.meeting.token
     }
 
-    /// Waits for nobody: answers for all that are here with what this member gave, as [`SoloExchange`](super::SoloExchange) does.
+    /// Waits for nobody: answers for all that are here with what this member gave, as
+    /// [`SoloExchange`](super::SoloExchange) does.
     fn all_gather(&mut self, _what: &str, mine: &[u8]) -> Result<Vec<Vec<u8>>, ExchangeError> {
         Ok(self.absent.iter().map(|absent| if *absent { Vec::new() } else { mine.to_vec() }).collect())
     }

@@ -54,7 +54,8 @@ impl SimNets {
         SimNet::new(self.clone(), number, node, address)
     }
 
-    /// The process ends. Its peers are told; of what it said last a part is lost. Not `told`: its host is gone, and nobody is told anything.
+    /// The process ends. Its peers are told; of what it said last a part is lost. Not `told`: its host is gone, and
+    /// nobody is told anything.
     pub fn end(&self, net: &SimNet, told: bool) {
         self.state().end(net.number(), told, self.now_ns());
     }
@@ -74,7 +75,8 @@ impl SimNets {
         }
     }
 
-    /// What `from` says to `to` from now on comes only after `until_ns`; nobody is told. [`SimNetwork::FOREVER_NS`]: never.
+    /// What `from` says to `to` from now on comes only after `until_ns`; nobody is told. [`SimNetwork::FOREVER_NS`]:
+    /// never.
     pub fn hold(&self, from: NodeId, to: NodeId, until_ns: u64) {
         let mut state = self.state();
         let numbers = |node| (0..state.ends.len()).filter(|&number| state.ends[number].node == node).collect::<Vec<_>>();

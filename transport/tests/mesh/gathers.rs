@@ -238,7 +238,8 @@ fn meetings_after_each_other_and_at_once_do_not_mix() {
     });
 }
 
-/// Prints how long a gather of five takes over standing connections; `--ignored --nocapture`, and `--release` for a figure that counts.
+/// Prints how long a gather of five takes over standing connections; `--ignored --nocapture`, and `--release` for a
+/// figure that counts.
 #[test]
 #[ignore = "a measurement"]
 fn gather_latency() {

@@ -1,4 +1,5 @@
-//! Meshes over loopback, as threads of this process: connections, messages, gathers, and all that can go wrong with them.
+//! Meshes over loopback, as threads of this process: connections, messages, gathers, and all that can go wrong with
+//! them.
 
 mod connections;
 mod gathers;

@@ -106,7 +106,8 @@ impl<'a> Members<'a> {
         Ok(Outcome { messages, seconds: os::seconds(last.saturating_sub(first).max(1)), nodes })
     }
 
-    /// Warms up in growing steps until the rate is known, so that no fabric is too slow for the first; messages of each sender for a trial of `seconds`.
+    /// Warms up in growing steps until the rate is known, so that no fabric is too slow for the first; messages of each
+    /// sender for a trial of `seconds`.
     ///
     /// # Errors
     /// As [`run`](Members::run).
