@@ -318,7 +318,7 @@ fn rich(state_bytes: u64, options: MemberOptions, end: &Arc<AtomicBool>) -> (Soc
 
 #[test]
 fn a_newcomer_that_restores_slowly_beats_its_heart_meanwhile() {
-    const SUSPECT_AFTER_NS: u64 = 200_000_000;
+    const SUSPECT_AFTER_NS: u64 = 800_000_000;
     let options = || {
         let mut options = options(1);
         options.config.membership = Some(Timeouts::after_ns(SUSPECT_AFTER_NS));
@@ -327,7 +327,7 @@ fn a_newcomer_that_restores_slowly_beats_its_heart_meanwhile() {
     let end = Arc::new(AtomicBool::new(false));
     let (contact, _, founder) = rich(16 << 20, options(), &end);
     let mut member = Member::join(options(), TcpFabric::default(), mesh(77), &[contact], true, PATIENCE).expect("there is room");
-    // As a restore of 10 MB a second: it takes several times what counts as death.
+    // As a restore of 10 MB a second: it takes twice what counts as death.
     let piece = |bytes: usize| {
         let until = Instant::now() + Duration::from_nanos(100 * bytes as u64);
         while Instant::now() < until {
