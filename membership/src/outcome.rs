@@ -81,13 +81,13 @@ pub struct Decision {
 pub enum Phase {
     /// Nothing is to be changed.
     Steady,
-    /// The view is to end: stop sending, receiving and delivering, then [`Protocol::freeze`].
+    /// The view is to end: stop sending, receiving and delivering, then [`Protocol::freeze`](crate::Protocol::freeze).
     Wedging,
     /// Frozen, and waiting for the others.
     Wedged,
     /// One of two members is alone: only a witness can tell which of them goes on.
     Split,
-    /// The next view is decided: deliver up to the trim, then [`Protocol::install`].
+    /// The next view is decided: deliver up to the trim, then [`Protocol::install`](crate::Protocol::install).
     Decided,
     /// Acted upon; this epoch is kept only as long as others need it.
     Installed,

@@ -141,7 +141,7 @@ pub trait Fabric {
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError>;
 
     /// Links this member with all others of the exchange. A collective: every member calls it with regions of the same
-    /// roles ([`TABLE`](crate::write::TABLE), [`POOL`](crate::write::POOL)). Tables are laid out alike, so a peer whose
+    /// roles ([`TABLE`], [`POOL`](crate::write::POOL)). Tables are laid out alike, so a peer whose
     /// table has another size than mine shows nonsense; pools may differ ([`Endpoint::region_bytes`]). When it returns,
     /// every link stands in both directions and every region may be written by the others.
     ///
