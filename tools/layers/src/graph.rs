@@ -102,8 +102,8 @@ impl Graph {
         self.0.keys().find_map(|module| walk(self, module, &mut Vec::new(), &mut done))
     }
 
-    /// What does not stand as `floors` say, lowest first, one sentence each: a file or folder below the root that has no
-    /// floor, and imports that do not point down.
+    /// What does not stand as `floors` say, lowest first, one sentence each: a file or folder below the root that has
+    /// no floor, and imports that do not point down.
     pub fn wrong_arrows(&self, floors: &[&[&str]]) -> Vec<String> {
         let floor = |module: &Module| floors.iter().position(|floor| floor.iter().any(|name| Some(*name) == module.top()));
         let homeless = self.0.keys().filter(|module| module.0.len() == 1 && floor(module).is_none());

@@ -6,8 +6,8 @@
 //!   sources     -->  Graph: a file is a module; it needs those that its paths name, and those that it declares
 //! ```
 //!
-//! It reads text, not Rust: a path counts if it begins with `crate::`, `super::`, `self::` or, in a `use`, with a module
-//! that the file declares. Comments do not count, nor does what comes behind the tests of a file.
+//! It reads text, not Rust: a path counts if it begins with `crate::`, `super::`, `self::` or, in a `use`, with a
+//! module that the file declares. Comments do not count, nor does what comes behind the tests of a file.
 
 #![forbid(unsafe_code)]
 
