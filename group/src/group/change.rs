@@ -78,7 +78,8 @@ impl<E: Endpoint> Group<E> {
             return Ok(());
         }
         // Who only listens takes no buffer.
-        if newcomer.sends() && self.view.senders_with(waiting) >= epoch.senders_max {
+        let takes_buffers = newcomer.sends() || epoch.mutation == Mutation::ListenersRefused;
+        if takes_buffers && self.view.senders_with(waiting) >= epoch.senders_max {
             return Err(JoinRefused::Senders { senders_max: epoch.senders_max });
         }
         Ok(epoch.membership.request(newcomer)?)
@@ -191,6 +192,7 @@ impl<E: Endpoint> Group<E> {
                 self.act_on(&decision, upcalls)?;
                 Ok(true)
             }
+            Phase::Installed if epoch.mutation == Mutation::LeavesUnheard => self.leave_view(),
             Phase::Installed if epoch.membership.is_settled() && !epoch.membership.is_behind() => self.leave_view(),
             Phase::Installed => Ok(progress),
             Phase::Stopped(stop) => Err(stop.into()),
@@ -338,6 +340,9 @@ impl<E: Endpoint> Group<E> {
                 }
             }
             upcalls.cut(index);
+        }
+        if self.epoch.as_ref().is_some_and(|epoch| epoch.mutation == Mutation::AgainForgotten) {
+            self.outgoing.again.clear();
         }
         again.append(&mut self.outgoing.again);
         self.outgoing.again = again;

@@ -381,7 +381,7 @@ impl Givings {
     /// When there is something to do even if nobody says anything.
     pub(crate) fn due_ns(&self, now_ns: u64, limits: &Limits) -> Option<u64> {
         let due = |giving: &Giving| match giving.has_room() {
-            true if giving.full => now_ns + ROOM_NS,
+            true if giving.full && !limits.spins => now_ns + ROOM_NS,
             true => giving.told_ns + limits.idle_ns,
             false => giving.heard_ns + limits.silent_ns + 1,
         };
@@ -407,6 +407,8 @@ pub(crate) struct Limits {
     pub(crate) idle_ns: u64,
     /// Whoever takes nothing for so long is given no more.
     pub(crate) silent_ns: u64,
+    /// Looks all the time for room, on purpose.
+    pub(crate) spins: bool,
 }
 
 /// Reads and says pieces of one giving while some are left for this turn.

@@ -263,6 +263,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
             message_bytes_max: self.options.config.large_max,
             idle_ns: self.patience.idle_ns,
             silent_ns: self.patience.long_ns,
+            spins: self.mutation == MemberMutation::FullSpins,
         }
     }
 }
