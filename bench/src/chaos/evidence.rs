@@ -64,7 +64,9 @@ impl Findings {
 /// A trace cannot be read.
 pub(super) fn examine(lives: &[Life], rests: bool) -> anyhow::Result<Findings> {
     let mut entries: Vec<(u64, NodeId, Entry)> = Vec::new();
-    for life in lives {
+    // Whoever was killed on its way may not have got as far as to write anything.
+    let wrote = |life: &&Life| life.fate != Fate::Killed || life.trace.exists();
+    for life in lives.iter().filter(wrote) {
         entries.extend(trace_file::read(&life.trace)?.into_iter().map(|(at_ns, entry)| (at_ns, life.node, entry)));
     }
     // Stable: entries of one process stay in their order.

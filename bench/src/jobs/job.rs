@@ -1,8 +1,9 @@
 //! What a node is told when it starts.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use squall_transport::exchange::Place;
 
 use super::change::ChangeJob;
 use super::chaos::ChaosJob;
@@ -44,7 +45,7 @@ pub struct Job {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Meeting {
     /// The parent's rendezvous.
-    pub address: SocketAddr,
+    pub place: Place,
     /// The cluster key as hex digits.
     pub key: String,
 }
@@ -52,7 +53,7 @@ pub struct Meeting {
 impl std::fmt::Debug for Meeting {
     /// Without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Meeting").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Meeting").field("place", &self.place).finish_non_exhaustive()
     }
 }
 

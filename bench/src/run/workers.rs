@@ -90,8 +90,8 @@ impl<'a> Workers<'a> {
         let nodes = config.works.len();
         let hosts = config.hosts.filter(|_| nodes > 1);
         let address = hosts.map(Hosts::address);
-        let meeting = address.unwrap_or_else(os::loopback);
-        let rendezvous = if config.meet { Some(Rendezvous::open(nodes, meeting).map_err(Fault::Failed)?) } else { None };
+        let open = || address.map_or_else(|| Rendezvous::of_this_host(nodes), |address| Rendezvous::of_hosts(nodes, address));
+        let rendezvous = config.meet.then(open).transpose().map_err(Fault::Failed)?;
         let remote = hosts.map(|hosts| Remote::begin(hosts, nodes, &sender));
         let mut workers = Workers { members: Vec::with_capacity(nodes), news, interrupt, rendezvous, notices: Vec::new(), remote };
         for (rank, work) in config.works.into_iter().enumerate() {

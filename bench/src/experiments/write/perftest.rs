@@ -145,7 +145,7 @@ pub fn node(job: &Job, perftest: &PerftestJob, control: &mut Control) -> anyhow:
     let choice = VerbsFabric::new(job.rdma.options(job.core)).chosen()?;
     let program = if perftest.ping_pong { "ib_write_lat" } else { "ib_write_bw" };
     version(program)?;
-    let here = job.address.unwrap_or_else(os::loopback);
+    let here = job.address.map_or_else(os::loopback, Ok).map_err(|what| anyhow!(what))?;
     let mut session = meet(job)?;
     // perftest listens at a number that it is told; one that was free a moment ago.
     let free = TcpListener::bind((here, 0)).and_then(|listener| listener.local_addr()).context("looking for a free port")?;
