@@ -140,8 +140,16 @@ impl<'a> Cluster<'a> {
         let load = Load { witness: self.witness.as_ref().map(Witness::address), ..self.load };
         let chaos = ChaosJob { fabric: self.options.fabric, key: self.key.to_hex(), start, load };
         let nodes = self.options.nodes as u32;
-        let job =
-            Job { rank: 0, nodes, core: None, meeting: None, address: None, rdma: self.options.rdma.clone(), work: Work::Chaos(chaos) };
+        let job = Job {
+            rank: 0,
+            nodes,
+            core: None,
+            meeting: None,
+            address: None,
+            rdma: self.options.rdma.clone(),
+            lost_after: None,
+            work: Work::Chaos(chaos),
+        };
         self.children.start(number, &with(job)).map_err(Halt::Failed)?;
         let process = Process {
             life,
@@ -166,10 +174,16 @@ impl<'a> Cluster<'a> {
         Ok((self.start(contacts, |job| job)?, giver))
     }
 
-    /// Where members listen, in any order.
+    /// Where members listen, in any order: those that run, or if there are none whoever will.
     pub(super) fn contacts(&mut self) -> Vec<SocketAddr> {
-        let reachable = |process: &&Process| process.standing == Standing::Member && !process.stopped;
-        let mut contacts: Vec<SocketAddr> = self.processes.values().filter(reachable).filter_map(|process| process.address).collect();
+        let addresses = |runs: bool| {
+            let wanted = |process: &&Process| process.standing == Standing::Member && (!process.stopped || !runs);
+            self.processes.values().filter(wanted).filter_map(|process| process.address).collect::<Vec<SocketAddr>>()
+        };
+        let mut contacts = addresses(true);
+        if contacts.is_empty() {
+            contacts = addresses(false);
+        }
         for last in (1..contacts.len()).rev() {
             contacts.swap(last, self.random.below(last as u64 + 1) as usize);
         }

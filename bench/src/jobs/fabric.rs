@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use squall_transport::exchange::{ClusterKey, ConnectOptions, Session};
 use squall_transport::mesh::{Mesh, MeshError, MeshOptions};
-use squall_transport::{NodeId, Rank};
+use squall_transport::tcp::TcpFabric;
+use squall_transport::{LOST_AFTER, NodeId, Rank};
 
 use super::job::Job;
 
@@ -49,6 +50,11 @@ pub fn mesh_of_this_host(key: &ClusterKey, node: NodeId) -> Result<Mesh, MeshErr
     }
 }
 
+/// TCP as a job wants it.
+pub fn tcp(job: &Job) -> TcpFabric {
+    job.address.map_or_else(TcpFabric::default, TcpFabric::new).lost_after(job.lost_after.unwrap_or(LOST_AFTER))
+}
+
 /// Calls `$body` with `$fabric` bound to the provider that `$kind` names, as `$job` wants it.
 macro_rules! with_fabric {
     ($kind:expr, $job:expr, $fabric:ident => $body:expr) => {
@@ -58,7 +64,7 @@ macro_rules! with_fabric {
                 $body
             }
             $crate::jobs::kinds::FabricKind::Tcp => {
-                let $fabric = $job.address.map_or_else(squall_transport::tcp::TcpFabric::default, squall_transport::tcp::TcpFabric::new);
+                let $fabric = $crate::jobs::fabric::tcp($job);
                 $body
             }
             $crate::jobs::kinds::FabricKind::Verbs => {

@@ -1,6 +1,7 @@
 //! What a node is told when it starts.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use squall_transport::exchange::Place;
@@ -37,6 +38,8 @@ pub struct Job {
     pub address: Option<IpAddr>,
     /// How to use RDMA devices.
     pub rdma: Rdma,
+    /// How long a host may be silent before TCP gives it up, if that was asked for.
+    pub lost_after: Option<Duration>,
     /// What to do.
     pub work: Work,
 }

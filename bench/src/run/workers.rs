@@ -73,6 +73,8 @@ pub struct WorkersConfig<'a> {
     pub meet: bool,
     /// How to use RDMA devices.
     pub rdma: Rdma,
+    /// How long a host may be silent before TCP gives it up, if that was asked for.
+    pub lost_after: Option<Duration>,
     /// The hosts to spread over, one node each; without, all nodes are on this host. A single node always is.
     pub hosts: Option<&'a Hosts>,
 }
@@ -99,7 +101,7 @@ impl<'a> Workers<'a> {
             let core = config.cores.get(rank).copied().flatten();
             let rdma = hosts.map_or_else(|| config.rdma.clone(), |hosts| hosts.own_rdma(&config.rdma));
             // An agent fills in its own address, and puts its own options for RDMA before these.
-            let mut job = Job { rank: rank as u32, nodes: nodes as u32, core, meeting, address, rdma, work };
+            let mut job = Job { rank: rank as u32, nodes: nodes as u32, core, meeting, address, rdma, lost_after: config.lost_after, work };
             match &workers.remote {
                 Some(remote) if rank > 0 => {
                     job.rdma = config.rdma.clone();

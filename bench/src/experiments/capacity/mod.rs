@@ -34,15 +34,11 @@ pub(super) fn measure(plan: &Plan, stage: &Stage<'_>) -> Result<Capacity, Fault>
     measure_best(plan, stage, BOUND_REPEATS)
 }
 
-/// Measures what `point` is bound by once more, while its nodes wait. Across hosts that cannot be done: each takes one
-/// node at a time.
+/// Measures what `point` is bound by once more, while its nodes wait.
 ///
 /// # Errors
 /// As [`measure`].
 pub(super) fn measure_beside(point: &PlannedPoint, stage: &Stage<'_>) -> Result<Capacity, Fault> {
-    if stage.hosts.is_some() {
-        return Err(Fault::Failed("each host takes one node at a time".to_owned()));
-    }
     measure_best(&Plan { points: vec![point.clone()] }, stage, REPEATS_BESIDE)
 }
 
@@ -83,8 +79,14 @@ fn best_copy(copier: &mut Copier<'_>, bytes: u64, warmth: Warmth, all_cores: boo
 }
 
 fn streams(stage: &Stage<'_>, repeats: u32, seconds: f64) -> Result<Streams, Fault> {
-    let config =
-        WorkersConfig { works: vec![Work::Stream(StreamJob {})], cores: vec![None], meet: false, rdma: Rdma::default(), hosts: None };
+    let config = WorkersConfig {
+        works: vec![Work::Stream(StreamJob {})],
+        cores: vec![None],
+        meet: false,
+        rdma: Rdma::default(),
+        lost_after: None,
+        hosts: None,
+    };
     let mut workers = Workers::start(config, stage.interrupt, Instant::now() + PATIENCE)?;
     let cores = &stage.machine.cores;
     let mut most = |threads: Threads| -> Result<f64, Fault> {

@@ -132,6 +132,7 @@ impl<'a> Cluster<'a> {
                 meeting: (!late).then(|| rendezvous.meeting()),
                 address: None,
                 rdma: stage.request.axes.rdma.clone(),
+                lost_after: None,
                 work: Work::Change(change),
             };
             cluster.children.start(number, &job).map_err(Fault::Failed)?;
