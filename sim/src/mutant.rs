@@ -9,7 +9,7 @@ use squall_membership::Mutation;
 use crate::aim::Aim;
 use crate::property::Property;
 
-/// A fault that is built into a run, to see whether the checker bites.
+/// A fault that is built into a run, to see whether the checker finds it.
 ///
 /// Those of messages are made between the group and the fabric or in the notes of the trace: the protocols themselves
 /// stay as they are. Those of membership switch a rule of its protocol off.

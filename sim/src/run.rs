@@ -173,7 +173,7 @@ pub struct Catch {
     pub failure: Failure,
 }
 
-/// Runs the mutant from seed `from` on until the checker names what it breaks, for as many seeds as it may take.
+/// Runs the mutant from seed `from` on until the checker finds what it breaks, for as many seeds as it may take.
 pub fn catch(mutant: Mutant, from: u64) -> Option<Catch> {
     let options = Options { mutant: Some(mutant), failures_max: usize::MAX, ..Options::new(from..from + mutant.seeds_max()) };
     let is_it = |violations: &[Violation]| violations.first().is_some_and(|first| mutant.breaks().contains(&first.property));

@@ -1,4 +1,4 @@
-//! How often each fault is noticed: `bite SEEDS [MUTANT...]` runs so many seeds with each, and prints in how many of
+//! How often each mutant is found: `mutants SEEDS [MUTANT...]` runs so many seeds with each, and prints in how many of
 //! them which property was broken first. Faults that are rare want more seeds than others: see [`Mutant::seeds_max`].
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use squall_sim::{Mutant, Options, run};
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some(seeds) = arguments.first().and_then(|seeds| seeds.parse::<u64>().ok()) else {
-        return eprintln!("usage: bite SEEDS [MUTANT...]");
+        return eprintln!("usage: mutants SEEDS [MUTANT...]");
     };
     let named = arguments[1..].iter().map(|name| name.parse::<Mutant>().expect("a mutant"));
     let mutants: Vec<Mutant> = if arguments.len() > 1 { named.collect() } else { Mutant::ALL.to_vec() };
