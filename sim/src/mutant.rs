@@ -253,7 +253,7 @@ impl Mutant {
             Mutant::LearnerInTrim => ("learner-in-trim", "a trim counts learners", 100, &[TrimAgreement]),
             Mutant::LearnerLeads => ("learner-leads", "a learner leads", 50, &[Leaders]),
             Mutant::WholeEarly => ("whole-early", "a learner says that it is whole before it is", 50, &[StateContinuity]),
-            Mutant::LeavesAtOnce => ("leaves-at-once", "the last voter leaves though others still learn", 600, &[StateContinuity]),
+            Mutant::LeavesAtOnce => ("leaves-at-once", "the last voter leaves though others still learn", 400, &[StateContinuity]),
             Mutant::LeavesUnheard => ("leaves-unheard", "who has acted leaves the view before others have heard so", 350, &[ViewProgress]),
             Mutant::WitnessForgets => ("witness-forgets", "a witness sides with whoever asks", 450, &[ViewIdentity, Majority]),
             Mutant::AnyPieces => ("any-pieces", "state of another giver or an older beginning is taken in", 600, &[StateTransfer]),
@@ -265,7 +265,7 @@ impl Mutant {
                 ("listeners-refused", "who only listens is refused where buffers for senders are short", 100, &[JoinProgress])
             }
             Mutant::SplitSpins => ("split-spins", "who waits for a witness looks all the time", 350, &[Quiescence]),
-            Mutant::FullSpins => ("full-spins", "who gives state and finds no room looks all the time", 1500, &[Quiescence]),
+            Mutant::FullSpins => ("full-spins", "who gives state and finds no room looks all the time", 2500, &[Quiescence]),
         }
     }
 }

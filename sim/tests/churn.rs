@@ -193,3 +193,8 @@ fn a_learner_that_is_whole_too_early_is_caught() {
 fn a_last_voter_that_leaves_at_once_is_caught_as_such() {
     assert_eq!(caught(Mutant::LeavesAtOnce).keys().collect::<Vec<_>>(), [&Property::StateContinuity]);
 }
+
+#[test]
+fn what_was_cut_off_and_then_forgotten_is_caught_as_such() {
+    assert_eq!(caught(Mutant::AgainForgotten).keys().collect::<Vec<_>>(), [&Property::CutNotice]);
+}

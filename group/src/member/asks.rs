@@ -38,15 +38,18 @@ impl Asks {
         self.waiting.retain(|(waits, _)| waits.node() != node);
     }
 
-    /// Asks the group for as many as it takes now. Those that it will never take are told to `refused`. The others stay
-    /// until they are in: what a view that was over did not take is asked for again in the next one.
-    pub(crate) fn press<E: Endpoint>(&mut self, group: &mut Group<E>, mut refused: impl FnMut(NodeId, u64, JoinRefused)) {
+    /// It wants no more of this transfer. What it has asked for since goes on.
+    pub(crate) fn done(&mut self, node: NodeId, transfer: u64) {
+        self.waiting.retain(|(waits, asked)| (waits.node(), *asked) != (node, transfer));
+    }
+
+    /// Asks the group for as many as it takes now. Those that it will never take are told to `refused`, again and again
+    /// until that says that they know. The others stay until they are in: what a view that was over did not take is
+    /// asked for again in the next one.
+    pub(crate) fn press<E: Endpoint>(&mut self, group: &mut Group<E>, mut refused: impl FnMut(NodeId, u64, JoinRefused) -> bool) {
         self.waiting.retain(|&(newcomer, transfer)| match group.request(newcomer) {
             Ok(()) | Err(JoinRefused::Request(RequestError::Full | RequestError::Over)) => true,
-            Err(refusal) => {
-                refused(newcomer.node(), transfer, refusal);
-                false
-            }
+            Err(refusal) => !refused(newcomer.node(), transfer, refusal),
         });
     }
 }
@@ -65,6 +68,10 @@ mod tests {
         let refusal = asks.note(newcomer(999), 1).expect_err("it is full");
         assert!(refusal.contains("ask another member"), "{refusal}");
         asks.drop_of(NodeId(5));
-        asks.note(newcomer(999), 1).expect("there is room again");
+        asks.note(newcomer(999), 2).expect("there is room again");
+        asks.done(NodeId(999), 1);
+        assert!(asks.waiting.iter().any(|(waits, _)| waits.node == 999), "an older transfer is done");
+        asks.done(NodeId(999), 2);
+        assert!(asks.waiting.iter().all(|(waits, _)| waits.node != 999));
     }
 }

@@ -91,7 +91,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
             Control::Done { transfer } => {
                 self.givings.done(from, transfer);
                 // What it asked for here somebody else does, or it is in.
-                self.asks.drop_of(from);
+                self.asks.done(from, transfer);
             }
             Control::Sided { ballot, with_you } => {
                 if let (Some(witness), Some(group)) = (self.second.heard(&ballot, with_you), &mut self.group) {

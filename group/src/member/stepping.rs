@@ -1,6 +1,6 @@
 //! What a member does in a step, and when the next one is due.
 
-use squall_transport::mesh::Net;
+use squall_transport::mesh::{MeshSendError, Net};
 use squall_transport::{Fabric, NodeId, Rank};
 
 use super::giving::{Limits, Tap};
@@ -122,8 +122,9 @@ impl<F: Fabric, N: Net> Member<F, N> {
         let Member { asks, group, net, .. } = self;
         let Some(group) = group else { return };
         asks.press(group, |node, transfer, refusal: JoinRefused| {
-            // It may be gone; then it needs no answer.
-            let _ = Control::Refused { transfer, reason: refusal.to_string() }.say(net, node);
+            // It may be gone; then it needs no answer. State on its way there may leave no room for one: then later.
+            let said = Control::Refused { transfer, reason: refusal.to_string() }.say(net, node);
+            !matches!(said, Err(MeshSendError::Full { .. }))
         });
     }
 

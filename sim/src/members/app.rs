@@ -21,6 +21,10 @@ const WINDOW_BYTES: u64 = 1 << 20;
 /// No state at all: what a newcomer has whose pieces did not fit together.
 const GARBAGE: u64 = u64::MAX;
 
+/// What a state is beside its ballast: what was made of all deliveries, the view that it has come to, and by sender up to
+/// where it holds messages of that.
+type Own = (u64, (u64, BTreeMap<Rank, u64>));
+
 pub(super) struct App {
     node: NodeId,
     mode: Mode,
@@ -233,7 +237,7 @@ impl App {
     fn put_together(&mut self) {
         let given = std::mem::take(&mut self.given);
         let head = &given[..given.len().min(STATE_BYTES_MAX)];
-        let read: Option<((u64, (u64, BTreeMap<Rank, u64>)), &[u8])> = postcard::take_from_bytes(head).ok();
+        let read: Option<(Own, &[u8])> = postcard::take_from_bytes(head).ok();
         (self.state, self.taken) = (GARBAGE, Default::default());
         if let Some(((state, taken), rest)) = read
             && given[head.len() - rest.len()..].iter().copied().eq(self.ballast(state))

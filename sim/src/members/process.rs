@@ -23,6 +23,8 @@ pub(super) struct Process {
     pub(super) stalled_until_ns: u64,
     /// Steps since it last had something to do, or time to wait.
     pub(super) idle_steps: u32,
+    /// Something happened to it.
+    pub(super) hurt: bool,
     /// It dies then, whatever it does.
     pub(super) dies_at_ns: Option<u64>,
     /// When it wanted to leave.
@@ -64,6 +66,7 @@ impl Process {
             next_step_ns,
             stalled_until_ns: 0,
             idle_steps: 0,
+            hurt: false,
             dies_at_ns: None,
             leaves_since_ns: None,
             old_name: false,

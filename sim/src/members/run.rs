@@ -314,6 +314,7 @@ impl<'a> Run<'a> {
     fn hurts(&mut self, index: usize) {
         // Founders have the state before they are in a view.
         self.hurt |= self.processes[index].is_live() || index < self.colony.founders;
+        self.processes[index].hurt = true;
         self.last_blow_ns = self.last_blow_ns.max(self.clock.now_ns());
     }
 

@@ -19,7 +19,7 @@ impl Run<'_> {
     /// A process is over.
     pub(super) fn look_at_the_end(&mut self, index: usize, error: Option<&MemberError>) {
         let (process, now_ns) = (&self.processes[index], self.clock.now_ns());
-        let (node, had_state) = (process.node(), process.app.is_live());
+        let (node, had_state, hurt) = (process.node(), process.app.is_live(), process.hurt);
         let last = self.last == Some(index) && self.processes.iter().any(Process::is_live);
         let Some(error) = error else { return };
         if !is_regular(error) {
@@ -28,7 +28,7 @@ impl Run<'_> {
             return self.see(property, format!("{node} stops at {now_ns} ns: {error}"));
         }
         let left = matches!(error, MemberError::Ended(Ended::Closed));
-        if !self.hurt && had_state && !left {
+        if !self.hurt && !hurt && had_state && !left {
             let what = format!("nothing happened to anybody who had the state, and {node}, which had it, stops: {error}");
             return self.see(Property::ViewProgress, what);
         }

@@ -11,6 +11,7 @@ use super::Run;
 use super::asking::Asking;
 use super::observed::Deaf;
 use crate::churn::fault::{Fault, Partition, PartitionEnd, SUSPECT_AFTER_NS};
+use crate::churn::process::Process;
 use crate::churn::sides::Sides;
 
 /// Who oversleeps wakes by then, even if nobody suspects it.
@@ -87,8 +88,8 @@ impl Run<'_> {
         self.come_back(index);
     }
 
-    /// This leader adds to its list once more. Of the others that vote some hear no more than the list before that; so
-    /// many do that it can decide, but they do not hear that it has, nor of each other before it is dead.
+    /// Of the others that vote some hear no more of this leader than its first list, to which it then adds. So many do
+    /// that it can decide, but they do not hear that it has, nor of each other before it is dead.
     pub(super) fn tear(&mut self, leader: usize) {
         let Some(view) = self.processes[leader].view().cloned() else { return };
         let (network, until_ns) = (self.mesh(&view), self.clock.now_ns() + TORN_NS);
@@ -96,7 +97,6 @@ impl Run<'_> {
         for (&from, &to) in others.iter().flat_map(|from| others.iter().map(move |to| (from, to))).filter(|(from, to)| from != to) {
             network.hold(from, to, until_ns);
         }
-        self.processes[leader].leave();
         let deaf_max = view.voters - quorum(view.voters, false);
         let deaf_count = deaf_max.min(1 + self.random.below(deaf_max.max(1) as u64) as usize);
         for place in 0..view.voters - 1 {
@@ -114,6 +114,11 @@ impl Run<'_> {
         if let Some(view) = self.processes[index].view().cloned() {
             let until_ns = if hears_cut { self.clock.now_ns() + TORN_NS / 2 } else { SimNetwork::FOREVER_NS };
             self.mesh(&view).hold(leader, view.me, until_ns);
+            if !hears_cut && self.deaf.iter().all(|deaf| deaf.hears_cut) {
+                // All that hear no more are told of the list as it is: it grows.
+                let leads = |process: &Process| process.is_alive() && process.node() == view.nodes[leader.index()];
+                self.processes.iter_mut().filter(|process| leads(process)).for_each(Process::leave);
+            }
         }
     }
 
