@@ -11,10 +11,8 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 
-use squall_group::{Config, Delivery, Driver, DriverError, Group, JoinError, Outgoing, Pace, Upcalls};
-use squall_transport::Rank;
-use squall_transport::exchange::LocalExchange;
-use squall_transport::shm::ShmFabric;
+use squall_group::prelude::*;
+use squall_group::{DriverError, JoinError};
 
 const HELP: &str = "Small and large messages of several senders in one order, over shared memory.
 

@@ -10,6 +10,7 @@ use crate::error::{Ended, SendError};
 use crate::group::Group;
 use crate::member::{Member, MemberError};
 use crate::pace::Pace;
+use crate::turn::Turn;
 use crate::upcalls::Upcalls;
 
 /// Messages that may wait between a [`Handle`] and the driver's thread.
@@ -17,6 +18,7 @@ const QUEUE_MESSAGES_MAX: usize = 1024;
 
 /// Why a driver did not take a message or ended.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DriverError {
     /// The queue to the driver's thread is full; try again.
     #[error("the driver's queue is full; try again")]
@@ -111,10 +113,8 @@ impl<F: Fabric> Driven for Following<F> {
             if self.member.group().is_none_or(Group::has_delivered_own) {
                 self.member.leave();
             }
-            match self.member.turn(upcalls, pace) {
-                Ok(_) => {}
-                Err(MemberError::Ended(Ended::Closed)) => return Ok(()),
-                Err(error) => return Err(error.into()),
+            if self.member.turn(upcalls, pace)? == Turn::Left {
+                return Ok(());
             }
         }
     }

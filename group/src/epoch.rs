@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::time::Instant;
 
-use squall_membership::{Membership, Mutation, Protocol, Ranks, RequestError, Senders};
+use squall_membership::{Membership, Mutation, Newcomer, Protocol, Ranks, RequestError, Senders};
 
 use crate::config::{Columns, Config};
 use crate::error::JoinRefused;
@@ -77,6 +77,13 @@ impl Epoch {
             leash: (Ranks::EMPTY, 0),
             mutation: Mutation::None,
         })
+    }
+
+    /// Whether there are buffers for all that would send in `view` with these newcomers.
+    pub(crate) fn room_for(&self, view: &View, newcomers: &[Newcomer]) -> Result<(), JoinRefused> {
+        let (needed, senders_max) = (view.senders_with(newcomers), self.senders_max);
+        let grows = newcomers.iter().any(Newcomer::sends);
+        if grows && needed > senders_max { Err(JoinRefused::Senders { senders_max, needed }) } else { Ok(()) }
     }
 }
 

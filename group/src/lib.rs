@@ -12,8 +12,7 @@
 //! threads of one process; across processes only the exchange differs.
 //!
 //! ```
-//! use squall_group::{Config, Delivery, Group, Outgoing, Pace, Upcalls};
-//! use squall_transport::{Rank, exchange::LocalExchange, shm::ShmFabric};
+//! use squall_group::prelude::*;
 //!
 //! struct Printer(u64);
 //! impl Upcalls for Printer {
@@ -30,7 +29,7 @@
 //!             let config = Config::new(vec![Rank::new(0), Rank::new(1)]);
 //!             let mut group = Group::join(&config, &ShmFabric::new(), &mut exchange).expect("three members join");
 //!             let (mut printer, mut pace) = (Printer(0), Pace::for_members(3));
-//!             if group.view().my_sender().is_some() {
+//!             if group.view().is_sender() {
 //!                 group.send(b"hello").expect("the window is empty");
 //!             }
 //!             while printer.0 < 2 {
@@ -64,10 +63,7 @@
 //! ```
 //! use std::io::{Cursor, Read};
 //! use std::time::Duration;
-//! use squall_group::{Config, Delivery, Member, MemberOptions, Outgoing, Pace, StatePiece, Timeouts, Upcalls};
-//! use squall_transport::exchange::{ClusterKey, LocalExchange, random_node};
-//! use squall_transport::mesh::{Mesh, MeshOptions};
-//! use squall_transport::{Rank, shm::ShmFabric};
+//! use squall_group::prelude::*;
 //!
 //! /// Its state is all bytes that were delivered.
 //! struct Log(Vec<u8>);
@@ -90,7 +86,7 @@
 //! let key = ClusterKey::random();
 //! let mesh = || Mesh::open("127.0.0.1:0".parse().unwrap(), &key, random_node(), MeshOptions::default()).expect("loopback is there");
 //! let options = || {
-//!     let membership = Some(Timeouts::after_ns(1_000_000_000));
+//!     let membership = Some(Timeouts::after(Duration::from_secs(1)));
 //!     MemberOptions::new(Config { membership, ..Config::new(vec![Rank::new(0)]) })
 //! };
 //!
@@ -108,7 +104,7 @@
 //! });
 //!
 //! // Another one joins, by asking it.
-//! let mut newcomer = Member::join(options(), ShmFabric::new(), mesh(), &[contact], true, Duration::from_secs(10)).expect("it is there");
+//! let mut newcomer = Member::join(options(), ShmFabric::new(), mesh(), &[contact], Role::Sender, Duration::from_secs(10)).expect("it is there");
 //! let (mut log, mut pace) = (Log(Vec::new()), Pace::for_members(2));
 //! while newcomer.is_behind() {
 //!     newcomer.turn(&mut log, &mut pace).expect("nobody dies");
@@ -119,7 +115,7 @@
 //!     newcomer.turn(&mut log, &mut pace).expect("nobody dies");
 //! }
 //! newcomer.leave();
-//! while newcomer.turn(&mut log, &mut pace).is_ok() {}
+//! while newcomer.turn(&mut log, &mut pace).expect("nobody dies") != Turn::Left {}
 //! founding.join().expect("it saw the same");
 //! ```
 //!
@@ -140,13 +136,16 @@ mod member;
 mod order;
 mod outgoing;
 mod pace;
+pub mod prelude;
+mod role;
 mod stats;
 mod stream;
+mod turn;
 mod upcalls;
 mod view;
 mod witness;
 
-pub use config::{Config, ConfigError, Mode};
+pub use config::{Config, ConfigError, Mode, SENDERS_MAX};
 pub use driver::{Driver, DriverError, Handle};
 pub use error::{Ended, JoinError, JoinRefused, SendError};
 pub use group::Group;
@@ -155,9 +154,13 @@ pub use member::MemberMutation;
 pub use member::{Member, MemberError, MemberOptions, ViewChange};
 pub use outgoing::{Outgoing, Slot};
 pub use pace::Pace;
-pub use squall_membership::{Newcomer, Phase, Stop, Timeouts, Witness};
+pub use role::Role;
+pub use squall_membership::{Newcomer, Phase, RequestError, Stop, Timeouts, TimeoutsError, Witness};
 pub use squall_rdmc::schedule::ScheduleKind;
+#[doc(no_inline)]
+pub use squall_transport as transport;
 pub use stats::Stats;
+pub use turn::Turn;
 pub use upcalls::{Delivery, StatePiece, Upcalls};
 pub use view::{CONTACT_SENDS, View};
 pub use witness::{Journal, WitnessError, WitnessService};

@@ -14,6 +14,7 @@ use crate::member::message::Control;
 
 /// Why a witness cannot testify.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WitnessError {
     /// Its file cannot be used.
     #[error("the witness's file {}: {source}", .path.display())]

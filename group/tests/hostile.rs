@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use liar::{Generous, Habit, Lies, Random, way_in};
-use squall_group::{Config, Delivery, Ended, Group, JoinError, Mode, Outgoing, ScheduleKind, Timeouts, Upcalls};
+use squall_group::{Config, Delivery, Ended, Group, JoinError, Mode, Outgoing, ScheduleKind, Timeouts, Turn, Upcalls};
 use squall_transport::exchange::LocalExchange;
 use squall_transport::shm::ShmFabric;
 use squall_transport::tcp::TcpFabric;
@@ -134,8 +134,8 @@ fn live<E: Endpoint>(mut group: Group<E>, trial: &Trial, mut passage: Passage, a
             passage.pass();
         }
         match group.step_at(turn * TURN_NS, app) {
-            Ok(true) => {}
-            Ok(false) => std::thread::yield_now(),
+            Ok(Turn::Busy) => {}
+            Ok(_) => std::thread::yield_now(),
             Err(ended) => return Fate::Ended(ended),
         }
         if group.next_view().is_some() || passage.through.load(Ordering::Relaxed) == trial.members {

@@ -148,15 +148,16 @@ mod publication;
 mod pulse;
 mod ranks;
 mod row;
+mod timeouts;
 mod trim;
 
-pub use limits::{CHANGES_MAX, LEARNER_NS, LEAVE_NS, MEMBERS_MAX, REQUESTS_MAX, SUSPECT_AFTER_NS_MIN};
+pub use limits::{CHANGES_MAX, LEARNER, LEAVE, MEMBERS_MAX, REQUESTS_MAX, SUSPECT_AFTER_MIN};
 pub use membership::Membership;
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use outcome::{Decision, Phase, RequestError, Stop, Witness};
 pub use protocol::{Protocol, Senders};
-pub use pulse::{Timeouts, TimeoutsError};
 pub use ranks::Ranks;
 pub use row::{Accepted, Change, Columns, Leaving, Newcomer, Row, What};
+pub use timeouts::{Timeouts, TimeoutsError};
 pub use trim::{members_after, quorum, ragged_trim, reaches};

@@ -8,9 +8,10 @@ use crate::mutation::Mutation;
 use crate::outcome::{Decision, Phase, RequestError, Witness};
 use crate::protocol::Protocol;
 use crate::publication::{Found, Publication};
-use crate::pulse::{Patience, Pulse, Timeouts};
+use crate::pulse::{Patience, Pulse};
 use crate::ranks::Ranks;
 use crate::row::{Columns, Leaving, Newcomer, Row};
+use crate::timeouts::Timeouts;
 
 /// One member's membership in one view.
 ///
@@ -127,7 +128,7 @@ impl Membership {
             }
             // A peer that is done here too does not wait for my last words.
             let stuffed = untold && self.protocol.row().installed;
-            if self.waits.room[peer.index()].is_over(stuffed, self.pulse.running_ns(), self.pulse.timeouts().suspect_after_ns) {
+            if self.waits.room[peer.index()].is_over(stuffed, self.pulse.running_ns(), self.pulse.limits().suspect_after_ns) {
                 self.protocol.suspect(peer);
             }
         }
@@ -140,21 +141,21 @@ impl Membership {
         if self.protocol.voters() == self.protocol.members() {
             return;
         }
-        let (running_ns, timeouts) = (self.pulse.running_ns(), self.pulse.timeouts());
+        let (running_ns, limits) = (self.pulse.running_ns(), self.pulse.limits());
         let laggards = self.protocol.laggards();
-        if self.waits.laggards.is_over(!laggards.is_empty(), running_ns, timeouts.suspect_after_ns) {
+        if self.waits.laggards.is_over(!laggards.is_empty(), running_ns, limits.suspect_after_ns) {
             laggards.iter().for_each(|rank| self.protocol.suspect(rank));
         }
-        if self.waits.learners.is_over(self.protocol.waits_for_learners_only(), running_ns, timeouts.learner_ns) {
+        if self.waits.learners.is_over(self.protocol.waits_for_learners_only(), running_ns, limits.learner_ns) {
             let learners = (self.protocol.voters()..self.protocol.members()).map(Rank::new);
             learners.filter(|&rank| self.protocol.waits_for(rank)).collect::<Ranks>().iter().for_each(|rank| self.protocol.suspect(rank));
         }
         let odds = self.protocol.at_odds_with().is_some();
-        if self.waits.odds.is_over(odds, running_ns, AT_ODDS_TIMEOUTS * timeouts.suspect_after_ns) {
+        if self.waits.odds.is_over(odds, running_ns, limits.suspect_after_ns.saturating_mul(AT_ODDS_TIMEOUTS)) {
             self.protocol.give_up();
         }
         let waits_to_leave = self.protocol.row().leaving == Leaving::Asks;
-        if self.waits.leave.is_over(waits_to_leave, running_ns, timeouts.leave_ns) {
+        if self.waits.leave.is_over(waits_to_leave, running_ns, limits.leave_ns) {
             self.protocol.insist_on_leaving();
         }
     }
@@ -257,7 +258,7 @@ impl Membership {
         self.protocol.request(newcomer)
     }
 
-    /// As [`Protocol::leave`]. It insists after [`Timeouts::leave_ns`].
+    /// As [`Protocol::leave`]. It insists after [`Timeouts::leave`].
     pub fn leave(&mut self) {
         self.protocol.leave();
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// An expected failure of reading, writing or comparing results.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ResultsError {
     /// The operating system refused something.
     #[error("cannot {doing} {}: {source}{}", path.display(), advice(source))]

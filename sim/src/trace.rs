@@ -255,6 +255,7 @@ pub struct Trace {
 
 /// Why a trace could not be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TraceError {
     /// The file could not be read.
     #[error("the trace cannot be read: {0}")]

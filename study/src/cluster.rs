@@ -89,7 +89,7 @@ impl Cluster {
                 ..work.costs
             };
             let app_costs = AppCosts { send_ps: scaled(work.app.send_ps), delivery_ps: scaled(work.app.delivery_ps), ..work.app };
-            let messages = if group.view().my_sender().is_some() { work.messages } else { 0 };
+            let messages = if group.view().is_sender() { work.messages } else { 0 };
             let app = App::new(&network, rank, app_costs, work.message_bytes, work.load, messages);
             let turn_ps = random.below(costs.turn_ps);
             hosts.push(Host { group, app, costs, turn_ps, idle: None, seen: Stats::default(), busy_ps: 0 });
@@ -151,7 +151,8 @@ impl Cluster {
         network.spend(rank, host.costs.turn_ps);
         let was_done = host.app.delivered == self.expected;
         let mut progress = host.app.send(&mut host.group);
-        progress |= host.group.step(&mut host.app).map_err(|ended| RunError::Ended { rank, why: ended.to_string() })?;
+        let turn = host.group.step(&mut host.app).map_err(|ended| RunError::Ended { rank, why: ended.to_string() })?;
+        progress |= turn.is_busy();
         let stats = host.group.stats();
         let (records, blocks) = (stats.received - host.seen.received, stats.blocks_posted - host.seen.blocks_posted);
         host.seen = stats;

@@ -16,6 +16,7 @@ const PREFIX: &str = "sim-";
 
 /// What is wrong with a profile, and what to do about it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProfileError {
     /// No profile has this name.
     #[error("there is no profile `{name}`; built in are {known}, and `--profile FILE` reads your own")]

@@ -61,6 +61,7 @@ impl Senders {
 
 /// Why a point has no result.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// The profile does not fit.
     #[error(transparent)]

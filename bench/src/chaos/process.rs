@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use squall_group::{Config, Ended, Member, MemberError, MemberOptions, Pace, Stop, Timeouts, Upcalls};
+use squall_group::{Config, Ended, Member, MemberError, MemberOptions, Pace, Stop, Timeouts, Turn, Upcalls};
 use squall_transport::exchange::ClusterKey;
 use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::{Fabric, Rank};
@@ -145,8 +145,10 @@ impl<F: Fabric> Life<'_, F> {
             if let Some(group) = self.member.group_mut() {
                 self.application.trace.turned(group);
             }
-            if let Err(error) = turned {
-                return Ok((parting(&error), error.to_string()));
+            match turned {
+                Ok(Turn::Left) => return Ok((Parting::Left, "it has left".into())),
+                Ok(_) => {}
+                Err(error) => return Ok((parting(&error), error.to_string())),
             }
         }
     }
@@ -193,7 +195,6 @@ impl<F: Fabric> Life<'_, F> {
 
 fn parting(error: &MemberError) -> Parting {
     match error {
-        MemberError::Ended(Ended::Closed) => Parting::Left,
         MemberError::Ended(Ended::Stopped(Stop::Excluded { .. })) => Parting::Excluded,
         MemberError::Ended(Ended::Stopped(Stop::NoQuorum { .. })) => Parting::Alone,
         MemberError::StateLost { .. } => Parting::StateLost,

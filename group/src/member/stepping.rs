@@ -9,25 +9,48 @@ use super::taking::{Taking, Took};
 use super::{Member, MemberError, MemberMutation, Stage};
 use crate::error::{Ended, JoinRefused};
 use crate::group::Group;
+use crate::turn::Turn;
 use crate::upcalls::Upcalls;
 
 /// Words and news of the mesh that are heard in one step, so that messages get their turn too.
 const EVENTS_A_STEP_MAX: usize = 64;
 
+/// What a group's turn came to, for a member, that has yet to end itself.
+pub(super) fn progress_of(turned: Result<Turn, Ended>) -> Result<bool, MemberError> {
+    match turned? {
+        Turn::Left => Err(Ended::Closed.into()),
+        turn => Ok(turn.is_busy()),
+    }
+}
+
+/// What the caller is told of a turn: that this member has left, once.
+pub(super) fn told(was_over: bool, turned: Result<bool, MemberError>) -> Result<Turn, MemberError> {
+    match turned {
+        Err(MemberError::Ended(Ended::Closed)) if !was_over => Ok(Turn::Left),
+        other => other.map(Turn::from),
+    }
+}
+
 impl<F: Fabric, N: Net> Member<F, N> {
-    /// Does what is to be done at `now_ns`, in any monotone time of the caller: hears the mesh, goes on with whatever
-    /// is under way, steps the group. Whether anything happened. Never waits: step again when something lands or is
-    /// heard, or [`Member::due_ns`] has come.
+    /// Does what is to be done at `now_ns`, in any monotone time of the caller, which may be a virtual one and is
+    /// counted in nanoseconds for that: hears the mesh, goes on with whatever is under way, steps the group. Never
+    /// waits: step again when something lands or is heard, or [`Member::due_ns`] has come.
     ///
     /// # Errors
     /// The group is over for this member, and why; the same answer from then on.
-    pub fn step_at(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<bool, MemberError> {
+    pub fn step_at(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<Turn, MemberError> {
         self.stepped = true;
+        let was_over = self.over.is_some();
+        let stepped = self.step_once(now_ns, upcalls);
+        told(was_over, stepped)
+    }
+
+    fn step_once(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<bool, MemberError> {
         let mut progress = self.tend(now_ns, upcalls)?;
         if self.is_steppable() {
             let (group, mut tap) = self.tapped(upcalls);
-            let stepped = group.step_at(now_ns, &mut tap).map_err(MemberError::from);
-            progress |= self.end_if(stepped)?;
+            let stepped = group.step_at(now_ns, &mut tap);
+            progress |= self.end_if(progress_of(stepped))?;
             self.call_newcomers();
         }
         Ok(progress)

@@ -37,6 +37,7 @@ impl RegionOptions {
 
 /// Why a region could not be had.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RegionError {
     /// The system gives no such memory.
     #[error("cannot get {bytes} bytes of shared memory: {call}: {source}: {}", advice(call, source, *bytes))]
