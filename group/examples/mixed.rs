@@ -94,7 +94,7 @@ fn member(mut exchange: LocalExchange, members: usize, messages: u64) -> Result<
     let driver = Driver::spawn(group, log, Pace::for_members(members), None)?;
     let handle = driver.handle();
     for number in 0..messages {
-        let payload = (0..length(me, number)).map(|offset| byte(me, number, offset)).collect();
+        let payload: Vec<u8> = (0..length(me, number)).map(|offset| byte(me, number, offset)).collect();
         if handle.send(payload).is_err() {
             break;
         }

@@ -230,6 +230,11 @@ impl Config {
         self.layout(members).0.bytes() + Pool::bytes_for(&self.pool_classes())
     }
 
+    /// The longest message that may be sent, in bytes.
+    pub fn message_bytes_max(&self) -> u64 {
+        self.small_max.max(self.large_max)
+    }
+
     pub(crate) fn has_large(&self) -> bool {
         self.large_max > self.small_max
     }

@@ -125,7 +125,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
-mod driver;
+pub mod driver;
 mod epoch;
 mod error;
 mod group;
@@ -146,7 +146,9 @@ mod view;
 mod witness;
 
 pub use config::{Config, ConfigError, Mode, SENDERS_MAX};
-pub use driver::{Driver, DriverError, Handle};
+pub use driver::{
+    Deliveries, Drivable, Driver, DriverError, Handle, Message, NextTold, NotTaken, Payload, Receipt, Sending, Ticket, Told, Undelivered,
+};
 pub use error::{Ended, JoinError, JoinRefused, SendError};
 pub use group::Group;
 #[doc(hidden)]

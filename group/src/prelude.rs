@@ -1,8 +1,8 @@
 //! Everything that a first program names: `use squall_group::prelude::*;` and no other crate.
 
 pub use crate::{
-    Config, Delivery, Driver, Ended, Group, Member, MemberError, MemberOptions, Mode, Outgoing, Pace, Role, SendError, StatePiece,
-    Timeouts, Turn, Upcalls, View,
+    Config, Deliveries, Delivery, Driver, Ended, Group, Handle, Member, MemberError, MemberOptions, Mode, Outgoing, Pace, Payload, Role,
+    SendError, StatePiece, Ticket, Timeouts, Told, Turn, Upcalls, View,
 };
 pub use squall_transport::exchange::{
     ClusterKey, ConnectOptions, Exchange, LocalExchange, Place, RendezvousServer, ServerEvent, ServerOptions, Session, random_node,

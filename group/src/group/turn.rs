@@ -136,7 +136,7 @@ impl<E: Endpoint> Group<E> {
     #[cold]
     fn hold_back(&mut self, mut held: Box<Held>, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
         let taken = self.deliver(held.as_mut());
-        let replayed = held.replay(upcalls, &mut self.outgoing);
+        let replayed = upcalls.is_ready() && held.replay(upcalls, &mut self.outgoing);
         let over = held.is_over();
         self.held = (!held.is_done()).then_some(held);
         match over {
@@ -159,13 +159,14 @@ impl<E: Endpoint> Group<E> {
     /// Hands out what may be delivered.
     #[inline]
     fn deliver(&mut self, upcalls: &mut impl Upcalls) -> Result<bool, Malformed> {
-        let mut left = DELIVERIES_A_TURN_MAX;
+        let may = if upcalls.is_ready() { DELIVERIES_A_TURN_MAX } else { 0 };
+        let mut left = may;
         self.order.refresh(&self.table)?;
         while let Some(run) = self.order.next(left) {
             left -= run.count;
             self.hand_out(run, upcalls);
         }
-        let any = left < DELIVERIES_A_TURN_MAX;
+        let any = left < may;
         if any {
             self.stats.delivery_batches += 1;
             for stream in &mut self.streams {
@@ -272,7 +273,9 @@ impl<E: Endpoint> Group<E> {
         loop {
             let turn = self.turn(upcalls, pace)?;
             let all = self.closing.least(&self.table) == 1;
-            if all && turn == Turn::Idle && self.outbox.is_empty() && !self.endpoint.backlog() {
+            // What is not delivered yet would be lost.
+            let idle = turn == Turn::Idle && upcalls.is_ready();
+            if all && idle && self.outbox.is_empty() && !self.endpoint.backlog() {
                 return Ok(());
             }
         }

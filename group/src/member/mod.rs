@@ -189,6 +189,8 @@ pub struct Member<F: Fabric, N: Net = Mesh> {
     /// This process has no state, and delivers nothing by itself.
     behind: bool,
     taking: Option<Taking>,
+    /// The application takes nothing at present.
+    application_waits: bool,
     /// Transfers that this process asked for so far.
     transfers: u64,
     /// Members of this view that have no state either.
@@ -236,6 +238,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
             givings: Givings::default(),
             behind,
             taking: None,
+            application_waits: false,
             transfers: 0,
             without: Vec::new(),
             taken: Vec::new(),
@@ -347,6 +350,11 @@ impl<F: Fabric, N: Net> Member<F, N> {
     /// group as it follows it from outside: its own rank is then one that nobody has.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// What it was made with: the members agree on it, but for the senders, which are those of the first view.
+    pub fn config(&self) -> &Config {
+        &self.options.config
     }
 
     /// My name.

@@ -68,7 +68,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         // Between views nobody asks another giver.
         let looks = matches!(self.stage, Stage::Following(_) | Stage::InView);
         let taking_ns = self.taking.as_ref().filter(|_| looks).and_then(|taking| match taking.has_more() {
-            true => (!self.waits_for_its_view()).then_some(now_ns),
+            true => (!self.waits_for_its_view() && !self.application_waits).then_some(now_ns),
             false => Some(taking.heard_ns + self.patience.giver_ns + 1),
         });
         let asks = self.is_in_view() && self.group.as_ref().is_some_and(Group::needs_witness);
@@ -214,9 +214,13 @@ impl<F: Fabric, N: Net> Member<F, N> {
         if self.waits_for_its_view() || self.reach(upcalls) {
             return Ok(false);
         }
+        self.application_waits = self.taking.is_some() && !upcalls.is_ready();
+        if self.application_waits {
+            return Ok(false);
+        }
         let (me, in_view, id) = (self.net.node(), self.is_in_view(), self.view.id);
         let config = &self.options.config;
-        let payload_bytes_max = config.small_max.max(config.large_max);
+        let payload_bytes_max = config.message_bytes_max();
         let Some(taking) = &mut self.taking else { return Ok(false) };
         let enters = |outline: &Outline| outline.nodes.contains(&me) && !(in_view && id >= outline.id);
         let took = taking.turn(&self.net, payload_bytes_max, enters, &mut self.outside, upcalls).map_err(MemberError::State)?;
