@@ -44,8 +44,11 @@
 //! }
 //! ```
 //!
+//! - [`prelude`] has all that a first program names; this crate is the only one it depends on. [`transport`] is there
+//!   too, by that name.
 //! - Callers that own their loop call [`Group::step`] or [`Group::turn`]; the others hand the group to a [`Driver`],
-//!   which owns a pinned thread.
+//!   which owns a thread, pinned if asked. Its handles take messages from any thread or future, a [`Ticket`] says what
+//!   became of each, and [`Deliveries`] are a stream: [`driver`] shows an async program.
 //! - [`Group::reserve`] gives memory that peers will be sent from, to be filled in place; a delivery's payload lies in
 //!   memory that peers wrote.
 //! - Messages up to [`Config::small_max`] bytes go by SMC, larger ones by RDMC; both are in one order.
@@ -122,6 +125,25 @@
 //!
 //! [`Group::install`], [`Group::request`], [`Group::leave`] and [`Group::await_state`] are what it is made of, for
 //! programs with their own way to meet.
+//!
+//! # What a turn says, and what an error is
+//!
+//! A turn is [`Turn::Busy`] or [`Turn::Idle`], and [`Turn::Left`] once a member has left as it wanted to. All else is an
+//! error, so a loop of `turn(..)?` passes no failure over: [`Ended`] says why a group is over, [`MemberError`] why a
+//! process is no member. [`SendError::is_full`] tells what passes by itself from what does not.
+//!
+//! # Time
+//!
+//! Settings are [`Duration`](std::time::Duration)s. What runs on a clock of the caller's, which may be a virtual one,
+//! counts nanoseconds from any beginning: [`Group::step_at`], [`Member::step_at`] and what they are told is due.
+//!
+//! # How it grows
+//!
+//! Errors are `#[non_exhaustive]`: match those that you act on, and let `_` be the rest. Configurations ([`Config`],
+//! [`MemberOptions`], [`Timeouts`] and those of `transport`) are made by their constructors, with single fields changed
+//! behind them: `Config { large_max, ..Config::new(senders) }`. Written so, a program goes on compiling when there are
+//! more fields, whose defaults change nothing for it. That is why they are not `#[non_exhaustive]`, which forbids this
+//! way to write them. [`StatePiece`] and [`Turn`] are closed: whoever forgets one of their cases has a bug.
 
 #![forbid(unsafe_code)]
 

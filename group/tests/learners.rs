@@ -39,19 +39,11 @@ fn founder<T: Send + 'static>(
 #[test]
 fn a_learner_that_stalls_is_removed_once_a_window_is_full_because_of_it_alone() {
     // Silence would be death after half a minute only.
-<<<<<<< HEAD
     let learner = Duration::from_millis(20);
     let config = Config { membership: Some(Timeouts { learner, ..Timeouts::after_ns(PATIENT_NS) }), ..config(1, PATIENT_NS) };
-    let (village, waiting) = (Village::default(), newcomer(77));
-    let waits = village.wait(&waiting);
-    let thread = founder(&config, &village, waiting, |member| {
-=======
-    let learner_ns = 20_000_000;
-    let config = Config { membership: Some(Timeouts { learner_ns, ..Timeouts::after_ns(PATIENT_NS) }), ..config(1, PATIENT_NS) };
     let (cluster, waiting) = (Cluster::default(), newcomer(77));
     let waits = cluster.wait(&waiting);
     let thread = founder(&config, &cluster, waiting, |member| {
->>>>>>> main
         let alone = |member: &Member<ShmFabric>| member.group.view().id == 2 && member.log.deliveries.len() as u64 == MESSAGES;
         let member = member.live(MESSAGES, |member| alone(member)).map_err(|ended| ended.1).expect("its death costs nothing");
         member.group.view().nodes.clone()

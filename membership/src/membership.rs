@@ -1,6 +1,6 @@
 //! The protocol on a table: rows that land go in, my row goes out, silence becomes suspicion.
 
-use squall_sst::{Column, Table};
+use squall_sst::{Column, Malformed, Table};
 use squall_transport::{NodeId, Outbox, Rank};
 
 use crate::limits::AT_ODDS_TIMEOUTS;
@@ -109,7 +109,10 @@ impl Membership {
                 match self.publication.look(peer, table) {
                     Found::Nothing => {}
                     Found::Row(row) => self.protocol.see(peer, row),
-                    Found::Malformed => self.protocol.suspect(peer),
+                    Found::Malformed { batch } => {
+                        self.protocol.blame(Malformed { member: peer, column: "membership.row", value: batch });
+                        self.protocol.suspect(peer);
+                    }
                 }
             }
         }
@@ -248,6 +251,14 @@ impl Membership {
     /// As [`Protocol::is_settled`].
     pub fn is_settled(&self) -> bool {
         self.protocol.is_settled()
+    }
+
+    /// As [`Protocol::say_delivered`].
+    ///
+    /// # Panics
+    /// As there.
+    pub fn say_delivered(&mut self, delivered: Vec<u64>) {
+        self.protocol.say_delivered(delivered);
     }
 
     /// As [`Protocol::request`].

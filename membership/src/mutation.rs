@@ -39,4 +39,6 @@ pub enum Mutation {
     WholeEarly,
     /// The last voter leaves though others are there who have no vote.
     LeavesAtOnce,
+    /// A leader cuts off the last message that all have received.
+    CutsShort,
 }

@@ -259,14 +259,14 @@ pub struct Trace {
 pub enum TraceError {
     /// The file could not be read.
     #[error("the trace cannot be read: {0}")]
-    Read(#[from] io::Error),
+    Read(io::Error),
     /// A line is not an event.
-    #[error("line {line} of the trace is not an event: {source}")]
+    #[error("line {line} of the trace is not an event: {reason}")]
     Line {
         /// Counted from 1.
         line: usize,
         /// What is wrong with it.
-        source: serde_json::Error,
+        reason: serde_json::Error,
     },
     /// It does not start as a trace does.
     #[error("expected a trace of version {VERSION}, found {found:?}")]
@@ -274,6 +274,12 @@ pub enum TraceError {
         /// The first line.
         found: String,
     },
+}
+
+impl From<io::Error> for TraceError {
+    fn from(reason: io::Error) -> TraceError {
+        TraceError::Read(reason)
+    }
 }
 
 const VERSION: u32 = 1;
@@ -311,7 +317,7 @@ impl Trace {
         let mut trace = Trace::new(header.interleaving);
         for (index, line) in lines.enumerate() {
             let event = serde_json::from_str(&line?);
-            trace.events.push(event.map_err(|source| TraceError::Line { line: index + 2, source })?);
+            trace.events.push(event.map_err(|reason| TraceError::Line { line: index + 2, reason })?);
         }
         Ok(trace)
     }

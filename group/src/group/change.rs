@@ -174,6 +174,9 @@ impl<E: Endpoint> Group<E> {
         let Some(epoch) = &mut self.epoch else { return Ok(false) };
         let now_ns = epoch.clock.now_ns();
         let progress = epoch.membership.step(now_ns, &self.table, &mut self.outbox);
+        if let Some(malformed) = epoch.membership.protocol().blamed() {
+            self.blamed.get_or_insert(malformed.into());
+        }
         self.outbox.drain(&mut self.endpoint);
         match epoch.membership.phase() {
             Phase::Steady => Ok(progress),
@@ -300,7 +303,10 @@ impl<E: Endpoint> Group<E> {
         }
         let rdmc = &self.outgoing.rdmc;
         let received = self.streams.iter_mut().map(|stream| stream.frontier(rdmc)).collect();
+        // Where order is total, what was delivered here every voter had said to have.
+        let delivered = matches!(self.order, Order::RoundRobin(_)).then(|| self.handed_out());
         if let Some(epoch) = &mut self.epoch {
+            delivered.into_iter().for_each(|delivered| epoch.membership.say_delivered(delivered));
             epoch.membership.freeze(received);
         }
     }
