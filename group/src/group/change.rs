@@ -78,6 +78,7 @@ impl<E: Endpoint> Group<E> {
         if waiting.iter().any(|waits| waits.node == newcomer.node) {
             return Ok(());
         }
+        // Who only listens takes no buffer.
         let waiting = [waiting, &[newcomer]].concat();
         epoch.room_for(&self.view, &waiting)?;
         Ok(epoch.membership.request(newcomer)?)
