@@ -12,10 +12,12 @@ use std::time::Duration;
 use squall_group::prelude::*;
 use squall_group::{DriverError, Receipt, SendError, Undelivered};
 
+type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// Runs futures on this thread: polls those that were woken, sleeps when none was.
 #[derive(Default)]
 struct Executor<'a> {
-    tasks: Vec<(Arc<Woken>, Pin<Box<dyn Future<Output = ()> + 'a>>)>,
+    tasks: Vec<(Arc<Woken>, Task<'a>)>,
 }
 
 struct Woken {

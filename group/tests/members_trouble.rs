@@ -132,14 +132,12 @@ fn asked(change: impl Fn(Config) -> Config) -> [Option<String>; 2] {
         let (options, done) = (options(), done.clone());
         spawn(move || {
             let joined = Member::join(options, ShmFabric::new(), mesh(node), &[contact], role, PATIENCE);
-            let told = joined.map_err(|error| error.to_string()).and_then(|member| {
+            let told = joined.map_err(|error| error.to_string()).map(|member| {
                 let mut life = Life::new(member);
-                let sees = |life: &Life<_>| !life.member.is_behind();
-                life.live(0, sees).and_then(|()| life.member.turn(&mut life.app, &mut life.pace)).expect("nobody is lost");
+                life.live(0, |life| !life.member.is_behind()).expect("nobody is lost");
                 assert_eq!(life.member.view().is_sender(), role.sends());
                 life.member.leave();
                 while life.member.turn(&mut life.app, &mut life.pace).expect("nobody is lost") != Turn::Left {}
-                Ok(())
             });
             done.send(()).expect("the founder waits");
             told.err()

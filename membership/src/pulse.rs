@@ -116,7 +116,7 @@ impl Pulse {
     /// Says nothing, and looks again when it would be time for the next heartbeat.
     pub(crate) fn skip(&mut self) {
         let now_ns = self.now_ns.unwrap_or(0);
-        if now_ns >= self.said_ns + self.timeouts.heartbeat_ns {
+        if now_ns >= self.said_ns + self.limits.heartbeat_ns {
             self.said_ns = now_ns;
         }
     }
