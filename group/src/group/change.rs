@@ -12,7 +12,7 @@ use super::Group;
 use crate::epoch::Clock;
 use crate::error::{Ended, JoinRefused};
 use crate::order::Order;
-use crate::outgoing::State;
+use crate::outgoing::{Cut, State};
 use crate::upcalls::Upcalls;
 use crate::view::View;
 
@@ -329,13 +329,8 @@ impl<E: Endpoint> Group<E> {
             let index = stream.inbound.taken();
             match stream.inbound.take() {
                 Taken::Null => continue,
-                Taken::Data(payload) => again.push_back(payload.to_vec()),
-                Taken::Large(_) => {
-                    let transfer = stream.next_large();
-                    let block = rdmc.lend(own, transfer);
-                    again.push_back(block.bytes().to_vec());
-                    rdmc.restore(own, transfer, block);
-                }
+                Taken::Data(payload) => again.push_back(Cut::Small(payload.to_vec())),
+                Taken::Large(_) => again.push_back(Cut::Large(rdmc.withdraw(stream.next_large()))),
             }
             upcalls.cut(index);
         }

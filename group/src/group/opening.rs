@@ -14,7 +14,7 @@ use crate::epoch::Epoch;
 use crate::error::JoinError;
 use crate::kept::{Kept, new_pool};
 use crate::order::Order;
-use crate::outgoing::{Outgoing, State};
+use crate::outgoing::Outgoing;
 use crate::stats::Stats;
 use crate::stream::Stream;
 use crate::view::View;
@@ -139,9 +139,7 @@ impl<E: Endpoint> Group<E> {
         let epoch = Epoch::new(&config, &columns, &view).map(|epoch| Epoch { hears_witness: kept.hears_witness, ..epoch });
         let post_bytes_max = config.post_bytes_max;
         let mut outgoing = Outgoing::new(smc, rdmc, pool, config, &view);
-        if !kept.again.is_empty() {
-            (outgoing.again, outgoing.state) = (kept.again, State::Closed);
-        }
+        outgoing.go_on_with(kept.again);
         Ok(Group {
             outbox: Outbox::new(members),
             streams,
