@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use squall_membership::Leaving;
 use squall_transport::region::{Pool, RegionError};
 use squall_transport::{Fabric, Region};
 
@@ -17,6 +18,8 @@ pub(crate) struct Kept {
     pub(crate) held: Option<Box<Held>>,
     /// Somebody asks a witness for this member.
     pub(crate) hears_witness: bool,
+    /// It wants to leave, and has waited so long for that, in nanoseconds.
+    pub(crate) leaving: (Leaving, u64),
 }
 
 impl Kept {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use squall_group::Pace;
 
 use super::experiment::Experiment;
+use super::setting::Variant;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::shape::{LARGE_WINDOW_MIN, SMALL_MAX};
 
@@ -93,6 +94,8 @@ const COPIED_BYTES_PER_SECOND: f64 = 10e9;
 const STREAMED_BYTES_PER_SECOND: f64 = 2.3e9;
 /// Share of a trial that the warm-ups take which approach its length.
 pub const WARM_UP_SHARE: f64 = 0.6;
+/// State that a member gives a second: half of what it may, for estimates.
+const GIVEN_BYTES_PER_SECOND: f64 = 50e6;
 /// Drawing one figure, as SVG and as PNG.
 pub const FIGURE_SECONDS: f64 = 0.1;
 /// A trial fails after this many times what it should take, and at least after [`DEADLINE_MIN`].
@@ -112,6 +115,14 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
         (Experiment::Write | Experiment::Memcpy, false) => 0.25,
         (_, true) => 0.05,
     }
+}
+
+/// Seconds that processes take to join in `view-change`: whoever gives state gives it to one after the other, as fast as
+/// that one restores it.
+pub fn joining_seconds(variant: Variant, restore_bytes_per_second: Option<u64>) -> f64 {
+    let Variant::Change { upset, .. } = variant else { return 0.0 };
+    let rate = restore_bytes_per_second.map_or(GIVEN_BYTES_PER_SECOND, |rate| GIVEN_BYTES_PER_SECOND.min(rate as f64));
+    upset.state_bytes() as f64 / rate * f64::from(upset.newcomers())
 }
 
 /// Trials of a point after the warm-up: the fewest with a median that one bad trial cannot move far; `--trials` for

@@ -86,11 +86,16 @@ impl<E: Endpoint> Group<E> {
 
     /// Wants to leave: the group goes on without this member, whose [`Group::step`] ends with [`Ended::Closed`] once
     /// nobody needs it any more. The last member that votes stays while others learn or ask to join, until one of them
-    /// votes, but no longer than [`Timeouts::leave_ns`](crate::Timeouts::leave_ns) in a view: then it ends with
+    /// votes, but no longer than [`Timeouts::leave_ns`](crate::Timeouts::leave_ns): then it ends with
     /// [`Ended::LastLeft`]. Where the members never change it does nothing: use [`Group::close`].
     pub fn leave(&mut self) {
+        self.leave_after(0);
+    }
+
+    /// The same, having waited for so long already.
+    pub(crate) fn leave_after(&mut self, waited_ns: u64) {
         if let Some(epoch) = &mut self.epoch {
-            epoch.membership.leave();
+            epoch.membership.leave_after(waited_ns);
         }
     }
 

@@ -118,15 +118,20 @@ impl ShmEndpoint {
         })
     }
 
-    /// Ends the epoch here; what the next one may use.
-    pub(super) fn retire(mut self) -> Vec<Kept> {
+    /// Ends the epoch here; what the next one may use, and memory of peers that it may not.
+    pub(super) fn retire(mut self) -> (Vec<Kept>, Vec<Region>) {
         let mut kept = Vec::new();
+        let mut stale = Vec::new();
         for (rank, socket) in self.watch.stop() {
-            if let Some(Peer { regions: theirs, link_name: Some(link_name), down: false, .. }) = self.peers[rank.index()].take() {
-                kept.push(Kept { link_name, socket, mine: self.regions.clone(), theirs });
+            match self.peers[rank.index()].take() {
+                Some(Peer { regions: theirs, link_name: Some(link_name), down: false, .. }) => {
+                    kept.push(Kept { link_name, socket, mine: self.regions.clone(), theirs });
+                }
+                peer => stale.extend(peer.into_iter().flat_map(|peer| peer.regions)),
             }
         }
-        kept
+        stale.extend(self.peers.drain(..).flatten().flat_map(|peer| peer.regions));
+        (kept, stale)
     }
 
     #[cfg(test)]
