@@ -67,9 +67,13 @@ pub const LIGHT_LOAD_GAP: u64 = 20;
 
 /// Silence that counts as death in `view-change` where every member has a core. A killed process is noticed by its
 /// links, long before.
-const CHANGE_SUSPECT_AFTER_NS: u64 = 1_000_000_000;
+const CHANGE_SUSPECT_AFTER_NS: f64 = 1e9;
+/// What a node of a host that is not slow moves a second at the least, in 10^9 bytes, over any fabric.
+const MOVED_USUALLY: f64 = 0.5;
+/// No silence is taken for so many times slower: a death has to be noticed.
+const SLOWNESS_MAX: f64 = 20.0;
 /// What members that share cores move a second in software devices, all copies of all members together.
-const SHARED_BYTES_PER_SECOND: u64 = 20_000_000;
+const SHARED_BYTES_PER_SECOND: f64 = 20e6;
 /// From one message of a member to its next in `view-change` under light load.
 pub const CHANGE_INTERVAL_NS: u64 = 1_000_000;
 
@@ -129,11 +133,14 @@ pub fn joining_seconds(variant: Variant, restore_bytes_per_second: Option<u64>) 
 /// more.
 pub const TRIALS: u32 = 3;
 
-/// Silence that counts as death in `view-change`: members that share cores are silent while another one moves a
-/// message.
-pub fn change_suspect_after_ns(message_bytes: u64, members: u32, own_core: bool) -> u64 {
-    let moving_ns = u128::from(message_bytes) * u128::from(members) * 1_000_000_000 / u128::from(SHARED_BYTES_PER_SECOND);
-    if own_core { CHANGE_SUSPECT_AFTER_NS } else { CHANGE_SUSPECT_AFTER_NS + moving_ns as u64 }
+/// Silence that counts as death in `view-change`: longer on a host that is slow at everything, as an emulated one is, and
+/// where members share cores, since they are silent while another one moves a message. `moved` is what one node moves a
+/// second, in 10^9 bytes, if that was measured.
+pub fn change_suspect_after_ns(message_bytes: u64, members: u32, own_core: bool, moved: Option<f64>) -> u64 {
+    let slowness = moved.map_or(1.0, |moved| (MOVED_USUALLY / moved.max(f64::MIN_POSITIVE)).clamp(1.0, SLOWNESS_MAX));
+    let shared_rate = moved.map_or(SHARED_BYTES_PER_SECOND, |moved| SHARED_BYTES_PER_SECOND.min(moved * 1e9));
+    let moving_seconds = if own_core { 0.0 } else { message_bytes as f64 * f64::from(members) / shared_rate };
+    (CHANGE_SUSPECT_AFTER_NS * slowness + moving_seconds * 1e9) as u64
 }
 
 /// How an idle node waits. Decided by the parent: a node that is pinned sees one core only.
@@ -216,10 +223,17 @@ mod tests {
 
     #[test]
     fn members_that_share_a_core_may_be_silent_while_another_moves_a_message() {
-        assert_eq!(change_suspect_after_ns(20 << 20, 5, true), 1_000_000_000);
-        let shared = change_suspect_after_ns(20 << 20, 5, false);
+        assert_eq!(change_suspect_after_ns(20 << 20, 5, true, None), 1_000_000_000);
+        let shared = change_suspect_after_ns(20 << 20, 5, false, Some(5.0));
         assert!((6_000_000_000..7_000_000_000).contains(&shared), "{shared}");
-        assert!(change_suspect_after_ns(1, 5, false) < 1_001_000_000);
+        assert!(change_suspect_after_ns(1, 5, false, None) < 1_001_000_000);
+    }
+
+    #[test]
+    fn on_a_slow_host_silence_means_less() {
+        assert_eq!(change_suspect_after_ns(1, 5, true, Some(5.0)), 1_000_000_000);
+        assert_eq!(change_suspect_after_ns(1, 5, true, Some(0.1)), 5_000_000_000);
+        assert_eq!(change_suspect_after_ns(1, 5, true, Some(0.0)), 20_000_000_000);
     }
 
     #[test]

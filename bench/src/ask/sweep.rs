@@ -203,7 +203,7 @@ impl Sweep<'_> {
             UpsetKind::Join => Upset::Join(joining),
         };
         // Who says how processes join wants to see them join.
-        let usual = if joining == Joining::default() { UpsetKind::value_variants() } else { &[UpsetKind::Join] };
+        let usual: &[UpsetKind] = if joining == Joining::default() { UpsetKind::value_variants() } else { &[UpsetKind::Join] };
         or(&axes.upset, usual).into_iter().map(upset).collect()
     }
 

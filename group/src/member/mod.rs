@@ -16,6 +16,7 @@
 //! All of it is a state machine: [`Member::step_at`] does what is due at the time it is told, and never waits or looks
 //! at a clock. [`Member::turn`], [`Member::found`] and [`Member::join`] are loops around it that sleep.
 
+mod allowance;
 mod asks;
 mod change;
 mod contact;
@@ -32,6 +33,7 @@ mod names;
 mod second;
 mod stepping;
 mod taking;
+mod tap;
 
 pub use error::MemberError;
 #[doc(hidden)]
@@ -74,12 +76,16 @@ pub struct MemberOptions {
     /// Bytes of deliveries that a member keeps for newcomers that are being given the state; whoever is further behind
     /// begins again.
     pub backlog_bytes_max: u64,
+    /// Bytes of state that a member gives a second, to all newcomers together and beside what it delivers meanwhile:
+    /// giving takes its share of processors and links from deliveries.
+    pub state_bytes_per_second: u64,
 }
 
 impl MemberOptions {
-    /// `config`, a second of patience, no witness, 256 MiB of backlog.
+    /// `config`, a second of patience, no witness, 256 MiB of backlog, 100 MB of state a second.
     pub fn new(config: Config) -> MemberOptions {
-        MemberOptions { config, patience: Duration::from_secs(1), witness: None, backlog_bytes_max: 256 << 20 }
+        let patience = Duration::from_secs(1);
+        MemberOptions { config, patience, witness: None, backlog_bytes_max: 256 << 20, state_bytes_per_second: 100_000_000 }
     }
 
     /// Members may leave a meeting with one that does not come at different steps of it, one patience apart each: who

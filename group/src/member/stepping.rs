@@ -3,9 +3,10 @@
 use squall_transport::mesh::Net;
 use squall_transport::{Fabric, NodeId, Rank};
 
-use super::giving::{Limits, Tap};
+use super::giving::Limits;
 use super::message::{Control, Outline};
 use super::taking::{Taking, Took};
+use super::tap::Tap;
 use super::{Member, MemberError, MemberMutation, Stage};
 use crate::error::{Ended, JoinRefused};
 use crate::group::Group;
@@ -270,6 +271,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
 
     fn limits(&self) -> Limits {
         Limits {
+            bytes_per_second: self.options.state_bytes_per_second,
             log_bytes_max: self.options.backlog_bytes_max,
             message_bytes_max: self.options.config.large_max,
             idle_ns: self.patience.idle_ns,

@@ -103,7 +103,7 @@ impl Colony {
         let state_bytes = if large { random.between(1_200_000, 2_500_000) } else { random.pick(&[0, 300, 20_000, 200_000]) };
         let restore_bytes_per_s = if slow { random.pick(&[100_000_000, 400_000_000]) } else { 20_000_000_000 };
         let busy_ns = random.between(2_000_000, 12_000_000);
-        Colony {
+        let colony = Colony {
             seed,
             founders,
             options: MemberOptions {
@@ -122,7 +122,10 @@ impl Colony {
             messages: random.between(0, 60),
             busy_ns,
             step_ns: random.pick(&[1000, 10_000, 60_000]),
-        }
+        };
+        // At the slower one a second newcomer with much state has to wait for its turn.
+        let state_bytes_per_second = random.pick(&[200_000_000, 1 << 40]);
+        Colony { options: MemberOptions { state_bytes_per_second, ..colony.options }, ..colony }
     }
 }
 

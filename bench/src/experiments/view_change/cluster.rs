@@ -112,7 +112,7 @@ impl<'a> Cluster<'a> {
                 let contacts: Vec<SocketAddr> = self.addresses[..self.members as usize].iter().copied().flatten().collect();
                 for newcomer in 0..self.newcomers {
                     let mut contacts = contacts.clone();
-                    contacts.rotate_left(newcomer as usize % contacts.len());
+                    contacts.rotate_left((newcomer % self.members) as usize);
                     self.tell(self.members + newcomer, &ChangeOrder::Join(contacts, origin_ns))?;
                 }
             }
@@ -188,8 +188,9 @@ impl<'a> Cluster<'a> {
 
 fn job_of(setting: &Setting, upset: Upset, full: bool, stage: &Stage<'_>, key: &str, number: u32) -> ChangeJob {
     let (members, own_core) = (setting.nodes, stage.machine.own_core(setting.nodes));
+    let fabric = setting.fabric.unwrap_or(FabricKind::Shm);
     ChangeJob {
-        fabric: setting.fabric.unwrap_or(FabricKind::Shm),
+        fabric,
         key: key.to_owned(),
         node: number as u16 + 1,
         late: number >= members,
@@ -201,7 +202,7 @@ fn job_of(setting: &Setting, upset: Upset, full: bool, stage: &Stage<'_>, key: &
         verify: stage.verify(),
         interval_ns: if full { 0 } else { policy::CHANGE_INTERVAL_NS },
         own_core,
-        suspect_after_ns: policy::change_suspect_after_ns(setting.message_bytes, members, own_core),
+        suspect_after_ns: policy::change_suspect_after_ns(setting.message_bytes, members, own_core, stage.capacity.moved(fabric)),
         state_bytes: upset.state_bytes(),
         restore_bytes_per_second: stage.request.axes.restore.map(|rate| rate.0),
     }
