@@ -183,7 +183,7 @@ impl Rdmc {
     /// # Panics
     /// If one of the others sends, or anything was sent already.
     pub fn relayed_by(self, relays: usize) -> Rdmc {
-        assert!(self.senders.iter().all(|sender| sender.index() < relays) && relays <= self.members, "whoever sends relays");
+        assert!(self.senders.iter().all(|sender| sender.index() < relays) && relays <= self.members, "every sender must be a relay");
         assert!(self.active.is_empty() && self.draining.is_empty(), "who relays is known before anything is sent");
         let leaves = (self.members - relays) as u32;
         Rdmc { relays, plans: Plans::new(self.plans.schedule(), relays as u32, leaves), ..self }

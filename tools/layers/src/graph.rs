@@ -172,7 +172,8 @@ mod tests {
 
     #[test]
     fn folders_that_need_each_other_are_found_where_their_files_do_not() {
-        let files = [("lib.rs", ""), ("a/x.rs", "use crate::b::y::Y;\n"), ("b/y.rs", ""), ("b/z.rs", "use crate::a::w::W;\n"), ("a/w.rs", "")];
+        let files =
+            [("lib.rs", ""), ("a/x.rs", "use crate::b::y::Y;\n"), ("b/y.rs", ""), ("b/z.rs", "use crate::a::w::W;\n"), ("a/w.rs", "")];
         assert_eq!(made_up(&files).of_families().circle(), None);
         assert!(made_up(&files).of_tops().circle().is_some());
     }

@@ -76,8 +76,8 @@ pub struct Mesh {
 /// What happened at a mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MeshEvent {
-    /// A connection stands, whoever dialled. It comes again if [`connect`](Mesh::connect) without a node finds one that
-    /// stood before.
+    /// A connection is up, whichever side dialled. It comes again if [`connect`](Mesh::connect) without a node finds
+    /// one that stood before.
     Up {
         /// The process at the other end.
         node: NodeId,
@@ -144,8 +144,8 @@ impl Mesh {
         self.address
     }
 
-    /// Wants a connection with whoever listens at `address`; with a `node`, it must be that one, and nothing happens if
-    /// a connection with it stands or is being made.
+    /// Wants a connection with the process that listens at `address`; with a `node`, it must be that one, and nothing
+    /// happens if a connection with it stands or is being made.
     ///
     /// Tries again while nothing listens there, up to [`connect_timeout`](MeshOptions::connect_timeout). Ends in
     /// [`MeshEvent::Up`] or [`MeshEvent::Unreachable`].

@@ -11,7 +11,7 @@ use crate::rank::Rank;
 
 /// A handle to the network that all members share; one thread holds them all.
 ///
-/// Nothing happens by itself. Whoever holds it takes what is due first: the next thing on the network
+/// Nothing happens by itself. Its owner takes what is due first: the next thing on the network
 /// ([`ModelNetwork::happen`]) or the next turn of a member's loop, which begins and ends here
 /// ([`ModelNetwork::begin_turn`], [`ModelNetwork::end_turn`]) and takes the time that was spent in between.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use crate::rank::Rank;
 ///
 /// A later epoch is a mesh of its own in the same time ([`SimNetwork::extend`]): ranks are those of the handle's epoch.
 ///
-/// Nothing happens by itself: whoever holds it moves the time ([`SimNetwork::advance_to`]), and what is due by then
+/// Nothing happens by itself: its owner moves the time ([`SimNetwork::advance_to`]), and what is due by then
 /// lands. While an endpoint is called a little time passes too ([`SimNetwork::set_call_ns_max`]), so that memory
 /// changes in the middle of a member's step as it does on a real fabric. The same seed and the same calls give the same
 /// bytes at the same times.
@@ -100,7 +100,7 @@ impl SimNetwork {
         state.links[index].spec = spec;
     }
 
-    /// Lets the time of one call pass, on behalf of whoever takes some between two calls of its endpoint.
+    /// Lets the time of one call pass, on behalf of a caller that takes some between two calls of its endpoint.
     pub fn pass_call_time(&self) {
         self.state().pass_call_time();
     }

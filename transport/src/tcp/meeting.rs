@@ -134,7 +134,7 @@ impl<'a> Meeting<'a> {
     /// What a peer that is late has not done.
     fn late(&self, peer: Rank) -> OpenError {
         if self.is_resuming(peer) {
-            let what = "did not end the last epoch in time; is it stopped?".to_owned();
+            let what = "it did not end the last epoch in time; is it stopped?".to_owned();
             return OpenError::Peer { fabric: "tcp", peer, what };
         }
         match self.dialled.iter().find(|dialled| dialled.peer == peer) {
@@ -143,7 +143,7 @@ impl<'a> Meeting<'a> {
                     Some(shortage) => format!("{shortage} here: raise this process' limit of descriptors (ulimit -n)"),
                     None => "is a firewall in between, or did it fail?".to_owned(),
                 };
-                OpenError::Peer { fabric: "tcp", peer, what: format!("did not connect in time; {why}") }
+                OpenError::Peer { fabric: "tcp", peer, what: format!("it did not connect in time; {why}") }
             }
             Some(Dialled { setback: Some(setback), .. }) => {
                 let why = "did it fail, is it out of descriptors or flooded by strangers, or does something else listen there?";
@@ -190,7 +190,7 @@ impl<'a> Meeting<'a> {
             Ok(true) if same_token(&dialled.said, &self.proof(peer, self.me)) => self.sockets[peer.index()] = dialled.socket,
             Ok(true) => {
                 let what = match same_token(&dialled.said, &connection_token(&self.token, peer, self.me, DECLINED)) {
-                    true => "it goes on without me",
+                    true => "it went on without this member",
                     false => "it does not know this epoch's token: something else listens at its address",
                 };
                 return self.fail(peer, OpenError::Peer { fabric: "tcp", peer, what: what.into() });
@@ -399,7 +399,7 @@ mod tests {
                 meeting.accept();
             }
             let why = lower.join().unwrap()[1].take().unwrap();
-            assert!(why.contains("goes on without me"), "{why}");
+            assert!(why.contains("went on without this member"), "{why}");
         });
     }
 
@@ -409,7 +409,7 @@ mod tests {
         let [_lower, higher] = pair();
         let address = mine.1;
         let error = link(mine, higher, &[address; 2], 1).unwrap_err();
-        assert!(error.to_string().starts_with("tcp: peer 0: did not connect"), "{error}");
+        assert!(error.to_string().starts_with("tcp: peer 0: it did not connect"), "{error}");
     }
 
     #[test]

@@ -217,7 +217,7 @@ impl VerbsEndpoint {
             let region = memory.get(usize::from(at.region.0)).map(|memory| memory.region());
             let inside = |bytes: u64| at.offset.is_multiple_of(8) && at.offset < bytes;
             let region = region.filter(|region| inside(region.bytes() as u64));
-            // Release: pairs with the acquire of whoever reads the word; its Spans are in.
+            // Release: pairs with the acquire of the reader of the word; its Spans are in.
             region.is_some_and(|region| {
                 region.link_word(at.offset).store(value, Ordering::Release);
                 true

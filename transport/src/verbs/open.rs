@@ -195,7 +195,8 @@ impl Making<'_> {
                 continue;
             };
             if theirs.queue_pairs[me.index()] == NO_QUEUE_PAIR {
-                absent.exclude(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what: "it made no queue pair for me".into() })?;
+                let what = "it made no queue pair for this member".into();
+                absent.exclude(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what })?;
                 continue;
             }
             let path = path(exchange, peer, &card, theirs, (choice.port, choice.gid.index), self.options);

@@ -1,4 +1,4 @@
-//! The rendezvous: where the members of one epoch meet, and whoever started them talks to them.
+//! The rendezvous: where the members of one epoch meet, and its owner talks to them.
 
 mod admission;
 mod timing;

@@ -151,7 +151,7 @@ impl State {
                 let (mine, theirs) = (&mine[usize::from(source.region.0)], &theirs[usize::from(place.region.0)]);
                 carry(mine, source.offset, theirs, place.offset, len, CopyMethod::Plain);
             }
-            // Release: pairs with the acquire of whoever reads the word.
+            // Release: pairs with the acquire of the reader of the word.
             Write::Word { at, value } => {
                 self.nodes[to].regions[usize::from(at.region.0)].link_word(at.offset).store(value, Ordering::Release);
             }

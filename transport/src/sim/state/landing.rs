@@ -83,7 +83,7 @@ impl State {
 
     fn set(&self, link: usize, at: Place, value: u64) {
         if let Some(target) = self.target(link, at) {
-            // Release: pairs with the acquire of whoever reads the word; all that landed before it is visible then.
+            // Release: pairs with the acquire of the reader of the word; all that landed before it is visible then.
             target.link_word(at.offset).store(value, Ordering::Release);
         }
     }
