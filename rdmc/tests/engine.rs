@@ -245,7 +245,7 @@ fn a_first_message_that_waits_holds_up_no_other() {
 
 #[test]
 fn what_one_epoch_began_another_sends_from_where_it_lies() {
-    let mut old = Engine::new(0, 2);
+    let mut old = Engine::new(0, 4);
     old.start(400, 100).unwrap();
     let mut block = old.rdmc.reserve(300, &mut old.pool).unwrap();
     block.bytes_mut().fill(7);
@@ -258,7 +258,7 @@ fn what_one_epoch_began_another_sends_from_where_it_lies() {
     let Engine { rdmc, pool, .. } = old;
     assert_eq!((rdmc.dismantle().count(), pool.out()), (0, 2), "they are kept");
 
-    let mut new = Engine { pool, ..Engine::new(0, 2) };
+    let mut new = Engine { pool, ..Engine::new(0, 4) };
     cut.iter().for_each(|block| new.rdmc.adopt(block, &new.pool));
     let full = BufferError::SlotBusy { transfers_max: 2 };
     assert_eq!(new.start(10, 10).unwrap_err(), full, "they are the whole window");

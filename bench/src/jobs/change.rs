@@ -68,6 +68,8 @@ pub enum ChangeOrder {
 pub enum Said {
     /// It is a member, or will be; others reach it there.
     In(SocketAddr),
+    /// It delivers in a view after its first.
+    Active,
     /// It came later, and has its vote.
     Votes,
     /// What it saw.

@@ -37,7 +37,8 @@ pub(super) struct Cluster<'a> {
     members: u32,
     newcomers: u32,
     addresses: Vec<Option<SocketAddr>>,
-    votes: Vec<bool>,
+    /// The fault is over for it: it delivers in the next view, or came later and has its vote.
+    settled: Vec<bool>,
     seen: Vec<Option<Seen>>,
     /// Whoever ends without being told to, other than this one, ends the trial.
     victim: Option<u32>,
@@ -64,7 +65,7 @@ impl<'a> Cluster<'a> {
             members,
             newcomers,
             addresses: vec![None; all as usize],
-            votes: vec![false; all as usize],
+            settled: vec![false; all as usize],
             seen: vec![None; all as usize],
             victim: None,
         };
@@ -117,11 +118,10 @@ impl<'a> Cluster<'a> {
                 }
             }
         }
-        let late = self.members as usize;
-        self.listen_until(self.deadline, |cluster| cluster.votes[late..].iter().all(|&votes| votes))?;
+        let stay: Vec<u32> = (0..self.members + self.newcomers).filter(|&number| number != last || self.newcomers > 0).collect();
+        self.listen_until(self.deadline, |cluster| stay.iter().all(|&number| cluster.settled[number as usize]))?;
         let (over_ns, cpu_after) = (os::now_ns(), self.crowd.cpu_seconds());
         self.listen_for(seconds * (1.0 - BEFORE))?;
-        let stay: Vec<u32> = (0..self.members + self.newcomers).filter(|&number| number != last || self.newcomers > 0).collect();
         for &number in &stay {
             self.tell(number, &ChangeOrder::Report)?;
         }
@@ -175,7 +175,8 @@ impl<'a> Cluster<'a> {
             _ if self.victim == Some(number) => {}
             Some(Reply::Done(bytes)) => match frame::decode(&bytes).map_err(|error| Fault::Failed(format!("node {number}: {error}")))? {
                 Said::In(address) => self.addresses[number as usize] = Some(address),
-                Said::Votes => self.votes[number as usize] = true,
+                Said::Active => self.settled[number as usize] |= number < self.members,
+                Said::Votes => self.settled[number as usize] = true,
                 Said::Seen(seen) => self.seen[number as usize] = Some(seen),
             },
             Some(Reply::Ready(_)) => {}

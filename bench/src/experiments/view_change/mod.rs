@@ -40,7 +40,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         let outcome = cluster
             .upset(upset, stage.request.axes.seconds.unwrap_or_else(|| policy::trial_seconds(setting.experiment, stage.request.quick)))?;
         drop(cluster);
-        let missing = || Fault::Failed("the view did not change, or nothing was delivered afterwards; give more --seconds".to_owned());
+        let missing = || Fault::Failed("the view changed without a record of how; is it another build?".to_owned());
         for part in outcome.parts().ok_or_else(missing)? {
             let name = part.name;
             let row = part.in_row(Row { trial, verified: stage.verify().name().into(), ..setting.row(Some(name)) });

@@ -75,6 +75,7 @@ fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Cont
         sent: 0,
         due_ns: 0,
         leaves: false,
+        active: false,
         votes_ns: None,
         changes: Vec::new(),
     };
@@ -92,6 +93,8 @@ struct Life<'a, F: Fabric> {
     sent: u64,
     due_ns: u64,
     leaves: bool,
+    /// It delivers in a view after the first.
+    active: bool,
     /// When it had its vote, if it came late.
     votes_ns: Option<u64>,
     changes: Vec<Change>,
@@ -126,6 +129,10 @@ impl<F: Fabric> Life<'_, F> {
             }
             if let Some(wrong) = &self.receiver.wrong {
                 bail!("{wrong}");
+            }
+            if !self.active && self.receiver.firsts_ns.keys().any(|&view| view > 0) {
+                self.active = true;
+                control.done(&Said::Active)?;
             }
             if self.change.late && self.votes_ns.is_none() && !self.member.is_behind() {
                 self.votes_ns = Some(os::now_ns());

@@ -78,9 +78,10 @@ impl Stretch {
 impl Outcome {
     /// All parts; `None` if the view did not change, or nothing was delivered afterwards.
     pub(super) fn parts(&self) -> Option<Vec<Part>> {
-        let changes: Vec<&Change> =
-            self.members.iter().map(|seen| seen.changes.iter().find(|change| change.view == 1)).collect::<Option<_>>()?;
-        let firsts: Vec<u64> = self.members.iter().map(|seen| seen.firsts_ns.get(&1).copied()).collect::<Option<_>>()?;
+        let changes: Vec<&Change> = self.members.iter().map(|seen| seen.changes.first()).collect::<Option<_>>()?;
+        // A view that ends at once may deliver nothing.
+        let first = |seen: &Seen| seen.firsts_ns.range(1..).next().map(|(_, &ns)| ns);
+        let firsts: Vec<u64> = self.members.iter().map(first).collect::<Option<_>>()?;
         let noticed_ns = changes.iter().map(|change| change.wedged_ns).min()?;
         let since = |from_ns: u64, times: Vec<u64>| times.into_iter().map(|ns| ns.saturating_sub(from_ns)).collect::<Vec<u64>>();
         let of = |time: fn(&Change) -> u64| changes.iter().map(|change| time(change)).collect::<Vec<u64>>();
