@@ -176,6 +176,7 @@ impl<F: Fabric> Member<F> {
             // What was done besides may have taken long: hearts beat all the same.
             group.look_at_epoch();
             let turned = if progress { group.step(&mut tap) } else { group.turn_until(&mut tap, pace, until) };
+            group.give_way();
             progress |= self.end_if(turned.map_err(MemberError::from))?;
             self.call_newcomers();
         } else if !progress {

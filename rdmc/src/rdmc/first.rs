@@ -11,6 +11,12 @@ use squall_transport::Outbox;
 use super::{Progress, Rdmc};
 
 impl Rdmc {
+    /// Whether such messages are under way here. Whoever shares processors then does best to let others run between two
+    /// steps: they may have a block of an earlier message to pass on.
+    pub fn is_young(&self) -> bool {
+        self.is_young
+    }
+
     /// Posts what it can of each sender's first message, lower senders first.
     #[cold]
     pub(super) fn post_first_messages(

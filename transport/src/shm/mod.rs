@@ -19,6 +19,7 @@ mod endpoint;
 mod fence;
 mod link;
 mod memory;
+mod process;
 mod watch;
 
 pub use endpoint::ShmEndpoint;
