@@ -22,8 +22,10 @@ pub struct ChangeJob {
     pub node: u16,
     /// It comes later, when told.
     pub late: bool,
-    /// Members that the buffers suffice for.
-    pub members_max: u32,
+    /// It sends.
+    pub sends: bool,
+    /// Senders that the buffers suffice for.
+    pub senders_max: u32,
     /// Payload of each message.
     pub message_bytes: u64,
     /// Rings and pools.

@@ -36,6 +36,8 @@ const NEAR_BYTES: u64 = 1 << 20;
 const GIVINGS_MAX: usize = 64;
 /// Snapshots that one process is given because the group delivers faster than it restores.
 const ROUNDS_MAX: u32 = 4;
+/// How long it takes until it shows how much of the allowance a newcomer takes: what may be saved up lasts for less.
+const SHOWS_NS: u64 = 100_000_000;
 /// How long a member sleeps at most while it waits for room for the state that it gives.
 const ROOM_NS: u64 = 500_000;
 
@@ -267,6 +269,8 @@ pub(crate) struct Givings {
     /// The log's end at the last turn.
     seen: u64,
     allowance: Allowance,
+    /// When it shows what those who have begun take.
+    shows_ns: u64,
     /// There is more to give, but no room for it, or it is too soon.
     full: bool,
 }
@@ -299,16 +303,18 @@ impl Givings {
             return Err(format!("{GIVINGS_MAX} processes are given state by this member already; ask another member, or later"));
         }
         let mut giving = Giving::new(to, newcomer, transfer, now_ns);
-        if newcomer.is_none() || self.next_may_begin() {
+        if newcomer.is_none() || (self.list.iter().all(Giving::has_begun) && self.may_begin(now_ns)) {
             giving.begin(at, self.log.end(), upcalls);
+            self.shows_ns = now_ns + SHOWS_NS;
         }
         self.list.push(giving);
         Ok(())
     }
 
-    /// Whether those who are given state leave room for one more, who comes behind those who wait.
-    fn next_may_begin(&self) -> bool {
-        self.list.is_empty() || (self.allowance.is_ample() && self.list.iter().all(Giving::has_begun))
+    /// Whether those who are given state leave room for one more.
+    fn may_begin(&self, now_ns: u64) -> bool {
+        let mut begun = self.list.iter().filter(|giving| giving.has_begun());
+        self.list.is_empty() || (self.allowance.is_ample() && (now_ns >= self.shows_ns || begun.all(|giving| giving.closed)))
     }
 
     /// It is gone, or has it all.
@@ -362,10 +368,11 @@ impl Givings {
         let owed = 2 * delivered * begun;
         self.allowance.pass(now_ns, limits.bytes_per_second, owed);
         self.begin_again(net, limits, &at, upcalls);
-        if self.allowance.is_ample()
+        if self.may_begin(now_ns)
             && let Some(next) = self.list.iter_mut().find(|giving| !giving.has_begun())
         {
             next.begin(at(), self.log.end(), upcalls);
+            self.shows_ns = now_ns + SHOWS_NS;
         }
         let most = PIECES_A_TURN_MAX + (owed as usize / PIECE_BYTES).min(4 * (WINDOW_BYTES as usize / PIECE_BYTES));
         // Those that lack little come first, then those that came first.

@@ -195,7 +195,9 @@ fn job_of(setting: &Setting, upset: Upset, full: bool, stage: &Stage<'_>, key: &
         key: key.to_owned(),
         node: number as u16 + 1,
         late: number >= members,
-        members_max: members + upset.newcomers(),
+        // Many more senders would be another load.
+        sends: number < members || upset.newcomers() == 1,
+        senders_max: members + u32::from(upset.newcomers() == 1),
         message_bytes: setting.message_bytes,
         shape: setting.shape.unwrap_or_else(|| Shape::of(setting.message_bytes, setting.window)),
         block_bytes: setting.block_bytes,

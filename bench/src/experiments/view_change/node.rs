@@ -37,7 +37,7 @@ pub fn node(job: &Job, change: &ChangeJob, control: &mut Control) -> anyhow::Res
 fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Control) -> anyhow::Result<()> {
     let senders = if change.late { 1 } else { job.nodes };
     let config = squall_group::Config {
-        senders_max: change.members_max as usize,
+        senders_max: change.senders_max as usize,
         membership: Some(Timeouts::after_ns(change.suspect_after_ns)),
         ..change.shape.config(senders, Ordering::Ordered, change.block_bytes, change.schedule)
     };
@@ -57,7 +57,7 @@ fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Cont
             }
         };
         receiver.origin_ns = Some(origin_ns);
-        Member::join(options, fabric, mesh, &contacts, true, JOIN_PATIENCE)?
+        Member::join(options, fabric, mesh, &contacts, change.sends, JOIN_PATIENCE)?
     } else {
         let mut session = meet(job)?;
         let member = Member::found(options, fabric, mesh, &mut session)?;
@@ -171,7 +171,7 @@ impl<F: Fabric> Life<'_, F> {
 
     /// Sends what is due; when to look again at the latest.
     fn send(&mut self) -> anyhow::Result<Option<Instant>> {
-        if self.receiver.origin_ns.is_none() || self.leaves || self.member.is_behind() {
+        if self.receiver.origin_ns.is_none() || self.leaves || !self.change.sends || self.member.is_behind() {
             return Ok(None);
         }
         let interval_ns = self.change.interval_ns;
