@@ -14,7 +14,6 @@ use super::news::{End, News};
 use super::processes::Processes;
 use crate::jobs::control::Reply;
 use crate::jobs::job::Job;
-use crate::jobs::os;
 
 /// How often both kinds of news are looked at, where there are two.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -134,11 +133,6 @@ impl<'a> Crowd<'a> {
         // Two hosts, neither the first, may both be wrong, in opposite directions.
         let uncertainty_ns: u64 = wrong.iter().rev().take(2).sum();
         Some(format!("clocks of the hosts agree within {} us", units::number(uncertainty_ns as f64 / 1e3)))
-    }
-
-    /// The address at which processes of the first host are reached.
-    pub fn address(&self) -> std::net::IpAddr {
-        self.there.as_ref().map_or_else(os::loopback, |there| there.hosts.address())
     }
 }
 

@@ -74,6 +74,8 @@ struct Giving {
     cursor: u64,
     took_bytes: u64,
     lap: Option<Lap>,
+    /// The mesh had no room for it when it was last tried.
+    full: bool,
     /// When it last said anything, and when it was last told anything.
     heard_ns: u64,
     told_ns: u64,
@@ -120,6 +122,7 @@ impl Giving {
             cursor: 0,
             took_bytes: 0,
             lap: None,
+            full: false,
             heard_ns: now_ns,
             told_ns: now_ns,
         }
@@ -271,8 +274,6 @@ pub(crate) struct Givings {
     allowance: Allowance,
     /// When it shows what those who have begun take.
     shows_ns: u64,
-    /// There is more to give, but no room for it, or it is too soon.
-    full: bool,
 }
 
 impl Givings {
@@ -377,7 +378,7 @@ impl Givings {
         let most = PIECES_A_TURN_MAX + (owed as usize / PIECE_BYTES).min(4 * (WINDOW_BYTES as usize / PIECE_BYTES));
         // Those that lack little come first, then those that came first.
         self.list.sort_by_key(|giving| !giving.closed);
-        let mut turn = Turn { left: most, now_ns, allowance: &mut self.allowance, full: false };
+        let mut turn = Turn { left: most, now_ns, allowance: &mut self.allowance };
         for giving in &mut self.list {
             turn.serve(giving, &self.log, net, limits);
             if giving.is_near(&self.log, limits.message_bytes_max) {
@@ -385,7 +386,6 @@ impl Givings {
             }
         }
         given.progress = turn.left < most;
-        self.full = turn.full;
         let silent = |giving: &Giving| giving.untaken_bytes() > 0 && now_ns > giving.heard_ns + limits.silent_ns;
         self.list.retain(|giving| !giving.is_lost() && !silent(giving));
         let start = self.list.iter().filter(|giving| giving.has_begun()).map(|giving| giving.cursor).min().unwrap_or(self.log.end());
@@ -418,12 +418,12 @@ impl Givings {
 
     /// When there is something to do even if nobody says anything.
     pub(crate) fn due_ns(&self, now_ns: u64, limits: &Limits) -> Option<u64> {
-        let idle = |giving: &Giving| match giving.has_room() {
+        let due = |giving: &Giving| match giving.has_room() {
+            true if giving.full => now_ns + ROOM_NS,
             true => giving.told_ns + limits.idle_ns,
             false => giving.heard_ns + limits.silent_ns + 1,
         };
-        let idle_ns = self.list.iter().map(idle).min()?;
-        Some(if self.full { idle_ns.min(now_ns + ROOM_NS) } else { idle_ns })
+        self.list.iter().map(due).min()
     }
 }
 
@@ -454,16 +454,16 @@ struct Turn<'a> {
     left: usize,
     now_ns: u64,
     allowance: &'a mut Allowance,
-    full: bool,
 }
 
 impl Turn<'_> {
     /// Reads and says pieces of one giving while some are left.
     fn serve(&mut self, giving: &mut Giving, log: &Log, net: &impl Net, limits: &Limits) {
+        giving.full = false;
         while self.left > 0 {
             // Whoever has to hear a word hears one.
             if self.allowance.is_spent() && self.now_ns < giving.told_ns + limits.idle_ns {
-                self.full = true;
+                giving.full = true;
                 return;
             }
             match giving.read() {
@@ -485,7 +485,7 @@ impl Turn<'_> {
                 Said::Nothing if giving.ended || giving.ahead_bytes >= AHEAD_BYTES || !giving.has_begun() => return,
                 Said::Nothing => {}
                 Said::Full => {
-                    self.full = true;
+                    giving.full = true;
                     return;
                 }
                 Said::Lost => {

@@ -69,7 +69,11 @@ impl<'a> Cluster<'a> {
             seen: vec![None; all as usize],
             victim: None,
         };
-        let rendezvous = Rendezvous::open(members as usize, cluster.crowd.address()).map_err(Fault::Failed)?;
+        let rendezvous = match stage.hosts {
+            Some(hosts) => Rendezvous::of_hosts(members as usize, hosts.address()),
+            None => Rendezvous::of_this_host(members as usize),
+        };
+        let rendezvous = rendezvous.map_err(Fault::Failed)?;
         let key = ClusterKey::random().to_hex();
         let cores = stage.machine.cores_for(all, &stage.request.axes.pin);
         for number in 0..all {
@@ -81,6 +85,7 @@ impl<'a> Cluster<'a> {
                 meeting: (!late).then(|| rendezvous.meeting()),
                 address: None,
                 rdma: stage.request.axes.rdma.clone(),
+                lost_after: stage.request.axes.lost_after(),
                 work: Work::Change(job_of(setting, upset, full, stage, &key, number)),
             };
             cluster.crowd.start(number, job).map_err(Fault::Failed)?;
