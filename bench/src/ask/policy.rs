@@ -95,7 +95,7 @@ const POPULATE_BYTES_PER_SECOND: f64 = 2.5e9;
 pub const PERFTEST_SECONDS: f64 = 3.0;
 /// Share of a trial that the warm-ups take which approach its length.
 pub const WARM_UP_SHARE: f64 = 0.6;
-/// State that a member gives a second: half of what it may, for estimates.
+/// State that a member gives a second, for estimates.
 const GIVEN_BYTES_PER_SECOND: f64 = 50e6;
 /// Drawing one figure, as SVG and as PNG.
 pub const FIGURE_SECONDS: f64 = 0.1;

@@ -82,10 +82,10 @@ pub struct MemberOptions {
 }
 
 impl MemberOptions {
-    /// `config`, a second of patience, no witness, 256 MiB of backlog, 100 MB of state a second.
+    /// `config`, a second of patience, no witness, 256 MiB of backlog, 50 MB of state a second.
     pub fn new(config: Config) -> MemberOptions {
         let patience = Duration::from_secs(1);
-        MemberOptions { config, patience, witness: None, backlog_bytes_max: 256 << 20, state_bytes_per_second: 100_000_000 }
+        MemberOptions { config, patience, witness: None, backlog_bytes_max: 256 << 20, state_bytes_per_second: 50_000_000 }
     }
 
     /// Members may leave a meeting with one that does not come at different steps of it, one patience apart each: who
