@@ -36,8 +36,6 @@ const NEAR_BYTES: u64 = 1 << 20;
 const GIVINGS_MAX: usize = 64;
 /// Snapshots that one process is given because the group delivers faster than it restores.
 const ROUNDS_MAX: u32 = 4;
-/// How long it takes until it shows how much of the allowance a newcomer takes: what may be saved up lasts for less.
-const SHOWS_NS: u64 = 100_000_000;
 /// How long a member sleeps at most while it waits for room for the state that it gives.
 const ROOM_NS: u64 = 500_000;
 
@@ -272,8 +270,8 @@ pub(crate) struct Givings {
     /// The log's end at the last turn.
     seen: u64,
     allowance: Allowance,
-    /// When it shows what those who have begun take.
-    shows_ns: u64,
+    /// When it shows how much those who have begun take; none: one has just begun.
+    shows_ns: Option<u64>,
 }
 
 impl Givings {
@@ -306,7 +304,7 @@ impl Givings {
         let mut giving = Giving::new(to, newcomer, transfer, now_ns);
         if newcomer.is_none() || (self.list.iter().all(Giving::has_begun) && self.may_begin(now_ns)) {
             giving.begin(at, self.log.end(), upcalls);
-            self.shows_ns = now_ns + SHOWS_NS;
+            self.shows_ns = None;
         }
         self.list.push(giving);
         Ok(())
@@ -315,7 +313,8 @@ impl Givings {
     /// Whether those who are given state leave room for one more.
     fn may_begin(&self, now_ns: u64) -> bool {
         let mut begun = self.list.iter().filter(|giving| giving.has_begun());
-        self.list.is_empty() || (self.allowance.is_ample() && (now_ns >= self.shows_ns || begun.all(|giving| giving.closed)))
+        let shows = self.shows_ns.is_some_and(|shows_ns| now_ns >= shows_ns);
+        self.list.is_empty() || (self.allowance.is_ample() && (shows || begun.all(|giving| giving.closed)))
     }
 
     /// It is gone, or has it all.
@@ -369,11 +368,12 @@ impl Givings {
         let owed = 2 * delivered * begun;
         self.allowance.pass(now_ns, limits.bytes_per_second, owed);
         self.begin_again(net, limits, &at, upcalls);
+        self.shows_ns.get_or_insert(now_ns + limits.idle_ns);
         if self.may_begin(now_ns)
             && let Some(next) = self.list.iter_mut().find(|giving| !giving.has_begun())
         {
             next.begin(at(), self.log.end(), upcalls);
-            self.shows_ns = now_ns + SHOWS_NS;
+            self.shows_ns = Some(now_ns + limits.idle_ns);
         }
         let most = PIECES_A_TURN_MAX + (owed as usize / PIECE_BYTES).min(4 * (WINDOW_BYTES as usize / PIECE_BYTES));
         // Those that lack little come first, then those that came first.
