@@ -148,6 +148,15 @@ impl Capacity {
             FabricKind::Verbs => self.raw_write.map(|rate| Bound::of_host(load, rate, "raw write")),
         }
     }
+
+    /// What one node moves a second over `fabric`, in 10^9 bytes, as far as it was measured.
+    pub fn moved(&self, fabric: FabricKind) -> Option<f64> {
+        match fabric {
+            FabricKind::Shm => self.copies.iter().map(|sized| sized.capacity.one_core).reduce(f64::min),
+            FabricKind::Tcp => self.streams.map(|streams| streams.one),
+            FabricKind::Verbs => self.raw_write,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 pub mod cache_line;
 pub mod capacity;
+pub mod crowd;
 mod emulated;
 pub mod execute;
 pub mod fault;

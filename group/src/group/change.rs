@@ -12,7 +12,7 @@ use super::Group;
 use crate::epoch::Clock;
 use crate::error::{Ended, JoinRefused};
 use crate::order::Order;
-use crate::outgoing::State;
+use crate::outgoing::{Cut, State};
 use crate::upcalls::Upcalls;
 use crate::view::View;
 
@@ -87,11 +87,16 @@ impl<E: Endpoint> Group<E> {
 
     /// Wants to leave: the group goes on without this member, whose [`Group::step`] ends with [`Ended::Closed`] once
     /// nobody needs it any more. The last member that votes stays while others learn or ask to join, until one of them
-    /// votes, but no longer than [`Timeouts::leave_ns`](crate::Timeouts::leave_ns) in a view: then it ends with
+    /// votes, but no longer than [`Timeouts::leave_ns`](crate::Timeouts::leave_ns): then it ends with
     /// [`Ended::LastLeft`]. Where the members never change it does nothing: use [`Group::close`].
     pub fn leave(&mut self) {
+        self.leave_after(0);
+    }
+
+    /// The same, having waited for so long already.
+    pub(crate) fn leave_after(&mut self, waited_ns: u64) {
         if let Some(epoch) = &mut self.epoch {
-            epoch.membership.leave();
+            epoch.membership.leave_after(waited_ns);
         }
     }
 
@@ -331,13 +336,8 @@ impl<E: Endpoint> Group<E> {
             let index = stream.inbound.taken();
             match stream.inbound.take() {
                 Taken::Null => continue,
-                Taken::Data(payload) => again.push_back(payload.to_vec()),
-                Taken::Large(_) => {
-                    let transfer = stream.next_large();
-                    let block = rdmc.lend(own, transfer);
-                    again.push_back(block.bytes().to_vec());
-                    rdmc.restore(own, transfer, block);
-                }
+                Taken::Data(payload) => again.push_back(Cut::Small(payload.to_vec())),
+                Taken::Large(_) => again.push_back(Cut::Large(rdmc.withdraw(stream.next_large()))),
             }
             upcalls.cut(index);
         }
