@@ -19,9 +19,13 @@ pub(super) fn figures(points: &[&PointSummary], histograms: &Path) -> Vec<Figure
             let chosen = only(points, |point| point.fabric == fabric && point.message_bytes == size);
             let name = format!("latency-{size}-{}", file_name(&fabric));
             let subject = format!("{} messages, {fabric}", units::bytes(size));
-            figures.extend(percentiles(&name, &subject, &chosen));
+            let distribution = distribution(&name, &subject, &chosen, histograms);
+            // Of one group size the distribution says more.
+            if distinct(&chosen, |point| point.nodes).len() > 1 || distribution.is_none() {
+                figures.push(percentiles(&name, &subject, &chosen));
+            }
             figures.extend(growth(&name, &subject, &fabric, size, &chosen));
-            figures.extend(distribution(&name, &subject, &chosen, histograms));
+            figures.extend(distribution);
         }
     }
     figures
@@ -31,8 +35,7 @@ fn microseconds() -> Axis {
     Axis { label: "latency (µs)".into(), scale: Scale::Log }
 }
 
-/// None of a single group size, which its distribution shows better.
-fn percentiles(name: &str, subject: &str, points: &[&PointSummary]) -> Option<Figure> {
+fn percentiles(name: &str, subject: &str, points: &[&PointSummary]) -> Figure {
     const LINES_MAX: usize = 12;
     let shown =
         [(Metric::LatencyP50, "p50", Line::Solid), (Metric::LatencyP99, "p99", Line::Dashed), (Metric::LatencyP999, "p99.9", Line::Dotted)];
@@ -49,10 +52,7 @@ fn percentiles(name: &str, subject: &str, points: &[&PointSummary]) -> Option<Fi
     }
     // Lines of one setting beside each other in the legend, percentiles in order within it.
     series.sort_by_key(|series| series.colour);
-    if series.iter().all(|series| series.marks.len() < 2) {
-        return None;
-    }
-    Some(Figure {
+    Figure {
         name: format!("{name}-nodes"),
         title: format!("Latency by group size, {subject}"),
         subtitle: subtitle(points, &[&trials(points), "latency from the intended send to delivery"]),
@@ -64,7 +64,7 @@ fn percentiles(name: &str, subject: &str, points: &[&PointSummary]) -> Option<Fi
         series,
         level: None,
         event: None,
-    })
+    }
 }
 
 /// Median latency over that of the smallest group, measured and published: growth has no unit and so compares.
