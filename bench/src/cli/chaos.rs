@@ -26,15 +26,16 @@ Examples:
   squall chaos --nodes 7 --rounds 500 --fabric tcp
   squall chaos --faults kill,join --size 16B..1MB --rate 2000
   squall chaos --seed 4711 --rounds 3            the faults of one group again
-  squall chaos --nodes 2 --witness               two members, and who decides between them
-  squall chaos --nodes 1 --state 200MB           a lone founder, and newcomers with much to be given
+  squall chaos --nodes 2 --witness               two members, and a witness that decides between them
+  squall chaos --nodes 1 --state 200MB           one founder, and newcomers that get a large state
   squall chaos --fabric verbs                    RDMA, or soft-RoCE by scripts/soft-roce run -- squall chaos ...
 
 In each round faults happen at random moments under load. Fewer than half of the members get SIGKILL,
 or one of two that have a witness. Members get SIGSTOP, and SIGCONT before or after the others have
 noticed. Connections are shut down (over shm and verbs only those by which members meet). Processes
-join, leave, or die during a state transfer. Then the load stops and the group must come to rest. The traces of all processes are checked: one chain of views, one order, no message lost, delivered
-twice or delivered at some members only, equal states.
+join, leave, or die during a state transfer. Then the load stops and the group must come to rest. The
+traces of all processes are checked: one chain of views, one order, no message lost, delivered twice or
+delivered at some members only, equal states.
 
 A seed fixes the faults, not the moments at which they meet the protocol. A line that replays a failure
 may have to be run several times.
