@@ -20,5 +20,6 @@ pub mod progress;
 pub(crate) mod rendezvous;
 pub mod stage;
 mod stderr_tail;
+pub mod steps;
 mod worker;
 pub mod workers;
