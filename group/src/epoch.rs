@@ -79,11 +79,11 @@ impl Epoch {
         })
     }
 
-    /// Whether there are buffers for all that would send in `view` with these newcomers.
-    pub(crate) fn room_for(&self, view: &View, newcomers: &[Newcomer]) -> Result<(), JoinRefused> {
-        let (needed, senders_max) = (view.senders_with(newcomers), self.senders_max);
-        let grows = newcomers.iter().any(Newcomer::sends);
-        if grows && needed > senders_max { Err(JoinRefused::Senders { senders_max, needed }) } else { Ok(()) }
+    /// Whether there are buffers for this newcomer, beside those of `view` and those who wait. Who only listens takes none.
+    pub(crate) fn room_for(&self, view: &View, waiting: &[Newcomer], newcomer: Newcomer) -> Result<(), JoinRefused> {
+        let (needed, senders_max) = (view.senders_with(waiting) + 1, self.senders_max);
+        let takes_buffers = newcomer.sends() || self.mutation == Mutation::ListenersRefused;
+        if takes_buffers && needed > senders_max { Err(JoinRefused::Senders { senders_max, needed }) } else { Ok(()) }
     }
 }
 

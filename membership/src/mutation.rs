@@ -41,4 +41,12 @@ pub enum Mutation {
     LeavesAtOnce,
     /// A leader cuts off the last message that all have received.
     CutsShort,
+    /// Who has acted leaves the view before the others have heard so.
+    LeavesUnheard,
+    /// Who waits for a witness looks all the time.
+    SplitSpins,
+    /// What a view had cut off and the next one did not get to send again is forgotten.
+    AgainForgotten,
+    /// Who only wants to listen is refused where there are no buffers for one more sender.
+    ListenersRefused,
 }

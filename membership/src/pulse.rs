@@ -24,7 +24,12 @@ impl Patience {
     /// Whether it `waits`, and has at every look for longer than `max_ns`.
     pub(crate) fn is_over(&mut self, waits: bool, running_ns: u64, max_ns: u64) -> bool {
         self.since_ns = waits.then(|| self.since_ns.unwrap_or(running_ns));
-        self.since_ns.is_some_and(|since_ns| running_ns - since_ns > max_ns)
+        self.waited_ns(running_ns) > max_ns
+    }
+
+    /// For how long it has.
+    pub(crate) fn waited_ns(&self, running_ns: u64) -> u64 {
+        self.since_ns.map_or(0, |since_ns| running_ns - since_ns)
     }
 }
 

@@ -17,8 +17,8 @@ pub struct Timeouts {
     pub first_word: Duration,
     /// A learner may hold up senders, or the end of a view, for so long of a voter's running time.
     pub learner: Duration,
-    /// Who wants to leave waits for others to have the state and a vote for so long of its running time, if nobody else
-    /// has.
+    /// Who wants to leave waits so long of its running time, over all views together, for others to have the state and a
+    /// vote: whether it gives that state, or somebody is to be listed who takes it.
     pub leave: Duration,
 }
 

@@ -12,7 +12,7 @@ use super::Group;
 use crate::epoch::Clock;
 use crate::error::{Ended, JoinRefused};
 use crate::order::Order;
-use crate::outgoing::State;
+use crate::outgoing::{Cut, State};
 use crate::turn::Turn;
 use crate::upcalls::Upcalls;
 use crate::view::View;
@@ -78,24 +78,27 @@ impl<E: Endpoint> Group<E> {
         if waiting.iter().any(|waits| waits.node == newcomer.node) {
             return Ok(());
         }
-        // Who only listens takes no buffer.
-        let waiting = [waiting, &[newcomer]].concat();
-        epoch.room_for(&self.view, &waiting)?;
+        epoch.room_for(&self.view, waiting, newcomer)?;
         Ok(epoch.membership.request(newcomer)?)
     }
 
     /// Whether there are buffers for this newcomer, as the view is now.
     pub(crate) fn room_for(&self, newcomer: Newcomer) -> Result<(), JoinRefused> {
-        self.epoch.as_ref().map_or(Ok(()), |epoch| epoch.room_for(&self.view, &[newcomer]))
+        self.epoch.as_ref().map_or(Ok(()), |epoch| epoch.room_for(&self.view, &[], newcomer))
     }
 
     /// Wants to leave: the group goes on without this member, whose [`Group::step`] says [`Turn::Left`] once nobody needs
-    /// it any more. The last member that votes stays while others learn or ask to join, until one of them
-    /// votes, but no longer than [`Timeouts::leave`](crate::Timeouts::leave) in a view: then it ends with
+    /// it any more. The last member that votes stays while others learn or ask to join, until one of them votes, but no
+    /// longer than [`Timeouts::leave`](crate::Timeouts::leave): then it ends with
     /// [`Ended::LastLeft`]. Where the members never change it does nothing: use [`Group::close`].
     pub fn leave(&mut self) {
+        self.leave_after(0);
+    }
+
+    /// The same, having waited for so long already.
+    pub(crate) fn leave_after(&mut self, waited_ns: u64) {
         if let Some(epoch) = &mut self.epoch {
-            epoch.membership.leave();
+            epoch.membership.leave_after(waited_ns);
         }
     }
 
@@ -199,6 +202,7 @@ impl<E: Endpoint> Group<E> {
                 self.act_on(&decision, upcalls)?;
                 Ok(true)
             }
+            Phase::Installed if epoch.mutation == Mutation::LeavesUnheard => self.leave_view(),
             Phase::Installed if epoch.membership.is_settled() && !epoch.membership.is_behind() => self.leave_view(),
             Phase::Installed => Ok(progress),
             Phase::Stopped(stop) => Err(stop.into()),
@@ -340,15 +344,13 @@ impl<E: Endpoint> Group<E> {
             let index = stream.inbound.taken();
             match stream.inbound.take() {
                 Taken::Null => continue,
-                Taken::Data(payload) => again.push_back(payload.to_vec()),
-                Taken::Large(_) => {
-                    let transfer = stream.next_large();
-                    let block = rdmc.lend(own, transfer);
-                    again.push_back(block.bytes().to_vec());
-                    rdmc.restore(own, transfer, block);
-                }
+                Taken::Data(payload) => again.push_back(Cut::Small(payload.to_vec())),
+                Taken::Large(_) => again.push_back(Cut::Large(rdmc.withdraw(stream.next_large()))),
             }
             upcalls.cut(index);
+        }
+        if self.epoch.as_ref().is_some_and(|epoch| epoch.mutation == Mutation::AgainForgotten) {
+            self.outgoing.again.clear();
         }
         again.append(&mut self.outgoing.again);
         self.outgoing.again = again;

@@ -235,6 +235,7 @@ impl<E: Endpoint> Group<E> {
         let turn = self.step(upcalls)?;
         if turn.is_busy() {
             pace.busy();
+            self.give_way();
             return Ok(turn);
         }
         if pace.spins() {
@@ -242,6 +243,15 @@ impl<E: Endpoint> Group<E> {
             return Ok(Turn::Idle);
         }
         self.sleep(upcalls, pace, until)
+    }
+
+    /// While the first messages of a view are under way, members that share cores take turns by the block: everybody
+    /// waits for the first one, which the others relay.
+    #[inline]
+    pub(crate) fn give_way(&self) {
+        if self.outgoing.rdmc.is_young() {
+            std::thread::yield_now();
+        }
     }
 
     #[cold]
