@@ -1,7 +1,9 @@
 //! The command line.
 
 mod chaos;
+mod compare;
 mod doctor;
+mod exchange;
 mod launcher;
 mod measure;
 mod node;
@@ -26,8 +28,8 @@ use crate::jobs::os;
 use crate::jobs::reason::reason;
 use measure::{REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
 use output::say;
-use squall_report::{CompareOptions, Rate, at_least, compare, plot_folder};
-use status::{EXIT_BELOW, EXIT_CODES, EXIT_DONE, EXIT_ERROR, EXIT_USAGE};
+use squall_report::plot_folder;
+use status::{EXIT_CODES, EXIT_DONE, EXIT_ERROR, EXIT_USAGE};
 
 /// A kernel-bypass multicast toolkit and its benchmark
 #[derive(Debug, Parser)]
@@ -48,9 +50,15 @@ enum Command {
     /// Draw the figures and the report of a run again, or of any folder with a results.csv
     #[command(after_help = "Example:\n  squall plot results/2026-11-22T10-28-05Z-reproduce")]
     Plot(PlotArgs),
-    /// Compare two runs point by point, or hold one to a bandwidth
-    #[command(after_help = COMPARE_EXAMPLES)]
-    Compare(CompareArgs),
+    /// Compare runs point by point with one of them or a committed baseline, or hold one to a bandwidth
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(compare::CompareArgs),
+    /// Read what another benchmark printed into rows, to draw and compare them like ours
+    #[command(after_help = exchange::IMPORT_EXAMPLES)]
+    Import(exchange::ImportArgs),
+    /// Print a run in the format of a tool that watches benchmarks
+    #[command(after_help = exchange::EXPORT_EXAMPLES)]
+    Export(exchange::ExportArgs),
     /// Say what this machine offers: cores, memory, limits, fabrics
     #[command(after_help = "Examples:\n  squall doctor\n  squall doctor --json")]
     Doctor(DoctorArgs),
@@ -74,15 +82,6 @@ enum Command {
     Worker,
 }
 
-const COMPARE_EXAMPLES: &str = "\
-Examples:
-  squall compare results/before results/after
-  squall compare before/results.csv after/results.csv --fail-below 0.9 --json
-  squall compare results/after --at-least 12GB/s
-
-Exit status: 0; 4 if a point is surely below --fail-below or --at-least, or is missing. What scatter may
-explain is undecided, passes, and says how many trials would decide.";
-
 #[derive(Debug, Args)]
 struct PlotArgs {
     /// A folder with results.csv
@@ -90,38 +89,10 @@ struct PlotArgs {
 }
 
 #[derive(Debug, Args)]
-struct CompareArgs {
-    /// The baseline: a run's folder or a results.csv
-    a: PathBuf,
-    /// What is compared with it; may be left out with --at-least
-    #[arg(required_unless_present = "at_least")]
-    b: Option<PathBuf>,
-    /// Fail if a point is surely below this share of the baseline, or missing [example: 0.9]
-    #[arg(long, value_name = "R", value_parser = share, requires = "b")]
-    fail_below: Option<f64>,
-    /// Fail if no trial of a point reaches this bandwidth [example: 12GB/s]
-    #[arg(long, value_name = "RATE")]
-    at_least: Option<Rate>,
-    /// Let points be missing that were measured before, or were asked for
-    #[arg(long)]
-    allow_missing: bool,
-    /// Print JSON instead of the table
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
 struct DoctorArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if share > 0.0 && share <= 10.0 => Ok(share),
-        _ => Err("give a share above 0, such as 0.9".into()),
-    }
 }
 
 /// The program: parses the command line, does what it says, and gives the exit status.
@@ -134,7 +105,9 @@ pub fn main() -> ExitCode {
         Command::Run(args) => args.measured().measure(None),
         Command::Node(args) => node::join(*args),
         Command::Plot(args) => plot(&args),
-        Command::Compare(args) => compare_runs(&args),
+        Command::Compare(args) => compare::compare_runs(&args),
+        Command::Import(args) => exchange::import_files(&args),
+        Command::Export(args) => exchange::export(&args),
         Command::Doctor(args) => doctor::print(args.json).map(|()| EXIT_DONE),
         Command::Sim(args) => sim::simulate(&args),
         Command::Study(args) => study::draw(&args),
@@ -183,6 +156,11 @@ fn ranges(list: &str) -> Option<String> {
     Some(items?.concat().join(","))
 }
 
+/// An error of the command line, with the mend.
+fn usage(why: &str) -> anyhow::Error {
+    UsageError(why.to_owned()).into()
+}
+
 fn plot(args: &PlotArgs) -> anyhow::Result<u8> {
     let rendered = plot_folder(&args.dir)?;
     for notice in &rendered.notices {
@@ -190,26 +168,6 @@ fn plot(args: &PlotArgs) -> anyhow::Result<u8> {
     }
     say(&rendered.report.display().to_string())?;
     Ok(EXIT_DONE)
-}
-
-fn compare_runs(args: &CompareArgs) -> anyhow::Result<u8> {
-    let options = CompareOptions { fail_below: args.fail_below, allow_missing: args.allow_missing };
-    let comparison = args.b.as_ref().map(|b| compare(&args.a, b, &options)).transpose()?;
-    let held = args.b.as_ref().unwrap_or(&args.a);
-    let floor = args.at_least.map(|rate| at_least(held, rate, args.allow_missing)).transpose()?;
-    let passed = comparison.as_ref().is_none_or(|found| found.passed) && floor.as_ref().is_none_or(|found| found.passed);
-    if args.json {
-        let found = match (&comparison, &floor) {
-            (Some(comparison), None) => serde_json::to_value(comparison)?,
-            (None, Some(floor)) => serde_json::to_value(floor)?,
-            _ => serde_json::json!({ "comparison": comparison, "at_least": floor }),
-        };
-        say(&format!("{found:#}"))?;
-    } else {
-        let texts = [floor.map(|found| found.text()), comparison.map(|found| found.text())];
-        say(&texts.into_iter().flatten().collect::<Vec<_>>().join("\n"))?;
-    }
-    Ok(if passed { EXIT_DONE } else { EXIT_BELOW })
 }
 
 #[cfg(test)]

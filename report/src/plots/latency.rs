@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
-use super::grouping::{Dimension, distinct, lines, only, subtitle, thin_out, trials};
+use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
+use super::grouping::{Dimension, common, distinct, lines, only, subtitle, thin_out, trials};
 use super::published;
 use crate::files::file_name;
 use crate::histogram::{read_percentile_text, stem};
@@ -80,6 +80,7 @@ fn growth(name: &str, subject: &str, fabric: &str, size: u64, points: &[&PointSu
         colour,
         line: Line::Published,
         fabric: String::new(),
+        of: Of { pattern: String::new(), size: Some(size) },
         marks,
     }));
     Some(Figure {
@@ -130,7 +131,8 @@ fn distribution(name: &str, subject: &str, points: &[&PointSummary], histograms:
             .into_iter()
             .map(|percentile| Mark { x: percentile.quantile, y: percentile.latency_us, range: None, emulated: false })
             .collect();
-        series.push(Series { label: distribution_label(point, points), colour: 0, line: Line::Curve, fabric: String::new(), marks });
+        let (label, fabric) = (distribution_label(point, points), point.point.fabric.clone());
+        series.push(Series { label, colour: 0, line: Line::Curve, fabric, of: common(&[point]), marks });
     }
     for (colour, series) in series.iter_mut().enumerate() {
         series.colour = PATTERNS.len() + colour;
@@ -172,6 +174,7 @@ mod tests {
             colour: 0,
             line: Line::Solid,
             fabric: String::new(),
+            of: Of::default(),
             marks: vec![mark(4.0, 30.0), mark(2.0, 10.0)],
         };
         let marks = over_first(series).unwrap().marks;
