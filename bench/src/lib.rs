@@ -11,7 +11,7 @@
 //!   jobs                   what a node is told and answers
 //! ```
 //!
-//! Each floor knows those below it, and none above; `tests/layers.rs` keeps it so.
+//! Each floor knows those below it, and none above; a test of `tools/layers` keeps it so.
 #![forbid(unsafe_code)]
 
 pub mod ask;

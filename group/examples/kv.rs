@@ -222,7 +222,7 @@ impl Drop for Process {
 }
 
 /// What the members say: who, and a line of it; an empty one is its end.
-struct Village {
+struct Cluster {
     key: ClusterKey,
     say: Sender<(u64, String)>,
     said: Receiver<(u64, String)>,
@@ -230,7 +230,7 @@ struct Village {
     next_node: u64,
 }
 
-impl Village {
+impl Cluster {
     /// Starts a member; it is in once it listens.
     fn start(&mut self, contact: Option<SocketAddr>) -> Result<u64, Failure> {
         let node = self.next_node;
@@ -290,27 +290,27 @@ impl Village {
 
 fn parent(options: Options) -> Result<(), Failure> {
     let (say, said) = channel();
-    let mut village = Village { key: ClusterKey::random(), say, said, processes: Vec::new(), next_node: 1 };
-    village.start(None)?;
-    village.wait("the first member", |processes| processes[0].contact.port() != 0)?;
-    while village.processes.len() < options.members {
-        village.grow(0)?;
+    let mut cluster = Cluster { key: ClusterKey::random(), say, said, processes: Vec::new(), next_node: 1 };
+    cluster.start(None)?;
+    cluster.wait("the first member", |processes| processes[0].contact.port() != 0)?;
+    while cluster.processes.len() < options.members {
+        cluster.grow(0)?;
     }
-    village.settle(options.members)?;
+    cluster.settle(options.members)?;
     for round in 0..options.rounds {
-        let victim = village.processes.remove(round % options.members);
+        let victim = cluster.processes.remove(round % options.members);
         let (node, killed) = (victim.node, Instant::now());
         drop(victim);
-        village.settle(options.members - 1)?;
+        cluster.settle(options.members - 1)?;
         println!("killed member {node}; the others were in a view without it after {} ms", killed.elapsed().as_millis());
-        village.grow(round % (options.members - 1))?;
-        village.settle(options.members)?;
+        cluster.grow(round % (options.members - 1))?;
+        cluster.settle(options.members)?;
     }
-    for process in &mut village.processes {
+    for process in &mut cluster.processes {
         drop(process.stdin.take().map(|mut stdin| stdin.flush()));
     }
-    village.wait("the maps", |processes| processes.iter().all(|process| process.map.is_some()))?;
-    let maps: Vec<&str> = village.processes.iter().filter_map(|process| process.map.as_deref()).collect();
+    cluster.wait("the maps", |processes| processes.iter().all(|process| process.map.is_some()))?;
+    let maps: Vec<&str> = cluster.processes.iter().filter_map(|process| process.map.as_deref()).collect();
     if maps.iter().any(|map| *map != maps[0]) {
         return Err(format!("the members disagree: {maps:?}").into());
     }

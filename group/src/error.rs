@@ -85,7 +85,7 @@ pub enum Ended {
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// A member announced a message that breaks the group's limits.
-    #[error("member {sender} announced a message that breaks the agreement: {error}")]
+    #[error("member {sender} announced an invalid large message: {error}")]
     Refused {
         /// Who.
         sender: Rank,
@@ -93,7 +93,7 @@ pub enum Ended {
         error: DescriptorError,
     },
     /// A member ended the group because of what another wrote, which this one has not seen itself.
-    #[error("member {by} ended the group: member {member} had written what no member writes; look at the error of member {by}")]
+    #[error("member {by} ended the group, because member {member} wrote an invalid value; see the error of member {by}")]
     Accused {
         /// Whom it accuses.
         member: Rank,
@@ -108,7 +108,7 @@ pub enum Ended {
     Closed,
     /// This member left, and nobody stays who has the group's state.
     #[error(
-        "this member has left the group after waiting in vain for others to have its state; it is lost to {learners} that were joining"
+        "this member left the group before any other member had the application's state; the state is lost to {learners} joining members"
     )]
     LastLeft {
         /// Members without a vote that stayed behind.
@@ -116,7 +116,7 @@ pub enum Ended {
     },
     /// One of two members is lost, and there is no witness to ask which of them goes on.
     #[error(
-        "one of the two members of this group is lost, and no witness was named that could tell which of them goes on; name one, or have three members"
+        "one of the two members of this group is lost, and no witness decides which of them continues; name a witness, or have three members"
     )]
     NoWitness,
     /// A learner could not keep what the group delivered while it had no state.

@@ -1,18 +1,18 @@
 //! A thousand views leave nothing behind: no descriptor, thread, mapping or memory.
 
+mod cluster;
 mod held;
-mod village;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::{JoinHandle, spawn};
 
+use cluster::{Cluster, Log, Member, PATIENT_NS, config};
 use held::held;
 use squall_group::{CONTACT_SENDS, Ended, Newcomer, View};
 use squall_transport::Rank;
 use squall_transport::shm::ShmFabric;
-use village::{Log, Member, PATIENT_NS, Village, config};
 
 /// Newcomers that come and go one after the other: two views each.
 const NEWCOMERS: u64 = 500;
@@ -23,15 +23,15 @@ const SLACK_KB: usize = 4096;
 
 #[test]
 fn a_thousand_views_under_load_leave_nothing_behind() {
-    let (village, config, over) = (Village::default(), config(2, PATIENT_NS), Arc::new(AtomicBool::new(false)));
+    let (cluster, config, over) = (Cluster::default(), config(2, PATIENT_NS), Arc::new(AtomicBool::new(false)));
     let (ask, asked) = channel::<Newcomer>();
     let mut asked = Some(asked);
     let threads: Vec<JoinHandle<Log>> = (0..2)
         .map(|rank| {
-            let (village, config, over, asked) = (village.clone(), config.clone(), Arc::clone(&over), asked.take());
+            let (cluster, config, over, asked) = (cluster.clone(), config.clone(), Arc::clone(&over), asked.take());
             spawn(move || {
                 let view = View::first(Rank::new(rank), 2, &[Rank(0), Rank(1)], &[0; 32]);
-                let member = Member::enter(&config, view, ShmFabric::new(), &village);
+                let member = Member::enter(&config, view, ShmFabric::new(), &cluster);
                 let mut wants = None;
                 let member = member.live(u64::MAX, |member| {
                     member.log.deliveries.clear();
@@ -48,9 +48,9 @@ fn a_thousand_views_under_load_leave_nothing_behind() {
     let (mut early, mut late) = ([0; 4], [usize::MAX; 4]);
     for number in 0..NEWCOMERS {
         let newcomer = Newcomer { node: 1000 + number, contact: [0, 0, CONTACT_SENDS] };
-        let waits = village.wait(&newcomer);
+        let waits = cluster.wait(&newcomer);
         ask.send(newcomer).expect("it listens");
-        let member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
+        let member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &cluster);
         let voted = |member: &Member<ShmFabric>| member.group.view().votes(member.group.view().me);
         let member = member.live(12, |member| member.sent == 12 && member.log.deliveries.len() > 20 && voted(member));
         let mut member = member.map_err(|ended| ended.1).expect("nobody is lost");

@@ -1,13 +1,13 @@
 //! Members that have no vote yet: nobody waits for them, and nothing is lost when they or others go.
 
-mod village;
+mod cluster;
 
 use std::thread::spawn;
 
+use cluster::{Cluster, Member, PATIENT_NS, config};
 use squall_group::{CONTACT_SENDS, Config, Ended, Newcomer, SendError, Timeouts, View};
 use squall_transport::shm::ShmFabric;
 use squall_transport::{NodeId, Rank};
-use village::{Member, PATIENT_NS, Village, config};
 
 const MESSAGES: u64 = 200;
 
@@ -23,13 +23,13 @@ fn newcomer(node: u64) -> Newcomer {
 /// A founder that lets this newcomer in, and what it comes to.
 fn founder<T: Send + 'static>(
     config: &Config,
-    village: &Village,
+    cluster: &Cluster,
     newcomer: Newcomer,
     life: impl FnOnce(Member<ShmFabric>) -> T + Send + 'static,
 ) -> std::thread::JoinHandle<T> {
-    let (config, village) = (config.clone(), village.clone());
+    let (config, cluster) = (config.clone(), cluster.clone());
     spawn(move || {
-        let mut member = Member::enter(&config, first(0, 1, &[0]), ShmFabric::new(), &village);
+        let mut member = Member::enter(&config, first(0, 1, &[0]), ShmFabric::new(), &cluster);
         member.group.request(newcomer).expect("there is room");
         life(member)
     })
@@ -40,30 +40,30 @@ fn a_learner_that_stalls_is_removed_once_a_window_is_full_because_of_it_alone() 
     // Silence would be death after half a minute only.
     let learner_ns = 20_000_000;
     let config = Config { membership: Some(Timeouts { learner_ns, ..Timeouts::after_ns(PATIENT_NS) }), ..config(1, PATIENT_NS) };
-    let (village, waiting) = (Village::default(), newcomer(77));
-    let waits = village.wait(&waiting);
-    let thread = founder(&config, &village, waiting, |member| {
+    let (cluster, waiting) = (Cluster::default(), newcomer(77));
+    let waits = cluster.wait(&waiting);
+    let thread = founder(&config, &cluster, waiting, |member| {
         let alone = |member: &Member<ShmFabric>| member.group.view().id == 2 && member.log.deliveries.len() as u64 == MESSAGES;
         let member = member.live(MESSAGES, |member| alone(member)).map_err(|ended| ended.1).expect("its death costs nothing");
         member.group.view().nodes.clone()
     });
-    let stalled = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
+    let stalled = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &cluster);
     assert_eq!(thread.join().unwrap(), [NodeId(0)]);
     drop(stalled);
 }
 
 #[test]
 fn the_last_voter_leaves_once_the_newcomer_has_its_state_and_a_vote() {
-    let (village, config, waiting) = (Village::default(), config(1, PATIENT_NS), newcomer(77));
-    let waits = village.wait(&waiting);
-    let thread = founder(&config, &village, waiting, |mut member| {
+    let (cluster, config, waiting) = (Cluster::default(), config(1, PATIENT_NS), newcomer(77));
+    let waits = cluster.wait(&waiting);
+    let thread = founder(&config, &cluster, waiting, |mut member| {
         // Leave and join in one list.
         member.group.leave();
         let (log, ended) = *member.live(0, |_| false).err().expect("it leaves");
         assert_eq!(ended, Ended::Closed);
         log.views
     });
-    let mut member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
+    let mut member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &cluster);
     member.group.await_state();
     for _ in 0..2000 {
         member = member.turn().ok().expect("the voter stays");
@@ -79,11 +79,11 @@ fn the_last_voter_leaves_once_the_newcomer_has_its_state_and_a_vote() {
 fn what_is_held_back_comes_in_order_over_changes_of_view() {
     // Members close together, so no view may follow: all three have their vote.
     let all_vote = |member: &Member<ShmFabric>| member.group.view().voters == 3;
-    let (village, config, waiting) = (Village::default(), config(1, PATIENT_NS), newcomer(77));
-    let waits = village.wait(&waiting);
+    let (cluster, config, waiting) = (Cluster::default(), config(1, PATIENT_NS), newcomer(77));
+    let waits = cluster.wait(&waiting);
     let other = newcomer(78);
-    let others_wait = village.wait(&other);
-    let thread = founder(&config, &village, waiting, move |member| {
+    let others_wait = cluster.wait(&other);
+    let thread = founder(&config, &cluster, waiting, move |member| {
         let mut member =
             member.live(40, |member| member.log.deliveries.len() == 40 && member.group.view().id == 1).ok().expect("one comes");
         member.group.request(other).expect("there is room");
@@ -91,14 +91,14 @@ fn what_is_held_back_comes_in_order_over_changes_of_view() {
         member.close(|log| log.deliveries.len() == 80)
     });
     let second = {
-        let (config, village) = (config.clone(), village.clone());
+        let (config, cluster) = (config.clone(), cluster.clone());
         spawn(move || {
-            let member = Member::enter(&config, others_wait.recv().expect("it is told"), ShmFabric::new(), &village);
+            let member = Member::enter(&config, others_wait.recv().expect("it is told"), ShmFabric::new(), &cluster);
             let member = member.live(0, |member| all_vote(member)).ok().expect("it gets a vote");
             member.close(|_| true).deliveries.len()
         })
     };
-    let mut member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
+    let mut member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &cluster);
     member.group.await_state();
     // How much comes in which view is a matter of speed: what it held back in the first one is enough.
     while member.group.view().id == 1 {
@@ -116,14 +116,14 @@ fn what_is_held_back_comes_in_order_over_changes_of_view() {
 #[test]
 fn a_learner_that_cannot_hold_more_says_so_and_the_group_goes_on() {
     let config = Config { held_bytes_max: 20_000, ..config(1, PATIENT_NS) };
-    let (village, waiting) = (Village::default(), newcomer(77));
-    let waits = village.wait(&waiting);
-    let thread = founder(&config, &village, waiting, |member| {
+    let (cluster, waiting) = (Cluster::default(), newcomer(77));
+    let waits = cluster.wait(&waiting);
+    let thread = founder(&config, &cluster, waiting, |member| {
         let all = |member: &Member<ShmFabric>| member.group.view().members == 1 && member.log.deliveries.len() as u64 == MESSAGES;
         let came = |member: &Member<ShmFabric>| member.group.view().id > 0 && all(member);
         member.live(MESSAGES, |member| came(member)).map_err(|ended| ended.1).expect("the group goes on").log.deliveries.len() as u64
     });
-    let mut member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &village);
+    let mut member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &cluster);
     member.group.await_state();
     let (_, ended) = *member.live(0, |_| false).err().expect("it cannot hold everything");
     assert_eq!(ended, Ended::HeldBack { bytes_max: 20_000 });
@@ -132,11 +132,11 @@ fn a_learner_that_cannot_hold_more_says_so_and_the_group_goes_on() {
 
 #[test]
 fn one_of_two_that_nobody_asks_a_witness_for_stops_and_says_why() {
-    let (village, config) = (Village::default(), config(2, PATIENT_NS));
+    let (cluster, config) = (Cluster::default(), config(2, PATIENT_NS));
     let threads = [0, 1].map(|rank| {
-        let (village, config) = (village.clone(), config.clone());
+        let (cluster, config) = (cluster.clone(), config.clone());
         spawn(move || {
-            let member = Member::enter(&config, first(rank, 2, &[0, 1]), ShmFabric::new(), &village);
+            let member = Member::enter(&config, first(rank, 2, &[0, 1]), ShmFabric::new(), &cluster);
             if rank == 1 {
                 // It dies: its links break.
                 drop(member.live(5, |member| member.log.deliveries.len() > 3));
@@ -152,11 +152,11 @@ fn one_of_two_that_nobody_asks_a_witness_for_stops_and_says_why() {
 #[test]
 fn no_view_has_more_senders_than_there_are_buffers_for() {
     let config = Config { senders: vec![Rank(0)], senders_max: 1, transfers_max: 1, ..config(1, PATIENT_NS) };
-    let village = Village::default();
+    let cluster = Cluster::default();
     let threads = [0, 1, 2, 3].map(|rank| {
-        let (village, config) = (village.clone(), config.clone());
+        let (cluster, config) = (cluster.clone(), config.clone());
         spawn(move || {
-            let member = Member::enter(&config, first(rank, 4, &[0]), ShmFabric::new(), &village);
+            let member = Member::enter(&config, first(rank, 4, &[0]), ShmFabric::new(), &cluster);
             if rank == 0 {
                 // The only sender dies.
                 drop(member.live(0, |member| member.group.stats().turns > 100));

@@ -1,16 +1,16 @@
 //! Groups of threads over shared memory and TCP whose members die, fall silent, leave and join.
 
-mod village;
+mod cluster;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc::channel;
 use std::thread::{JoinHandle, spawn};
 
+use cluster::{Cluster, Log, Member, PATIENT_NS, config};
 use squall_group::{CONTACT_SENDS, Ended, Newcomer, SendError, Stop, View};
 use squall_transport::shm::ShmFabric;
 use squall_transport::tcp::TcpFabric;
 use squall_transport::{Fabric, NodeId, Rank};
-use village::{Log, Member, PATIENT_NS, Village, config};
 
 const MESSAGES: u64 = 200;
 
@@ -40,12 +40,12 @@ fn alike(logs: &[Log], nodes: &[u64]) {
 }
 
 fn a_member_dies<F: Fabric + Send + 'static>(fabric: impl Fn() -> F) {
-    let (village, config) = (Village::default(), config(4, PATIENT_NS));
+    let (cluster, config) = (Cluster::default(), config(4, PATIENT_NS));
     let threads: Vec<JoinHandle<Option<Log>>> = (0..4)
         .map(|rank| {
-            let (village, config, fabric) = (village.clone(), config.clone(), fabric());
+            let (cluster, config, fabric) = (cluster.clone(), config.clone(), fabric());
             spawn(move || {
-                let member = Member::enter(&config, first(rank, 4), fabric, &village);
+                let member = Member::enter(&config, first(rank, 4), fabric, &cluster);
                 if rank == 1 {
                     // It dies in the middle of everything: its links break.
                     let _dead = member.live(MESSAGES, |member| member.log.deliveries.len() > 100).ok().expect("it dies first");
@@ -76,14 +76,14 @@ fn a_member_dies_over_tcp_and_the_others_go_on() {
 
 #[test]
 fn a_newcomer_joins_under_load_and_another_leaves() {
-    let (village, config) = (Village::default(), config(3, PATIENT_NS));
+    let (cluster, config) = (Cluster::default(), config(3, PATIENT_NS));
     let newcomer = Newcomer { node: 77, contact: [0, 0, CONTACT_SENDS] };
-    let waits = village.wait(&newcomer);
+    let waits = cluster.wait(&newcomer);
     let mut threads: Vec<JoinHandle<Log>> = (0..3)
         .map(|rank| {
-            let (village, config) = (village.clone(), config.clone());
+            let (cluster, config) = (cluster.clone(), config.clone());
             spawn(move || {
-                let mut member = Member::enter(&config, first(rank, 3), ShmFabric::new(), &village);
+                let mut member = Member::enter(&config, first(rank, 3), ShmFabric::new(), &cluster);
                 if rank == 2 {
                     member.group.request(newcomer).expect("there is room");
                 }
@@ -105,7 +105,7 @@ fn a_newcomer_joins_under_load_and_another_leaves() {
         .collect();
     threads.push(spawn(move || {
         let view = waits.recv().expect("it is told");
-        let member = Member::enter(&config, view, ShmFabric::new(), &village);
+        let member = Member::enter(&config, view, ShmFabric::new(), &cluster);
         let member = member.live(MESSAGES, |member| member.sent == MESSAGES && member.log.views.len() == 3);
         member.ok().expect("the group goes on").close(|log| all_of(log, &[77]))
     }));
@@ -119,7 +119,7 @@ fn a_newcomer_joins_under_load_and_another_leaves() {
 #[test]
 fn a_newcomer_that_is_asked_for_twice_needs_buffers_once() {
     let config = squall_group::Config { senders_max: 2, ..config(1, PATIENT_NS) };
-    let mut member = Member::enter(&config, first(0, 1), ShmFabric::new(), &Village::default());
+    let mut member = Member::enter(&config, first(0, 1), ShmFabric::new(), &Cluster::default());
     let newcomer = |node| Newcomer { node, contact: [0, 0, CONTACT_SENDS] };
     for _ in 0..2 {
         member.group.request(newcomer(7)).expect("there is room for it");
@@ -130,14 +130,14 @@ fn a_newcomer_that_is_asked_for_twice_needs_buffers_once() {
 
 #[test]
 fn a_newcomer_that_awaits_state_delivers_nothing_until_it_has_it() {
-    let (village, config) = (Village::default(), config(2, PATIENT_NS));
+    let (cluster, config) = (Cluster::default(), config(2, PATIENT_NS));
     let newcomer = Newcomer { node: 77, contact: [0, 0, CONTACT_SENDS] };
-    let waits = village.wait(&newcomer);
+    let waits = cluster.wait(&newcomer);
     let threads: Vec<JoinHandle<Log>> = (0..2)
         .map(|rank| {
-            let (village, config) = (village.clone(), config.clone());
+            let (cluster, config) = (cluster.clone(), config.clone());
             spawn(move || {
-                let mut member = Member::enter(&config, first(rank, 2), ShmFabric::new(), &village);
+                let mut member = Member::enter(&config, first(rank, 2), ShmFabric::new(), &cluster);
                 if rank == 1 {
                     member.group.request(newcomer).expect("there is room");
                 }
@@ -149,7 +149,7 @@ fn a_newcomer_that_awaits_state_delivers_nothing_until_it_has_it() {
         })
         .collect();
     let view = waits.recv().expect("it is told");
-    let mut member = Member::enter(&config, view, ShmFabric::new(), &village);
+    let mut member = Member::enter(&config, view, ShmFabric::new(), &cluster);
     member.group.await_state();
     while member.group.received(0) < 20 || member.group.received(1) < 20 {
         assert_eq!(member.group.send(&[]), Err(SendError::WindowFull), "who has no vote sends nothing yet");
@@ -165,14 +165,14 @@ fn a_newcomer_that_awaits_state_delivers_nothing_until_it_has_it() {
 
 #[test]
 fn a_member_that_did_not_run_for_a_while_finds_itself_excluded() {
-    let (village, config) = (Village::default(), config(3, 1_000_000_000));
+    let (cluster, config) = (Cluster::default(), config(3, 1_000_000_000));
     let (resume, stopped) = channel();
     let others: Vec<JoinHandle<Log>> = [0, 2]
         .into_iter()
         .map(|rank| {
-            let (village, config, resume) = (village.clone(), config.clone(), resume.clone());
+            let (cluster, config, resume) = (cluster.clone(), config.clone(), resume.clone());
             spawn(move || {
-                let member = Member::enter(&config, first(rank, 3), ShmFabric::new(), &village);
+                let member = Member::enter(&config, first(rank, 3), ShmFabric::new(), &cluster);
                 let member = member.live(MESSAGES, |member| member.log.views.len() == 2).ok().expect("the group goes on");
                 resume.send(()).expect("it is waited for");
                 let member = member.live(MESSAGES, |member| member.sent == MESSAGES).ok().expect("the group goes on");
@@ -180,7 +180,7 @@ fn a_member_that_did_not_run_for_a_while_finds_itself_excluded() {
             })
         })
         .collect();
-    let member = Member::enter(&config, first(1, 3), ShmFabric::new(), &village);
+    let member = Member::enter(&config, first(1, 3), ShmFabric::new(), &cluster);
     let member = member.live(MESSAGES, |member| member.log.deliveries.len() > 50).ok().expect("the group goes on");
     stopped.recv().expect("the others go on without it");
     let (_, ended) = *member.live(0, |_| false).err().expect("it is out");

@@ -51,10 +51,10 @@ pub enum RequestError {
     #[error("{0} is a member already; a process that comes back needs a new name")]
     Member(NodeId),
     /// Too many wait.
-    #[error("{REQUESTS_MAX} newcomers wait at this member already; try another member, or later")]
+    #[error("{REQUESTS_MAX} processes already wait to join through this member; ask another member, or later")]
     Full,
     /// The view is full.
-    #[error("the view has {MEMBERS_MAX} members, more are not supported")]
+    #[error("the view has {MEMBERS_MAX} members, and no more are supported")]
     ViewFull,
     /// The next view is decided, or this member has stopped: ask again in the next view, or another member.
     #[error("this view is over; ask again in the next one")]

@@ -17,7 +17,7 @@ pub struct Descriptor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptorError {
     /// The record has another length.
-    #[error("a descriptor has {expected} bytes, this has {found}", expected = Descriptor::BYTES)]
+    #[error("a descriptor has {expected} bytes; this one has {found}", expected = Descriptor::BYTES)]
     Length {
         /// Its length in bytes.
         found: usize,
@@ -50,7 +50,7 @@ pub enum DescriptorError {
         max: u32,
     },
     /// It is not the sender's next one.
-    #[error("transfer {found} of its sender, but {expected} is the next")]
+    #[error("transfer {found} was announced, but {expected} is the next of its sender")]
     OutOfOrder {
         /// The one that comes next.
         expected: u64,

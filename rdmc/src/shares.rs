@@ -1,6 +1,6 @@
 //! Buffers of the pool, shared so that no sender's transfers can starve another's.
 //!
-//! Every member needs a buffer for every transfer. If each gave all its buffers to whoever asked first, one member
+//! Every member needs a buffer for every transfer. If each gave all its buffers to the first that asked, one member
 //! could end up with buffers for sender A only and another for sender B only, and neither transfer would ever end. So a
 //! sender that holds no buffer of a size class always finds one left: a second one is given only while more are free
 //! than senders are without. Invariant, per class: free blocks >= senders that hold none. It holds from the start if

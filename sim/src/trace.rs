@@ -260,7 +260,7 @@ pub enum TraceError {
     #[error("the trace cannot be read: {0}")]
     Read(#[from] io::Error),
     /// A line is not an event.
-    #[error("line {line} of the trace is no event: {source}")]
+    #[error("line {line} of the trace is not an event: {source}")]
     Line {
         /// Counted from 1.
         line: usize,
@@ -268,7 +268,7 @@ pub enum TraceError {
         source: serde_json::Error,
     },
     /// It does not start as a trace does.
-    #[error("this is no trace of version {VERSION}: {found:?}")]
+    #[error("expected a trace of version {VERSION}, found {found:?}")]
     Header {
         /// The first line.
         found: String,

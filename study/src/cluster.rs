@@ -9,7 +9,7 @@ use squall_transport::model::{Counted, ModelEndpoint, ModelFabric, ModelNetwork,
 use squall_transport::sim::{Random, SoloExchange};
 
 use crate::app::{App, AppCosts, Load};
-use crate::run::RunError;
+use crate::error::RunError;
 
 /// What a member's loop costs, beside what its posts cost.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::error::RunError;
 use crate::profile::Profile;
-use crate::run::{Load, Outcome, Run, RunError, Senders};
+use crate::run::{Load, Outcome, Run, Senders};
 
 const KB_10: u64 = 10_240;
 const MB_1: u64 = 1_048_576;

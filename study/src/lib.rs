@@ -21,23 +21,21 @@
 mod app;
 pub mod bound;
 mod cluster;
+mod error;
 pub mod goals;
-
 mod memory;
 mod peer;
 mod peer_error;
-
 mod profile;
 pub mod published;
 pub mod raw;
-
 mod run;
 mod spread;
 
+pub use error::RunError;
 pub use memory::{MEMORY_BYTES_MAX, TooLarge};
 pub use peer::{Peer, PeerKernel};
 pub use peer_error::{FITTED_NODES, PeerError, PointError, drawn};
-
 pub use profile::{Profile, ProfileError};
-pub use run::{Load, Outcome, Run, RunError, Senders};
+pub use run::{Load, Outcome, Run, Senders};
 pub use spread::Spread;

@@ -4,7 +4,6 @@ use squall_transport::model::{LaneSpec, ModelSpec};
 
 use crate::cluster::Work;
 use crate::profile::Profile;
-use crate::run::Run;
 
 /// What limits Derecho, and what its loop costs: read from its source (one block in flight a sender and member, one
 /// message of a sender at a time, whole slots, counters by reference, several spinning threads that share one lock),
@@ -55,14 +54,13 @@ impl Peer {
         (message_bytes / 10).clamp(4096, 1 << 20).next_multiple_of(4096) as u32
     }
 
-    pub(crate) fn limit(&self, run: &Run, spec: &mut ModelSpec) {
-        let slot = run.message_bytes + 40;
+    pub(crate) fn limit(&self, message_bytes: u64, is_relayed: bool, spec: &mut ModelSpec) {
         spec.nic.pcie_bytes_per_s = self.port_gigabytes_per_second * 1e9;
         spec.lanes = Some(LaneSpec {
             block_ps: (self.block_us * 1e6) as u64,
             block_spread: 0.3,
-            record_bytes: if run.is_relayed() { 0 } else { run.message_bytes.next_multiple_of(8) + 8 },
-            slot_bytes: slot,
+            record_bytes: if is_relayed { 0 } else { message_bytes.next_multiple_of(8) + 8 },
+            slot_bytes: message_bytes + 40,
             words_by_reference: true,
         });
         if let (Some(costs), Some(kernel)) = (self.kernel, &mut spec.kernel) {
@@ -71,12 +69,12 @@ impl Peer {
         }
     }
 
-    pub(crate) fn slow_down(&self, run: &Run, work: &mut Work) {
+    pub(crate) fn slow_down(&self, senders: usize, is_relayed: bool, work: &mut Work) {
         let ps = |us: f64| (us * 1e6) as u64;
         work.costs.transfer_ps = 0;
-        work.costs.turn_ps = ps(self.turn_us + self.sender_us * run.senders as f64);
+        work.costs.turn_ps = ps(self.turn_us + self.sender_us * senders as f64);
         work.app.delivery_ps = ps(self.delivery_us);
-        work.app.gap_ps = ps(if run.is_relayed() { self.message_us } else { self.send_us });
+        work.app.gap_ps = ps(if is_relayed { self.message_us } else { self.send_us });
     }
 }
 

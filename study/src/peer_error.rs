@@ -1,9 +1,10 @@
 //! How far the peer in the model is from its published points.
 
+use crate::error::RunError;
 use crate::peer::Peer;
 use crate::profile::Profile;
 use crate::published::{self, Bandwidth};
-use crate::run::{Run, RunError};
+use crate::run::Run;
 
 /// Members of the groups that the free parameters were fitted on; all others are held out.
 pub const FITTED_NODES: [usize; 3] = [2, 4, 16];

@@ -1,6 +1,6 @@
 //! One point of the study.
 
-use squall_group::{Config, JoinError, Mode, Stats};
+use squall_group::{Config, Mode, Stats};
 use squall_rdmc::schedule::ScheduleKind;
 use squall_transport::Rank;
 use squall_transport::model::Counted;
@@ -9,9 +9,10 @@ use crate::app::AppCosts;
 pub use crate::app::Load;
 use crate::bound;
 use crate::cluster::{Cluster, LoopCosts, Work};
-use crate::memory::{self, TooLarge};
+use crate::error::RunError;
+use crate::memory;
 use crate::peer::Peer;
-use crate::profile::{Profile, ProfileError};
+use crate::profile::Profile;
 use crate::spread::Spread;
 
 /// Longest message that goes by the ring.
@@ -56,54 +57,6 @@ impl Senders {
             Senders::Half => "half",
             Senders::One => "one",
         }
-    }
-}
-
-/// Why a point has no result.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The profile does not fit.
-    #[error(transparent)]
-    Profile(#[from] ProfileError),
-    /// It does not fit this machine.
-    #[error(transparent)]
-    TooLarge(#[from] TooLarge),
-    /// The group could not be joined.
-    #[error(transparent)]
-    Join(#[from] Box<JoinError>),
-    /// The group ended.
-    #[error("member {rank} ended in virtual time: {why}")]
-    Ended {
-        /// Which member.
-        rank: Rank,
-        /// Its reason.
-        why: String,
-    },
-    /// Nothing is left to happen, and not all was delivered.
-    #[error("nothing is left to happen, but members delivered {delivered}: a bug of the protocols or of the model")]
-    Stuck {
-        /// By rank.
-        delivered: String,
-    },
-    /// Two members delivered different things.
-    #[error("members 0 and {rank} delivered in different orders: a bug of the protocols")]
-    Disorder {
-        /// The other one.
-        rank: Rank,
-    },
-    /// Faster than what the cards carry.
-    #[error("{got:.3} GB/s is more than the bound of {bound:.3} GB/s: a bug of the model")]
-    BeyondBound {
-        /// What came out.
-        got: f64,
-        /// What can.
-        bound: f64,
-    },
-}
-
-impl From<JoinError> for RunError {
-    fn from(error: JoinError) -> RunError {
-        RunError::Join(Box::new(error))
     }
 }
 
@@ -289,7 +242,7 @@ impl Run {
             },
         };
         if let Some(peer) = &self.peer {
-            peer.slow_down(self, &mut work);
+            peer.slow_down(self.senders, self.is_relayed(), &mut work);
         }
         work
     }
@@ -304,7 +257,7 @@ impl Run {
         memory::check(&config, self.nodes)?;
         let mut spec = self.profile.model();
         if let Some(peer) = &self.peer {
-            peer.limit(self, &mut spec);
+            peer.limit(self.message_bytes, self.is_relayed(), &mut spec);
         }
         let mut cluster = Cluster::new(&spec, &config, self.nodes, &self.work(), self.seed)?;
         cluster.run()?;

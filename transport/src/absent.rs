@@ -95,7 +95,7 @@ impl Absent {
     pub(crate) fn compare(&mut self, exchange: &mut dyn Exchange, fabric: &'static str, rolls: &[Vec<u8>]) -> Result<(), OpenError> {
         self.look(rolls);
         for peer in self.peers().filter(|peer| rolls[peer.index()].get(self.me.index()) != Some(&1)).collect::<Vec<_>>() {
-            self.exclude(exchange, peer, OpenError::Peer { fabric, peer, what: "it goes on without me".into() })?;
+            self.exclude(exchange, peer, OpenError::Peer { fabric, peer, what: "it went on without this member".into() })?;
         }
         Ok(())
     }

@@ -67,7 +67,8 @@ impl<E: Endpoint> Group<E> {
     }
 
     /// The state is here, as it was at the beginning of view `view`. The next turns tell the application of that view
-    /// ([`Upcalls::view_installed`](crate::Upcalls::view_installed)) and hand out what followed, with the changes of view in between.
+    /// ([`Upcalls::view_installed`](crate::Upcalls::view_installed)) and hand out what followed, with the changes of
+    /// view in between.
     ///
     /// # Panics
     /// If this member was not in that view, or already before [`Group::await_state`].

@@ -27,7 +27,7 @@ impl Asks {
     pub(crate) fn note(&mut self, newcomer: Newcomer, transfer: u64) -> Result<(), String> {
         self.drop_of(newcomer.node());
         if self.waiting.len() == ASKS_MAX {
-            return Err(format!("{ASKS_MAX} newcomers wait at this member already; ask another member, or later"));
+            return Err(format!("{ASKS_MAX} processes already wait to join through this member; ask another member, or later"));
         }
         self.waiting.push_back((newcomer, transfer));
         Ok(())

@@ -23,7 +23,7 @@ pub enum MemberError {
     #[error("no contact answers ({}): is one of them running, with this key?", list(.0))]
     NoContact(Vec<(SocketAddr, String)>),
     /// No contact takes this newcomer.
-    #[error("the contact at {contact} refused this newcomer: {reason}")]
+    #[error("the contact at {contact} refused this joining process: {reason}")]
     Refused {
         /// Where the first that refused it is.
         contact: SocketAddr,
@@ -31,7 +31,7 @@ pub enum MemberError {
         reason: String,
     },
     /// Asked, but nobody answered.
-    #[error("asked {contact}, but no member took this newcomer within {waited_ms} ms; ask again under a new name")]
+    #[error("{contact} was asked, but no member admitted this joining process within {waited_ms} ms; ask again under a new name")]
     Late {
         /// Whom it asked last.
         contact: SocketAddr,
@@ -39,17 +39,17 @@ pub enum MemberError {
         waited_ms: u64,
     },
     /// Member after member began to give this newcomer the state, and was lost or fell silent.
-    #[error("{givers} members began to give this newcomer the application's state and none came to its end; join again under a new name")]
+    #[error("{givers} members began to send this joining process the application's state, and none finished; join again under a new name")]
     Giver {
         /// How many.
         givers: u32,
     },
-    /// A welcome that makes no sense.
-    #[error("the group's welcome makes no sense; do all members run the same version?")]
+    /// A welcome that cannot be read.
+    #[error("the group's welcome is invalid; do all members run the same version?")]
     Welcome,
     /// All members that had the application's state are gone.
     #[error(
-        "no member of view {view} has the application's state: those that had it were lost before newcomers did; start the group again"
+        "no member of view {view} has the application's state: those that had it were lost before a joining member received it; start the group again"
     )]
     StateLost {
         /// The view that is without.

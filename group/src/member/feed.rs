@@ -122,7 +122,7 @@ impl Reader {
             return Err(format!("what was delivered is told in a record of {len} bytes"));
         }
         let Some(body) = body.get(..len as usize) else { return Ok(None) };
-        Ok(Some((record(header[0], body).ok_or("what was delivered is told in a record that makes no sense")?, HEADER_BYTES + body.len())))
+        Ok(Some((record(header[0], body).ok_or("a record of what was delivered is invalid")?, HEADER_BYTES + body.len())))
     }
 
     /// Done with a record of this length.

@@ -47,7 +47,7 @@ impl<F: Fabric> Member<F> {
         let mine = postcard::to_stdvec(&(mesh.node(), mesh.address())).expect("plain data");
         let mut founders = Vec::new();
         for (index, part) in exchange.all_gather("member addresses", &mine)?.iter().enumerate() {
-            let unreadable = |_| MemberError::Found(format!("rank {index} gave an address that makes no sense; same version?"));
+            let unreadable = |_| MemberError::Found(format!("rank {index} gave an invalid address; do all members run the same version?"));
             let founder: (NodeId, SocketAddr) = postcard::from_bytes(part).map_err(unreadable)?;
             founders.push(founder);
         }

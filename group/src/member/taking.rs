@@ -148,7 +148,7 @@ impl Taking {
         match said {
             Control::Begin { course, outline, taken } if course.round > self.course.round => {
                 if outline.as_outsider().is_none() || taken.len() != outline.senders.len() {
-                    return Err(format!("the state of member {from} is of a view that makes no sense"));
+                    return Err(format!("the state of member {from} is of an invalid view"));
                 }
                 let (queue, queued_bytes, heard_round) = (std::mem::take(&mut self.queue), self.queued_bytes, self.heard_round);
                 *self = Taking { queue, queued_bytes, heard_round, any_pieces: self.any_pieces, ..Taking::new(from, 0, self.heard_ns) };
@@ -210,7 +210,7 @@ impl Taking {
                     took = Took::Something;
                 }
                 Record::View(outline) => {
-                    let next = outline.as_outsider().ok_or("a view that makes no sense follows")?;
+                    let next = outline.as_outsider().ok_or("an invalid view follows")?;
                     if enters(&outline) {
                         return Ok(took);
                     }

@@ -2,7 +2,8 @@
 
 use squall_transport::sim::Random;
 
-use super::scenario::SUSPECT_AFTER_NS;
+/// Silence that counts as death.
+pub(crate) const SUSPECT_AFTER_NS: u64 = 1_000_000;
 
 /// What happens to members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

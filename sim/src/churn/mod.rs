@@ -2,14 +2,10 @@
 
 mod app;
 mod fault;
-mod join;
 mod process;
 mod run;
 mod scenario;
 mod sides;
-mod state;
-mod strike;
-mod watch;
 
 pub use fault::{Ambush, Fault, Moment, Partition, PartitionEnd};
 pub use run::churn;

@@ -7,10 +7,7 @@ use squall_group::{Config, Mode, Timeouts};
 use squall_transport::sim::{LinkSpec, Random};
 use squall_transport::{Rank, RegionOptions};
 
-use super::fault::{Ambush, Fault, Moment};
-
-/// Silence that counts as death.
-pub(crate) const SUSPECT_AFTER_NS: u64 = 1_000_000;
+use super::fault::{Ambush, Fault, Moment, SUSPECT_AFTER_NS};
 
 /// What a run is to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

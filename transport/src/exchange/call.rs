@@ -69,7 +69,7 @@ pub enum ConnectError {
         reason: String,
     },
     /// The rendezvous is there but let nobody in who is not in already.
-    #[error("the rendezvous at {address} let this node in none of {attempts} times within {waited_ms} ms: {reason}")]
+    #[error("the rendezvous at {address} refused all {attempts} attempts to join within {waited_ms} ms: {reason}")]
     Overrun {
         /// Where it is.
         address: Place,

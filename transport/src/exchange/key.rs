@@ -21,13 +21,13 @@ pub struct ClusterKey([u8; KEY_BYTES]);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The text has another length.
-    #[error("a cluster key is {HEX_DIGITS} hex digits, this has {digits} characters (make one with: openssl rand -hex 32)")]
+    #[error("a cluster key is {HEX_DIGITS} hex digits; this one has {digits} characters (make one with: openssl rand -hex 32)")]
     Length {
         /// How many characters it has, without white space around it.
         digits: usize,
     },
     /// The text is not hex.
-    #[error("a cluster key is {HEX_DIGITS} hex digits, character {position} of this is none")]
+    #[error("a cluster key is {HEX_DIGITS} hex digits; character {position} is not one")]
     Digit {
         /// The first wrong character, from 1.
         position: usize,

@@ -31,7 +31,7 @@ pub(crate) const NO_DESCRIPTOR: [u8; LENGTH_BYTES] = [0, 2];
 pub(crate) enum LinkError {
     #[error("its cluster key is not ours")]
     WrongKey,
-    #[error("more connections wait there than it can hear: is it flooded by strangers?")]
+    #[error("too many connections wait there: is it flooded by strangers?")]
     Crowded,
     #[error("its process has no file descriptor left: raise its limit (ulimit -n)")]
     NoDescriptor,

@@ -70,7 +70,7 @@ impl LocalExchange {
         all.into_iter().map(comes).collect()
     }
 
-    /// The same member, which knows the lasting names of all, by rank.
+    /// The same member, which knows the node ids of all, by rank.
     ///
     /// # Panics
     /// If there is not one name a member.

@@ -15,7 +15,7 @@
 //!        |   <- bye / farewell ->                      |   finish
 //! ```
 //!
-//! Strangers keep nobody out: whoever proves that it holds the key is heard before those who do not, connections that
+//! Strangers keep nobody out: a process that proves that it holds the key is heard before those that do not, connections that
 //! prove nothing give way to new ones, the greatest crowd first, and a member that was pushed out all the same tries
 //! again as long as it has patience. Members of one host may meet at a [name](Place::Local), which needs no address.
 //!
@@ -108,7 +108,7 @@ pub trait Exchange {
         let _ = rank;
     }
 
-    /// The lasting name of the member of this rank, if it is known: what is kept from epoch to epoch is kept under it.
+    /// The node id of the member of this rank, if it is known: what is kept from epoch to epoch is kept under it.
     fn node(&self, rank: Rank) -> Option<NodeId> {
         let _ = rank;
         None

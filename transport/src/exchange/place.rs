@@ -55,7 +55,7 @@ impl fmt::Display for Place {
 
 /// Why a text names no place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is no meeting place: give ADDRESS:PORT, or {LOCAL}NAME with a name of 1 to {NAME_BYTES_MAX} bytes")]
+#[error("\"{text}\" is not the place of a rendezvous: give ADDRESS:PORT, or {LOCAL}NAME with a name of 1 to {NAME_BYTES_MAX} bytes")]
 pub struct PlaceError {
     text: String,
 }

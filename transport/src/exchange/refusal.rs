@@ -34,7 +34,7 @@ pub enum Refusal {
         ours: u8,
     },
     /// It holds the key but does not say what a new member says.
-    #[error("its hello makes no sense: {reason}")]
+    #[error("its hello is invalid: {reason}")]
     Malformed {
         /// What is wrong with it.
         reason: String,

@@ -23,7 +23,7 @@ use super::wire::{Wire, after};
 /// Messages nobody has received yet, in frames of the largest size.
 const UNREAD_FRAMES_MAX: usize = 4;
 
-/// A member's connection to its rendezvous: an [`Exchange`], and messages to and from whoever owns the rendezvous.
+/// A member's connection to its rendezvous: an [`Exchange`], and messages to and from the owner of the rendezvous.
 ///
 /// Its descriptor ([`AsFd`]) hangs up (`POLLRDHUP`) when the rendezvous is gone, so a watcher can notice the death of
 /// the process that started this one. Dropping a session without [`finish`](Self::finish) looks to the others like a

@@ -107,7 +107,7 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-/// What to tell people about bytes that make no sense.
+/// What to say of bytes that are not a handshake.
 pub(super) fn misheard(error: &LinkError) -> String {
     match error {
         LinkError::WrongKey => "handshake failed: wrong cluster key? Give all nodes the same key file".to_owned(),

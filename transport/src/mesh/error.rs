@@ -36,13 +36,13 @@ pub enum MeshError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MeshSendError {
     /// No connection with this node stands.
-    #[error("no connection with node {node} stands: connect to it and wait until it is up")]
+    #[error("node {node} is not connected: connect to it and wait until it is up")]
     NotConnected {
         /// The node.
         node: NodeId,
     },
     /// The peer does not read as fast as this side sends.
-    #[error("{waiting_bytes} bytes wait to be sent to node {node}, no more than {bytes_max} may: send again when it has read some")]
+    #[error("{waiting_bytes} bytes already wait to be sent to node {node}, of at most {bytes_max}: send again when it has read some")]
     Full {
         /// The node.
         node: NodeId,
@@ -64,15 +64,15 @@ pub enum MeshSendError {
 /// Why a process that listens does not take a connection of one that holds the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub(super) enum MeshRefusal {
-    #[error("a connection with this node stands already")]
+    #[error("this node is already connected")]
     Standing,
-    #[error("its own node id, {node}, is the dialler's: each process needs a node id of its own")]
+    #[error("it has the node id of the process that dialled, {node}: each process needs a node id of its own")]
     SameNode { node: NodeId },
     #[error("it has as many connections as its peers_max allows ({peers_max})")]
     Full { peers_max: u32 },
     #[error("it does not keep up with connections that come and go")]
     Busy,
-    #[error("the hello makes no sense: {reason}")]
+    #[error("the hello is invalid: {reason}")]
     Malformed { reason: String },
 }
 

@@ -108,7 +108,7 @@ impl Driver {
             return self.fail_dial(dial, format!("node {there} listens there, not node {wanted}: was that process started again?"));
         }
         if let Some(fault) = hello.fault() {
-            return self.fail_dial(dial, format!("its hello makes no sense: {fault}"));
+            return self.fail_dial(dial, format!("its hello is invalid: {fault}"));
         }
         if let Some(since) = self.standing(there) {
             self.drop_dial(dial);

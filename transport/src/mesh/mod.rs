@@ -76,7 +76,7 @@ pub struct Mesh {
 /// What happened at a mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MeshEvent {
-    /// A connection stands, whoever dialled. It comes again if [`connect`](Mesh::connect) without a node finds one that
+    /// A connection is up, whichever side dialled. It comes again if [`connect`](Mesh::connect) without a node finds one that
     /// stood before.
     Up {
         /// The process at the other end.
@@ -144,7 +144,7 @@ impl Mesh {
         self.address
     }
 
-    /// Wants a connection with whoever listens at `address`; with a `node`, it must be that one, and nothing happens if
+    /// Wants a connection with the process that listens at `address`; with a `node`, it must be that one, and nothing happens if
     /// a connection with it stands or is being made.
     ///
     /// Tries again while nothing listens there, up to [`connect_timeout`](MeshOptions::connect_timeout). Ends in

@@ -93,7 +93,7 @@ impl Endpoint for ModelEndpoint {
 
     fn disarm(&mut self) {}
 
-    /// Returns at once: whoever runs the members decides when the next turn is.
+    /// Returns at once: the owner of the members decides when the next turn is.
     fn park(&mut self, _timeout: Duration) {
         // Relaxed: the flag publishes nothing but itself.
         self.woken.store(false, Ordering::Relaxed);

@@ -21,12 +21,14 @@
 //! What it does not do: run members (the crate `squall-study` does), lose or break anything, or bound a switch's
 //! buffers: what an ingress port cannot take waits before it and holds up nobody's egress.
 
+mod due;
 mod fabric;
 mod lanes;
 mod link;
 mod network;
 mod node;
 mod spec;
+mod state;
 mod wire;
 
 pub use fabric::{ModelEndpoint, ModelFabric};

@@ -122,7 +122,7 @@ impl Region {
         }
     }
 
-    /// The word at byte `offset` as a link has it (R5), whoever holds it.
+    /// The word at byte `offset` as a link has it (R5), whatever holds it.
     ///
     /// # Panics
     /// If `offset` is not a multiple of 8 or the word lies outside.

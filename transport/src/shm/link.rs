@@ -228,7 +228,7 @@ impl<'a> Meeting<'a> {
                 self.press(waiting)?;
             }
             for peer in gone.into_iter().filter(|&peer| !self.is_linked(peer)).collect::<Vec<_>>() {
-                self.fail(peer, wrong(peer, "left while memory was swapped; look at its own error"))?;
+                self.fail(peer, wrong(peer, "it left while memory was exchanged; see its own error"))?;
             }
         }
         self.links.sort_by_key(|link| link.peer);
@@ -257,14 +257,14 @@ impl<'a> Meeting<'a> {
     /// What a peer that is late has not done.
     fn late(&self, peer: Rank) -> OpenError {
         if let Some(Redial { setback, .. }) = self.redials.iter().find(|redial| redial.peer == peer) {
-            return wrong(peer, &format!("did not answer in time ({setback}); is it out of descriptors, or flooded by strangers?"));
+            return wrong(peer, &format!("it did not answer in time ({setback}); is it out of descriptors, or flooded by strangers?"));
         }
         if let Some(shortage) = self.shortage.as_ref().filter(|_| !self.is_waiting(peer)) {
-            return wrong(peer, &format!("could not be let in: {shortage} here; raise this process' limit of descriptors (ulimit -n)"));
+            return wrong(peer, &format!("it could not connect: {shortage} here; raise this process' limit of descriptors (ulimit -n)"));
         }
         match self.is_waiting(peer) {
-            true => wrong(peer, "gave no memory in time; is it stopped?"),
-            false => wrong(peer, "did not connect in time; did it fail, or is it stopped?"),
+            true => wrong(peer, "it shared no memory in time; is it stopped?"),
+            false => wrong(peer, "it did not connect in time; did it fail, or is it stopped?"),
         }
     }
 
@@ -416,10 +416,11 @@ impl<'a> Meeting<'a> {
                 }
             }
             if same_token(&waiting.said, &connection_token(&self.token, peer, self.me, DECLINED)) {
-                return self.fail(peer, wrong(peer, "goes on without me"));
+                return self.fail(peer, wrong(peer, "it went on without this member"));
             }
             if !same_token(&waiting.said, &self.proof(peer, self.me)) {
-                return self.fail(peer, wrong(peer, "showed a wrong token: another process took its socket's name; start the group again"));
+                return self
+                    .fail(peer, wrong(peer, "it showed a wrong token: another process took its socket's name; start the group again"));
             }
             if let Err(error) = send_memory(&waiting.socket, self.regions, self.bell, &[]) {
                 return self.fail(peer, system(&format!("sending memory to peer {peer}"))(error));

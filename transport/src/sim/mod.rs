@@ -21,22 +21,28 @@
 //!
 //! What it does not do: run members (the crate `squall-sim` does), or wait in real time.
 
+mod connections;
 mod due;
 mod exchange;
 mod fabric;
+mod gather;
 mod link;
 mod net;
 mod nets;
 mod network;
 mod random;
+mod state;
 mod wire;
 mod words;
 
+pub use connections::NetSpec;
 pub use exchange::SoloExchange;
 pub use fabric::{SimEndpoint, SimFabric};
+pub use gather::SimGather;
 pub use link::LinkSpec;
-pub use net::{SimGather, SimNet};
-pub use nets::{NetSpec, SimNets};
-pub use network::{Changed, SimNetwork};
+pub use net::SimNet;
+pub use nets::SimNets;
+pub use network::SimNetwork;
 pub use random::{Random, mix};
+pub use state::Changed;
 pub use wire::land;

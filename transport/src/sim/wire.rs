@@ -16,7 +16,7 @@ pub fn land(write: Write, from: &[Region], to: &[Region]) {
         Write::Span { from: source, to: target, len } => {
             carry(&of(from, source), source.offset, &of(to, target), target.offset, len, CopyMethod::Plain);
         }
-        // Release: pairs with the acquire of whoever reads the word.
+        // Release: pairs with the acquire of the reader of the word.
         Write::Word { at, value } => of(to, at).link_word(at.offset).store(value, Ordering::Release),
     }
 }

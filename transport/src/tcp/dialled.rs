@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use super::hello::{HELLO_BYTES, TOKEN_BYTES};
 use super::limits::{REDIAL_MS_MAX, REDIAL_MS_MIN};
-use super::meet::{HELLO_BYTES, TOKEN_BYTES};
 use crate::endpoint::OpenError;
 use crate::rank::Rank;
 

@@ -44,7 +44,7 @@ pub(super) enum BadFrame {
     Alignment(u64),
     #[error("an empty span")]
     Empty,
-    #[error("the end of another epoch, or something behind the end")]
+    #[error("the end mark of another epoch, or bytes behind the end mark")]
     End,
 }
 

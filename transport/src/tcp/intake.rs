@@ -99,7 +99,7 @@ impl Intake {
         while let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() {
             match Frame::decode(header, region_bytes)? {
                 Frame::Word { region, offset, value } => {
-                    // Publishes the Spans before it: pairs with the acquire load of whoever waits for this counter.
+                    // Publishes the Spans before it: pairs with the acquire load of the reader of this counter.
                     regions[usize::from(region.0)].link_word(offset).store(value, Ordering::Release);
                     bytes = rest;
                 }

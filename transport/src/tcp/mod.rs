@@ -19,15 +19,19 @@
 //!
 //! It does not encrypt, and it does not reconnect: a broken link stays broken for its epoch.
 
+mod announcement;
 mod dialled;
 mod endpoint;
 mod frame;
+mod hello;
 mod intake;
 mod kept;
 mod limits;
 mod link;
 mod meet;
+mod meeting;
 mod queue;
+mod socket;
 
 pub use endpoint::TcpEndpoint;
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::abi::{self, WorkCompletion};
-use super::device::{Device, outcome, system};
+use super::device::Device;
+use super::errors::{outcome, system};
 use crate::endpoint::OpenError;
 
 /// A completion queue with its channel, for one endpoint.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use super::abi::{self, CStruct};
+use super::errors::{outcome, system, unavailable};
 use super::library::{self, Verbs};
 use super::manager::Anchor;
 use crate::endpoint::OpenError;
@@ -51,28 +52,10 @@ unsafe impl Send for Device {}
 // SAFETY: as for Send.
 unsafe impl Sync for Device {}
 
-/// An error of this provider from a system error.
-pub(super) fn system(what: impl Into<String>, reason: io::Error) -> OpenError {
-    OpenError::System { fabric: "verbs", what: what.into(), reason }
-}
-
-/// What a call that returns an error number (or -1 and `errno`) means.
-pub(super) fn outcome(code: c_int) -> io::Result<()> {
-    match code {
-        0 => Ok(()),
-        -1 => Err(io::Error::last_os_error()),
-        code => Err(io::Error::from_raw_os_error(code.abs())),
-    }
-}
-
 /// What the library calls the status of a completion.
 pub(super) fn outcome_text(verbs: &Verbs, status: c_int) -> String {
     // SAFETY: returns a constant string for every number.
     unsafe { CStr::from_ptr((verbs.status_text)(status)) }.to_string_lossy().into_owned()
-}
-
-pub(super) fn unavailable(why: impl Into<String>) -> OpenError {
-    OpenError::Unavailable { fabric: "verbs", why: why.into() }
 }
 
 /// Names of the devices that libibverbs has a driver for.

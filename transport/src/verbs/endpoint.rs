@@ -11,13 +11,15 @@ use super::Opened;
 use super::abi::{self, CStruct, WorkCompletion};
 use super::completion::CompletionQueue;
 use super::counters::Counters;
-use super::device::{Device, system};
+use super::device::Device;
+use super::errors::system;
 use super::failure::Failure;
 use super::limits::{COMPLETIONS_AT_ONCE, POLLS_PER_CLOCK, WORD_BYTES};
-use super::link::{FAREWELL, Link, RequestId, WAKE_UP};
+use super::link::{FAREWELL, Link, WAKE_UP};
 use super::memory::MemoryRegion;
 use super::open::Parts;
 use super::options::VerbsOptions;
+use super::request::RequestId;
 use super::sleep;
 use crate::atomic::Ordering;
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Requests, Waker};
@@ -215,7 +217,7 @@ impl VerbsEndpoint {
             let region = memory.get(usize::from(at.region.0)).map(|memory| memory.region());
             let inside = |bytes: u64| at.offset.is_multiple_of(8) && at.offset < bytes;
             let region = region.filter(|region| inside(region.bytes() as u64));
-            // Release: pairs with the acquire of whoever reads the word; its Spans are in.
+            // Release: pairs with the acquire of the reader of the word; its Spans are in.
             region.is_some_and(|region| {
                 region.link_word(at.offset).store(value, Ordering::Release);
                 true

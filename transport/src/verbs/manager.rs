@@ -25,7 +25,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use socket2::SockAddr;
 
 use super::abi::{self, CStruct};
-use super::device::{outcome, system, unavailable};
+use super::errors::{outcome, system, unavailable};
 use super::library::{self, Cm};
 use super::limits::LINK_UP_MAX;
 use super::sleep;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rustix::process::{Resource, getrlimit};
 
 use super::abi;
-use super::device::{Device, system, unavailable};
+use super::device::Device;
+use super::errors::{system, unavailable};
 use crate::endpoint::OpenError;
 use crate::region::{Region, RegionError};
 

@@ -24,14 +24,16 @@ use super::card::{Card, RemoteMemory, Wire, mtu_bytes, path};
 use super::completion::CompletionQueue;
 use super::counting::{self, Counting, RECORD_BYTES};
 use super::credits::{Holds, entries, sends};
-use super::device::{Device, outcome_text, system, unavailable};
+use super::device::{Device, outcome_text};
+use super::errors::{system, unavailable};
 use super::failure::Failure;
 use super::limits::{IWARP_INLINE_BYTES, LINK_UP_MAX, MAILBOX_BYTES, MEMBERS_MAX, RECEIVES, REGIONS_MAX, SCRATCH_BYTES, WORD_BYTES};
-use super::link::{Link, RequestId, Signal, Target, receives, receives_of};
+use super::link::{Link, Signal, Target, receives, receives_of};
 use super::manager::{Connection, Meeting};
 use super::memory::MemoryRegion;
 use super::options::VerbsOptions;
 use super::queue_pair::{Init, Limits, Path, QueuePair, ReadyToSend, prepare};
+use super::request::RequestId;
 use super::sleep;
 use super::sysfs::LinkKind;
 use super::words::{self, Words};
@@ -193,7 +195,8 @@ impl Making<'_> {
                 continue;
             };
             if theirs.queue_pairs[me.index()] == NO_QUEUE_PAIR {
-                absent.exclude(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what: "it made no queue pair for me".into() })?;
+                let what = "it made no queue pair for this member".into();
+                absent.exclude(exchange, peer, OpenError::Peer { fabric: "verbs", peer, what })?;
                 continue;
             }
             let path = path(exchange, peer, &card, theirs, (choice.port, choice.gid.index), self.options);

@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 use super::abi::{self, CStruct};
 use super::completion::CompletionQueue;
-use super::device::{Device, outcome, system};
+use super::device::Device;
+use super::errors::{outcome, system};
 use super::library::query_order;
 use super::limits::{IWARP_INLINE_BYTES, WORD_BYTES};
 use super::manager::{Connection, Held};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::abi::ScatterEntry;
 use super::limits::WORD_BYTES;
-use super::link::RequestId;
 use super::memory::MemoryRegion;
+use super::request::RequestId;
 use crate::atomic::Ordering;
 
 /// The places of one link.

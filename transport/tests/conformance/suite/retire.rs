@@ -13,7 +13,7 @@ const MEMBERS: usize = 3;
 const EPOCHS: u64 = 6;
 const SPAN_BYTES: u64 = 32 << 10;
 
-/// One epoch of members with lasting names, with new memory.
+/// One epoch of members that know each other by node id, with new memory.
 fn open<F>(fabrics: &[F]) -> Cluster<F::Endpoint>
 where
     F: Fabric + Sync,

@@ -1,10 +1,13 @@
 //! The engine: every transfer of one member in one epoch.
 
-use squall_sst::{Malformed, Table};
-use squall_transport::region::{Block, FilledBlock, Pool};
-use squall_transport::{Outbox, POOL, Place, Rank, TABLE, Write};
+mod moving;
+mod sending;
 
-use crate::columns::{Columns, POOL_BYTES_LIMIT, ready_word, sent_word};
+use squall_sst::Table;
+use squall_transport::region::{Block, FilledBlock, Pool};
+use squall_transport::{Outbox, Place, Rank, TABLE};
+
+use crate::columns::{Columns, POOL_BYTES_LIMIT, ready_word};
 use crate::descriptor::{Descriptor, DescriptorError};
 use crate::limits::Limits;
 use crate::mutation::Mutation;
@@ -13,7 +16,7 @@ use crate::plans::Plans;
 use crate::schedule::ScheduleKind;
 use crate::shares::{BufferError, Shares};
 use crate::timeline::{Moment, Timeline};
-use crate::transfer::{Beginning, Buffer, Post, Reach, Transfer};
+use crate::transfer::{Beginning, Buffer, Transfer};
 
 /// Why a descriptor could not be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -175,53 +178,10 @@ impl Rdmc {
     /// # Panics
     /// If one of the others sends, or anything was sent already.
     pub fn relayed_by(self, relays: usize) -> Rdmc {
-        assert!(self.senders.iter().all(|sender| sender.index() < relays) && relays <= self.members, "whoever sends relays");
+        assert!(self.senders.iter().all(|sender| sender.index() < relays) && relays <= self.members, "every sender must be a relay");
         assert!(self.active.is_empty() && self.draining.is_empty(), "who relays is known before anything is sent");
         let leaves = (self.members - relays) as u32;
         Rdmc { relays, plans: Plans::new(self.plans.schedule(), relays as u32, leaves), ..self }
-    }
-
-    /// A block for a message of my own of up to `bytes` bytes. Fill it, then [`start`](Rdmc::start) or
-    /// [`give_back`](Rdmc::give_back); blocks may be started in any order.
-    ///
-    /// # Panics
-    /// If this member is no sender.
-    pub fn reserve(&mut self, bytes: u64, pool: &mut Pool) -> Result<Block, BufferError> {
-        let own = self.own.expect("only senders reserve");
-        let next = self.frontiers[own].begun + self.reserved.len() as u64;
-        self.check_slot(own, next, self.reserved.len())?;
-        let (block, class) = self.shares.take(own, bytes, pool)?;
-        self.reserved.push(Reserved { offset: block.offset(), class });
-        Ok(block)
-    }
-
-    /// Returns a reserved block that is not to be sent.
-    ///
-    /// # Panics
-    /// If it was not reserved here.
-    pub fn give_back(&mut self, block: Block, pool: &mut Pool) {
-        let (own, class) = self.unreserve(block.offset());
-        self.shares.put(own, class, block, pool);
-    }
-
-    /// Starts sending a message of my own, in blocks of `block_bytes` bytes. The descriptor must now go to all members
-    /// as my next small message.
-    ///
-    /// # Panics
-    /// If the block was not reserved here, or message and block size break the limits: check with
-    /// [`Descriptor::check`].
-    pub fn start(&mut self, block: FilledBlock, block_bytes: u32) -> Descriptor {
-        let (own, class) = self.unreserve(block.offset());
-        let descriptor = Descriptor { bytes: block.len(), block_bytes, transfer: self.frontiers[own].begun };
-        if let Err(error) = descriptor.check(&self.limits) {
-            panic!("{error}");
-        }
-        let slot = self.begin(own, descriptor, Buffer::Filled(block), class);
-        self.advance(own);
-        if !self.slots[slot].is_quiet() {
-            self.active.push(slot);
-        }
-        descriptor
     }
 
     /// Accepts a transfer of another sender (an index into the group's senders): takes a buffer and says so to those
@@ -248,37 +208,6 @@ impl Rdmc {
         }
         self.push_notices(outbox);
         Ok(())
-    }
-
-    /// Takes in what has landed and posts what can be posted, one block of each transfer in turn, until `budget_bytes`
-    /// are spent (the last block may go beyond), nothing is left or nothing has room.
-    ///
-    /// # Errors
-    /// A member wrote what no member writes. What was done before it was read stands.
-    #[inline]
-    pub fn step(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64) -> Result<Progress, Malformed> {
-        let mut progress = Progress::default();
-        if self.active.is_empty() && self.notices.is_empty() {
-            return Ok(progress);
-        }
-        self.take_in(table, &mut progress)?;
-        progress.noticed = self.push_notices(outbox);
-        self.post_in_turn(table, outbox, budget_bytes, 0, &mut progress)?;
-        if progress.completed > 0 || progress.posted_blocks > 0 {
-            self.retire();
-        }
-        Ok(progress)
-    }
-
-    /// Goes on sending my messages to those that relay nothing, while nothing else moves any more: what
-    /// [`step`](Rdmc::step) does for them.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn feed(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64) -> Result<Progress, Malformed> {
-        let mut progress = Progress::default();
-        self.post_in_turn(table, outbox, budget_bytes, self.relays, &mut progress)?;
-        Ok(progress)
     }
 
     /// Members that relay nothing, and for which alone some buffer of a message of mine is kept that the application is
@@ -402,14 +331,6 @@ impl Rdmc {
         Err(BufferError::SlotBusy { transfers_max })
     }
 
-    /// Forgets the reservation of the block at `offset`: my sender index and the block's class.
-    fn unreserve(&mut self, offset: u64) -> (usize, usize) {
-        let own = self.own.expect("only senders reserve");
-        let found = self.reserved.iter().position(|reserved| reserved.offset == offset);
-        let reserved = self.reserved.swap_remove(found.expect("the block was reserved here"));
-        (own, reserved.class)
-    }
-
     /// Begins the sender's next transfer in its slot.
     fn begin(&mut self, sender: usize, descriptor: Descriptor, buffer: Buffer, class: usize) -> usize {
         let root = self.senders[sender].index();
@@ -425,23 +346,6 @@ impl Rdmc {
         slot
     }
 
-    fn take_in(&mut self, table: &Table, progress: &mut Progress) -> Result<(), Malformed> {
-        for position in 0..self.active.len() {
-            let transfer = &mut self.slots[self.active[position]];
-            let arrived = transfer.take_in(table, &mut self.timeline)?;
-            if arrived == 0 {
-                continue;
-            }
-            progress.arrived_blocks += arrived;
-            if transfer.payload().is_some() {
-                progress.completed += 1;
-                let sender = transfer.sender();
-                self.advance(sender);
-            }
-        }
-        Ok(())
-    }
-
     /// Moves a sender's frontier over every complete transfer, and owes the news to those that sent them here.
     fn advance(&mut self, sender: usize) {
         loop {
@@ -455,62 +359,5 @@ impl Rdmc {
             }
             self.frontiers[sender].received += 1;
         }
-    }
-
-    fn push_notices(&mut self, outbox: &mut Outbox) -> u32 {
-        let (received, me, frontiers) = (self.columns.received, self.me, &self.frontiers);
-        self.notices.push(outbox, |sender| (Place::new(TABLE, received.get(sender).at(me)), frontiers[sender].received))
-    }
-
-    /// One block of each active transfer in turn, until a whole round brings nothing or the budget is spent.
-    /// To members from rank `first` on.
-    fn post_in_turn(
-        &mut self,
-        table: &Table,
-        outbox: &mut Outbox,
-        budget_bytes: u64,
-        first: usize,
-        progress: &mut Progress,
-    ) -> Result<(), Malformed> {
-        let mut fruitless = 0;
-        while fruitless < self.active.len() && progress.posted_bytes < budget_bytes {
-            self.turn = if self.turn + 1 < self.active.len() { self.turn + 1 } else { 0 };
-            let slot = self.active[self.turn];
-            let spare = self.limits.outbox_spare;
-            match self.slots[slot].next_post(table, outbox, spare, Reach { pools: &self.pools, first }, &mut self.timeline)? {
-                Some(post) => {
-                    self.post(slot, post, table, outbox);
-                    progress.posted_blocks += 1;
-                    progress.posted_bytes += post.bytes;
-                    fruitless = 0;
-                }
-                None => fruitless += 1,
-            }
-        }
-        Ok(())
-    }
-
-    /// The one place where blocks leave: the data by Span, then the counter that publishes it by Word, to the same peer
-    /// (T1, T3).
-    fn post(&self, slot: usize, post: Post, table: &Table, outbox: &mut Outbox) {
-        let transfer = &self.slots[slot];
-        let span = Write::Span { from: Place::new(POOL, post.from), to: Place::new(POOL, post.target), len: post.bytes };
-        let at = Place::new(TABLE, transfer.sent().at(self.me));
-        let word = Write::Word { at, value: sent_word(transfer.number(), post.count) };
-        for write in self.mutation.apply(span, word, transfer.sent(), table) {
-            outbox.push(post.to, write).expect("there was room for both writes of the block");
-        }
-    }
-
-    /// Takes transfers that have nothing left to receive or to post off the active list.
-    fn retire(&mut self) {
-        let (slots, draining) = (&self.slots, &mut self.draining);
-        self.active.retain(|&slot| {
-            let quiet = slots[slot].is_quiet();
-            if quiet && slots[slot].is_delivered() {
-                draining.push(slot);
-            }
-            !quiet
-        });
     }
 }

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use squall_group::{CONTACT_SENDS, Newcomer};
 use squall_transport::NodeId;
 
-use super::fault::{Fault, Partition, PartitionEnd};
-use super::join::Asking;
-use super::run::Run;
-use super::scenario::SUSPECT_AFTER_NS;
-use super::sides::Sides;
+use super::Run;
+use super::asking::Asking;
+use crate::churn::fault::{Fault, Partition, PartitionEnd, SUSPECT_AFTER_NS};
+use crate::churn::sides::Sides;
 
 /// Who oversleeps wakes by then, even if nobody suspects it.
 const OVERSLEEP_NS_MAX: u64 = 5 * SUSPECT_AFTER_NS;

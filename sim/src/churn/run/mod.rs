@@ -1,18 +1,27 @@
 //! A run of a group whose members come and go.
 
+mod asking;
+mod join;
+mod observed;
+mod state;
+mod strike;
+mod transfer;
+mod watch;
+
 use std::collections::BTreeMap;
 
 use squall_group::{Group, View, Witness};
 use squall_transport::sim::{LinkSpec, Random, SimNetwork, SoloExchange};
 use squall_transport::{NodeId, Rank};
 
-use super::fault::{Ambush, Fault};
-use super::join::Asking;
+use asking::Asking;
+use observed::Observed;
+use transfer::Transfer;
+
+use super::fault::{Ambush, Fault, SUSPECT_AFTER_NS};
 use super::process::{ChurnFabric, Process, Stepped};
-use super::scenario::{Aim, Churn, SUSPECT_AFTER_NS};
+use super::scenario::{Aim, Churn};
 use super::sides::Sides;
-use super::state::Transfer;
-use super::watch::Watch;
 use crate::checker::{Property, Violation, check};
 use crate::mutant::Mutant;
 use crate::simulation::Outcome;
@@ -41,7 +50,7 @@ pub fn churn(churn: &Churn, mutant: Option<Mutant>) -> Outcome {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+enum Ending {
     /// There was nothing left to do.
     Rested,
     /// There was, and it was not done in time.
@@ -50,39 +59,39 @@ pub(super) enum Ending {
     CutOff,
 }
 
-pub(super) struct Run<'a> {
-    pub(super) churn: &'a Churn,
+struct Run<'a> {
+    churn: &'a Churn,
     mutant: Option<Mutant>,
-    pub(super) clock: SimNetwork,
+    clock: SimNetwork,
     /// The mesh of each view.
-    pub(super) meshes: BTreeMap<(u64, Vec<NodeId>), SimNetwork>,
+    meshes: BTreeMap<(u64, Vec<NodeId>), SimNetwork>,
     /// With whom the witness sides in a view of two.
     witness: BTreeMap<(u64, Vec<NodeId>), NodeId>,
-    pub(super) processes: Vec<Process>,
-    pub(super) asking: Vec<Asking>,
-    pub(super) transfers: Vec<Transfer>,
+    processes: Vec<Process>,
+    asking: Vec<Asking>,
+    transfers: Vec<Transfer>,
     /// The next one that gives its state dies while it does.
-    pub(super) ambush_givers: bool,
+    ambush_givers: bool,
     /// The next one last.
-    pub(super) faults: Vec<(u64, Fault)>,
-    pub(super) sides: Option<Sides>,
-    pub(super) random: Random,
-    pub(super) trace: Trace,
+    faults: Vec<(u64, Fault)>,
+    sides: Option<Sides>,
+    random: Random,
+    trace: Trace,
     steps: u64,
     /// The last name that was given to a newcomer.
-    pub(super) names: u64,
+    names: u64,
     /// The next one last.
     ambushes: Vec<Ambush>,
     /// Who is to die, and when.
-    pub(super) doomed: Option<(usize, u64)>,
+    doomed: Option<(usize, u64)>,
     /// Who sleeps until so long after others suspect it.
-    pub(super) sleepers: Vec<(usize, u64)>,
-    pub(super) returns_left: u64,
+    sleepers: Vec<(usize, u64)>,
+    returns_left: u64,
     /// Members that the faults so far may have cost the group, at the most; none: nobody can tell.
-    pub(super) victims: Option<usize>,
-    pub(super) last_fault_ns: u64,
-    pub(super) watch: Watch,
-    pub(super) seen: Vec<Violation>,
+    victims: Option<usize>,
+    last_fault_ns: u64,
+    observed: Observed,
+    seen: Vec<Violation>,
 }
 
 impl<'a> Run<'a> {
@@ -118,7 +127,7 @@ impl<'a> Run<'a> {
             returns_left: churn.returns,
             victims: Some(churn.victims()),
             last_fault_ns: churn.busy_ns,
-            watch: Watch::default(),
+            observed: Observed::default(),
             seen: Vec::new(),
             clock,
         };
@@ -160,7 +169,7 @@ impl<'a> Run<'a> {
     }
 
     /// A process enters its first view.
-    pub(super) fn enter(&mut self, view: View) {
+    fn enter(&mut self, view: View) {
         let network = self.mesh(&view);
         let mut solo = SoloExchange::new(view.me, view.members);
         let sends = view.my_sender().is_some() || view.will_send.has(view.me);
@@ -201,7 +210,7 @@ impl<'a> Run<'a> {
     }
 
     /// Goes to the next moment at which something is to happen, and lets it happen.
-    pub(super) fn advance(&mut self) {
+    fn advance(&mut self) {
         let steps = self.processes.iter().filter(|process| process.is_alive()).map(|process| process.next_step_ns);
         let times = steps
             .chain(self.clock.next_event_ns())
@@ -222,14 +231,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub(super) fn rests(&self) -> bool {
+    fn rests(&self) -> bool {
         let live: Vec<&Process> = self.live().collect();
         let wanted = self.asking.iter().any(|asking| asking.comes) || live.iter().any(|process| process.is_leaving());
         let together = live.iter().all(|process| self.reaches(live[0].node(), process.node()));
         live.is_empty() || (together && !wanted && live.iter().all(|process| process.rests(&live)))
     }
 
-    pub(super) fn live(&self) -> impl Iterator<Item = &Process> {
+    fn live(&self) -> impl Iterator<Item = &Process> {
         self.processes.iter().filter(|process| process.is_alive())
     }
 
@@ -315,7 +324,7 @@ impl<'a> Run<'a> {
         }
         if ending != Ending::CutOff {
             for (index, process) in self.processes.iter_mut().enumerate() {
-                process.finish(self.watch.idle_posts(index));
+                process.finish(self.observed.idle_posts(index));
                 self.trace.events.extend(process.take_events());
             }
         }

@@ -3,26 +3,12 @@
 use squall_group::{Newcomer, View};
 use squall_transport::NodeId;
 
-use super::run::Run;
-use super::scenario::SUSPECT_AFTER_NS;
+use super::Run;
+use super::asking::Asking;
+use crate::churn::fault::SUSPECT_AFTER_NS;
 
 /// A newcomer that has not become a member by then asks somebody else.
 const ASK_AGAIN_NS: u64 = 3 * SUSPECT_AFTER_NS;
-
-/// A newcomer on its way.
-pub(super) struct Asking {
-    newcomer: Newcomer,
-    pub(super) comes: bool,
-    pub(super) ask_at_ns: u64,
-    /// It is a member of a view of which nobody could tell it.
-    missed: bool,
-}
-
-impl Asking {
-    pub(super) fn new(newcomer: Newcomer, comes: bool, ask_at_ns: u64) -> Asking {
-        Asking { newcomer, comes, ask_at_ns, missed: false }
-    }
-}
 
 impl Run<'_> {
     /// Newcomers that are in `view`, which has just been installed, come, if whoever installed it can tell them.

@@ -28,12 +28,12 @@ pub(crate) fn config(senders: usize, suspect_after_ns: u64) -> Config {
 
 /// Where the members of each view meet, and newcomers hear that they are in.
 #[derive(Clone, Default)]
-pub(crate) struct Village {
+pub(crate) struct Cluster {
     meetings: Arc<Mutex<HashMap<u64, Vec<Option<LocalExchange>>>>>,
     waiting: Arc<Mutex<HashMap<NodeId, Sender<View>>>>,
 }
 
-impl Village {
+impl Cluster {
     /// A member's way into a view: whoever comes first sets the table for all.
     pub(crate) fn meet(&self, view: &View) -> LocalExchange {
         let mut meetings = self.meetings.lock().unwrap();
@@ -94,7 +94,7 @@ impl Upcalls for Log {
 pub(crate) struct Member<F: Fabric> {
     pub(crate) group: Group<F::Endpoint>,
     pub(crate) fabric: F,
-    pub(crate) village: Village,
+    pub(crate) cluster: Cluster,
     pub(crate) log: Log,
     pub(crate) pace: Pace,
     pub(crate) node: u64,
@@ -103,11 +103,11 @@ pub(crate) struct Member<F: Fabric> {
 
 impl<F: Fabric> Member<F> {
     /// Enters a view.
-    pub(crate) fn enter(config: &Config, view: View, fabric: F, village: &Village) -> Member<F> {
-        let mut exchange = village.meet(&view);
+    pub(crate) fn enter(config: &Config, view: View, fabric: F, cluster: &Cluster) -> Member<F> {
+        let mut exchange = cluster.meet(&view);
         let (log, node) = (Log { views: vec![view.clone()], before: vec![0], ..Log::default() }, view.node().0);
         let group = Group::enter(config, view, &fabric, &mut exchange).expect("the view can be entered");
-        Member { group, fabric, village: village.clone(), log, pace: Pace::for_members(8), node, sent: 0 }
+        Member { group, fabric, cluster: cluster.clone(), log, pace: Pace::for_members(8), node, sent: 0 }
     }
 
     /// Sends the next message if there is room.
@@ -129,8 +129,8 @@ impl<F: Fabric> Member<F> {
             return Err(Box::new((self.log, ended)));
         }
         if let Some(view) = self.group.next_view().cloned() {
-            let mut exchange = self.village.meet(&view);
-            self.village.tell(&view);
+            let mut exchange = self.cluster.meet(&view);
+            self.cluster.tell(&view);
             self.log.before.push(self.log.deliveries.len());
             self.log.views.push(view);
             self.group = self.group.install(&self.fabric, &mut exchange).expect("the next view can be installed");

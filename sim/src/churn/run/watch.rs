@@ -1,14 +1,12 @@
 //! What a run is asked for that no trace tells: who stops in time, who is quiet, who goes on.
 
-use std::collections::BTreeMap;
-
 use squall_group::View;
 use squall_transport::NodeId;
 
-use super::process::Process;
-use super::run::Run;
-use super::scenario::SUSPECT_AFTER_NS;
+use super::Run;
 use crate::checker::{Property, Violation};
+use crate::churn::fault::SUSPECT_AFTER_NS;
+use crate::churn::process::Process;
 
 /// A process that runs and does not reach a majority of its view leaves that view within this time, by stopping or by
 /// going on.
@@ -18,22 +16,6 @@ const SETTLE_NS: u64 = 2 * SUSPECT_AFTER_NS;
 /// For so long nothing but heartbeats may be posted.
 const QUIET_NS: u64 = 2 * SUSPECT_AFTER_NS;
 
-/// Since when whom has reached how many.
-#[derive(Debug, Default)]
-pub(super) struct Watch {
-    /// By process: since when, in which view, it reaches no majority.
-    cornered: BTreeMap<usize, (u64, u64)>,
-    /// By process: writes beyond heartbeats that were posted at rest.
-    idle_posts: BTreeMap<usize, u64>,
-}
-
-impl Watch {
-    /// Writes that the process posted at rest, heartbeats aside.
-    pub(super) fn idle_posts(&self, index: usize) -> u64 {
-        self.idle_posts.get(&index).copied().unwrap_or(0)
-    }
-}
-
 impl Run<'_> {
     /// A process that has just stepped and has for too long not reached a majority of its view should be gone.
     pub(super) fn look_who_is_cornered(&mut self, index: usize) {
@@ -41,18 +23,18 @@ impl Run<'_> {
         let now_ns = self.clock.now_ns();
         let reached = view.nodes[..view.voters].iter().filter(|&&node| self.is_in_touch(view, node)).count();
         if view.voters <= 2 || reached * 2 > view.voters || !view.votes(view.me) {
-            self.watch.cornered.remove(&index);
+            self.observed.cornered.remove(&index);
             return;
         }
         // A process that did not run could not notice anything.
         let (view, members, woke_ns) = (view.id, view.voters, self.processes[index].stalled_until_ns);
-        let (since_ns, _) = match self.watch.cornered.get(&index) {
+        let (since_ns, _) = match self.observed.cornered.get(&index) {
             Some(&(since_ns, before)) if before == view => (since_ns.max(woke_ns), view),
             _ => (now_ns, view),
         };
-        self.watch.cornered.insert(index, (since_ns, view));
+        self.observed.cornered.insert(index, (since_ns, view));
         if now_ns > since_ns + CORNERED_NS_MAX {
-            self.watch.cornered.remove(&index);
+            self.observed.cornered.remove(&index);
             let node = self.processes[index].node();
             let what =
                 format!("{node} has reached {reached} of {members} voters of view {view} for {CORNERED_NS_MAX} ns and is still in it");
@@ -83,7 +65,7 @@ impl Run<'_> {
         let heartbeats = QUIET_NS / self.churn.config.membership.map_or(QUIET_NS, |timeouts| timeouts.heartbeat_ns) + 2;
         for (index, process) in self.processes.iter().enumerate() {
             let peers = process.view().map_or(0, |view| view.members as u64 - 1);
-            self.watch.idle_posts.insert(index, (process.posts() - posts[index]).saturating_sub(heartbeats * peers));
+            self.observed.idle_posts.insert(index, (process.posts() - posts[index]).saturating_sub(heartbeats * peers));
         }
     }
 

@@ -1,4 +1,7 @@
-//! The rendezvous: where the members of one epoch meet, and whoever started them talks to them.
+//! The rendezvous: where the members of one epoch meet, and its owner talks to them.
+
+mod admission;
+mod timing;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,34 +12,27 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
 
-use crate::rank::{NodeId, Rank};
-
 use super::connection::{Connection, Phase};
-use super::crowd::{gives_way, source};
-use super::door::{Door, Knock};
+use super::door::Door;
 use super::error::{GatherFault, SendError};
 use super::event::{LeaveReason, ServerEvent};
-use super::frame::{FrameError, PROTOCOL_VERSION};
+use super::frame::FrameError;
 use super::gather::{Gather, GaveTwice, Outcome, WHAT_BYTES_MAX};
 use super::key::ClusterKey;
-use super::link::{CROWDED, Link, LinkError, NO_DESCRIPTOR};
-use super::message::{ToMember, ToServer, Welcome};
+use super::link::LinkError;
+use super::message::{ToMember, ToServer};
 use super::options::{BindError, ServerOptions};
 use super::place::Place;
 use super::refusal::Refusal;
 use super::seats::Seats;
-use super::stream::{Listener, Stream};
+use super::stream::Listener;
 use super::telling::Telling;
 use super::token::random_bytes;
-use super::wire::{Wire, after};
+use super::wire::after;
+use crate::rank::{NodeId, Rank};
 
 /// The longest hello.
-pub(super) const HELLO_BYTES_MAX: usize = 256;
-/// Connections that have not joined, beside one for each member; beyond that one gives way to a new one.
-const GREETING_MARGIN: usize = 64;
-const ACCEPTS_PER_TURN_MAX: usize = 64;
-/// Bytes that wait for a member who does not read, in frames of the largest size.
-const UNSENT_FRAMES_MAX: usize = 4;
+pub(in crate::exchange) const HELLO_BYTES_MAX: usize = 256;
 /// How long a refused connection may take to read why.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -219,63 +215,6 @@ impl RendezvousServer {
         Ok((fds[..self.connections.len()].iter().map(PollFd::revents).collect(), called))
     }
 
-    fn accept(&mut self) {
-        for _ in 0..ACCEPTS_PER_TURN_MAX {
-            match self.door.accept() {
-                Knock::Came(stream, from) => self.greet(stream, from),
-                Knock::Nobody => return,
-                Knock::Short(_) if self.make_way() => {}
-                Knock::Short(error) => {
-                    self.door.turn_away(&NO_DESCRIPTOR, ACCEPTS_PER_TURN_MAX);
-                    if self.telling.tells(Instant::now()) {
-                        self.events.push_back(ServerEvent::AcceptFailed { reason: error.to_string() });
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Lets a stranger in, and hears it at once: who has said what only a member knows is not pushed out by those who
-    /// come behind it.
-    fn greet(&mut self, stream: Stream, from: Place) {
-        if self.strangers().count() >= self.greeting_max() && !self.make_way() {
-            return self.tell_of(from, Refusal::Crowded { greeting_max: self.greeting_max() }, false);
-        }
-        let link = Link::responder(&self.secret, PROTOCOL_VERSION, HELLO_BYTES_MAX);
-        match Wire::new(stream, link, self.options.lost_after) {
-            Ok(wire) => {
-                let phase = Phase::Greeting { deadline: after(Instant::now(), self.options.handshake_timeout) };
-                self.connections.push(Connection { wire, from, phase });
-                self.turn(self.connections.len() - 1);
-            }
-            Err(error) => self.tell_of(from, Refusal::Closed { reason: error.to_string() }, false),
-        }
-    }
-
-    fn greeting_max(&self) -> usize {
-        self.options.members + GREETING_MARGIN
-    }
-
-    /// Those without a rank, in the order they came, by their place among all.
-    fn strangers(&self) -> impl Iterator<Item = (usize, &Connection)> {
-        self.connections.iter().enumerate().filter(|(_, connection)| connection.is_stranger())
-    }
-
-    /// Parts with the stranger that others have the best reason to be heard before; whether there is one.
-    fn make_way(&mut self) -> bool {
-        let standings = self.strangers().map(|(_, connection)| (connection.from.ip().map(source), connection.standing()));
-        let Some(index) = gives_way(standings).and_then(|at| self.strangers().nth(at)).map(|(index, _)| index) else {
-            return false;
-        };
-        let Connection { wire, from, phase } = self.connections.remove(index);
-        if matches!(phase, Phase::Greeting { .. }) {
-            wire.turn_away(&CROWDED);
-            self.tell_of(from, Refusal::Crowded { greeting_max: self.greeting_max() }, false);
-        }
-        true
-    }
-
     /// Reads and writes what one connection is ready for.
     fn turn(&mut self, index: usize) {
         let connection = &mut self.connections[index];
@@ -320,49 +259,6 @@ impl RendezvousServer {
                 Ok(outcome) => self.tell(outcome),
                 Err(GaveTwice) => self.end(index, LeaveReason::Violation(format!("it gave twice to \"{what}\""))),
             },
-        }
-    }
-
-    fn admit(&mut self, index: usize, node: NodeId, wanted: Option<Rank>) {
-        if self.join_over {
-            let timeout_ms = self.options.join_timeout.as_millis() as u64;
-            return self.refuse(index, Refusal::TooLate { timeout_ms });
-        }
-        let rank = match self.seats.admit(node, wanted) {
-            Ok(rank) => rank,
-            Err(refusal) => return self.refuse(index, refusal),
-        };
-        let welcome = Welcome {
-            rank,
-            members: self.options.members as u16,
-            token: self.token,
-            frame_bytes_max: self.options.frame_bytes_max as u32,
-            patience_ms: milliseconds(self.options.patience()),
-            lost_after_ms: milliseconds(self.options.lost_after),
-        };
-        let connection = &mut self.connections[index];
-        connection.phase = Phase::Member(rank);
-        connection.wire.link.set_frame_bytes_max(self.options.frame_bytes_max);
-        connection.send(&ToMember::Welcome(welcome), &[]);
-        let address = connection.from.clone();
-        self.events.push_back(ServerEvent::Joined { rank, node, address });
-    }
-
-    /// Turns away a connection that has not joined, and lets it know why if it holds the key.
-    fn refuse(&mut self, index: usize, reason: Refusal) {
-        let connection = &mut self.connections[index];
-        if connection.wire.link.is_open() {
-            connection.send(&ToMember::Refused(reason.clone()), &[]);
-        }
-        let (is_proven, from) = (connection.wire.link.is_open(), connection.from.clone());
-        connection.close(FAREWELL);
-        self.tell_of(from, reason, is_proven);
-    }
-
-    /// Tells the owner of one that did not become a member; of strangers not of each.
-    fn tell_of(&mut self, address: Place, reason: Refusal, is_proven: bool) {
-        if is_proven || self.telling.tells(Instant::now()) {
-            self.events.push_back(ServerEvent::Refused { address, reason });
         }
     }
 
@@ -432,81 +328,6 @@ impl RendezvousServer {
         self.events.push_back(ServerEvent::GatherFailed { what, fault });
     }
 
-    /// When something is due although no socket is ready.
-    fn timers(&self) -> impl Iterator<Item = Instant> + '_ {
-        let connections = self.connections.iter().filter_map(|connection| connection.deadline());
-        let join = self.is_joining().then_some(self.join_deadline);
-        connections.chain(join).chain(self.gather_deadline()).chain(self.door.timer()).chain(self.telling.timer())
-    }
-
-    fn gather_deadline(&self) -> Option<Instant> {
-        self.gather_since.map(|since| after(since, self.options.gather_timeout))
-    }
-
-    fn is_joining(&self) -> bool {
-        !self.join_over && !self.seats.are_full()
-    }
-
-    /// Does what is due at `now`, and parts with the connections that have ended.
-    fn expire(&mut self, now: Instant) {
-        if let Some(count) = self.telling.left_out(now) {
-            self.events.push_back(ServerEvent::RefusedMore { count });
-        }
-        for index in 0..self.connections.len() {
-            self.expire_connection(index, now);
-        }
-        if self.is_joining() && now >= self.join_deadline {
-            self.join_over = true;
-            let (missing, waited_ms) = (self.seats.free(), self.options.join_timeout.as_millis() as u64);
-            self.events.push_back(ServerEvent::JoinTimedOut { missing: missing.clone() });
-            let outcome = self.gather.fail(GatherFault::Absent { ranks: missing, waited_ms });
-            self.tell(outcome);
-        }
-        if !self.gather.is_open() || !self.seats.are_full() {
-            self.gather_since = None;
-        } else {
-            self.gather_since.get_or_insert(now);
-        }
-        if self.gather_deadline().is_some_and(|deadline| now >= deadline) {
-            let waited_ms = self.options.gather_timeout.as_millis() as u64;
-            let fault = GatherFault::Late { ranks: self.gather.missing(), waited_ms };
-            let outcome = self.gather.fail(fault);
-            self.tell(outcome);
-        }
-    }
-
-    fn expire_connection(&mut self, index: usize, now: Instant) {
-        let unsent_bytes_max = UNSENT_FRAMES_MAX * self.options.frame_bytes_max;
-        let connection = &mut self.connections[index];
-        let ended = connection.wire.ended().map(str::to_owned);
-        match connection.phase {
-            Phase::Greeting { deadline } => {
-                let timeout_ms = self.options.handshake_timeout.as_millis() as u64;
-                let reason = match ended {
-                    Some(reason) => Refusal::Closed { reason },
-                    None if now >= deadline => Refusal::Stalled { timeout_ms },
-                    None => return,
-                };
-                self.refuse(index, reason);
-            }
-            Phase::Member(_) => {
-                let unsent_bytes = connection.wire.link.unsent().len();
-                if let Some(reason) = ended {
-                    self.end(index, LeaveReason::Lost(reason));
-                } else if unsent_bytes > unsent_bytes_max {
-                    self.end(index, LeaveReason::Stalled { unsent_bytes });
-                }
-            }
-            Phase::Closing { deadline } => {
-                connection.wire.say_all();
-                if ended.is_some() || now >= deadline {
-                    connection.phase = Phase::Gone;
-                }
-            }
-            Phase::Gone => {}
-        }
-    }
-
     fn member(&mut self, rank: Rank) -> Option<&mut Connection> {
         self.connections.iter_mut().find(|connection| connection.rank() == Some(rank))
     }
@@ -515,10 +336,6 @@ impl RendezvousServer {
         let (bytes, bytes_max) = (bytes.len(), self.options.payload_bytes_max());
         if bytes > bytes_max { Err(SendError::TooLarge { bytes, bytes_max }) } else { Ok(()) }
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for RendezvousServer {

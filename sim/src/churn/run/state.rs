@@ -3,25 +3,13 @@
 use squall_group::View;
 use squall_transport::NodeId;
 
-use super::process::Process;
-use super::run::Run;
+use super::Run;
+use super::transfer::Transfer;
 use crate::checker::Property;
+use crate::churn::process::Process;
 
 /// Whoever is asked and is not there is asked again after this time.
 const ASK_AGAIN_NS: u64 = 50_000;
-
-/// The state with which a view begins, on its way to a process that has none.
-pub(super) struct Transfer {
-    to: usize,
-    view: u64,
-    /// Who is asked, by rank in the view that the one who asks is in.
-    giver: usize,
-    /// Who gives what. It goes on giving that when views change.
-    gives: Option<(NodeId, u64)>,
-    /// So many in a row of those that could be asked have no state either.
-    without: usize,
-    pub(super) next_ns: u64,
-}
 
 /// What somebody says who is asked for the state.
 enum Answer {

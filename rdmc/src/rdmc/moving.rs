@@ -1,0 +1,115 @@
+//! A step: blocks come in, blocks go out.
+
+use squall_sst::{Malformed, Table};
+use squall_transport::{Outbox, POOL, Place, TABLE, Write};
+
+use super::{Progress, Rdmc};
+use crate::columns::sent_word;
+use crate::transfer::{Post, Reach};
+
+impl Rdmc {
+    /// Takes in what has landed and posts what can be posted, one block of each transfer in turn, until `budget_bytes`
+    /// are spent (the last block may go beyond), nothing is left or nothing has room.
+    ///
+    /// # Errors
+    /// A member wrote what no member writes. What was done before it was read stands.
+    #[inline]
+    pub fn step(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64) -> Result<Progress, Malformed> {
+        let mut progress = Progress::default();
+        if self.active.is_empty() && self.notices.is_empty() {
+            return Ok(progress);
+        }
+        self.take_in(table, &mut progress)?;
+        progress.noticed = self.push_notices(outbox);
+        self.post_in_turn(table, outbox, budget_bytes, 0, &mut progress)?;
+        if progress.completed > 0 || progress.posted_blocks > 0 {
+            self.retire();
+        }
+        Ok(progress)
+    }
+
+    /// Goes on sending my messages to those that relay nothing, while nothing else moves any more: what
+    /// [`step`](Rdmc::step) does for them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn feed(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64) -> Result<Progress, Malformed> {
+        let mut progress = Progress::default();
+        self.post_in_turn(table, outbox, budget_bytes, self.relays, &mut progress)?;
+        Ok(progress)
+    }
+
+    fn take_in(&mut self, table: &Table, progress: &mut Progress) -> Result<(), Malformed> {
+        for position in 0..self.active.len() {
+            let transfer = &mut self.slots[self.active[position]];
+            let arrived = transfer.take_in(table, &mut self.timeline)?;
+            if arrived == 0 {
+                continue;
+            }
+            progress.arrived_blocks += arrived;
+            if transfer.payload().is_some() {
+                progress.completed += 1;
+                let sender = transfer.sender();
+                self.advance(sender);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn push_notices(&mut self, outbox: &mut Outbox) -> u32 {
+        let (received, me, frontiers) = (self.columns.received, self.me, &self.frontiers);
+        self.notices.push(outbox, |sender| (Place::new(TABLE, received.get(sender).at(me)), frontiers[sender].received))
+    }
+
+    /// One block of each active transfer in turn, until a whole round brings nothing or the budget is spent.
+    /// To members from rank `first` on.
+    fn post_in_turn(
+        &mut self,
+        table: &Table,
+        outbox: &mut Outbox,
+        budget_bytes: u64,
+        first: usize,
+        progress: &mut Progress,
+    ) -> Result<(), Malformed> {
+        let mut fruitless = 0;
+        while fruitless < self.active.len() && progress.posted_bytes < budget_bytes {
+            self.turn = if self.turn + 1 < self.active.len() { self.turn + 1 } else { 0 };
+            let slot = self.active[self.turn];
+            let spare = self.limits.outbox_spare;
+            match self.slots[slot].next_post(table, outbox, spare, Reach { pools: &self.pools, first }, &mut self.timeline)? {
+                Some(post) => {
+                    self.post(slot, post, table, outbox);
+                    progress.posted_blocks += 1;
+                    progress.posted_bytes += post.bytes;
+                    fruitless = 0;
+                }
+                None => fruitless += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// The one place where blocks leave: the data by Span, then the counter that publishes it by Word, to the same peer
+    /// (T1, T3).
+    fn post(&self, slot: usize, post: Post, table: &Table, outbox: &mut Outbox) {
+        let transfer = &self.slots[slot];
+        let span = Write::Span { from: Place::new(POOL, post.from), to: Place::new(POOL, post.target), len: post.bytes };
+        let at = Place::new(TABLE, transfer.sent().at(self.me));
+        let word = Write::Word { at, value: sent_word(transfer.number(), post.count) };
+        for write in self.mutation.apply(span, word, transfer.sent(), table) {
+            outbox.push(post.to, write).expect("there was room for both writes of the block");
+        }
+    }
+
+    /// Takes transfers that have nothing left to receive or to post off the active list.
+    fn retire(&mut self) {
+        let (slots, draining) = (&self.slots, &mut self.draining);
+        self.active.retain(|&slot| {
+            let quiet = slots[slot].is_quiet();
+            if quiet && slots[slot].is_delivered() {
+                draining.push(slot);
+            }
+            !quiet
+        });
+    }
+}

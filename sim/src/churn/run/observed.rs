@@ -1,0 +1,19 @@
+//! What a run remembers of its processes to judge them by.
+
+use std::collections::BTreeMap;
+
+/// What a run remembers of its processes.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// By process: since when, in which view, it reaches no majority.
+    pub(super) cornered: BTreeMap<usize, (u64, u64)>,
+    /// By process: writes beyond heartbeats that were posted at rest.
+    pub(super) idle_posts: BTreeMap<usize, u64>,
+}
+
+impl Observed {
+    /// Writes that the process posted at rest, heartbeats aside.
+    pub(super) fn idle_posts(&self, index: usize) -> u64 {
+        self.idle_posts.get(&index).copied().unwrap_or(0)
+    }
+}
