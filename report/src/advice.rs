@@ -25,10 +25,19 @@ pub fn advice(summary: &Summary) -> Vec<Advice> {
     summary.points.iter().flat_map(of_point).collect()
 }
 
-fn of_point(summary: &PointSummary) -> Vec<Advice> {
+/// How well the median of a point is known: the half width of its interval as a share, of bandwidth, rate or median
+/// latency, the first of them that was measured. Nothing for fewer than two trials.
+pub fn precision(summary: &PointSummary) -> Option<f64> {
+    median_interval(&main_values(summary)?.1).map(|interval| interval.half_width())
+}
+
+fn main_values(summary: &PointSummary) -> Option<(Metric, Vec<f64>)> {
     let main = [Metric::Algbw, Metric::MessagesPerSecond, Metric::LatencyP50];
-    let Some(metric) = main.into_iter().find(|metric| !summary.values(*metric).is_empty()) else { return Vec::new() };
-    let values = summary.values(metric);
+    main.into_iter().map(|metric| (metric, summary.values(metric))).find(|(_, values)| !values.is_empty())
+}
+
+fn of_point(summary: &PointSummary) -> Vec<Advice> {
+    let Some((metric, values)) = main_values(summary) else { return Vec::new() };
     let mut found = Vec::new();
     let mut say = |what: String, advice| found.push(Advice { point: summary.point.clone(), what, advice });
     if let Some(interval) = median_interval(&values).filter(|interval| interval.half_width() > NOISY) {

@@ -27,6 +27,7 @@ mod folder;
 mod gallery;
 mod histogram;
 mod import;
+mod latencies;
 mod page;
 mod plots;
 mod reader;
@@ -38,7 +39,7 @@ mod summary;
 pub mod units;
 mod writer;
 
-pub use advice::{Advice, NOISY, advice};
+pub use advice::{Advice, NOISY, advice, precision};
 pub use clock::Moment;
 pub use compare::{
     AtLeast, BelowFloor, CompareOptions, ComparedMetric, Comparison, Difference, Gate, Rate, Verdict, Wanted, at_least, compare,
@@ -47,11 +48,12 @@ pub use compare::{
 pub use environment::Environment;
 pub use error::ResultsError;
 pub use export::{bencher, criterion};
-pub use files::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER};
+pub use files::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, LATENCIES_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER};
 pub use folder::RunFolder;
 pub use gallery::{Gallery, gallery};
 pub use histogram::HistogramLog;
 pub use import::{Source, import};
+pub use latencies::carries;
 pub use plots::{Drawn, Style, StyleName};
 pub use reader::{Rows, parse_rows, read_rows};
 pub use record::RunRecord;

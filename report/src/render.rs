@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::ResultsError;
 use crate::files::{ENVIRONMENT_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, SUMMARY_FILE, read_json, replace};
+use crate::latencies;
 use crate::page::{Report, html};
 use crate::plots::{Drawn, Style, draw};
 use crate::reader::read_rows;
@@ -23,7 +24,7 @@ pub struct Rendered {
     pub notices: Vec<String>,
 }
 
-/// Writes `summary.csv`, `plots/` and `report.html` anew from `results.csv`, and from `run.json`, `environment.json`
+/// Writes `summary.csv`, `latencies.csv`, `plots/` and `report.html` anew from `results.csv`, and from `run.json`, `environment.json`
 /// and `histograms/` and `timelines/` where the folder has them.
 ///
 /// # Errors
@@ -44,6 +45,7 @@ pub fn plot_folder_as(folder: &Path, style: Style) -> Result<Rendered, ResultsEr
     let found = read_rows(folder)?;
     let summary = Summary::of(&found.rows);
     summary.write(&folder.join(SUMMARY_FILE))?;
+    latencies::write(&found.rows, folder)?;
     let figures = draw(&summary, folder, &folder.join(PLOTS_FOLDER), style)?;
     let report = folder.join(REPORT_FILE);
     let page = html(&Report {

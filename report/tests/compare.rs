@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use squall_report::{
-    CompareOptions, Comparison, Environment, Gate, ResultsError, Row, RowWriter, RunFolder, Verdict, at_least, compare, read_rows, save_baseline,
-    side_by_side,
+    CompareOptions, Comparison, Environment, Gate, ResultsError, Row, RowWriter, RunFolder, Verdict, at_least, compare, read_rows,
+    save_baseline, side_by_side,
 };
 
 fn trials(nodes: u32, values: &[f64]) -> Vec<Row> {

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::output::say;
 use super::status::{EXIT_BELOW, EXIT_DONE};
-use squall_report::{CompareOptions, Comparison, Rate, at_least, compare, save_baseline, side_by_side};
+use squall_report::{CompareOptions, Comparison, Rate, at_least, compare, save_baseline, side_by_side, write_page};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -60,6 +60,9 @@ pub(super) struct CompareArgs {
     /// Draw the ratios with their intervals, as FILE.svg and FILE.png
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Write one page with the curves of all runs over each other, and every line
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// How a comparison is printed.
@@ -108,6 +111,9 @@ pub(super) fn compare_runs(args: &CompareArgs) -> anyhow::Result<u8> {
     let passed = comparisons.iter().all(|found| found.passed) && floor.as_ref().is_none_or(|found| found.passed);
     if let Some(file) = &args.plot {
         draw(&comparisons, file)?;
+    }
+    if let Some(file) = &args.html {
+        write_page(&comparisons, file)?;
     }
     let text = match if args.json { Format::Json } else { args.format } {
         Format::Json => {

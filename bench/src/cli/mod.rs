@@ -3,8 +3,10 @@
 mod chaos;
 mod compare;
 mod doctor;
+mod draw;
 mod exchange;
 mod launcher;
+mod manual;
 mod measure;
 mod node;
 mod output;
@@ -17,18 +19,15 @@ mod worker;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 
 use crate::ask::axes::MODELLED_NODES_MAX;
 use crate::ask::request::UsageError;
 use crate::jobs::os;
 use crate::jobs::reason::reason;
 use measure::{REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
-use output::say;
-use squall_report::plot_folder;
 use status::{EXIT_CODES, EXIT_DONE, EXIT_ERROR, EXIT_USAGE};
 
 /// A kernel-bypass multicast toolkit and its benchmark
@@ -48,11 +47,14 @@ enum Command {
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// Draw the figures and the report of a run again, or of any folder with a results.csv
-    #[command(after_help = "Example:\n  squall plot results/2026-11-22T10-28-05Z-reproduce")]
-    Plot(PlotArgs),
+    #[command(after_help = draw::EXAMPLES)]
+    Plot(draw::PlotArgs),
     /// Compare runs point by point with one of them or a committed baseline, or hold one to a bandwidth
     #[command(after_help = compare::EXAMPLES)]
     Compare(compare::CompareArgs),
+    /// Make an index page over the runs in a folder, perhaps of several machines
+    #[command(after_help = "Example:\n  squall gallery results")]
+    Gallery(draw::GalleryArgs),
     /// Read what another benchmark printed into rows, to draw and compare them like ours
     #[command(after_help = exchange::IMPORT_EXAMPLES)]
     Import(exchange::ImportArgs),
@@ -77,15 +79,15 @@ enum Command {
     /// Decide which of two members continues when they lose each other
     #[command(after_help = witness::EXAMPLES)]
     Witness(witness::WitnessArgs),
+    /// Print what completes commands in a shell
+    #[command(after_help = manual::EXAMPLES)]
+    Completions(manual::CompletionsArgs),
+    /// Write the manual pages of all commands into a folder
+    #[command(after_help = "Example:\n  squall man ~/.local/share/man/man1")]
+    Man(manual::ManArgs),
     /// One node of a run, started by a run
     #[command(hide = true)]
     Worker,
-}
-
-#[derive(Debug, Args)]
-struct PlotArgs {
-    /// A folder with results.csv
-    dir: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -97,14 +99,19 @@ struct DoctorArgs {
 
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
-    let command = Cli::parse_from(written_out(std::env::args_os())).command;
+    let args = written_out(std::env::args_os());
+    let matches = manual::command_for(&args).get_matches_from(args);
+    let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
     // Children inherit it: the usual limit is for programs that still use `select`.
     os::raise_open_files();
     let status = match command {
         Command::Reproduce(args) => args.measured().measure(None),
         Command::Run(args) => args.measured().measure(None),
         Command::Node(args) => node::join(*args),
-        Command::Plot(args) => plot(&args),
+        Command::Plot(args) => draw::plot(&args),
+        Command::Gallery(args) => draw::index(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::pages(&args),
         Command::Compare(args) => compare::compare_runs(&args),
         Command::Import(args) => exchange::import_files(&args),
         Command::Export(args) => exchange::export(&args),
@@ -159,15 +166,6 @@ fn ranges(list: &str) -> Option<String> {
 /// An error of the command line, with the mend.
 fn usage(why: &str) -> anyhow::Error {
     UsageError(why.to_owned()).into()
-}
-
-fn plot(args: &PlotArgs) -> anyhow::Result<u8> {
-    let rendered = plot_folder(&args.dir)?;
-    for notice in &rendered.notices {
-        let _ = writeln!(io::stderr(), "{notice}");
-    }
-    say(&rendered.report.display().to_string())?;
-    Ok(EXIT_DONE)
 }
 
 #[cfg(test)]

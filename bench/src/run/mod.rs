@@ -19,5 +19,6 @@ pub mod progress;
 pub(crate) mod rendezvous;
 pub mod stage;
 mod stderr_tail;
+mod visits;
 mod worker;
 pub mod workers;

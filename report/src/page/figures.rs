@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::advice::precision;
 use crate::plots::{COLOURS, Drawn, Line, Scale, Series};
-use crate::statistics::median_interval;
 use crate::summary::{Metric, PointSummary, Summary};
 
 /// Columns of the table of points: name, kind, and, for numbers, a word on what they are. Kinds are `text`, `count`,
@@ -84,8 +84,6 @@ impl Texts {
 fn point_row(run: &str, summary: &PointSummary, texts: &mut Texts) -> Value {
     let point = &summary.point;
     let median = |metric| short(summary.spread(metric).map(|spread| spread.median));
-    let main = [Metric::Algbw, Metric::MessagesPerSecond, Metric::LatencyP50];
-    let half_width = main.iter().find_map(|metric| median_interval(&summary.values(*metric))).map(|found| found.half_width());
     json!([
         texts.place(run),
         texts.place(&point.experiment),
@@ -99,7 +97,7 @@ fn point_row(run: &str, summary: &PointSummary, texts: &mut Texts) -> Value {
         texts.place(&point.schedule),
         summary.trials.len(),
         median(Metric::Algbw),
-        short(half_width),
+        short(precision(summary)),
         median(Metric::MessagesPerSecond),
         median(Metric::LatencyP50),
         median(Metric::LatencyP99),
