@@ -12,8 +12,19 @@ use crate::row::Row;
 const QUANTILES: [(&str, f64); 6] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999), ("p9999", 0.9999), ("p99999", 0.99999)];
 
 /// Columns before the percentiles.
-const KEYS: [&str; 11] =
-    ["experiment", "fabric", "ordering", "nodes", "sender_pattern", "message_bytes", "window", "block_bytes", "schedule", "trial", "samples"];
+const KEYS: [&str; 11] = [
+    "experiment",
+    "fabric",
+    "ordering",
+    "nodes",
+    "sender_pattern",
+    "message_bytes",
+    "window",
+    "block_bytes",
+    "schedule",
+    "trial",
+    "samples",
+];
 
 /// Whether so many samples carry a quantile: at least one of them has to lie beyond it.
 pub fn carries(samples: u64, quantile: f64) -> bool {

@@ -47,15 +47,12 @@ pub use compare::{
 };
 pub use environment::Environment;
 pub use error::ResultsError;
-<<<<<<< HEAD
 pub use export::{bencher, criterion};
-pub use files::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, LATENCIES_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER};
-pub use folder::RunFolder;
-pub use gallery::{Gallery, gallery};
-=======
-pub use files::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER};
+pub use files::{
+    ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, LATENCIES_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER,
+};
 pub use folder::{RunFolder, new_folder};
->>>>>>> main
+pub use gallery::{Gallery, gallery};
 pub use histogram::HistogramLog;
 pub use import::{Source, import};
 pub use latencies::carries;

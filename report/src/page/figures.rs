@@ -137,6 +137,7 @@ fn series_json(series: &Series, run: usize, name: &str) -> Value {
         Line::Dashed => "dashed",
         Line::Dotted => "dotted",
         Line::Curve => "curve",
+        Line::DashedCurve => "dashed-curve",
         Line::Published => "published",
         Line::Marks => "marks",
     };

@@ -68,11 +68,11 @@
   const isShown = (series) =>
     !hidden.run.has(series.run) && !hidden.fabric.has(series.fabric) && !hidden.pattern.has(series.pattern) && !hidden.size.has(series.size);
 
-  const dashes = { dashed: [8, 5], dotted: [2, 4], published: [1, 4] };
+  const dashes = { dashed: [8, 5], "dashed-curve": [8, 5], dotted: [2, 4], published: [1, 4] };
   // Fabric and line have shapes of their own, as in the figures for print.
   const shape = (series) => {
     const fast = ["verbs", "perftest"].includes(series.fabric);
-    if (series.line === "curve") return null;
+    if (series.line.endsWith("curve")) return null;
     if (series.line === "published") return "cross";
     if (series.line === "dotted") return "plus";
     if (series.line === "dashed") return series.fabric === "tcp" ? "down" : fast ? "star" : "square";

@@ -223,13 +223,8 @@ pub(super) fn subtitle_with(points: &[&PointSummary], how: &[&str], look: &str) 
     let mut parts: Vec<String> = how.iter().map(|&part| part.to_owned()).collect();
     if points.iter().any(|point| point.emulation().is_some()) {
         let all = points.iter().all(|point| point.emulation().is_some());
-<<<<<<< HEAD
-        let which = if all { "all" } else { "hollow marks" };
-        parts.push(format!("EMULATED, {which} ({}): not what RDMA hardware does", reasons(points)));
-=======
         let which = if all { "all" } else { look };
-        parts.push(format!("EMULATED, {which} ({}): not what RDMA hardware does", labels.join(", ")));
->>>>>>> main
+        parts.push(format!("EMULATED, {which} ({}): not what RDMA hardware does", reasons(points)));
     }
     parts.join("; ")
 }

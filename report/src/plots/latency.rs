@@ -3,13 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-<<<<<<< HEAD
 use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
-use super::grouping::{Dimension, common, distinct, lines, only, subtitle, thin_out, trials};
-=======
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
-use super::grouping::{Dimension, distinct, label, lines, only, splitting, subtitle, subtitle_with, thin_out, trials};
->>>>>>> main
+use super::grouping::{Dimension, common, distinct, label, lines, only, splitting, subtitle, subtitle_with, thin_out, trials};
 use super::published;
 use crate::files::file_name;
 use crate::histogram::{read_percentile_text, stem};
@@ -138,13 +133,9 @@ fn distribution(name: &str, subject: &str, points: &[&PointSummary], histograms:
             .into_iter()
             .map(|percentile| Mark { x: percentile.quantile, y: percentile.latency_us, range: None, emulated: false })
             .collect();
-<<<<<<< HEAD
-        let (label, fabric) = (distribution_label(point, points), point.point.fabric.clone());
-        series.push(Series { label, colour: 0, line: Line::Curve, fabric, of: common(&[point]), marks });
-=======
         let line = if point.emulation().is_some() { Line::DashedCurve } else { Line::Curve };
-        series.push(Series { label: label(&point.point, &splitting, points), colour: 0, line, fabric: String::new(), marks });
->>>>>>> main
+        let (label, fabric) = (label(&point.point, &splitting, points), point.point.fabric.clone());
+        series.push(Series { label, colour: 0, line, fabric, of: common(&[point]), marks });
     }
     for (colour, series) in series.iter_mut().enumerate() {
         series.colour = PATTERNS.len() + colour;
