@@ -60,7 +60,8 @@ class Browser:
 def requests(browser):
     events = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
     urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    return [url for url in urls if not url.startswith(("data:", "blob:"))]
+    # The browser's own first page is not ours.
+    return [url for url in urls if not url.startswith(("data:", "blob:", "chrome:"))]
 
 
 def hover(browser):

@@ -126,7 +126,7 @@ impl Setting {
             Variant::Closed => Some("closed".to_owned()),
             Variant::Light => Some("light".to_owned()),
             Variant::Saturated => Some("saturated".to_owned()),
-            Variant::Change { upset, full } => Some(format!("{}-{}", upset.name(), if full { "full" } else { "light" })),
+            Variant::Change { upset, full } => Some(format!("{upset}-{}", if full { "full" } else { "light" })),
         };
         let schedule = self.schedule.map(|schedule| schedule.to_string());
         let direct = (self.shape.is_some() && schedule.is_none()).then(|| "direct".to_owned());

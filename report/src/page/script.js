@@ -57,7 +57,7 @@
   };
   const axis = (scale) => ({
     linear: { place: (x) => x, ends: (low, high) => [0, high * 1.06 || 1], text: tick },
-    count: { place: (x) => x, ends: (low, high) => [low - 1, high + 1], text: (x) => (Number.isInteger(x) ? String(x) : "") },
+    count: { isWhole: true, place: (x) => x, ends: (low, high) => [low - 1, high + 1], text: (x) => (Number.isInteger(x) ? String(x) : "") },
     log: { place: (x) => x, ends: (low, high) => [low / 1.4, high * 1.4], base: 10, ticks: decades, text: tick },
     bytes: { place: (x) => Math.max(x, 0.5), ends: (low, high) => [low / 1.6, high * 1.6], base: 2,
       ticks: (low, high) => powers(low, high, 2, 13), text: (x) => (x < 1 ? "" : bytes(Math.round(x))) },
@@ -158,7 +158,7 @@
         label, size, stroke: style("--text"), grid: { stroke: style("--line"), width: 1 }, ticks: { stroke: style("--line") },
         values: (_, ticks) => ticks.map((at) => (at == null ? "" : kind.text(at))),
         ...(kind.ticks ? { splits: (_, at, from, to) => kind.ticks(from, to).filter((tick) => tick >= from && tick <= to), filter: (_, ticks) => ticks } : {}),
-        ...(kind.text === axis("count").text ? { incrs: [1, 2, 4, 8, 16, 32, 64, 128] } : {}),
+        ...(kind.isWhole ? { incrs: [1, 2, 4, 8, 16, 32, 64, 128] } : {}),
       });
       const [left, right] = [places[0], places[places.length - 1]];
       this.plot = new uPlot({
@@ -204,6 +204,7 @@
       const { ctx, bbox } = plot;
       ctx.strokeStyle = ctx.fillStyle = style("--faint");
       ctx.lineWidth = unit;
+      ctx.textAlign = "left";
       ctx.font = `${12 * unit}px system-ui, sans-serif`;
       ctx.setLineDash([6 * unit, 4 * unit]);
       for (const [note, isLevel] of [[this.figure.level, true], [this.figure.event, false]]) {
