@@ -77,6 +77,22 @@ pub enum ResultsError {
         /// What differs.
         reason: String,
     },
+    /// A file that was to be the output of another benchmark is not.
+    #[error("{}, line {line}: not what {tool} prints: {what}; expected {expected}. {mend}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The benchmark.
+        tool: &'static str,
+        /// What is there.
+        what: String,
+        /// What should be there.
+        expected: String,
+        /// What to do about it.
+        mend: String,
+    },
     /// A figure could not be drawn.
     #[error("cannot draw {}: {reason}", path.display())]
     Plot {

@@ -4,7 +4,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde_json::{Map, Value, json};
 
-use squall_report::{Metric, PointSummary, Summary, units};
+use squall_report::{Metric, NOISY, PointSummary, Summary, advice, precision, units};
 
 const HEADER: [&str; 14] = [
     "experiment",
@@ -45,8 +45,30 @@ pub(super) fn text(summary: &Summary) -> String {
     if summary.points.iter().any(PointSummary::passes_bound) {
         text.push_str("\n! above its bound, though that was measured again beside it: the bound is wrong there, do not trust the share");
     }
-    for unmeasured in &summary.unmeasured {
-        text.push_str(&format!("\nnot measured: {}: {}", unmeasured.point, unmeasured.reason));
+    for (points, reason) in summary.unmeasured_by_reason() {
+        text.push_str(&format!("\nnot measured: {points}: {reason}"));
+    }
+    text.push_str(&noise(summary));
+    text
+}
+
+/// How many points are too noisy to be believed, or drift, and what helps; nothing if none is.
+fn noise(summary: &Summary) -> String {
+    let noisy = summary.points.iter().filter(|point| precision(point).is_some_and(|half_width| half_width > NOISY)).count();
+    let odd = advice(summary).len();
+    let mut text = String::new();
+    if noisy > 0 {
+        let (noisy, of) = (units::counted(noisy, "point"), summary.points.len());
+        let known = units::percent(NOISY);
+        text.push_str(&format!(
+            "\nnoisy: {noisy} of {of} not known to {known}; --until-ci 5% repeats them, --interleave takes them in turns"
+        ));
+    }
+    if odd > noisy {
+        text.push_str(&format!(
+            "\nodd: {} of drift or outliers; the report lists them with what helps",
+            units::counted(odd - noisy, "sign")
+        ));
     }
     text
 }

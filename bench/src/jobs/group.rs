@@ -54,7 +54,12 @@ pub struct Trial {
     pub load: Load,
     /// Whether the time of each send and delivery is kept.
     pub timed: bool,
+    /// Whether the messages delivered by the end of each [`WATCH_NS`] are kept.
+    pub watched: bool,
 }
+
+/// How often a long trial is looked at.
+pub const WATCH_NS: u64 = 100_000_000;
 
 /// When messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +89,8 @@ pub struct Seen {
     pub sends_ns: Vec<u64>,
     /// If timed: when each sender's messages were delivered, by sender.
     pub deliveries_ns: Vec<Vec<u64>>,
+    /// If watched: looks, each with its time and the messages delivered until then.
+    pub looks: Vec<(u64, u64)>,
 }
 
 /// Counts of a trial.

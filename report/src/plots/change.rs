@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
+use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
 use super::grouping::{distinct, only, subtitle};
 use crate::files::file_name;
 use crate::histogram::stem;
@@ -62,6 +62,7 @@ fn timeline(fabric: &str, size: u64, nodes: u32, load: &str, points: &[&PointSum
             colour: PATTERNS.len() + colour,
             line: Line::Curve,
             fabric: String::new(),
+            of: Of { pattern: String::new(), size: Some(size) },
             marks: marks(&moments),
         })
         .collect();

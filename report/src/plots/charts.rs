@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
+use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
 use super::grouping::{Dimension, above_bound, colour_of, distinct, lines, only, subtitle, thin_out, trials};
+use super::limits::limits;
 use super::{change, latency, published};
 use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
 use crate::statistics::median;
@@ -73,7 +74,8 @@ fn multicast(points: &[&PointSummary]) -> Vec<Figure> {
             caption: "Payload that all senders sent, per second, up to the last delivery at the last node. On a host \
                       whose cores are the limit it falls with the number of copies, n-1; on links of their own it \
                       would stay level."
-                .into(),
+                .to_owned()
+                + &limits(&of_size),
             x: Axis::nodes(),
             y: y_axis(Metric::Algbw, fitting(&series)),
             series,
@@ -108,7 +110,8 @@ fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<
             .collect();
         let verb = if pattern == "one" { "sends" } else { "send" };
         let label = format!("{name}: {pattern} {verb} (of nominal)");
-        series.push(Series { label, colour, line: Line::Published, fabric: String::new(), marks });
+        let of = Of { pattern: pattern.to_owned(), size: Some(size) };
+        series.push(Series { label, colour, line: Line::Published, fabric: String::new(), of, marks });
     }
     Some(Figure {
         name: format!("multicast-{size}-{}-bound", file_name(fabric)),
@@ -118,7 +121,8 @@ fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<
                   what their own links could carry (100 Gb/s, which is 12.5 GB/s), since gigabytes per second of \
                   different machines do not compare. A nominal rate is more than any program reaches, and a measured bound is \
                   not: the same share is the better result where it is of a nominal one."
-            .into(),
+            .to_owned()
+            + &limits(points),
         x: Axis::nodes(),
         y: y_axis(Metric::BoundFraction, fitting(&series)),
         series,
@@ -183,6 +187,7 @@ fn gap_series(ratios: &BTreeMap<(String, String, String), BTreeMap<u64, Vec<f64>
                 colour: colour_of(pattern).unwrap_or(PATTERNS.len()),
                 line: if ordering == "unordered" { Line::Dashed } else { Line::Solid },
                 fabric: fabric.clone(),
+                of: Of { pattern: pattern.clone(), size: None },
                 marks: by_size
                     .iter()
                     .filter_map(|(size, values)| Some(Mark { x: *size as f64, y: median(values)?, range: ends(values), emulated: false }))
@@ -279,7 +284,7 @@ fn by_size(name: &str, title: &str, points: &[&PointSummary], metric: Metric, sc
         name: format!("{name}-size-{}", short(metric)),
         title: format!("{title}: {} by message size", noun(metric)),
         subtitle: subtitle(points, &[&trials(points)]),
-        caption: String::new(),
+        caption: limits(points).trim_start().to_owned(),
         x: size_axis(),
         y: y_axis(metric, scale),
         series,
@@ -297,7 +302,7 @@ fn by_nodes(name: &str, title: &str, points: &[&PointSummary], metric: Metric) -
         name: format!("{name}-nodes-{}", short(metric)),
         title: format!("{title}: {} by group size", noun(metric)),
         subtitle: subtitle(points, &[&trials(points)]),
-        caption: String::new(),
+        caption: limits(points).trim_start().to_owned(),
         x: Axis::nodes(),
         y: y_axis(metric, fitting(&series)),
         series,

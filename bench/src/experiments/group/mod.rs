@@ -1,6 +1,7 @@
 //! The parent's side of everything that a group does: warm-up, trials, and whether all nodes saw the same.
 
 pub mod node;
+pub(super) mod over_time;
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub(super) struct Members<'a> {
     setting: Setting,
     patience: Duration,
     trials: u64,
+    /// Whether trials are long enough for bandwidth over time.
+    watched: bool,
 }
 
 /// One trial as all nodes saw it.
@@ -63,7 +66,13 @@ impl<'a> Members<'a> {
         let set_up = policy::set_up_seconds(setting.nodes, point.memory_bytes);
         let deadline = Instant::now() + stage.patience(set_up);
         let workers = stage.workers(works, deadline)?;
-        Ok(Members { workers, setting: setting.clone(), patience: stage.patience(point.trial_seconds), trials: 0 })
+        Ok(Members {
+            workers,
+            setting: setting.clone(),
+            patience: stage.patience(point.trial_seconds),
+            trials: 0,
+            watched: over_time::is_long(point.trial_seconds),
+        })
     }
 
     /// What the nodes could not have as asked, each sentence once.
@@ -93,7 +102,7 @@ impl<'a> Members<'a> {
     /// # Errors
     /// As [`Workers::run`], or two nodes whose deliveries differ.
     pub(super) fn run(&mut self, messages: u64, load: Load, timed: bool) -> Result<Outcome, Fault> {
-        let trial = Trial { number: self.trials, messages, load, timed };
+        let trial = Trial { number: self.trials, messages, load, timed, watched: self.watched };
         self.trials += 1;
         let nodes: Vec<Seen> = self.workers.run(&GroupOrder::Trial(trial), Instant::now() + self.patience)?;
         if let Some(differing) = nodes.iter().position(|seen| seen.order != nodes[0].order) {

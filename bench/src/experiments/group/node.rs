@@ -16,7 +16,7 @@ use crate::ask::policy;
 use crate::experiments::payload::{self, OrderHash};
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
-use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Seen, Trial};
+use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Seen, Trial, WATCH_NS};
 use crate::jobs::job::Job;
 use crate::jobs::kinds::Ordering;
 use crate::jobs::kinds::Verify;
@@ -56,6 +56,27 @@ struct Member<E: Endpoint> {
     receiver: Receiver,
     /// Messages sent in all trials.
     sent: u64,
+    /// Of a long trial.
+    watch: Option<Watch>,
+}
+
+/// Deliveries over time.
+struct Watch {
+    /// Messages of the trial.
+    messages: u64,
+    next_ns: u64,
+    looks: Vec<(u64, u64)>,
+}
+
+impl Watch {
+    /// Looks if it is time: `remaining` messages are still to come.
+    fn look(&mut self, remaining: u64) {
+        let now_ns = os::now_ns();
+        if now_ns >= self.next_ns {
+            self.looks.push((now_ns, self.messages - remaining));
+            self.next_ns = now_ns + WATCH_NS;
+        }
+    }
 }
 
 impl<E: Endpoint> Member<E> {
@@ -74,6 +95,7 @@ impl<E: Endpoint> Member<E> {
             own_core: group_job.own_core,
             receiver: Receiver::new(members, group_job),
             sent: 0,
+            watch: None,
             group,
         }
     }
@@ -106,6 +128,8 @@ impl<E: Endpoint> Member<E> {
     fn run(&mut self, trial: &Trial) -> anyhow::Result<Seen> {
         self.receiver.begin(trial, self.senders * trial.messages);
         self.pass_mark(2 * trial.number + 1)?;
+        let messages = self.receiver.remaining;
+        self.watch = trial.watched.then(|| Watch { messages, next_ns: 0, looks: Vec::new() });
         let stats_before = self.group.stats();
         let cpu_before = os::cpu_ns();
         let mut seen = Seen::default();
@@ -131,6 +155,7 @@ impl<E: Endpoint> Member<E> {
         seen.counted = Counted::between(&stats_before, &self.group.stats());
         seen.order = self.receiver.order.hashes().to_vec();
         seen.deliveries_ns = std::mem::take(&mut self.receiver.deliveries_ns);
+        seen.looks = self.watch.take().map(|watch| watch.looks).unwrap_or_default();
         Ok(seen)
     }
 
@@ -159,6 +184,9 @@ impl<E: Endpoint> Member<E> {
 
     fn turn(&mut self) -> anyhow::Result<()> {
         self.group.turn(&mut self.receiver, &mut self.pace)?;
+        if let Some(watch) = &mut self.watch {
+            watch.look(self.receiver.remaining);
+        }
         if let Some(wrong) = &self.receiver.wrong {
             bail!("{wrong}");
         }
