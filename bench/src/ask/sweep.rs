@@ -179,10 +179,19 @@ impl Sweep<'_> {
         if let Some(few) = nodes.iter().find(|&&nodes| nodes < 3) {
             return Err(UsageError(format!("--nodes {few}: neither of two members is a majority when the other is lost; use 3 or more")));
         }
+        // At full load a group delivers faster than anybody who joins takes it in beside the state.
+        let is_given_state = self.axes().state.is_some();
         let mut settings = Vec::new();
-        for size in self.sizes(&[KB, 20 * MB], &[KB]) {
+        for size in self.sizes(if is_given_state { &[KB] } else { &[KB, 20 * MB] }, &[KB]) {
+            if is_given_state && size > SMALL_MAX {
+                let (size, max) = (ByteSize(size), ByteSize(SMALL_MAX));
+                return Err(UsageError(format!(
+                    "--state is given under light load, which messages of --size {size} are not; use up to {max}"
+                )));
+            }
             for full in [false, true] {
-                if !full && size > SMALL_MAX {
+                let is_left_out = if full { is_given_state } else { size > SMALL_MAX };
+                if is_left_out {
                     continue;
                 }
                 for upset in self.upsets() {
