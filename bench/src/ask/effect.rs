@@ -45,7 +45,7 @@ fn given_settings(axes: &Axes) -> impl Iterator<Item = &'static str> {
 }
 
 /// The flags of RDMA that were given on the command line: what the environment says holds for every run of the host.
-fn given_rdma(rdma: &Rdma) -> impl Iterator<Item = &'static str> {
+pub fn given_rdma(rdma: &Rdma) -> impl Iterator<Item = &'static str> {
     let from_environment = |name: &str| std::env::var_os(name).is_some();
     let given = [
         ("ib-dev", rdma.ib_dev.is_some() && !from_environment("SQUALL_IB_DEV")),

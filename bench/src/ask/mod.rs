@@ -5,7 +5,7 @@
 //! ```
 
 pub mod axes;
-mod effect;
+pub mod effect;
 pub mod experiment;
 pub mod fabric;
 pub mod host;

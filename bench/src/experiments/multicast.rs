@@ -21,7 +21,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         stage.begin_trial();
         let before = stage.probe();
         let outcome = members.run(messages, Load::Full, false)?;
-        let notes = [outcome.requests(setting.senders), Some(stage.probed(before)).filter(|note| !note.is_empty())];
+        let notes = [outcome.requests(setting.sending()), Some(stage.probed(before)).filter(|note| !note.is_empty())];
         let note = members.noted(notes.into_iter().flatten().collect::<Vec<_>>().join("; "));
         stage.emit(point, Row { trial, note, ..outcome.row(stage, setting, None) })?;
     }

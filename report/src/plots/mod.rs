@@ -2,10 +2,15 @@
 
 mod change;
 mod charts;
+mod delay;
 mod figure;
+mod gap;
 mod grouping;
 mod latency;
+mod offered;
 mod published;
+mod replicas;
+mod study;
 
 use std::fs;
 use std::path::Path;
