@@ -21,6 +21,10 @@ pub(super) fn check(request: &Request, points: &[PlannedPoint]) -> Result<(), Us
             "--{flag} has an effect over --fabric verbs only, which is not among what runs; add it, or leave --{flag} out"
         )));
     }
+    let has_tcp = points.iter().any(|point| point.setting.fabric == Some(FabricKind::Tcp));
+    if axes.lost_after.is_some() && !has_tcp {
+        return Err(UsageError("--lost-after has an effect over --fabric tcp only, which is not among what runs; leave it out".into()));
+    }
     let of_relays = [("block", !axes.block.is_empty()), ("schedule", !axes.schedule.is_empty())];
     let is_relayed = points.iter().any(|point| point.setting.schedule.is_some());
     match of_relays.into_iter().find(|(_, given)| *given && !is_relayed) {
@@ -54,6 +58,7 @@ pub fn given_rdma(rdma: &Rdma) -> impl Iterator<Item = &'static str> {
         ("mtu", rdma.mtu.is_some() && !from_environment("SQUALL_MTU")),
         ("tclass", rdma.tclass.is_some()),
         ("sl", rdma.sl.is_some()),
+        ("pkey", rdma.pkey.is_some() && !from_environment("SQUALL_PKEY")),
         ("prompt-detection", rdma.prompt_detection),
         ("count-writes", rdma.count_writes),
     ];

@@ -6,6 +6,7 @@
 
 pub mod axes;
 pub mod effect;
+mod estimate;
 pub mod experiment;
 pub mod fabric;
 pub mod host;

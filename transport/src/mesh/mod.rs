@@ -22,6 +22,8 @@
 //! its own is answered, and the other welcomes it: one connection stands at both sides, and nothing was queued on
 //! another.
 //!
+//! A mesh of one host needs no IP: [`Mesh::open_local`] listens at a Unix socket, which its address only stands for.
+//!
 //! What it does not do: route, find processes, or connect again by itself after a [`Down`](MeshEvent::Down).
 
 mod connection;
@@ -35,6 +37,7 @@ mod net;
 mod options;
 mod parts;
 mod shared;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 
@@ -116,6 +119,15 @@ impl Mesh {
     /// [`MeshError`]; peers are told the address, so an unspecified one is refused.
     pub fn open(address: SocketAddr, key: &ClusterKey, node: NodeId, options: MeshOptions) -> Result<Self, MeshError> {
         Self::open_as(message::MESH_VERSION, address, key, node, options)
+    }
+
+    /// As [`open`](Self::open), for the processes of this host (and network namespace) alone, and without any IP: it
+    /// listens at a Unix socket. Its address is one that leads nowhere, and means this socket to other meshes here.
+    ///
+    /// # Errors
+    /// [`MeshError`].
+    pub fn open_local(key: &ClusterKey, node: NodeId, options: MeshOptions) -> Result<Self, MeshError> {
+        Self::open(stand_in::new(), key, node, options)
     }
 
     fn open_as(version: u8, address: SocketAddr, key: &ClusterKey, node: NodeId, options: MeshOptions) -> Result<Self, MeshError> {
@@ -209,11 +221,10 @@ impl Mesh {
 }
 
 fn listen(address: SocketAddr) -> io::Result<(Door, SocketAddr)> {
-    let listener = Listener::bind(&address.into())?;
-    match listener.place()? {
-        Place::Ip(address) => Ok((Door::new(listener), address)),
-        Place::Local(_) => unreachable!("it was bound to an address"),
-    }
+    let listener = Listener::bind(&stand_in::place(address))?;
+    // A stand-in stays what it is; a port may have been chosen.
+    let address = if let Place::Ip(bound) = listener.place()? { bound } else { address };
+    Ok((Door::new(listener), address))
 }
 
 impl Drop for Mesh {

@@ -34,6 +34,7 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
         (axes.spin, "--spin", "waits as its profile says (cpu.spin_us)"),
         (axes.deadline.is_some(), "--deadline", "runs in virtual time and ends by itself"),
         (resume, "--resume", "repeats a run by its seeds in no more time: give a new --out"),
+        (axes.lost_after.is_some(), "--lost-after", "loses no host"),
         (axes.seconds.is_some(), "--seconds", "runs in virtual time: give --messages"),
     ];
     if let Some((_, what, why)) = refused.into_iter().find(|(given, ..)| *given) {
