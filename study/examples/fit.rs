@@ -18,9 +18,10 @@ const PARAMETERS: [Parameter; 8] = [
     ("sender_us", |peer| &mut peer.sender_us),
     ("delivery_us", |peer| &mut peer.delivery_us),
 ];
-const OF_SOCKETS: [Parameter; 3] = [
+const OF_SOCKETS: [Parameter; 4] = [
     ("write_us", |peer| &mut sockets(peer).write_us),
     ("ns_per_kilobyte", |peer| &mut sockets(peer).ns_per_kilobyte),
+    ("small_ns_per_kilobyte", |peer| &mut sockets(peer).small_ns_per_kilobyte),
     ("wake_us", |peer| &mut sockets(peer).wake_us),
 ];
 
@@ -30,7 +31,7 @@ fn sockets(peer: &mut Peer) -> &mut PeerSockets {
 
 /// Fewer messages than a figure is drawn with: some windows.
 fn shortened(run: Run) -> Run {
-    let windows = if run.message_bytes > 10_000_000 { 2 } else { 5 };
+    let windows = if run.message_bytes > 10_000_000 { 1 } else { 3 };
     Run { messages: Some(run.messages().min(windows * run.window().max(2))), ..run }
 }
 

@@ -35,8 +35,10 @@ pub struct Peer {
 pub struct PeerSockets {
     /// A write, at either end.
     pub write_us: f64,
-    /// Its bytes, at either end.
+    /// Its bytes, at either end, where it is a block.
     pub ns_per_kilobyte: f64,
+    /// The same of small messages, which no segmentation of the card helps.
+    pub small_ns_per_kilobyte: f64,
     /// From the last byte in until that thread has been woken.
     pub wake_us: f64,
 }
@@ -75,7 +77,10 @@ impl Peer {
             record_bytes: if is_relayed { 0 } else { message_bytes.next_multiple_of(8) + 8 },
             slot_bytes: message_bytes + 40,
             words_by_reference: true,
-            mover: self.sockets.map(|sockets| MoverSpec { write_ps: ps(sockets.write_us), byte_ps: sockets.ns_per_kilobyte }),
+            mover: self.sockets.map(|sockets| MoverSpec {
+                write_ps: ps(sockets.write_us),
+                byte_ps: if is_relayed { sockets.ns_per_kilobyte } else { sockets.small_ns_per_kilobyte },
+            }),
         });
         if let Some(sockets) = self.sockets {
             // The loop calls no kernel: it posts, and the library's thread does the rest.
@@ -113,12 +118,12 @@ impl Peer {
             return rdma;
         }
         Peer {
-            port_gigabytes_per_second: 3.27,
-            block_us: 57.0,
-            send_us: 10.0,
+            port_gigabytes_per_second: 3.6,
+            block_us: 20.0,
+            send_us: 2.0,
             sender_us: 0.22,
-            delivery_us: 5.7,
-            sockets: Some(PeerSockets { write_us: 2.0, ns_per_kilobyte: 300.0, wake_us: 20.0 }),
+            delivery_us: 2.0,
+            sockets: Some(PeerSockets { write_us: 1.6, ns_per_kilobyte: 60.0, small_ns_per_kilobyte: 1350.0, wake_us: 10.0 }),
             ..rdma
         }
     }
