@@ -1,8 +1,8 @@
 //! When and in which order messages are delivered.
 //!
 //! [`RoundRobin`]: one total order over the messages of all senders, uniform: a message is delivered once every member
-//! has received it. `Seq = index * senders + sender`, so with three senders index 2 of sender 1 has Seq 7. A sender with
-//! nothing to say fills its turn with nulls. Where some members do not vote, a delivery waits for voters only.
+//! has received it. `Seq = index * senders + sender`, so with three senders index 2 of sender 1 has Seq 7. A sender
+//! with nothing to say fills its turn with nulls. Where some members do not vote, a delivery waits for voters only.
 //! [`Unordered`]: a message is delivered when it is received, in its sender's order only.
 //!
 //! ```text

@@ -50,7 +50,7 @@ impl Experiment {
             Experiment::Write => &["fabric", "size", "window"],
             Experiment::SmcRate => &["fabric", "nodes", "size", "senders", "ordering", "window"],
             Experiment::RdmcSchedules => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
-            Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule"],
+            Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule", "upset"],
             Experiment::TcpGap => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
             Experiment::Multicast | Experiment::Latency | Experiment::LatencyLoad | Experiment::Delay => {
                 &["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule"]
@@ -65,7 +65,7 @@ impl Experiment {
         match self {
             Experiment::Memcpy => &[],
             Experiment::Write => &["messages", "verify", "perftest", "spin", "pin"],
-            Experiment::ViewChange => &["verify", "pin"],
+            Experiment::ViewChange => &["verify", "pin", "newcomers", "state", "restore"],
             Experiment::SmcRate
             | Experiment::Multicast
             | Experiment::RdmcSchedules

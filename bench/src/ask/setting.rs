@@ -60,7 +60,7 @@ impl Variant {
             Variant::Delayed(Delay { slow: 0, idle: 0, .. }) => Some("even".to_owned()),
             Variant::Delayed(Delay { slow: 0, idle, .. }) => Some(format!("{idle}-idle")),
             Variant::Delayed(Delay { slow, percent, .. }) => Some(format!("{slow}-slow-{percent}")),
-            Variant::Change { upset, full } => Some(format!("{}-{}", upset.name(), if full { "full" } else { "light" })),
+            Variant::Change { upset, full } => Some(format!("{upset}-{}", if full { "full" } else { "light" })),
         }
     }
 }

@@ -6,7 +6,7 @@ pub(super) mod row;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use squall_report::{Environment, Row, RunFolder, Summary, read_rows};
+use squall_report::{Environment, Row, RunFolder, Summary, read_rows, units};
 use squall_study::parallel::on_all_cores;
 use squall_study::{Outcome, Profile, Run, RunError};
 
@@ -17,6 +17,8 @@ use crate::ask::fabric::FabricName;
 use crate::ask::plan::check_axes;
 use crate::ask::policy::TRIALS;
 use crate::ask::request::{Request, UsageError};
+use crate::run::progress::headline;
+use crate::run::steps::Steps;
 use points::Point;
 
 /// Whether the request makes sense on a model.
@@ -89,18 +91,22 @@ fn run(experiment: Experiment, points: &[Point], trials: u32, folder: &mut RunFo
     let experiment = experiment.to_string();
     let all: Vec<(&Point, u32)> = points.iter().flat_map(|point| (1..=trials).map(move |trial| (point, trial))).collect();
     let mut failed = 0;
+    let steps = Steps::new(all.len() as u64, &format!("{} on a model of a cluster", units::counted(points.len(), "point")));
     let each = |(point, trial): &(&Point, u32), done: Result<(Run, Outcome), RunError>| -> anyhow::Result<()> {
         let pattern = point.pattern.to_string();
         match done {
             Ok((run, outcome)) => {
                 for &part in row::parts(point.variant) {
-                    folder.append(&Row { trial: *trial, ..row::row(&experiment, &run, &pattern, (point.variant, part), &outcome) })?;
+                    let row = Row { trial: *trial, ..row::row(&experiment, &run, &pattern, (point.variant, part), &outcome) };
+                    folder.append(&row)?;
+                    steps.done(format!("{} #{trial}: {}", row.point(), headline(&row)));
                 }
             }
             // What cannot run cannot by any seed: it is told once.
             Err(_) if *trial > 1 => {}
             Err(error) => {
                 failed += 1;
+                steps.done(format!("FAILED: {error}"));
                 for &part in row::parts(point.variant) {
                     let named = row::named(&experiment, &point.run, &pattern, point.variant, part);
                     folder.append(&Row { note: error.to_string(), ..named })?;
