@@ -103,10 +103,9 @@ fn what_must_come_out_does() {
 fn the_peer_is_near_its_published_curves_where_it_was_not_fitted() {
     // Aimed at are 15 % over RDMA and 25 % over TCP. Latencies of small messages are the model's weakest point: its turns
     // take too long where all send.
-    for (profile, network, source, of_bandwidth, of_latency) in [
-        ("sim-rdma-100g", "ib100g-libfabric", "rdma_TOCS_fig12b", 0.15, 0.6),
-        ("sim-tcp-100g", "tcp-eth100g", "tcp_TOCS_fig13b", 0.3, 0.4),
-    ] {
+    for (profile, network, source, of_bandwidth, of_latency) in
+        [("sim-rdma-100g", "ib100g-libfabric", "rdma_TOCS_fig12b", 0.15, 0.6), ("sim-tcp-100g", "tcp-eth100g", "tcp_TOCS_fig13b", 0.3, 0.4)]
+    {
         let profile = Profile::built_in(profile).unwrap();
         let peer = Peer::on(&profile);
         // A part of the held-out points; `squall study` prints all.
