@@ -192,9 +192,9 @@ impl<E: Endpoint> Member<E> {
                 self.group.turn(&mut self.receiver, &mut self.pace)?;
             }
             Some(drag) => {
-                let progress = self.group.step(&mut self.receiver)?;
+                let turn = self.group.step(&mut self.receiver)?;
                 drag.hold();
-                if !progress {
+                if !turn.is_busy() {
                     self.group.turn(&mut self.receiver, &mut self.pace)?;
                     drag.rest();
                 }
