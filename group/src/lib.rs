@@ -151,6 +151,7 @@ mod config;
 pub mod driver;
 mod epoch;
 mod error;
+mod gathering;
 mod group;
 mod held;
 mod kept;

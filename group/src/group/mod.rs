@@ -12,6 +12,7 @@ use squall_transport::{Endpoint, Outbox, Region, Waker};
 use crate::config::{Columns, Config};
 use crate::epoch::Epoch;
 use crate::error::{Ended, SendError};
+use crate::gathering::Gathering;
 use crate::held::Held;
 use crate::order::Order;
 use crate::outgoing::{Outgoing, Slot};
@@ -41,6 +42,7 @@ pub struct Group<E: Endpoint> {
     ended: Option<Ended>,
     /// The first fault in this view that was a member's and did not end the group.
     blamed: Option<Ended>,
+    gathering: Gathering,
     /// What was received is held back: the state that comes before it is not here yet, or it has not been handed out
     /// since.
     held: Option<Box<Held>>,

@@ -12,6 +12,7 @@ use super::Group;
 use crate::config::{Config, ConfigError, Mode};
 use crate::epoch::Epoch;
 use crate::error::JoinError;
+use crate::gathering::Gathering;
 use crate::kept::{Kept, new_pool};
 use crate::order::Order;
 use crate::outgoing::Outgoing;
@@ -120,7 +121,8 @@ impl<E: Endpoint> Group<E> {
         rdmc.set_pools((0..members).map(Rank::new).map(pool_bytes).collect());
         let order = match config.mode {
             Mode::Ordered => {
-                Order::RoundRobin(RoundRobin::new(columns.order, members, config.senders.len(), own).acknowledged_by(view.voters))
+                let order = RoundRobin::new(columns.order, members, config.senders.len(), own);
+                Order::RoundRobin(order.acknowledged_by(view.voters).reclaimed_by(&config.senders))
             }
             Mode::Unordered => Order::Unordered(Unordered::new(columns.order, members, &config.senders, own)),
         };
@@ -140,6 +142,7 @@ impl<E: Endpoint> Group<E> {
             stats: Stats::default(),
             ended: None,
             blamed: None,
+            gathering: Gathering::default(),
             held: kept.held,
             endpoint,
             table,

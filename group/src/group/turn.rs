@@ -58,8 +58,10 @@ impl<E: Endpoint> Group<E> {
             progress = changed;
         }
         progress |= self.ship();
-        progress |= self.receive().or_else(|ended| self.blame(ended))?;
-        self.order.acknowledge(&self.table, &mut self.outbox);
+        let came = self.receive().or_else(|ended| self.blame(ended))?;
+        progress |= came;
+        let due = self.gathering.is_due(came);
+        self.order.acknowledge(&self.table, &mut self.outbox, due);
         self.outbox.drain(&mut self.endpoint);
         let delivered = match self.held.take() {
             None => self.deliver(upcalls).map_err(Ended::from),
@@ -217,6 +219,12 @@ impl<E: Endpoint> Group<E> {
         Ok(progress | self.ship())
     }
 
+    /// Whether acknowledgements of several batches are gathered while more comes in every turn: good where members share
+    /// cores, for loops that call [`Group::step`]. [`Group::turn`] goes by its pace.
+    pub fn gather_acknowledgements(&mut self, on: bool) {
+        self.gathering.set(on);
+    }
+
     /// One turn of the loop, and if nothing happened, a wait as `pace` says.
     ///
     /// # Errors
@@ -232,6 +240,7 @@ impl<E: Endpoint> Group<E> {
     /// As [`Group::step`].
     #[inline]
     pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<Turn, Ended> {
+        self.gather_acknowledgements(pace.shares_core());
         let turn = self.step(upcalls)?;
         if turn.is_busy() {
             pace.busy();

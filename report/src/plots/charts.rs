@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
-use super::grouping::{Dimension, above_bound, colour_of, distinct, lines, only, subtitle, thin_out, trials};
+use super::grouping::{Dimension, above_bound, distinct, lines, only, subtitle, thin_out, trials};
 use super::limits::limits;
 use super::{change, delay, gap, latency, offered, published, replicas, study};
 use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
