@@ -58,7 +58,7 @@ impl Trial {
             large_max: if bit(16) { 20_000 } else { 256 },
             transfers_max: 2,
             block_bytes: Some(4096),
-            schedule: [ScheduleKind::Pipeline, ScheduleKind::Chain][random.below(2) as usize],
+            schedule: Some([ScheduleKind::Pipeline, ScheduleKind::Chain][random.below(2) as usize]),
             region: RegionOptions::default(),
             ..Config::new((0..members).map(Rank::new).collect())
         };

@@ -45,6 +45,6 @@ pub use plots::Drawn;
 pub use reader::{Rows, parse_rows, read_rows};
 pub use record::RunRecord;
 pub use render::{Rendered, plot_folder};
-pub use row::{COLUMNS, ColumnKind, Point, Row, SCHEMA};
+pub use row::{CHOSEN, COLUMNS, ColumnKind, Point, Row, SCHEMA};
 pub use summary::{Metric, PointSummary, Spread, Summary, Unmeasured};
 pub use writer::RowWriter;

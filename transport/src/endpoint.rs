@@ -188,6 +188,12 @@ pub trait Endpoint {
         None
     }
 
+    /// Whether what is posted goes over links, whose rate is not known and can be measured; not where this host's cores
+    /// copy it, or where time is not that of a clock.
+    fn has_links(&self) -> bool {
+        false
+    }
+
     /// Hands one write for `to` to the fabric. It may wait in a queue until [`flush`](Endpoint::flush).
     ///
     /// # Panics

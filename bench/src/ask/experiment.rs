@@ -17,6 +17,8 @@ pub enum Experiment {
     SmcRate,
     /// One sender's large messages, by every schedule that relays them; not part of `reproduce`
     RdmcSchedules,
+    /// One sender's large message, block by block at every node; not part of `reproduce`
+    RdmcTimeline,
     /// The main experiment: bandwidth of a group
     Multicast,
     /// From the send to the delivery: closed loop, light load, saturated
@@ -37,6 +39,7 @@ impl Experiment {
             Experiment::Write => &["fabric", "size", "window"],
             Experiment::SmcRate => &["fabric", "nodes", "size", "senders", "ordering", "window"],
             Experiment::RdmcSchedules => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
+            Experiment::RdmcTimeline => &["fabric", "nodes", "size", "block", "schedule"],
             Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule"],
             Experiment::Multicast | Experiment::Latency => {
                 &["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule"]
@@ -52,6 +55,7 @@ impl Experiment {
             Experiment::Memcpy => &[],
             Experiment::Write => &["messages", "verify", "perftest", "spin", "pin"],
             Experiment::ViewChange => &["verify", "pin"],
+            Experiment::RdmcTimeline => &["verify", "spin", "pin"],
             Experiment::SmcRate | Experiment::Multicast | Experiment::RdmcSchedules | Experiment::Latency => {
                 &["messages", "verify", "spin", "membership", "pin"]
             }

@@ -104,7 +104,7 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
     match (experiment, quick) {
         (Experiment::Multicast | Experiment::RdmcSchedules, false) => 0.5,
         (Experiment::Multicast | Experiment::RdmcSchedules, true) => 0.1,
-        (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
+        (Experiment::SmcRate | Experiment::Latency | Experiment::RdmcTimeline, false) => 0.5,
         // The fault, and time to see what was before and after.
         (Experiment::ViewChange, false) => 3.0,
         (Experiment::ViewChange, true) => 0.5,

@@ -53,10 +53,10 @@ pub struct Axes {
     /// Messages that a sender may have undelivered [default: by size and memory]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
     pub window: Vec<u64>,
-    /// Bytes of a relay block [default: by message size and group size]
+    /// Bytes of a relay block [default: chosen for each message]
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = list_of_sizes)]
     pub block: std::vec::Vec<ByteSize>,
-    /// How large messages are relayed [default: pipeline]
+    /// How large messages are relayed [default: chosen for each message]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     pub schedule: Vec<Schedule>,
     /// Seconds of one trial [default: by experiment, 0.25 to 3, or 0.05 to 0.5 with --quick]

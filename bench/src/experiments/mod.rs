@@ -12,6 +12,7 @@ pub mod memcpy;
 pub mod modelled;
 mod multicast;
 pub mod payload;
+mod timeline;
 pub mod view_change;
 mod warm_up;
 pub mod write;
@@ -31,6 +32,7 @@ fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
         Experiment::Memcpy => memcpy::measure(point, stage),
         Experiment::Write => write::measure(point, stage),
         Experiment::SmcRate | Experiment::RdmcSchedules | Experiment::Multicast => multicast::measure(point, stage),
+        Experiment::RdmcTimeline => timeline::measure(point, stage),
         Experiment::Latency => latency::measure(point, stage),
         Experiment::ViewChange => view_change::measure(point, stage),
     }

@@ -9,6 +9,7 @@ use squall_report::bounds::{Carriage, Load as BoundLoad};
 use squall_report::{Environment, Row, RunFolder, Summary, read_rows};
 use squall_study::{Load, Outcome, Profile, Run, Senders};
 
+use super::timeline::measure_modelled as measure_timeline;
 use crate::ask::axes::{self, Pins};
 use crate::ask::experiment::Experiment;
 use crate::ask::fabric::FabricName;
@@ -59,10 +60,12 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
         )));
     }
     match request.experiments.as_slice() {
-        [Experiment::Multicast | Experiment::SmcRate | Experiment::RdmcSchedules | Experiment::Latency] => Ok(()),
-        [other] => {
-            Err(UsageError(format!("{other} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules and latency do")))
+        [Experiment::Multicast | Experiment::SmcRate | Experiment::RdmcSchedules | Experiment::RdmcTimeline | Experiment::Latency] => {
+            Ok(())
         }
+        [other] => Err(UsageError(format!(
+            "{other} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, rdmc-timeline and latency do"
+        ))),
         _ => Err(UsageError("reproduce measures this machine; on a modelled cluster use `squall run` or `squall study`".into())),
     }
 }
@@ -85,6 +88,10 @@ pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Res
     for point in &all {
         for trial in 1..=request.axes.trials.unwrap_or(TRIALS) {
             let run = Run { seed: u64::from(trial), ..point.run.clone() };
+            if experiment == Experiment::RdmcTimeline {
+                traced(&mut folder, &run, &point.pattern.to_string(), trial)?;
+                continue;
+            }
             match run.run() {
                 Ok(outcome) => {
                     folder.append(&Row { trial, ..row(experiment, &run, &point.pattern.to_string(), point.variant, &outcome) })?
@@ -100,6 +107,19 @@ pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Res
     }
     let summary = Summary::of(&read_rows(folder.path())?.rows);
     Ok((folder, summary, failed))
+}
+
+/// One message of `rdmc-timeline`.
+fn traced(folder: &mut RunFolder, run: &Run, pattern: &str, trial: u32) -> anyhow::Result<()> {
+    let run = Run { messages: Some(1), load: Load::Closed, ..run.clone() };
+    let row = |part: &str, outcome: Option<&Outcome>| {
+        let bare = match outcome {
+            Some(outcome) => row(Experiment::RdmcTimeline, &run, pattern, None, outcome),
+            None => named(Experiment::RdmcTimeline, &run, pattern, None),
+        };
+        Row { schedule: format!("{}-{part}", bare.schedule), ..bare }
+    };
+    Ok(measure_timeline(folder, &run, trial, row)?)
 }
 
 /// Those that were named, and those in files.
@@ -128,6 +148,7 @@ fn points(request: &Request, experiment: Experiment, profile: &Profile) -> Resul
         Experiment::Latency => (&[1, 10 * KB, MB], vec![], vec![Ordering::Ordered]),
         Experiment::SmcRate => (&[1, 16, 128, KB, 10 * KB], vec![axes::Senders::One, axes::Senders::All], vec![Ordering::Ordered]),
         Experiment::RdmcSchedules => (&[10 * MB, 100 * MB], vec![axes::Senders::One], vec![Ordering::Unordered]),
+        Experiment::RdmcTimeline => (&[100 * MB], vec![axes::Senders::One], vec![Ordering::Unordered]),
         _ => (
             &[10 * KB, MB, 100 * MB],
             vec![axes::Senders::All, axes::Senders::Half, axes::Senders::One],
@@ -135,7 +156,11 @@ fn points(request: &Request, experiment: Experiment, profile: &Profile) -> Resul
         ),
     };
     let sizes = or(axes.size.iter().map(|size| size.0).collect(), sizes);
-    let every: Vec<u64> = if quick { vec![2, 4, 8, 16] } else { (2..=16).collect() };
+    let every: Vec<u64> = match experiment {
+        Experiment::RdmcTimeline => vec![4, 8, 16],
+        _ if quick => vec![2, 4, 8, 16],
+        _ => (2..=16).collect(),
+    };
     let nodes = or(axes.nodes.iter().map(|&nodes| nodes.into()).collect(), &every);
     let given = |usual: Vec<axes::Senders>| if axes.senders.is_empty() { usual } else { axes.senders.clone() };
     let orderings = if axes.ordering.is_empty() { orderings } else { axes.ordering.clone() };

@@ -15,6 +15,7 @@ use crate::error::JoinError;
 use crate::kept::{Kept, new_pool};
 use crate::order::Order;
 use crate::outgoing::{Outgoing, State};
+use crate::probe::measure;
 use crate::stats::Stats;
 use crate::stream::Stream;
 use crate::view::View;
@@ -109,7 +110,7 @@ impl<E: Endpoint> Group<E> {
         exchange: &mut dyn Exchange,
     ) -> Result<Group<E>, JoinError> {
         let (me, members) = (view.me, view.members);
-        let config = Config { senders: view.senders.clone(), ..config.clone() };
+        let mut config = Config { senders: view.senders.clone(), ..config.clone() };
         let (layout, columns) = config.layout(members);
         let table_region = fabric.region(layout.bytes() as usize, &config.region)?;
         let (pool, pool_region) = match kept.pool {
@@ -117,17 +118,22 @@ impl<E: Endpoint> Group<E> {
             None => new_pool(&config, fabric)?,
         };
         let notices = table_region.notices().iter().chain(pool_region.notices()).cloned().collect();
-        let endpoint = fabric.open(exchange, &[table_region.clone(), pool_region.clone()])?;
+        let mut endpoint = fabric.open(exchange, &[table_region.clone(), pool_region.clone()])?;
 
         let own = view.my_sender();
         let table = Table::new(table_region, &layout, me);
+        let mut lost = Vec::new();
+        let relays = config.has_large() && view.voters > 2;
+        if relays && view.id == 0 && config.limit.is_none() && endpoint.has_links() {
+            config.limit = Some(measure(&mut endpoint, exchange, &table, columns.probe, config.piece_at(), &mut lost)?);
+        }
         let streams = config.senders.iter().enumerate().map(|(sender, &rank)| {
             let ring = table.ring(columns.smc.ring, sender);
             Stream::new(Inbound::new(ring, columns.smc, rank), sender, config.transfers_max)
         });
         let streams = streams.collect();
         let smc = own.map(|sender| Outbound::new(table.ring(columns.smc.ring, sender), columns.smc, config.smc_limits(), members));
-        let mut rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits(), config.schedule).relayed_by(view.voters);
+        let mut rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits()).relayed_by(view.voters);
         let pool_bytes = |rank| endpoint.region_bytes(rank, POOL).unwrap_or(pool_region.bytes() as u64);
         rdmc.set_pools((0..members).map(Rank::new).map(pool_bytes).collect());
         let order = match config.mode {
@@ -155,6 +161,7 @@ impl<E: Endpoint> Group<E> {
             ended: None,
             blamed: None,
             held: kept.held,
+            lost,
             endpoint,
             table,
             columns,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
 use super::grouping::{Dimension, above_bound, colour_of, distinct, lines, only, subtitle, thin_out, trials};
-use super::{change, latency, published};
+use super::{change, latency, published, timeline};
 use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
 use crate::statistics::median;
 use crate::summary::{Metric, PointSummary, Summary};
@@ -31,6 +31,7 @@ pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {
             "smc-rate" => smc_rate(&points),
             "memcpy" => memcpy(&points),
             "rdmc-schedules" => schedules(&points),
+            "rdmc-timeline" => timeline::figures(&points, &run.join(TIMELINES_FOLDER)),
             other => anything(other, &points),
         };
         figures.extend(found.into_iter().map(|figure| (experiment.to_owned(), figure)));

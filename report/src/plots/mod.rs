@@ -6,6 +6,7 @@ mod figure;
 mod grouping;
 mod latency;
 mod published;
+mod timeline;
 
 use std::fs;
 use std::path::Path;

@@ -9,18 +9,22 @@
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeouts, Upcalls};
+use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeline, Timeouts, Upcalls};
 use squall_transport::{Endpoint, Rank};
 
 use crate::ask::policy;
 use crate::experiments::payload::{self, OrderHash};
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
-use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Seen, Trial};
+use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Relayed, Seen, Trial};
 use crate::jobs::job::Job;
 use crate::jobs::kinds::Ordering;
 use crate::jobs::kinds::Verify;
 use crate::jobs::os;
+use crate::jobs::traced::events;
+
+/// Events of blocks that are recorded of a message at the most: 100 MB in blocks of 16 KB go to two members.
+const EVENTS_MAX: usize = 1 << 16;
 
 /// The node's side.
 ///
@@ -55,6 +59,8 @@ struct Member<E: Endpoint> {
     receiver: Receiver,
     /// Messages sent in all trials.
     sent: u64,
+    /// It is recorded what happens to blocks.
+    traced: bool,
 }
 
 impl<E: Endpoint> Member<E> {
@@ -73,6 +79,7 @@ impl<E: Endpoint> Member<E> {
             own_core: group_job.own_core,
             receiver: Receiver::new(members, group_job),
             sent: 0,
+            traced: false,
             group,
         }
     }
@@ -104,6 +111,8 @@ impl<E: Endpoint> Member<E> {
 
     fn run(&mut self, trial: &Trial) -> anyhow::Result<Seen> {
         self.receiver.begin(trial, self.senders * trial.messages);
+        self.traced = trial.traced;
+        self.group.record(trial.traced.then(|| Timeline::new(EVENTS_MAX)));
         self.pass_mark(2 * trial.number + 1)?;
         let stats_before = self.group.stats();
         let cpu_before = os::cpu_ns();
@@ -128,6 +137,11 @@ impl<E: Endpoint> Member<E> {
         seen.last_delivery_ns = self.receiver.last_ns;
         self.pass_mark(2 * trial.number + 2)?;
         seen.counted = Counted::between(&stats_before, &self.group.stats());
+        seen.relayed = self.group.last_relay().map(Relayed::of);
+        if let Some(timeline) = self.group.record(None) {
+            (seen.events, seen.events_lost) = (events(timeline.records()), timeline.lost());
+        }
+        self.traced = false;
         seen.order = self.receiver.order.hashes().to_vec();
         seen.deliveries_ns = std::mem::take(&mut self.receiver.deliveries_ns);
         Ok(seen)
@@ -157,6 +171,11 @@ impl<E: Endpoint> Member<E> {
     }
 
     fn turn(&mut self) -> anyhow::Result<()> {
+        if self.traced
+            && let Some(timeline) = self.group.timeline_mut()
+        {
+            timeline.set_now(os::now_ns());
+        }
         self.group.turn(&mut self.receiver, &mut self.pace)?;
         if let Some(wrong) = &self.receiver.wrong {
             bail!("{wrong}");
