@@ -36,6 +36,32 @@ fn every_property_holds_over_tcp() {
     every_property_holds("tcp", "kill,cut,join,leave,transfer");
 }
 
+fn every_property_holds_in_a_group_of(words: &str) {
+    let root = tempfile::tempdir().unwrap();
+    let output = chaos(&format!("--rounds 6 --seed 3 {words} --out")).arg(root.path().join("out")).output().unwrap();
+    let (status, stdout, stderr) = said(&output);
+    assert_eq!(status, Some(0), "{words}: {stdout}{stderr}");
+    assert!(stdout.contains("6 rounds in 1 group") && stdout.ends_with("0 rounds failed\n"), "{words}: {stdout}");
+}
+
+#[test]
+fn every_property_holds_in_groups_of_one_and_two() {
+    every_property_holds_in_a_group_of("--nodes 1");
+    every_property_holds_in_a_group_of("--nodes 2");
+    every_property_holds_in_a_group_of("--nodes 2 --witness");
+}
+
+#[test]
+fn two_runs_of_one_second_have_folders_of_their_own() {
+    let root = tempfile::tempdir().unwrap();
+    let start = || chaos("--rounds 1 --faults join --keep").current_dir(root.path()).spawn().unwrap();
+    for run in [start(), start()] {
+        let (status, stdout, stderr) = said(&run.wait_with_output().unwrap());
+        assert_eq!(status, Some(0), "{stdout}{stderr}");
+    }
+    assert_eq!(std::fs::read_dir(root.path().join("results")).unwrap().count(), 2);
+}
+
 #[test]
 fn a_seed_stands_for_the_same_faults_each_time_and_traces_are_kept_if_asked_for() {
     let run = || {
@@ -67,8 +93,11 @@ fn ctrl_c_ends_it_in_order() {
 #[test]
 fn what_cannot_be_meant_is_refused_with_the_mend() {
     for (arguments, mend) in [
-        ("--nodes 2", "use 3 or more"),
-        ("--fabric verbs", "give shm or tcp"),
+        ("--nodes 0", "0 is not in 1..=64"),
+        ("--nodes 1 --witness", "use --nodes 2 or more"),
+        ("--fabric sim-rdma-100g", "give shm, tcp or verbs"),
+        ("--fabric shm --mtu 1024", "--mtu has an effect over --fabric verbs only"),
+        ("--state 1,5MB", "is it one size or two"),
         ("--size 1B", "at least 16B"),
         ("--suspect-after 5", "200ms"),
     ] {

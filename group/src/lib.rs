@@ -94,7 +94,8 @@
 //!     MemberOptions::new(Config { membership, ..Config::new(vec![Rank::new(0)]) })
 //! };
 //!
-//! // One process founds the group alone (`Session` in the place of `LocalExchange` founds it with several); here it lives in a thread.
+//! // One process founds the group alone (`Session` in the place of `LocalExchange` founds it with several); here it
+//! // lives in a thread.
 //! let mut alone = LocalExchange::mesh(1).remove(0);
 //! let mut founder = Member::found(options(), ShmFabric::new(), mesh(), &mut alone).expect("nobody else is needed");
 //! let contact = founder.address();

@@ -162,6 +162,7 @@ impl Membership {
     /// Queues my row and my heartbeat. Whether anything was queued that is more than a heartbeat.
     fn tell(&mut self, table: &Table, outbox: &mut Outbox) -> bool {
         if matches!(self.protocol.phase(), Phase::Stopped(_) | Phase::Split) {
+            self.pulse.skip();
             return false;
         }
         if *self.protocol.row() != self.published {

@@ -161,6 +161,14 @@ impl Pulse {
         true
     }
 
+    /// Says nothing, and looks again when it would be time for the next heartbeat.
+    pub(crate) fn skip(&mut self) {
+        let now_ns = self.now_ns.unwrap_or(0);
+        if now_ns >= self.said_ns + self.timeouts.heartbeat_ns {
+            self.said_ns = now_ns;
+        }
+    }
+
     /// When the next look is due, in the caller's time.
     pub(crate) fn next_ns(&self) -> u64 {
         self.said_ns + self.timeouts.heartbeat_ns

@@ -180,6 +180,7 @@ fn of_two_members_the_one_that_the_witness_sides_with_goes_on() {
         cluster.members[0].runs = false;
         cluster.run_ms(20);
         assert_eq!(cluster.phases()[1], Phase::Split);
+        assert!(cluster.members[1].membership.next_ns() > cluster.now_ns, "it waits, and does not look all the time");
         cluster.members[1].membership.hear_witness(answer);
         cluster.run_ms(2);
         if goes_on {

@@ -3,7 +3,8 @@
 use squall_sst::{Counter, Frontier, Malformed, Table};
 use squall_transport::{Outbox, Rank};
 
-use crate::{Columns, Orderer, Run};
+use crate::columns::Columns;
+use crate::orderer::{Orderer, Run};
 
 /// One total order over the messages of `senders` senders, by turns.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 use squall_sst::{Frontier, Malformed, Table};
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
-use crate::{Columns, Orderer, Run};
+use crate::columns::Columns;
+use crate::orderer::{Orderer, Run};
 
 /// Each sender's messages in its own order, as they are received. No nulls, no waiting for others; acknowledgements go
 /// to the sender alone.

@@ -33,10 +33,7 @@ impl RunFolder {
     pub fn create(out: Option<&Path>, name: &str, command: Vec<String>, asked: Value, effective: Value) -> Result<RunFolder, ResultsError> {
         let started = Moment::now();
         let run_id = format!("{}-{}", started.file_name(), file_name(name));
-        let path = match out {
-            Some(path) => made_as_given(path)?,
-            None => made_anew(Path::new(RESULTS_ROOT), &run_id)?,
-        };
+        let path = new_folder(out, name, &started)?;
         let run_id = match out {
             Some(_) => run_id,
             None => path.file_name().map_or(run_id, |name| name.to_string_lossy().into_owned()),
@@ -155,6 +152,18 @@ impl RunFolder {
 }
 
 const RESULTS_ROOT: &str = "results";
+
+/// Makes the folder of a new run: `out` as given, which must be missing or empty, or else `results/<date-time>-<name>`
+/// under the working directory, with a number behind it where another run of the same second has that.
+///
+/// # Errors
+/// As [`RunFolder::create`].
+pub fn new_folder(out: Option<&Path>, name: &str, started: &Moment) -> Result<PathBuf, ResultsError> {
+    match out {
+        Some(path) => made_as_given(path),
+        None => made_anew(Path::new(RESULTS_ROOT), &format!("{}-{}", started.file_name(), file_name(name))),
+    }
+}
 
 fn made_as_given(path: &Path) -> Result<PathBuf, ResultsError> {
     match fs::read_dir(path) {

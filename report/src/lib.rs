@@ -39,7 +39,7 @@ pub use compare::{AtLeast, BelowFloor, CompareOptions, ComparedMetric, Compariso
 pub use environment::Environment;
 pub use error::ResultsError;
 pub use files::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER};
-pub use folder::RunFolder;
+pub use folder::{RunFolder, new_folder};
 pub use histogram::HistogramLog;
 pub use plots::Drawn;
 pub use reader::{Rows, parse_rows, read_rows};

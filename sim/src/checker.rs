@@ -168,8 +168,8 @@ impl Checker {
                 let result = self.current(*process, *view, "changes members").map(|_| ());
                 self.note(result);
             }
-            Event::Restore { process, view, .. } => {
-                let result = self.delivering(*process, *view).map(|_| ());
+            Event::Restore { process, view, taken, .. } => {
+                let result = self.delivering(*process, *view).and_then(|view| view.restore(*process, taken));
                 self.note(result);
             }
             Event::Learn { process, view } | Event::Vote { process, view } => {
@@ -182,10 +182,12 @@ impl Checker {
                 self.processes.entry(*process).or_default().gone = true;
             }
             Event::Stop { process, reason } => {
-                self.processes.entry(*process).or_default().gone = true;
+                let stopped = self.processes.entry(*process).or_default();
+                stopped.gone = true;
+                let was_member = stopped.view.is_some();
                 if reason.starts_with(PANICKED) {
                     self.broken(Property::ViewProgress, format!("{process} {reason}"));
-                } else if !self.crashed && !self.changing {
+                } else if was_member && !self.crashed && !self.changing {
                     self.broken(Property::ViewProgress, format!("{process} stops although nobody has crashed: {reason}"));
                 }
             }
@@ -206,7 +208,11 @@ impl Checker {
         if !self.changing {
             return;
         }
-        let (states, leaders) = (self.states.look(event), if self.global { self.leaders.look(event) } else { Ok(()) });
+        let held = match event {
+            Event::Restore { view, taken, .. } => self.views.get(view).map_or(0, |view| view.messages_below(taken)),
+            _ => 0,
+        };
+        let (states, leaders) = (self.states.look(event, held), if self.global { self.leaders.look(event) } else { Ok(()) });
         let chain = self.chain.look(event, &self.states);
         [states, leaders, chain].into_iter().for_each(|result| self.note(result));
     }
@@ -222,8 +228,9 @@ impl Checker {
     fn conclude(&mut self) {
         let whole = self.processes.values().all(|process| process.finished && !process.gone);
         let mut broken: Vec<Broken> = Vec::new();
+        let members = || self.processes.values().filter(|process| process.view.is_some());
         let (gone, finished) =
-            self.processes.values().fold((false, false), |(gone, finished), process| (gone | process.gone, finished | process.finished));
+            members().fold((false, false), |(gone, finished), process| (gone | process.gone, finished | process.finished));
         if gone && finished && !self.changing {
             broken.push((Property::ViewProgress, "a member is gone and others stay as if nothing had happened".into()));
         }

@@ -17,7 +17,7 @@
 //! - [`members`](members()) runs whole [`Member`](squall_group::Member)s as a [`Colony`] says, on simulated control
 //!   connections too: newcomers that follow and are given state, a witness, leaves, old names.
 //! - [`Recorder`] writes a member's events down, of a simulated group or a real one.
-//! - [`Mutant`]: faults built in on purpose, so that one can see the checker bite.
+//! - [`Mutant`]: faults built in on purpose, which the checker must find.
 //!
 //! What it does not do: model what happens inside one step of a member beyond the moments at which it calls the fabric,
 //! or measure anything.

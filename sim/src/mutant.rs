@@ -6,7 +6,7 @@ use std::str::FromStr;
 use squall_group::MemberMutation;
 use squall_membership::Mutation;
 
-/// A fault that is built into a run, to see whether the checker bites.
+/// A fault that is built into a run, to see whether the checker finds it.
 ///
 /// Those of messages are made between the group and the fabric or in the notes of the trace: the protocols themselves
 /// stay as they are. Those of membership switch a rule of its protocol off.

@@ -107,9 +107,10 @@ impl Recorder {
         self.events.push(Event::Behind { process: self.process, view: self.view });
     }
 
-    /// The member was given that state, as it was at the beginning of `view`.
-    pub fn restored(&mut self, view: u64, state: u64) {
-        self.events.push(Event::Restore { process: self.process, view, state });
+    /// The member was given that state, which is that of `view`, and holds of its messages what lies below `taken`, by
+    /// place among the view's senders; nothing if that is empty.
+    pub fn restored(&mut self, view: u64, state: u64, taken: Vec<u64>) {
+        self.events.push(Event::Restore { process: self.process, view, state, taken });
     }
 
     /// The member wants to leave.

@@ -173,7 +173,7 @@ pub struct Catch {
     pub failure: Failure,
 }
 
-/// Runs the mutant from seed `from` on until the checker bites, for as many seeds as it may take.
+/// Runs the mutant from seed `from` on until the checker finds it, for as many seeds as it may take.
 pub fn catch(mutant: Mutant, from: u64) -> Option<Catch> {
     let options = Options { mutant: Some(mutant), failures_max: 1, ..Options::new(from..from + mutant.seeds_max()) };
     let report = run(&options, |_, _| ControlFlow::Continue(())).expect("no trace is written");

@@ -11,8 +11,8 @@ use crate::trace::{Event, state_after};
 #[derive(Default)]
 pub(crate) struct States {
     processes: HashMap<NodeId, State>,
-    /// The state with which each view begins, where there is one order.
-    views: BTreeMap<u64, u64>,
+    /// The state after so many messages of each view, where there is one order.
+    known: BTreeMap<(u64, u64), u64>,
     ordered: bool,
 }
 
@@ -23,37 +23,47 @@ enum State {
     None,
     /// It waits for what was before its view.
     Behind,
-    /// It was given that, and delivers what came since; in which view it is with that.
-    Follows {
-        state: u64,
-        view: u64,
-    },
-    Known(u64),
+    /// It was given that, and delivers what came since.
+    Follows(Made),
+    Known(Made),
+}
+
+/// A state, and after how many messages of which view it is that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Made {
+    state: u64,
+    view: u64,
+    messages: u64,
+}
+
+impl Made {
+    /// After one more message, of this view.
+    fn after(self, view: u64, hash: u64) -> Made {
+        let before = if view == self.view { self.messages } else { 0 };
+        Made { state: state_after(self.state, hash), view, messages: before + 1 }
+    }
+
+    /// Where this view begins.
+    fn at(self, view: u64) -> Made {
+        if view == self.view { self } else { Made { view, messages: 0, ..self } }
+    }
 }
 
 impl States {
-    /// What `event` breaks, where it stands.
-    pub(crate) fn look(&mut self, event: &Event) -> Result<(), Broken> {
+    /// What `event` breaks, where it stands; a state that somebody is given holds `held` messages of its view.
+    pub(crate) fn look(&mut self, event: &Event, held: u64) -> Result<(), Broken> {
         match event {
             Event::Install { process, view, ordered, .. } => self.install(*process, *view, *ordered),
             Event::Behind { process, view } => match self.processes.insert(*process, State::Behind) {
-                Some(State::Known(_) | State::Follows { .. }) => {
+                Some(State::Known(_) | State::Follows(_)) => {
                     Err((Property::StateTransfer, format!("{process} waits in view {view} for a state that it has")))
                 }
                 _ => Ok(()),
             },
-            Event::Restore { process, view, state } => self.restore(*process, *view, *state),
-            Event::Deliver { process, view, hash, .. } => match self.processes.get_mut(process) {
-                Some(State::Behind) => {
-                    Err((Property::StateTransfer, format!("{process} delivers in view {view} before it has the state of before")))
-                }
-                Some(State::Known(state)) => {
-                    *state = state_after(*state, *hash);
-                    Ok(())
-                }
-                Some(State::Follows { .. }) => self.follow(*process, *view, *hash),
-                Some(State::None) | None => Ok(()),
-            },
+            Event::Restore { process, view, state, .. } => {
+                self.restore(*process, Made { state: *state, view: *view, messages: held })
+            }
+            Event::Deliver { process, view, hash, .. } => self.deliver(*process, *view, *hash),
             Event::Vote { process, view } => self.vote(*process, *view),
             Event::Finish { process, .. } if self.processes.get(process) == Some(&State::Behind) => {
                 Err((Property::StateTransfer, format!("at the end {process} still waits for its state")))
@@ -64,58 +74,79 @@ impl States {
 
     fn install(&mut self, process: NodeId, view: u64, ordered: bool) -> Result<(), Broken> {
         self.ordered = ordered;
-        let first = self.views.is_empty() || (self.views.len() == 1 && self.views.contains_key(&view));
-        let state = *self.processes.entry(process).or_insert(if first { State::Known(0) } else { State::None });
-        let State::Known(state) = state else { return Ok(()) };
-        let known = *self.views.entry(view).or_insert(state);
-        if ordered && known != state {
+        let first = self.known.keys().all(|(known, _)| *known == view);
+        let made = Made { state: 0, view, messages: 0 };
+        let state = *self.processes.entry(process).or_insert(if first { State::Known(made) } else { State::None });
+        let State::Known(made) = state else { return Ok(()) };
+        self.processes.insert(process, State::Known(made.at(view)));
+        if !self.agrees(made.at(view)) {
             return Err((Property::Uniformity, format!("{process} begins view {view} with another state than others")));
         }
         Ok(())
     }
 
     /// Who delivers what came since its state was made begins each view as the others did.
-    fn follow(&mut self, process: NodeId, view: u64, hash: u64) -> Result<(), Broken> {
-        let Some(State::Follows { state, view: last }) = self.processes.get(&process).copied() else { return Ok(()) };
-        self.processes.insert(process, State::Follows { state: state_after(state, hash), view });
-        if view != last { self.agrees(process, view, state) } else { Ok(()) }
+    fn deliver(&mut self, process: NodeId, view: u64, hash: u64) -> Result<(), Broken> {
+        match self.processes.get(&process).copied() {
+            Some(State::Behind) => {
+                Err((Property::StateTransfer, format!("{process} delivers in view {view} before it has the state of before")))
+            }
+            Some(State::Known(made)) => {
+                let made = made.after(view, hash);
+                self.processes.insert(process, State::Known(made));
+                if self.ordered {
+                    self.known.entry((made.view, made.messages)).or_insert(made.state);
+                }
+                Ok(())
+            }
+            Some(State::Follows(made)) => {
+                self.processes.insert(process, State::Follows(made.after(view, hash)));
+                if made.view == view || self.agrees(made.at(view)) {
+                    return Ok(());
+                }
+                Err((Property::StateTransfer, format!("{process} comes to view {view} with another state than others")))
+            }
+            Some(State::None) | None => Ok(()),
+        }
     }
 
     /// Who votes has the state with which the view begins.
     fn vote(&mut self, process: NodeId, view: u64) -> Result<(), Broken> {
         match self.processes.get(&process).copied() {
-            Some(State::Follows { state, .. }) => {
-                self.processes.insert(process, State::Known(state));
-                self.agrees(process, view, state)
+            Some(State::Follows(made)) => {
+                self.processes.insert(process, State::Known(made.at(view)));
+                if self.agrees(made.at(view)) {
+                    return Ok(());
+                }
+                Err((Property::StateTransfer, format!("{process} comes to view {view} with another state than others")))
             }
             Some(State::Behind) => Err((Property::StateContinuity, format!("{process} votes in view {view} and has no state"))),
             Some(State::Known(_) | State::None) | None => Ok(()),
         }
     }
 
-    /// Where there is one order all begin a view with the same state.
-    fn agrees(&mut self, process: NodeId, view: u64, state: u64) -> Result<(), Broken> {
-        let known = *self.views.entry(view).or_insert(state);
-        if self.ordered && known != state {
-            return Err((Property::StateTransfer, format!("{process} comes to view {view} with another state than others")));
-        }
-        Ok(())
+    /// Whether all that came so far had the same state there, if there is one order.
+    fn agrees(&mut self, made: Made) -> bool {
+        let known = *self.known.entry((made.view, made.messages)).or_insert(made.state);
+        !self.ordered || known == made.state
     }
 
-    fn restore(&mut self, process: NodeId, view: u64, state: u64) -> Result<(), Broken> {
-        let before = self.processes.insert(process, State::Follows { state, view });
+    fn restore(&mut self, process: NodeId, made: Made) -> Result<(), Broken> {
+        let before = self.processes.insert(process, State::Follows(made));
         if before != Some(State::Behind) {
-            return Err((Property::StateTransfer, format!("{process} is given a state in view {view} that it does not wait for")));
+            let what = format!("{process} is given a state in view {} that it does not wait for", made.view);
+            return Err((Property::StateTransfer, what));
         }
-        let known = *self.views.entry(view).or_insert(state);
-        if self.ordered && known != state {
-            return Err((Property::StateTransfer, format!("{process} is given another state than the one with which view {view} begins")));
+        if !self.agrees(made) {
+            let (view, messages) = (made.view, made.messages);
+            let what = format!("{process} is given another state than the one after {messages} messages of view {view}");
+            return Err((Property::StateTransfer, what));
         }
         Ok(())
     }
 
     /// Whether the process waits for its state, or delivers what came since.
     pub(crate) fn is_behind(&self, process: NodeId) -> bool {
-        matches!(self.processes.get(&process), Some(State::Behind | State::Follows { .. }))
+        matches!(self.processes.get(&process), Some(State::Behind | State::Follows(_)))
     }
 }

@@ -158,7 +158,7 @@ pub enum Event {
         /// In which view.
         view: u64,
     },
-    /// The process was given the state with which a view begins that it has come to, and delivers what came since.
+    /// The process was given the state of a view that it has come to, and delivers what came since.
     Restore {
         /// Which process.
         process: NodeId,
@@ -166,6 +166,9 @@ pub enum Event {
         view: u64,
         /// The state: see [`state_after`].
         state: u64,
+        /// By place among the view's senders: up to where the state holds the messages of this view. Empty: none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        taken: Vec<u64>,
     },
     /// The process died.
     Crash {

@@ -268,6 +268,27 @@ impl View {
         }
     }
 
+    /// How many messages lie below these indices, by position among the senders.
+    pub(crate) fn messages_below(&self, taken: &[u64]) -> u64 {
+        self.streams.iter().zip(taken).map(|(stream, end)| stream.sent.range(..end).count() as u64).sum()
+    }
+
+    /// The process was given a state that holds these messages already.
+    pub(crate) fn restore(&mut self, process: NodeId, taken: &[u64]) -> Result<(), Broken> {
+        let (rank, delivered) = (self.rank(process)?, self.messages_below(taken));
+        let senders = self.streams.len() as u64;
+        if !taken.is_empty() && taken.len() as u64 != senders {
+            return Err((Property::StateTransfer, format!("{process} is given a state of {} senders where {senders} send", taken.len())));
+        }
+        let progress = &mut self.processes[rank];
+        for (position, &end) in taken.iter().enumerate().filter(|(_, end)| **end > 0) {
+            progress.next[position] = end;
+            progress.next_seq = progress.next_seq.max((end - 1) * senders + position as u64 + 1);
+        }
+        progress.delivered = delivered as usize;
+        Ok(())
+    }
+
     /// The view ends here for the process, with nothing that it lacks.
     pub(crate) fn trim(&mut self, process: NodeId, vector: &[u64]) -> Result<(), Broken> {
         let rank = self.rank(process)?;

@@ -50,7 +50,7 @@ fn behind() -> Event {
 }
 
 fn restore(state: u64) -> Event {
-    Event::Restore { process: process(3), view: 1, state }
+    Event::Restore { process: process(3), view: 1, state, taken: Vec::new() }
 }
 
 fn finish(rank: usize) -> Event {
@@ -115,7 +115,7 @@ fn a_newcomer_begins_with_the_state_of_the_others_and_not_before_it_has_it() {
     });
     breaks(Property::StateTransfer, |events| {
         let at = find(events, &right());
-        events.insert(at, Event::Restore { process: process(2), view: 1, state: state_after(0, HASH) });
+        events.insert(at, Event::Restore { process: process(2), view: 1, state: state_after(0, HASH), taken: Vec::new() });
     });
 }
 

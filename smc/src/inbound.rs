@@ -4,7 +4,7 @@ use squall_sst::{Malformed, Table};
 use squall_transport::Rank;
 use squall_transport::region::{Ring, RingReader};
 
-use crate::Columns;
+use crate::columns::Columns;
 use crate::log::Log;
 use crate::record::{HEADER_BYTES, Kind, data_length, parse, record_bytes, step};
 

@@ -6,8 +6,8 @@ use squall_sst::Table;
 use squall_transport::region::{Ring, RingWriter};
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
+use crate::columns::{Columns, Limits};
 use crate::record::{HEADER_BYTES, Kind, header, record_bytes};
-use crate::{Columns, Limits};
 
 /// Stops in a full window: it opens in steps of this part of it.
 const STOPS_A_WINDOW: u64 = 16;

@@ -21,6 +21,10 @@ pub(super) fn check(request: &Request, points: &[PlannedPoint]) -> Result<(), Us
             "--{flag} has an effect over --fabric verbs only, which is not among what runs; add it, or leave --{flag} out"
         )));
     }
+    let has_tcp = points.iter().any(|point| point.setting.fabric == Some(FabricKind::Tcp));
+    if axes.lost_after.is_some() && !has_tcp {
+        return Err(UsageError("--lost-after has an effect over --fabric tcp only, which is not among what runs; leave it out".into()));
+    }
     let of_relays = [("block", !axes.block.is_empty()), ("schedule", !axes.schedule.is_empty())];
     let is_relayed = points.iter().any(|point| point.setting.is_relayed());
     match of_relays.into_iter().find(|(_, given)| *given && !is_relayed) {
@@ -45,7 +49,7 @@ fn given_settings(axes: &Axes) -> impl Iterator<Item = &'static str> {
 }
 
 /// The flags of RDMA that were given on the command line: what the environment says holds for every run of the host.
-fn given_rdma(rdma: &Rdma) -> impl Iterator<Item = &'static str> {
+pub fn given_rdma(rdma: &Rdma) -> impl Iterator<Item = &'static str> {
     let from_environment = |name: &str| std::env::var_os(name).is_some();
     let given = [
         ("ib-dev", rdma.ib_dev.is_some() && !from_environment("SQUALL_IB_DEV")),
@@ -54,6 +58,7 @@ fn given_rdma(rdma: &Rdma) -> impl Iterator<Item = &'static str> {
         ("mtu", rdma.mtu.is_some() && !from_environment("SQUALL_MTU")),
         ("tclass", rdma.tclass.is_some()),
         ("sl", rdma.sl.is_some()),
+        ("pkey", rdma.pkey.is_some() && !from_environment("SQUALL_PKEY")),
         ("prompt-detection", rdma.prompt_detection),
         ("count-writes", rdma.count_writes),
     ];

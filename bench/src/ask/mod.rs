@@ -5,7 +5,8 @@
 //! ```
 
 pub mod axes;
-mod effect;
+pub mod effect;
+mod estimate;
 pub mod experiment;
 pub mod fabric;
 pub mod host;

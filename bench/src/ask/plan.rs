@@ -240,6 +240,7 @@ mod tests {
             refused(Experiment::Write, Axes { perftest: true, ..shm.clone() }).contains("--perftest has an effect over --fabric verbs")
         );
         assert!(refused(Experiment::Multicast, Axes { perftest: true, ..shm.clone() }).contains("no effect on multicast"));
+        assert!(refused(Experiment::Multicast, Axes { lost_after: Some(3.0), ..shm.clone() }).contains("--lost-after has an effect over"));
         assert!(refused(Experiment::Memcpy, Axes { spin: true, ..Axes::default() }).contains("--spin has no effect on memcpy"));
         let small = Axes { size: vec![ByteSize(KB)], schedule: vec![Schedule::Tree], ..shm.clone() };
         assert!(refused(Experiment::Multicast, small).contains("--schedule has an effect on messages that are relayed"));

@@ -2,6 +2,7 @@
 
 use squall_report::units;
 
+use super::estimate::moving_seconds;
 use super::experiment::Experiment;
 use super::machine::Machine;
 use super::memory::memory_bytes;
@@ -50,10 +51,7 @@ impl PlannedPoint {
         let trial_seconds = axes.seconds.unwrap_or_else(|| policy::trial_seconds(setting.experiment, request.quick));
         let memory_bytes = memory_bytes(&setting);
         let messages = axes.messages.unwrap_or(policy::MESSAGES_MIN);
-        let moving = |messages: u64| {
-            let bytes = setting.message_bytes.saturating_mul(messages).saturating_mul(setting.senders.into());
-            policy::moving_seconds(bytes, setting.nodes - 1, setting.is_tcp())
-        };
+        let moving = |messages: u64| moving_seconds(&setting, messages, machine);
         let least = moving(messages);
         let timed = if axes.messages.is_some() { least } else { least.max(trial_seconds) };
         let first = policy::warm_up_messages(setting.message_bytes, setting.senders).min(axes.messages.unwrap_or(u64::MAX));
@@ -68,7 +66,9 @@ impl PlannedPoint {
         // In `view-change` every trial is a group of its own.
         let set_ups = if setting.experiment == Experiment::ViewChange { trials } else { 1 };
         let set_up = policy::set_up_seconds(setting.nodes, memory_bytes) * f64::from(set_ups);
-        let seconds = set_up + warm_up + timed * methods * f64::from(trials);
+        let in_turns = axes.perftest && setting.fabric == Some(FabricKind::Verbs);
+        let of_perftest = if in_turns { policy::PERFTEST_SECONDS * f64::from(trials) } else { 0.0 };
+        let seconds = set_up + warm_up + timed * methods * f64::from(trials) + of_perftest;
         PlannedPoint { setting, trials, trial_seconds: timed, memory_bytes, seconds, notes, skip }
     }
 }

@@ -86,11 +86,8 @@ const SET_UP_SECONDS: f64 = 0.12;
 const SET_UP_SECONDS_A_NODE: f64 = 0.02;
 /// Populating memory: zeroing pages.
 const POPULATE_BYTES_PER_SECOND: f64 = 2.5e9;
-/// What all cores of a small machine copy a second, for estimates before anything is measured; between two nodes, who
-/// keep it in their caches, twice that.
-const COPIED_BYTES_PER_SECOND: f64 = 10e9;
-/// The same through TCP.
-const STREAMED_BYTES_PER_SECOND: f64 = 2.3e9;
+/// perftest beside a trial of ours: both its ends start and meet, and our nodes start anew.
+pub const PERFTEST_SECONDS: f64 = 3.0;
 /// Share of a trial that the warm-ups take which approach its length.
 pub const WARM_UP_SHARE: f64 = 0.6;
 /// Drawing one figure, as SVG and as PNG.
@@ -169,16 +166,6 @@ pub fn set_up_seconds(nodes: u32, memory_bytes: u64) -> f64 {
 /// to each, a node a few for every peer.
 pub fn open_files(nodes: u32) -> u64 {
     64 + 8 * u64::from(nodes)
-}
-
-/// Seconds to move `bytes` of messages to `copies` other nodes each.
-pub fn moving_seconds(bytes: u64, copies: u32, over_tcp: bool) -> f64 {
-    let rate = match (over_tcp, copies) {
-        (true, _) => STREAMED_BYTES_PER_SECOND,
-        (false, 0 | 1) => 2.0 * COPIED_BYTES_PER_SECOND,
-        (false, _) => COPIED_BYTES_PER_SECOND,
-    };
-    bytes as f64 * f64::from(copies) / rate
 }
 
 /// When to give up on something that should take `seconds`.

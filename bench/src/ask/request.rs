@@ -1,8 +1,10 @@
 //! What was asked for on the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use squall_transport::LOST_AFTER_MIN;
 
 use super::axes::{Pins, Senders};
 use super::experiment::Experiment;
@@ -85,6 +87,10 @@ pub struct Axes {
     /// Seconds after which an unfinished trial fails its point [default: 20 times what it should take, at least 30]
     #[arg(long, value_name = "S", help_heading = "How to measure", value_parser = seconds)]
     pub deadline: Option<f64>,
+    /// Seconds of silence after which TCP gives a host up: a pulled cable, no power [default: 10, at least 2]
+    #[arg(long, value_name = "S", help_heading = "How to measure", value_parser = silence)]
+    #[serde(default)]
+    pub lost_after: Option<f64>,
     /// Cores for the nodes, in order, around the list; or none, which leaves them to the kernel [example: 0,2,4]
     #[arg(long, value_name = "LIST", default_value_t = Pins::Usual, hide_default_value = true, help_heading = "How to measure")]
     #[serde(default)]
@@ -96,6 +102,11 @@ pub struct Axes {
 }
 
 impl Axes {
+    /// How long a host may be silent before TCP gives it up, if that was asked for.
+    pub fn lost_after(&self) -> Option<Duration> {
+        self.lost_after.map(Duration::from_secs_f64)
+    }
+
     /// Whether it is for modelled clusters.
     pub fn is_modelled(&self) -> bool {
         !self.profile.is_empty() || self.fabric.iter().any(|fabric| fabric.modelled().is_some())
@@ -112,6 +123,14 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.001..=3600.0).contains(&seconds) => Ok(seconds),
         _ => Err("give seconds, from 0.001 to 3600".into()),
+    }
+}
+
+fn silence(text: &str) -> Result<f64, String> {
+    let least = LOST_AFTER_MIN.as_secs_f64();
+    match text.parse::<f64>() {
+        Ok(seconds) if (least..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("give seconds, from {least} to 3600: the kernel asks a silent host no more often than once a second")),
     }
 }
 

@@ -153,11 +153,6 @@ impl Setting {
         [how, variant, part.map(str::to_owned)].into_iter().flatten().collect::<Vec<_>>().join("-")
     }
 
-    /// Whether messages go over TCP.
-    pub fn is_tcp(&self) -> bool {
-        self.fabric == Some(FabricKind::Tcp)
-    }
-
     /// The group that bounds are for.
     pub fn load(&self) -> Load {
         let relayed = self.is_relayed() && self.schedule != Some(Schedule::Sequential);

@@ -2,14 +2,14 @@
 //! happens.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{Cursor, Read};
+use std::io::Read;
 
 use squall_group::{Delivery, Outgoing, SendError, StatePiece, Upcalls, View};
 use squall_sim::trace::hash_bytes;
 use squall_transport::sim::{Random, mix};
 use squall_transport::{NodeId, Rank};
 
-use super::state::State;
+use super::state::{Arriving, State};
 use super::trace_writer::TraceWriter;
 use crate::jobs::chaos::{Load, Report};
 
@@ -27,8 +27,8 @@ pub(super) struct Application {
     random: Random,
     me: Rank,
     state: State,
-    /// Bytes of the state that this newcomer is being given.
-    given: Vec<u8>,
+    /// The state that this newcomer is being given.
+    given: Arriving,
     numbered: u64,
     /// Of this view: hash by index.
     sent: BTreeMap<u64, u64>,
@@ -51,7 +51,7 @@ impl Application {
             random: Random::new(mix(load.seed ^ node.0)),
             me: Rank(0),
             state: State::new(load.state_bytes),
-            given: Vec::new(),
+            given: Arriving::default(),
             numbered: 0,
             sent: BTreeMap::new(),
             cut: Vec::new(),
@@ -139,15 +139,15 @@ impl Upcalls for Application {
     }
 
     fn snapshot(&mut self) -> Box<dyn Read + Send> {
-        Box::new(Cursor::new(self.state.to_bytes()))
+        Box::new(self.state.travels())
     }
 
     fn restore(&mut self, piece: StatePiece<'_>) {
         match piece {
-            StatePiece::Begin => self.given.clear(),
-            StatePiece::Bytes(bytes) => self.given.extend_from_slice(bytes),
+            StatePiece::Begin => self.given = Arriving::default(),
+            StatePiece::Bytes(bytes) => self.given.take(bytes),
             StatePiece::End => {
-                let state = State::from_bytes(&std::mem::take(&mut self.given));
+                let state = std::mem::take(&mut self.given).state();
                 self.trace.took(state.is_some());
                 self.state = state.unwrap_or_else(|| State::new(0));
             }

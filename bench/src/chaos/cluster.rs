@@ -12,6 +12,7 @@ use squall_transport::sim::{Random, mix};
 use super::evidence::{Fate, Life};
 use super::options::Options;
 use super::process_state::{Due, Process, Standing, Trap};
+use super::witness::Witness;
 use crate::jobs::chaos::{ChaosJob, Load, News, Order, Parting, Start};
 use crate::jobs::control::Reply;
 use crate::jobs::frame;
@@ -47,14 +48,13 @@ pub(super) struct Cluster<'a> {
     pub(super) interrupt: &'a Interrupt,
     pub(super) children: Processes,
     pub(super) key: ClusterKey,
+    pub(super) witness: Option<Witness>,
     pub(super) load: Load,
     pub(super) folder: PathBuf,
     pub(super) random: Random,
     pub(super) processes: BTreeMap<u32, Process>,
     /// All lives of all processes so far.
     pub(super) lives: Vec<Life>,
-    /// Who was whom, by rank, at the last rest.
-    pub(super) ranks: Vec<NodeId>,
     pub(super) loud: bool,
     pub(super) started: u32,
     pub(super) reports: u64,
@@ -78,11 +78,16 @@ impl<'a> Cluster<'a> {
     /// Founds a group, whose traces lie in `folder`.
     pub(super) fn found(options: &'a Options, seed: u64, folder: &Path, interrupt: &'a Interrupt) -> Result<Cluster<'a>, Halt> {
         let mut random = Random::new(mix(seed ^ 0xF0_07D));
+        let key = ClusterKey::random();
+        let file = folder.join("witness");
+        let witness = options.has_witness.then(|| Witness::start(&key, &file)).transpose().map_err(Halt::Failed)?;
         let load = Load {
             bytes_min: options.bytes.0,
             bytes_max: options.bytes.1,
             rate: options.rate,
-            state_bytes: random.pick(&[0, 64 << 10, 1 << 20, 4 << 20]),
+            state_bytes: random.pick(&options.state_bytes),
+            witness: None,
+            own_core: options.nodes <= os::cores().len(),
             suspect_after_ns: options.suspect_after.as_nanos() as u64,
             members_max: options.nodes + MEMBERS_EXTRA,
             seed,
@@ -91,13 +96,13 @@ impl<'a> Cluster<'a> {
             options,
             interrupt,
             children: Processes::default(),
-            key: ClusterKey::random(),
+            key,
+            witness,
             load,
             folder: folder.to_owned(),
             random,
             processes: BTreeMap::new(),
             lives: Vec::new(),
-            ranks: Vec::new(),
             loud: false,
             started: 0,
             reports: 0,
@@ -110,7 +115,7 @@ impl<'a> Cluster<'a> {
             returns: 0,
             refusals: 0,
         };
-        let rendezvous = Rendezvous::open(options.nodes, os::loopback()).map_err(Halt::Failed)?;
+        let rendezvous = Rendezvous::of_this_host(options.nodes).map_err(Halt::Failed)?;
         for rank in 0..options.nodes {
             let meeting = Some(rendezvous.meeting());
             cluster.start(Vec::new(), |job| Job { rank: rank as u32, meeting, ..job })?;
@@ -132,9 +137,19 @@ impl<'a> Cluster<'a> {
         let (life, start) = self.begin(contacts);
         let number = self.started;
         self.started += 1;
-        let chaos = ChaosJob { fabric: self.options.fabric, key: self.key.to_hex(), start, load: self.load };
+        let load = Load { witness: self.witness.as_ref().map(Witness::address), ..self.load };
+        let chaos = ChaosJob { fabric: self.options.fabric, key: self.key.to_hex(), start, load };
         let nodes = self.options.nodes as u32;
-        let job = Job { rank: 0, nodes, core: None, meeting: None, address: None, rdma: Default::default(), work: Work::Chaos(chaos) };
+        let job = Job {
+            rank: 0,
+            nodes,
+            core: None,
+            meeting: None,
+            address: None,
+            rdma: self.options.rdma.clone(),
+            lost_after: None,
+            work: Work::Chaos(chaos),
+        };
         self.children.start(number, &with(job)).map_err(Halt::Failed)?;
         let process = Process {
             life,
@@ -150,16 +165,25 @@ impl<'a> Cluster<'a> {
         Ok(number)
     }
 
-    /// A process joins.
-    pub(super) fn join(&mut self) -> Result<u32, Halt> {
+    /// A process joins; it, and the member that it asks first, which gives it the state.
+    pub(super) fn join(&mut self) -> Result<(u32, Option<u32>), Halt> {
         let contacts = self.contacts();
-        self.start(contacts, |job| job)
+        let first = contacts.first().copied();
+        let giver = self.processes.iter().find(|(_, process)| process.address.is_some() && process.address == first);
+        let giver = giver.map(|(number, _)| *number);
+        Ok((self.start(contacts, |job| job)?, giver))
     }
 
-    /// Where members listen, in any order.
+    /// Where members listen, in any order: those that run, or if there are none whoever will.
     pub(super) fn contacts(&mut self) -> Vec<SocketAddr> {
-        let reachable = |process: &&Process| process.standing == Standing::Member && !process.stopped;
-        let mut contacts: Vec<SocketAddr> = self.processes.values().filter(reachable).filter_map(|process| process.address).collect();
+        let addresses = |runs: bool| {
+            let wanted = |process: &&Process| process.standing == Standing::Member && (!process.stopped || !runs);
+            self.processes.values().filter(wanted).filter_map(|process| process.address).collect::<Vec<SocketAddr>>()
+        };
+        let mut contacts = addresses(true);
+        if contacts.is_empty() {
+            contacts = addresses(false);
+        }
         for last in (1..contacts.len()).rev() {
             contacts.swap(last, self.random.below(last as u64 + 1) as usize);
         }

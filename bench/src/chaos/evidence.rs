@@ -1,6 +1,6 @@
 //! What the traces of all processes of a group say together, and which properties it breaks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use squall_sim::checker::{Verdict, check};
@@ -64,7 +64,9 @@ impl Findings {
 /// A trace cannot be read.
 pub(super) fn examine(lives: &[Life], rests: bool) -> anyhow::Result<Findings> {
     let mut entries: Vec<(u64, NodeId, Entry)> = Vec::new();
-    for life in lives {
+    // Whoever was killed on its way may not have got as far as to write anything.
+    let wrote = |life: &&Life| life.fate != Fate::Killed || life.trace.exists();
+    for life in lives.iter().filter(wrote) {
         entries.extend(trace_file::read(&life.trace)?.into_iter().map(|(at_ns, entry)| (at_ns, life.node, entry)));
     }
     // Stable: entries of one process stay in their order.
@@ -84,12 +86,20 @@ pub(super) fn examine(lives: &[Life], rests: bool) -> anyhow::Result<Findings> {
     }
     let killed: Vec<NodeId> = lives.iter().filter(|life| life.fate == Fate::Killed).map(|life| life.node).collect();
     trace.events.extend(untold_nulls(&trace.events, &killed));
-    trace.events.extend(killed.into_iter().map(|process| Event::Crash { process }));
+    // Whoever was killed on its way into the group is missed by nobody.
+    let members: HashSet<NodeId> = trace.events.iter().flat_map(members_of).copied().collect();
+    let missed = killed.into_iter().filter(|process| members.contains(process));
+    trace.events.extend(missed.map(|process| Event::Crash { process }));
     for life in lives.iter().filter(|life| rests && life.fate == Fate::Lives) {
         trace.events.push(Event::Finish { process: life.node, unsent: 0, idle_posts: 0 });
     }
     let verdict = check(&trace);
     Ok(Findings { states, transfers, trace, verdict })
+}
+
+/// The members of the view that an event tells of, if it does.
+fn members_of(event: &Event) -> &[NodeId] {
+    if let Event::Install { members, .. } = event { members } else { &[] }
 }
 
 /// Nulls of processes that were killed before they could tell of them. A message is written down before it leaves its
@@ -185,6 +195,16 @@ mod tests {
         events.iter().for_each(|event| file.note(&Entry::Event(event.clone())));
         file.write_out();
         Life { node, trace, fate: Fate::Lives }
+    }
+
+    #[test]
+    fn whoever_is_killed_on_its_way_into_the_group_is_missed_by_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let install = Event::Install { process: A, view: 0, members: vec![A], voters: 1, senders: vec![Rank(0)], ordered: true };
+        let lone = life(folder.path(), A, &[install]);
+        let killed = Life { node: B, trace: folder.path().join("never made"), fate: Fate::Killed };
+        let found = examine(&[lone, killed], true).unwrap();
+        assert!(found.hold(), "{:?}", found.lines());
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! waits until everything has come to rest, and gives all traces to the simulator's checker. A seed stands for the
 //! faults of a group; when exactly what meets what is up to the machine.
 //!
-//! What it does not do: cut shared memory (there only control connections are cut), or lose packets.
+//! What it does not do: cut shared memory or queue pairs (there only control connections are cut), or lose packets.
 
 mod application;
 mod cluster;
@@ -26,6 +26,7 @@ mod state;
 mod strikes;
 mod trace_file;
 mod trace_writer;
+mod witness;
 
 pub use application::BYTES_MIN;
 pub use options::Options;
@@ -139,13 +140,18 @@ fn run_group(
     each: &mut impl FnMut(&Round<'_>),
 ) -> anyhow::Result<()> {
     let folder = options.folder.join(format!("group-{seed}"));
-    fs::create_dir_all(&options.folder).with_context(|| format!("cannot make {}", options.folder.display()))?;
-    fs::create_dir(&folder).with_context(|| format!("cannot make {}; it must be new", folder.display()))?;
+    fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let mut cluster = match Cluster::found(options, seed, &folder, interrupt) {
         Ok(cluster) => cluster,
         Err(halt) => return stopped_early(halt, tally, &folder),
     };
-    let odds = Odds { kinds: options.kinds.clone(), nodes: options.nodes, suspect_after: options.suspect_after };
+    let odds = Odds {
+        kinds: options.kinds.clone(),
+        nodes: options.nodes,
+        suspect_after: options.suspect_after,
+        has_witness: options.has_witness,
+        state_bytes: cluster.load.state_bytes,
+    };
     let mut found = None;
     for round in 0..rounds {
         let (strikes, halt) = run_round(&mut cluster, &odds, seed, round);

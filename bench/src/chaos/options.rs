@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::plan::Kind;
 use crate::jobs::kinds::FabricKind;
+use crate::jobs::rdma::Rdma;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -23,6 +24,12 @@ pub struct Options {
     pub bytes: (u64, u64),
     /// Messages a second of each member.
     pub rate: u64,
+    /// Bytes of the application's state; each group has one of them.
+    pub state_bytes: Vec<u64>,
+    /// Whether two members have a witness.
+    pub has_witness: bool,
+    /// How to use RDMA devices.
+    pub rdma: Rdma,
     /// Silence that counts as death.
     pub suspect_after: Duration,
     /// How long to wait for rest.

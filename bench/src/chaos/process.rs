@@ -2,21 +2,20 @@
 //! without it.
 
 use std::fs::File;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use squall_group::{Config, Ended, Member, MemberError, MemberOptions, Pace, Stop, Timeouts, Upcalls};
 use squall_transport::exchange::ClusterKey;
-use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::{Fabric, Rank};
 
 use super::application::Application;
 use super::trace_writer::TraceWriter;
 use crate::jobs::chaos::{ChaosJob, Load, News, Order, Parting, Start};
 use crate::jobs::control::Control;
-use crate::jobs::fabric::{meet, with_fabric};
+use crate::jobs::fabric::{meet, mesh, with_fabric};
 use crate::jobs::job::Job;
+use crate::jobs::kinds::FabricKind;
 
 /// Largest message that goes by SMC: low, so that both ways are used.
 const SMALL_MAX: u64 = 4 << 10;
@@ -27,8 +26,10 @@ const TRANSFERS_MAX: usize = 2;
 const BURST_MAX: u64 = 16;
 /// How long members wait for one that does not come to a view.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a newcomer waits to be taken in before it asks under another name.
+/// How long a newcomer waits to be taken in before it asks under another name, and the same in times of silence that
+/// count as death.
 const JOIN_PATIENCE: Duration = Duration::from_secs(5);
+const JOIN_SUSPICIONS: u32 = 5;
 
 /// The process's side: does as it is told until it is told to end.
 ///
@@ -68,19 +69,28 @@ fn config(load: &Load, members: usize) -> Config {
     }
 }
 
+/// How an idle member waits.
+fn pace(chaos: &ChaosJob, members: usize) -> Pace {
+    let usual = Pace::for_members(members);
+    if chaos.fabric == FabricKind::Verbs && !chaos.load.own_core { usual.yielding() } else { usual }
+}
+
 /// From the way in to the way out.
 fn live<F: Fabric>(job: &Job, chaos: &ChaosJob, start: &Start, fabric: F, control: &mut Control) -> anyhow::Result<()> {
     let file = File::create_new(&start.trace).with_context(|| format!("cannot make the trace {}", start.trace.display()))?;
     let key = ClusterKey::from_hex(&chaos.key).context("the cluster key")?;
-    let mesh = Mesh::open(SocketAddr::from(([127, 0, 0, 1], 0)), &key, start.node, MeshOptions::default())?;
+    let mesh = mesh(job, &key, start.node)?;
     let members = job.nodes as usize;
-    let options = MemberOptions { patience: PATIENCE, ..MemberOptions::new(config(&chaos.load, members)) };
+    let load = &chaos.load;
+    let suspect_after = Duration::from_nanos(load.suspect_after_ns);
+    let options =
+        MemberOptions { patience: PATIENCE.max(suspect_after), witness: load.witness, ..MemberOptions::new(config(load, members)) };
     let mut application = Application::new(start.node, chaos.load, TraceWriter::new(start.node, file));
     let member = if start.contacts.is_empty() {
         let mut session = meet(job)?;
         Member::found(options, fabric, mesh, &mut session).map_err(|error| anyhow!("{error}"))
     } else {
-        match Member::join(options, fabric, mesh, &start.contacts, true, JOIN_PATIENCE) {
+        match Member::join(options, fabric, mesh, &start.contacts, true, JOIN_PATIENCE.max(JOIN_SUSPICIONS * suspect_after)) {
             Err(error) => {
                 let reason = error.to_string();
                 application.trace.stopped(reason.clone());
@@ -93,8 +103,7 @@ fn live<F: Fabric>(job: &Job, chaos: &ChaosJob, start: &Start, fabric: F, contro
     if !member.is_behind() {
         application.view_installed(member.view());
     }
-    let mut life =
-        Life { member, application, start, next_send: Instant::now(), pace: Pace::for_members(members), told: None, leaves: false };
+    let mut life = Life { member, application, start, next_send: Instant::now(), pace: pace(chaos, members), told: None, leaves: false };
     let (how, reason) = life.run(control, chaos.load.rate)?;
     life.application.trace.stopped(reason.clone());
     let news = News::Out { node: start.node, how, reason };

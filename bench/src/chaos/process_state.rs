@@ -39,6 +39,6 @@ pub(super) enum Due {
 /// A newcomer that somebody waits for, to strike while it is given the state.
 pub(super) struct Trap {
     pub(super) newcomer: u32,
-    pub(super) giver: bool,
+    pub(super) victim: u32,
     pub(super) after: Duration,
 }

@@ -59,7 +59,7 @@ impl Cluster<'_> {
         }
     }
 
-    fn rests(&mut self) -> bool {
+    fn rests(&self) -> bool {
         let reports: Option<Vec<&Report>> = self.processes.values().map(|process| process.report.as_ref()).collect();
         let Some(reports) = reports else { return false };
         let Some(first) = reports.first() else { return true };
@@ -69,11 +69,7 @@ impl Cluster<'_> {
         let alive: BTreeSet<NodeId> = self.processes.values().map(|process| self.lives[process.life].node).collect();
         let settled = self.processes.values().all(|process| process.standing == Standing::Member);
         let whole = first.members.iter().copied().collect::<BTreeSet<NodeId>>() == alive;
-        let rests = settled && whole && reports.iter().all(same);
-        if rests {
-            self.ranks = first.members.clone();
-        }
-        rests
+        settled && whole && reports.iter().all(same)
     }
 
     /// For people.

@@ -1,11 +1,16 @@
 //! The state of the application that the processes of a group replicate: all deliveries count, each leaves its mark.
 
+use std::io::{self, Read};
+use std::sync::Arc;
+
 use squall_sim::trace::state_after;
 use squall_transport::sim::mix;
 
 const WORD: usize = 8;
 /// Bytes before the marks when it travels.
 const HEAD_BYTES: usize = 3 * WORD;
+/// Marks that are copied when one of them changes while the state is on its way.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// How many messages were delivered, a hash over them in their order, and memory in which each leaves its mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +19,10 @@ pub(super) struct State {
     pub(super) count: u64,
     /// A hash over them in their order, as the simulator's checker works it out.
     pub(super) chain: u64,
-    /// Over all marks and their places: kept up to date, so that giving the state away costs no more than a copy.
+    /// Over all marks and their places: kept up to date, so that giving the state away reads no mark.
     sum: u64,
-    marks: Vec<u8>,
+    /// All of [`CHUNK_BYTES`] but the last. What travels shares them.
+    chunks: Vec<Arc<Vec<u8>>>,
 }
 
 /// What one mark adds to the sum.
@@ -24,42 +30,115 @@ fn part(at: usize, mark: u64) -> u64 {
     if mark == 0 { 0 } else { mix(mark ^ mix(at as u64)) }
 }
 
+/// What the marks of chunk `number` add to the sum.
+fn part_of_chunk(number: usize, chunk: &[u8]) -> u64 {
+    let first = number * (CHUNK_BYTES / WORD);
+    let (marks, _) = chunk.as_chunks::<WORD>();
+    marks.iter().enumerate().fold(0, |sum, (at, mark)| sum ^ part(first + at, u64::from_le_bytes(*mark)))
+}
+
 impl State {
     /// Before the first delivery, with `bytes` bytes of marks.
     pub(super) fn new(bytes: u64) -> State {
-        State { count: 0, chain: 0, sum: 0, marks: vec![0; (bytes as usize).next_multiple_of(WORD).max(WORD)] }
+        let mut left = (bytes as usize).next_multiple_of(WORD).max(WORD);
+        let mut chunks = Vec::new();
+        while left > 0 {
+            let bytes = left.min(CHUNK_BYTES);
+            chunks.push(Arc::new(vec![0; bytes]));
+            left -= bytes;
+        }
+        State { count: 0, chain: 0, sum: 0, chunks }
     }
 
     /// A message was delivered.
     pub(super) fn add(&mut self, payload_hash: u64) {
         self.count += 1;
         self.chain = state_after(self.chain, payload_hash);
-        let words = self.marks.len() / WORD;
+        let Some(last) = self.chunks.last() else { return };
+        let words = ((self.chunks.len() - 1) * CHUNK_BYTES + last.len()) / WORD;
         let place = (self.chain % words as u64) as usize;
-        let Some(mark) = self.marks[place * WORD..].first_chunk_mut() else { return };
+        let chunk = Arc::make_mut(&mut self.chunks[place * WORD / CHUNK_BYTES]);
+        let Some(mark) = chunk[place * WORD % CHUNK_BYTES..].first_chunk_mut() else { return };
         let before = u64::from_le_bytes(*mark);
         *mark = self.chain.to_le_bytes();
         self.sum ^= part(place, before) ^ part(place, self.chain);
     }
 
-    /// All of it, as bytes.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEAD_BYTES + self.marks.len());
+    /// All of it, as bytes to be read: as it is at this moment, whatever is added to it later.
+    pub(super) fn travels(&self) -> Travelling {
+        let mut head = Vec::with_capacity(HEAD_BYTES);
         for word in [self.count, self.chain, self.sum] {
-            bytes.extend_from_slice(&word.to_le_bytes());
+            head.extend_from_slice(&word.to_le_bytes());
         }
-        bytes.extend_from_slice(&self.marks);
-        bytes
+        let pieces = std::iter::once(Arc::new(head)).chain(self.chunks.iter().cloned()).collect();
+        Travelling { pieces, piece: 0, at: 0 }
+    }
+}
+
+/// A state on its way out.
+#[derive(Debug)]
+pub(super) struct Travelling {
+    pieces: Vec<Arc<Vec<u8>>>,
+    /// What is read next.
+    piece: usize,
+    at: usize,
+}
+
+impl Read for Travelling {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(piece) = self.pieces.get(self.piece) else { return Ok(0) };
+        let bytes = buffer.len().min(piece.len() - self.at);
+        buffer[..bytes].copy_from_slice(&piece[self.at..self.at + bytes]);
+        self.at += bytes;
+        if self.at == piece.len() {
+            (self.piece, self.at) = (self.piece + 1, 0);
+        }
+        Ok(bytes)
+    }
+}
+
+/// A state on its way in.
+#[derive(Debug, Default)]
+pub(super) struct Arriving {
+    head: Vec<u8>,
+    whole: Vec<Arc<Vec<u8>>>,
+    /// Over the chunks that are whole.
+    sum: u64,
+    last: Vec<u8>,
+}
+
+impl Arriving {
+    /// The next bytes of it.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        let (head, mut marks) = bytes.split_at(bytes.len().min(HEAD_BYTES - self.head.len()));
+        self.head.extend_from_slice(head);
+        while !marks.is_empty() {
+            let (fits, rest) = marks.split_at(marks.len().min(CHUNK_BYTES - self.last.len()));
+            self.last.reserve_exact(CHUNK_BYTES - self.last.len());
+            self.last.extend_from_slice(fits);
+            marks = rest;
+            if self.last.len() == CHUNK_BYTES {
+                self.end_chunk();
+            }
+        }
     }
 
-    /// What [`State::to_bytes`] gave; `None` if any byte of it is another.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<State> {
-        let (head, marks) = bytes.split_at_checked(HEAD_BYTES)?;
-        let word = |at: usize| head[at * WORD..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        let (words, rest) = marks.as_chunks::<WORD>();
-        let sum = words.iter().enumerate().fold(0, |sum, (place, mark)| sum ^ part(place, u64::from_le_bytes(*mark)));
-        let state = State { count: word(0)?, chain: word(1)?, sum: word(2)?, marks: marks.to_vec() };
-        (state.sum == sum && rest.is_empty() && !words.is_empty()).then_some(state)
+    fn end_chunk(&mut self) {
+        self.sum ^= part_of_chunk(self.whole.len(), &self.last);
+        self.whole.push(Arc::new(std::mem::take(&mut self.last)));
+    }
+
+    /// What [`State::travels`] gave; `None` if any byte of it is another.
+    pub(super) fn state(mut self) -> Option<State> {
+        let is_even = self.last.len().is_multiple_of(WORD);
+        if !self.last.is_empty() {
+            self.end_chunk();
+        }
+        let (words, rest) = self.head.as_chunks::<WORD>();
+        let &[count, chain, sum] = words else { return None };
+        let [count, chain, sum] = [count, chain, sum].map(u64::from_le_bytes);
+        let is_whole = sum == self.sum && rest.is_empty() && is_even && !self.whole.is_empty();
+        is_whole.then_some(State { count, chain, sum, chunks: self.whole })
     }
 }
 
@@ -67,32 +146,58 @@ impl State {
 mod tests {
     use super::*;
 
+    fn bytes_of(state: &State) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        state.travels().read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// As it arrives in pieces of so many bytes.
+    fn arrived(bytes: &[u8], piece_bytes: usize) -> Option<State> {
+        let mut arriving = Arriving::default();
+        bytes.chunks(piece_bytes).for_each(|piece| arriving.take(piece));
+        arriving.state()
+    }
+
+    fn after(bytes: u64, hashes: impl IntoIterator<Item = u64>) -> State {
+        let mut state = State::new(bytes);
+        hashes.into_iter().for_each(|hash| state.add(hash));
+        state
+    }
+
     #[test]
     fn a_state_survives_its_bytes_and_depends_on_the_order() {
-        let after = |hashes: &[u64]| {
-            let mut state = State::new(100);
-            hashes.iter().for_each(|hash| state.add(*hash));
-            state
-        };
-        let many: Vec<u64> = (0..100).collect();
-        let state = after(&many);
-        assert_eq!(State::from_bytes(&state.to_bytes()), Some(state.clone()));
-        assert_ne!(after(&[2, 1, 3]), after(&[1, 2, 3]));
-        assert_ne!(after(&[1, 2]).chain, after(&[1, 2, 3]).chain);
-        assert_eq!(State::from_bytes(&[0; 17]), None);
+        for bytes in [0, 100, CHUNK_BYTES as u64, 3 * CHUNK_BYTES as u64 + 8] {
+            let state = after(bytes, 0..100);
+            for piece_bytes in [7, 4096, CHUNK_BYTES, usize::MAX] {
+                assert_eq!(arrived(&bytes_of(&state), piece_bytes), Some(state.clone()), "{bytes} in pieces of {piece_bytes}");
+            }
+        }
+        assert_ne!(after(100, [2, 1, 3]), after(100, [1, 2, 3]));
+        assert_ne!(after(100, [1, 2]).chain, after(100, [1, 2, 3]).chain);
+        assert_eq!(arrived(&[0; 17], 17), None);
+        assert_eq!(arrived(&[], 1), None);
+    }
+
+    #[test]
+    fn a_state_travels_as_it_was_when_it_was_given() {
+        let mut state = after(2 * CHUNK_BYTES as u64, 0..50);
+        let (mut given, then) = (state.travels(), state.clone());
+        (50..90).for_each(|hash| state.add(hash));
+        let mut bytes = Vec::new();
+        given.read_to_end(&mut bytes).unwrap();
+        assert_eq!(arrived(&bytes, 1000), Some(then));
     }
 
     #[test]
     fn a_state_with_a_byte_changed_lost_or_added_is_none() {
-        let mut state = State::new(64);
-        (0..20).for_each(|hash| state.add(hash));
-        let bytes = state.to_bytes();
+        let bytes = bytes_of(&after(64, 0..20));
         for at in HEAD_BYTES..bytes.len() {
             let mut other = bytes.clone();
             other[at] ^= 1;
-            assert_eq!(State::from_bytes(&other), None, "byte {at}");
+            assert_eq!(arrived(&other, 9), None, "byte {at}");
         }
-        assert_eq!(State::from_bytes(&bytes[..bytes.len() - 1]), None);
-        assert_eq!(State::from_bytes(&[&bytes[..], &[1; 8]].concat()), None);
+        assert_eq!(arrived(&bytes[..bytes.len() - 1], 9), None);
+        assert_eq!(arrived(&[&bytes[..], &[1; 8]].concat(), 9), None);
     }
 }

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use squall_transport::NodeId;
-
 use super::cluster::{Cluster, Halt};
 use super::cut;
 use super::plan::{Fault, Strike};
@@ -79,9 +77,13 @@ impl Cluster<'_> {
                     self.tell(number, &Order::Leave)?;
                 }
             }
-            Fault::Transfer { giver, after } => {
-                let newcomer = self.join()?;
-                self.traps.push(Trap { newcomer, giver, after });
+            Fault::Transfer { giver, entered, after } => {
+                let (newcomer, first) = self.join()?;
+                let victim = first.filter(|_| giver).unwrap_or(newcomer);
+                match entered {
+                    true => self.traps.push(Trap { newcomer, victim, after }),
+                    false => self.dues.push((Instant::now() + after, Due::Kill(victim))),
+                }
             }
         }
         Ok(())
@@ -105,14 +107,6 @@ impl Cluster<'_> {
     /// A newcomer is in: whoever waited for that strikes soon.
     pub(super) fn spring(&mut self, newcomer: u32) {
         let sprung: Vec<Trap> = self.traps.extract_if(.., |trap| trap.newcomer == newcomer).collect();
-        for trap in sprung {
-            let by_node = |node: &NodeId| {
-                let is_it = |process: &&u32| self.lives[self.processes[process].life].node == *node;
-                self.processes.keys().find(is_it).copied()
-            };
-            // The first by rank gives.
-            let victim = if trap.giver { self.ranks.iter().find_map(by_node) } else { Some(newcomer) };
-            self.dues.extend(victim.map(|victim| (Instant::now() + trap.after, Due::Kill(victim))));
-        }
+        self.dues.extend(sprung.into_iter().map(|trap| (Instant::now() + trap.after, Due::Kill(trap.victim))));
     }
 }

@@ -84,7 +84,7 @@ impl TraceWriter {
             }
         }
         if comes {
-            self.event(Event::Restore { process: self.process, view: view.id, state });
+            self.event(Event::Restore { process: self.process, view: view.id, state, taken: Vec::new() });
         }
         self.file.write_out();
     }

@@ -5,17 +5,21 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED};
 use crate::ask::axes;
+use crate::ask::effect;
 use crate::ask::request::UsageError;
-use crate::ask::size::ByteSize;
+use crate::ask::size::{self, ByteSize, SizeError};
+use crate::ask::verbs::Verbs;
 use crate::chaos::{BREAKUPS_EVERY, BYTES_MIN, Kind, Options, Round, Strike, Tally, run};
 use crate::jobs::kinds::FabricKind;
+use crate::jobs::rdma::Rdma;
 use crate::run::interrupt::Interrupt;
-use squall_report::{Moment, units};
+use squall_report::{Moment, new_folder, units};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -23,12 +27,16 @@ Examples:
   squall chaos --nodes 7 --rounds 500 --fabric tcp
   squall chaos --faults kill,join --size 16B..1MB --rate 2000
   squall chaos --seed 4711 --rounds 3            the faults of one group again
+  squall chaos --nodes 2 --witness               two members, and a witness that decides between them
+  squall chaos --nodes 1 --state 200MB           one founder, and newcomers that get a large state
+  squall chaos --fabric verbs                    RDMA, or soft-RoCE by scripts/soft-roce run -- squall chaos ...
 
-In each round faults happen at random moments under load. Fewer than half of the members get SIGKILL.
-Members get SIGSTOP, and SIGCONT before or after the others have noticed. Connections are shut down.
-Processes join, leave, or die during a state transfer. Then the load stops and the group must come to
-rest. The traces of all processes are checked: one chain of views, one order, no message lost, delivered
-twice or delivered at some members only, equal states.
+In each round faults happen at random moments under load. Fewer than half of the members get SIGKILL,
+or one of two that have a witness. Members get SIGSTOP, and SIGCONT before or after the others have
+noticed. Connections are shut down (over shm and verbs only those by which members meet). Processes
+join, leave, or die during a state transfer. Then the load stops and the group must come to rest. The
+traces of all processes are checked: one chain of views, one order, no message lost, delivered twice or
+delivered at some members only, equal states.
 
 A seed fixes the faults, not the moments at which they meet the protocol. A line that replays a failure
 may have to be run several times.
@@ -40,16 +48,19 @@ Exit status: 0 if every property held, 3 if one was broken (its traces are kept)
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ChaosArgs {
-    /// Members of a group, 3 to 64
-    #[arg(long, value_name = "N", default_value = "5", value_parser = axes::nodes)]
+    /// Members of a group, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=i64::from(axes::NODES_MAX)))]
     nodes: u32,
+    /// Give groups of two a witness, so that one goes on when it loses the other
+    #[arg(long)]
+    witness: bool,
     /// Rounds of faults; each group lives ten
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
     /// Seed of the first group; each further group adds one [default: from the time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// What carries the messages: shm or tcp
+    /// What carries the messages: shm, tcp or verbs
     #[arg(long, value_name = "FABRIC", default_value = "shm", value_parser = fabric_of_one_host)]
     fabric: FabricKind,
     /// Faults to inject
@@ -61,9 +72,12 @@ pub(super) struct ChaosArgs {
     /// Messages a second of each member
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     rate: u64,
-    /// Silence after which a member is suspected
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
-    suspect_after: Duration,
+    /// Sizes of the application's state that newcomers are given; each group has one of the list
+    #[arg(long, value_name = "LIST", default_value = "8B,64KB,1MB,4MB", value_parser = sizes_of_state)]
+    state: std::vec::Vec<ByteSize>,
+    /// Silence after which a member is suspected [default: 500ms, or 3s over a device in software]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    suspect_after: Option<Duration>,
     /// How long a group may take to come to rest
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     patience: Duration,
@@ -73,14 +87,22 @@ pub(super) struct ChaosArgs {
     /// Keep the traces of all groups, not only of failed ones
     #[arg(long)]
     keep: bool,
+    /// How to use RDMA devices.
+    #[command(flatten)]
+    rdma: Rdma,
 }
+
+/// Members that share a core with a device in software are silent for as long as it works.
+const SUSPECT_AFTER: Duration = Duration::from_millis(500);
+const SUSPECT_AFTER_IN_SOFTWARE: Duration = Duration::from_secs(3);
 
 /// What carries messages between processes of one host.
 fn fabric_of_one_host(text: &str) -> Result<FabricKind, String> {
     match text {
         "shm" => Ok(FabricKind::Shm),
         "tcp" => Ok(FabricKind::Tcp),
-        _ => Err("chaos runs the processes of one host: give shm or tcp".into()),
+        "verbs" => Ok(FabricKind::Verbs),
+        _ => Err("chaos runs the processes of one host: give shm, tcp or verbs".into()),
     }
 }
 
@@ -96,6 +118,11 @@ fn sizes(text: &str) -> Result<(u64, u64), String> {
         return Err("the larger size comes last, as in 16B..32KB".into());
     }
     Ok((from, to))
+}
+
+/// By the full path of its type: an argument that clap splits by itself would have lost the comma of `1,5MB`.
+fn sizes_of_state(text: &str) -> Result<std::vec::Vec<ByteSize>, SizeError> {
+    size::sizes(text)
 }
 
 /// `200ms`, `30s`.
@@ -115,12 +142,9 @@ fn time(text: &str) -> Result<Duration, String> {
 
 /// Runs the rounds; whether every property held.
 pub(super) fn strike(args: ChaosArgs) -> anyhow::Result<u8> {
-    if args.nodes < 3 {
-        return Err(UsageError("--nodes 2: neither of two members is a majority when the other is lost; use 3 or more".into()).into());
-    }
+    let suspect_after = check(&args)?;
     let now = Moment::now();
     let seed = args.seed.unwrap_or(now.unix_seconds);
-    let folder = args.out.clone().unwrap_or_else(|| PathBuf::from("results").join(format!("{}-chaos", now.file_name())));
     let options = Options {
         nodes: args.nodes as usize,
         rounds: args.rounds,
@@ -129,9 +153,12 @@ pub(super) fn strike(args: ChaosArgs) -> anyhow::Result<u8> {
         kinds: args.faults.clone(),
         bytes: args.size,
         rate: args.rate,
-        suspect_after: args.suspect_after,
+        state_bytes: args.state.iter().map(|size| size.0).collect(),
+        has_witness: args.witness,
+        rdma: args.rdma.clone(),
+        suspect_after,
         patience: args.patience,
-        folder,
+        folder: new_folder(args.out.as_deref(), "chaos", &now)?,
         keep: args.keep,
     };
     let interrupt = Interrupt::catch(EXIT_INTERRUPTED)?;
@@ -149,7 +176,7 @@ pub(super) fn strike(args: ChaosArgs) -> anyhow::Result<u8> {
         for line in &failure.broken {
             say(&format!("  {line}"))?;
         }
-        say(&format!("  {}", replay_line(&args, failure.seed, failure.round)))?;
+        say(&format!("  {}", replay_line(&args, suspect_after, failure.seed, failure.round)))?;
     }
     say(&summary(&tally))?;
     // Only if nothing is left in it.
@@ -160,6 +187,25 @@ pub(super) fn strike(args: ChaosArgs) -> anyhow::Result<u8> {
         Tally { interrupted: true, .. } => EXIT_INTERRUPTED,
         _ => EXIT_DONE,
     })
+}
+
+/// What cannot be meant, or not here; else the silence after which a member is suspected.
+fn check(args: &ChaosArgs) -> anyhow::Result<Duration> {
+    if args.nodes == 1 && args.witness {
+        return Err(UsageError("--witness decides between two members: use --nodes 2 or more, or leave it out".into()).into());
+    }
+    if args.fabric != FabricKind::Verbs {
+        return match effect::given_rdma(&args.rdma).next() {
+            Some(flag) => Err(UsageError(format!("--{flag} has an effect over --fabric verbs only; add it, or leave --{flag} out")).into()),
+            None => Ok(args.suspect_after.unwrap_or(SUSPECT_AFTER)),
+        };
+    }
+    let verbs = Verbs::of(&args.rdma);
+    if let Some(why) = verbs.unavailable {
+        bail!("{why}; `scripts/soft-roce run -- squall chaos --fabric verbs` makes devices in software");
+    }
+    let usual = if verbs.emulated.is_empty() { SUSPECT_AFTER } else { SUSPECT_AFTER_IN_SOFTWARE };
+    Ok(args.suspect_after.unwrap_or(usual))
 }
 
 fn progress(rounds: u64) -> Option<ProgressBar> {
@@ -191,16 +237,18 @@ fn list(strikes: &[Strike]) -> String {
 }
 
 /// The line that runs the faults of a group again.
-fn replay_line(args: &ChaosArgs, seed: u64, round: u64) -> String {
+fn replay_line(args: &ChaosArgs, suspect_after: Duration, seed: u64, round: u64) -> String {
     let faults = args.faults.iter().map(Kind::to_string).collect::<Vec<_>>().join(",");
+    let states = args.state.iter().map(|size| format!("{}B", size.0)).collect::<Vec<_>>().join(",");
     let (from, to) = args.size;
     format!(
-        "squall chaos --seed {seed} --rounds {} --nodes {} --fabric {} --faults {faults} --size {from}B..{to}B --rate {} --suspect-after {}ms",
+        "squall chaos --seed {seed} --rounds {} --nodes {}{} --fabric {} --faults {faults} --size {from}B..{to}B --rate {} --state {states} --suspect-after {}ms",
         round + 1,
         args.nodes,
+        if args.witness { " --witness" } else { "" },
         args.fabric,
         args.rate,
-        args.suspect_after.as_millis()
+        suspect_after.as_millis()
     )
 }
 

@@ -241,6 +241,7 @@ fn orders(command: &[String]) -> Result<Measurement, UsageError> {
     asked.ib_port = asked.ib_port.filter(|_| !is_of_environment("ib_port"));
     asked.gid_index = asked.gid_index.filter(|_| !is_of_environment("gid_index"));
     asked.mtu = asked.mtu.filter(|_| !is_of_environment("mtu"));
+    asked.pkey = asked.pkey.filter(|_| !is_of_environment("pkey"));
     Ok(measurement)
 }
 

@@ -49,6 +49,7 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
         (axes.perftest, "--perftest", "has no device that perftest could measure"),
         (axes.membership, "--membership", "loses no member"),
         (resume, "--resume", "repeats a run by its seeds in no more time: give a new --out"),
+        (axes.lost_after.is_some(), "--lost-after", "loses no host"),
         (axes.seconds.is_some(), "--seconds", "runs in virtual time: give --messages"),
     ];
     if let Some((_, what, why)) = refused.into_iter().find(|(given, ..)| *given) {

@@ -45,6 +45,10 @@ pub struct Load {
     pub state_bytes: u64,
     /// Silence that counts as death, in nanoseconds.
     pub suspect_after_ns: u64,
+    /// Where two members find their witness.
+    pub witness: Option<SocketAddr>,
+    /// Whether processes have cores of their own; else they give theirs away when idle.
+    pub own_core: bool,
     /// Members that the buffers suffice for.
     pub members_max: usize,
     /// Where sizes of messages come from.

@@ -1,10 +1,13 @@
 //! Opening a fabric as one node of a meeting.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use squall_transport::exchange::{ClusterKey, ConnectOptions, Session};
-use squall_transport::{NodeId, Rank};
+use squall_transport::mesh::{Mesh, MeshError, MeshOptions};
+use squall_transport::tcp::TcpFabric;
+use squall_transport::{LOST_AFTER, NodeId, Rank};
 
 use super::job::Job;
 
@@ -21,7 +24,35 @@ pub fn meet(job: &Job) -> anyhow::Result<Session> {
     // Process ids of different hosts may be the same; ranks of a point are not.
     let node = NodeId(u64::from(job.rank));
     let options = ConnectOptions { node, rank: Some(Rank::new(job.rank as usize)), timeout: CONNECT };
-    Ok(Session::connect(meeting.address, &key, &options)?)
+    Ok(Session::connect(meeting.place.clone(), &key, &options)?)
+}
+
+/// The mesh of a member, by which it meets others again when the group changes: at the address that the job's other
+/// nodes reach, or on this host alone, which needs no IP.
+///
+/// # Errors
+/// If it cannot listen.
+pub fn mesh(job: &Job, key: &ClusterKey, node: NodeId) -> Result<Mesh, MeshError> {
+    match job.address {
+        Some(address) => Mesh::open(SocketAddr::new(address, 0), key, node, MeshOptions::default()),
+        None => mesh_of_this_host(key, node),
+    }
+}
+
+/// The same, for processes of this host alone.
+///
+/// # Errors
+/// If it cannot listen.
+pub fn mesh_of_this_host(key: &ClusterKey, node: NodeId) -> Result<Mesh, MeshError> {
+    match squall_transport::loopback() {
+        Ok(address) => Mesh::open(SocketAddr::new(address, 0), key, node, MeshOptions::default()),
+        Err(_) => Mesh::open_local(key, node, MeshOptions::default()),
+    }
+}
+
+/// TCP as a job wants it.
+pub fn tcp(job: &Job) -> TcpFabric {
+    job.address.map_or_else(TcpFabric::default, TcpFabric::new).lost_after(job.lost_after.unwrap_or(LOST_AFTER))
 }
 
 /// Calls `$body` with `$fabric` bound to the provider that `$kind` names, as `$job` wants it.
@@ -33,7 +64,7 @@ macro_rules! with_fabric {
                 $body
             }
             $crate::jobs::kinds::FabricKind::Tcp => {
-                let $fabric = $job.address.map_or_else(squall_transport::tcp::TcpFabric::default, squall_transport::tcp::TcpFabric::new);
+                let $fabric = $crate::jobs::fabric::tcp($job);
                 $body
             }
             $crate::jobs::kinds::FabricKind::Verbs => {

@@ -1,8 +1,10 @@
 //! What a node is told when it starts.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use squall_transport::exchange::Place;
 
 use super::change::ChangeJob;
 use super::chaos::ChaosJob;
@@ -36,6 +38,8 @@ pub struct Job {
     pub address: Option<IpAddr>,
     /// How to use RDMA devices.
     pub rdma: Rdma,
+    /// How long a host may be silent before TCP gives it up, if that was asked for.
+    pub lost_after: Option<Duration>,
     /// What to do.
     pub work: Work,
 }
@@ -44,7 +48,7 @@ pub struct Job {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Meeting {
     /// The parent's rendezvous.
-    pub address: SocketAddr,
+    pub place: Place,
     /// The cluster key as hex digits.
     pub key: String,
 }
@@ -52,7 +56,7 @@ pub struct Meeting {
 impl std::fmt::Debug for Meeting {
     /// Without the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Meeting").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Meeting").field("place", &self.place).finish_non_exhaustive()
     }
 }
 

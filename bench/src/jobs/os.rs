@@ -1,7 +1,7 @@
 //! What a node asks of the operating system: the time, CPU seconds, a core, and not to outlive its parent.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -92,11 +92,13 @@ pub fn mend(error: &io::Error) -> &'static str {
 }
 
 /// The loopback address that works here: IPv4 if there is one.
-pub fn loopback() -> IpAddr {
-    let works = |address: &IpAddr| TcpListener::bind((*address, 0)).is_ok();
-    let candidates = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-    // Without any the first is as good as the other: whoever binds it says what is wrong.
-    candidates.into_iter().find(works).unwrap_or(candidates[0])
+///
+/// # Errors
+/// A sentence with the mend, if there is none.
+pub fn loopback() -> Result<IpAddr, String> {
+    squall_transport::loopback().map_err(|error| {
+        format!("no loopback address can be used ({error}): set its interface up (`ip link set lo up`), or use --fabric shm")
+    })
 }
 
 /// The cores that this process may run on.
@@ -146,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_machine_has_a_loopback_and_descriptors() {
-        assert!(loopback().is_loopback());
+        assert!(loopback().unwrap().is_loopback());
         raise_open_files();
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);

@@ -28,6 +28,9 @@ pub struct Rdma {
     /// The service level
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..16))]
     pub sl: Option<u8>,
+    /// The partition, by its key [default: the port's first] [example: 0x8001]
+    #[arg(long, value_name = "KEY", env = "SQUALL_PKEY", value_parser = partition)]
+    pub pkey: Option<u16>,
     /// Give up a silent peer after milliseconds, not half a second; only for a network without congestion
     #[arg(long)]
     pub prompt_detection: bool,
@@ -40,6 +43,17 @@ pub struct Rdma {
     pub address: Option<IpAddr>,
 }
 
+/// A key as tools print it: `0x8001`, or `32769`. Its upper bit, full membership, is the port's to say.
+fn partition(text: &str) -> Result<u16, String> {
+    let key = match text.strip_prefix("0x") {
+        Some(digits) => u16::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    key.ok()
+        .filter(|&key| key & 0x7fff != 0)
+        .ok_or_else(|| "give a partition's key such as 0x8001 (`ls /sys/class/infiniband/*/ports/*/pkeys`)".into())
+}
+
 impl Rdma {
     /// The same for the transport, for a data path on `core`.
     pub fn options(&self, core: Option<usize>) -> VerbsOptions {
@@ -49,6 +63,7 @@ impl Rdma {
             port: self.ib_port,
             gid_index: self.gid_index,
             address: self.address,
+            partition: self.pkey,
             core,
             mtu_bytes: self.mtu,
             traffic_class: self.tclass.unwrap_or(usual.traffic_class),

@@ -69,20 +69,38 @@ pub fn copies_of_all<'a>(points: impl Iterator<Item = &'a PlannedPoint>, verify:
     wanted
 }
 
+/// Seconds that it takes to measure each bound.
+#[derive(Clone, Copy, Debug)]
+pub struct BoundSeconds {
+    /// Copies of one size and warmth.
+    pub copies: f64,
+    /// Streams over TCP.
+    pub streams: f64,
+    /// Raw RDMA writes.
+    pub raw_write: f64,
+}
+
+impl BoundSeconds {
+    /// In a quick run, or a full one.
+    pub fn of(quick: bool) -> BoundSeconds {
+        /// One core and all; each method.
+        const COPIES: f64 = 2.0 * Method::ALL.len() as f64;
+        /// One stream and all, sleeping and polling, with writes of two sizes.
+        const STREAMS: f64 = 4.0 * 2.0;
+        /// With warm-up.
+        const WRITES: f64 = 1.5;
+        let each = f64::from(BOUND_REPEATS) * if quick { BOUND_SECONDS_QUICK } else { BOUND_SECONDS };
+        BoundSeconds { copies: each * COPIES, streams: each * STREAMS * STREAM_FACTOR, raw_write: each * WRITES * STREAM_FACTOR }
+    }
+}
+
 /// Seconds that it takes to measure what bounds `points`.
 pub fn seconds(points: &[&PlannedPoint], verify: Verify, machine: &Machine, quick: bool) -> f64 {
-    /// One core and all; each method.
-    const COPIES: f64 = 2.0 * Method::ALL.len() as f64;
-    /// One stream and all, sleeping and polling, with writes of two sizes.
-    const STREAMS: f64 = 4.0 * 2.0;
-    /// With warm-up.
-    const WRITES: f64 = 1.5;
-    let each = f64::from(BOUND_REPEATS) * if quick { BOUND_SECONDS_QUICK } else { BOUND_SECONDS };
+    let seconds = BoundSeconds::of(quick);
     let runs = |fabric| points.iter().any(|point| point.skip.is_none() && point.setting.fabric == Some(fabric));
-    let copies = copies_of_all(points.iter().copied(), verify, machine).len() as f64 * COPIES;
-    let streams = if runs(FabricKind::Tcp) { STREAMS * STREAM_FACTOR } else { 0.0 };
-    let writes = if runs(FabricKind::Verbs) { WRITES * STREAM_FACTOR } else { 0.0 };
-    each * (copies + streams + writes)
+    let of = |fabric, seconds: f64| if runs(fabric) { seconds } else { 0.0 };
+    let copies = copies_of_all(points.iter().copied(), verify, machine).len() as f64 * seconds.copies;
+    copies + of(FabricKind::Tcp, seconds.streams) + of(FabricKind::Verbs, seconds.raw_write)
 }
 
 /// Blocks of this size reach what a device can.

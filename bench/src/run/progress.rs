@@ -91,9 +91,16 @@ impl Progress {
         }
     }
 
-    /// The bounds are measured: what they took says how fast this machine is.
-    pub fn end_bounds(&self, seconds: f64) {
+    /// A bound is measured, for which so many seconds were estimated.
+    pub fn bound(&self, what: &str, seconds: f64) {
         self.pass(seconds);
+        self.doing(what);
+    }
+
+    /// All bounds are measured, or cannot be: so many seconds of the estimate are behind us.
+    pub fn end_bounds(&self, seconds: f64) {
+        let left = seconds - self.time.borrow().done;
+        self.pass(left);
     }
 
     /// A line for people.

@@ -1,12 +1,12 @@
 //! The parent's rendezvous, where the nodes of one point meet.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use squall_transport::exchange::{ClusterKey, RendezvousServer, ServerOptions};
+use squall_transport::exchange::{ClusterKey, Place, RendezvousServer, ServerOptions};
 
 use crate::jobs::job::Meeting;
 use crate::jobs::os;
@@ -27,15 +27,21 @@ pub(crate) struct Rendezvous {
 }
 
 impl Rendezvous {
-    /// For `nodes` nodes that reach this host at `address`.
-    pub(crate) fn open(nodes: usize, address: IpAddr) -> Result<Rendezvous, String> {
+    /// For `nodes` nodes of this host, which need no address to meet.
+    pub(crate) fn of_this_host(nodes: usize) -> Result<Rendezvous, String> {
+        Rendezvous::open(nodes, Place::local())
+    }
+
+    /// For `nodes` nodes, each on a host of its own, that reach this one at `address`.
+    pub(crate) fn of_hosts(nodes: usize, address: IpAddr) -> Result<Rendezvous, String> {
+        Rendezvous::open(nodes, SocketAddr::new(address, 0).into())
+    }
+
+    fn open(nodes: usize, place: Place) -> Result<Rendezvous, String> {
         check_open_files(nodes)?;
         let key = ClusterKey::random();
-        let options = ServerOptions::new(nodes);
-        let address = SocketAddr::new(address, 0);
-        let mut server = RendezvousServer::bind(address, &key, options).map_err(|error| error.to_string())?;
-        check_reach(server.local_addr())?;
-        let meeting = Meeting { address: server.local_addr(), key: key.to_hex() };
+        let mut server = RendezvousServer::bind(place, &key, ServerOptions::new(nodes)).map_err(|error| error.to_string())?;
+        let meeting = Meeting { place: server.place().clone(), key: key.to_hex() };
         let over = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&over);
         let serve = move || {
@@ -61,15 +67,6 @@ fn check_open_files(nodes: usize) -> Result<(), String> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Whether nodes of this host can reach their rendezvous: they would try for long.
-fn check_reach(rendezvous: SocketAddr) -> Result<(), String> {
-    // Nothing is sent: the kernel looks for a way.
-    let way = UdpSocket::bind(SocketAddr::new(rendezvous.ip(), 0)).and_then(|socket| socket.connect(rendezvous));
-    way.map_err(|error| {
-        format!("this host cannot reach its own address {} ({error}); is its interface down? `ip link set lo up`", rendezvous.ip())
-    })
 }
 
 impl Drop for Rendezvous {

@@ -70,13 +70,18 @@ impl<'a> Stage<'a> {
     pub fn workers(&self, works: Vec<Work>, deadline: Instant) -> Result<Workers<'a>, Fault> {
         let axes = &self.request.axes;
         let cores = self.machine.cores_for(works.len() as u32, &axes.pin);
-        let config = WorkersConfig { works, cores, meet: true, rdma: axes.rdma.clone(), hosts: self.hosts };
+        let config = WorkersConfig { works, cores, meet: true, rdma: axes.rdma.clone(), lost_after: axes.lost_after(), hosts: self.hosts };
         Workers::start(config, self.interrupt, deadline)
     }
 
     /// A trial begins: from here on a quota that holds it back counts as its own.
     pub fn begin_trial(&self) {
-        self.throttled.set(Throttled::now());
+        self.throttled.set(self.throttled_so_far());
+    }
+
+    /// How far quotas have held this host and the others back.
+    fn throttled_so_far(&self) -> Throttled {
+        Throttled::now().and(&self.hosts.map(Hosts::throttled).unwrap_or_default())
     }
 
     /// The round trip of a cache line now, for [`probed`](Stage::probed); none if nodes spin, which would be in its
@@ -99,7 +104,7 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// [`Fault::Results`], or what ends the run meanwhile.
     pub fn emit(&mut self, point: &PlannedPoint, row: Row) -> Result<(), Fault> {
-        let held_back = Throttled::now().since(&self.throttled.get());
+        let held_back = self.throttled_so_far().since(&self.throttled.get());
         let mut completed = self.completed(point, row.clone(), held_back);
         if completed.passes_bound() && !self.is_measured_beside {
             self.is_measured_beside = true;

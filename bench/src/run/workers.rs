@@ -73,6 +73,8 @@ pub struct WorkersConfig<'a> {
     pub meet: bool,
     /// How to use RDMA devices.
     pub rdma: Rdma,
+    /// How long a host may be silent before TCP gives it up, if that was asked for.
+    pub lost_after: Option<Duration>,
     /// The hosts to spread over, one node each; without, all nodes are on this host. A single node always is.
     pub hosts: Option<&'a Hosts>,
 }
@@ -90,8 +92,8 @@ impl<'a> Workers<'a> {
         let nodes = config.works.len();
         let hosts = config.hosts.filter(|_| nodes > 1);
         let address = hosts.map(Hosts::address);
-        let meeting = address.unwrap_or_else(os::loopback);
-        let rendezvous = if config.meet { Some(Rendezvous::open(nodes, meeting).map_err(Fault::Failed)?) } else { None };
+        let open = || address.map_or_else(|| Rendezvous::of_this_host(nodes), |address| Rendezvous::of_hosts(nodes, address));
+        let rendezvous = config.meet.then(open).transpose().map_err(Fault::Failed)?;
         let remote = hosts.map(|hosts| Remote::begin(hosts, nodes, &sender));
         let mut workers = Workers { members: Vec::with_capacity(nodes), news, interrupt, rendezvous, notices: Vec::new(), remote };
         for (rank, work) in config.works.into_iter().enumerate() {
@@ -99,7 +101,7 @@ impl<'a> Workers<'a> {
             let core = config.cores.get(rank).copied().flatten();
             let rdma = hosts.map_or_else(|| config.rdma.clone(), |hosts| hosts.own_rdma(&config.rdma));
             // An agent fills in its own address, and puts its own options for RDMA before these.
-            let mut job = Job { rank: rank as u32, nodes: nodes as u32, core, meeting, address, rdma, work };
+            let mut job = Job { rank: rank as u32, nodes: nodes as u32, core, meeting, address, rdma, lost_after: config.lost_after, work };
             match &workers.remote {
                 Some(remote) if rank > 0 => {
                     job.rdma = config.rdma.clone();

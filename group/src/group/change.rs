@@ -77,8 +77,8 @@ impl<E: Endpoint> Group<E> {
         if waiting.iter().any(|waits| waits.node == newcomer.node) {
             return Ok(());
         }
-        let waiting = [waiting, &[newcomer]].concat();
-        if self.view.senders_with(&waiting) > epoch.senders_max {
+        // Who only listens takes no buffer.
+        if newcomer.sends() && self.view.senders_with(waiting) >= epoch.senders_max {
             return Err(JoinRefused::Senders { senders_max: epoch.senders_max });
         }
         Ok(epoch.membership.request(newcomer)?)

@@ -69,6 +69,8 @@ struct Giving {
     cursor: u64,
     took_bytes: u64,
     lap: Option<Lap>,
+    /// The mesh had no room for it when it was last tried.
+    full: bool,
     /// When it last said anything, and when it was last told anything.
     heard_ns: u64,
     told_ns: u64,
@@ -115,6 +117,7 @@ impl Giving {
             cursor: 0,
             took_bytes: 0,
             lap: None,
+            full: false,
             heard_ns: now_ns,
             told_ns: now_ns,
         }
@@ -247,7 +250,6 @@ pub(crate) struct Givings {
     seen: u64,
     /// Whose turn it is first.
     first: usize,
-    full: bool,
 }
 
 impl Givings {
@@ -330,7 +332,6 @@ impl Givings {
         upcalls: &mut impl Upcalls,
     ) -> Given {
         let mut given = Given::default();
-        self.full = false;
         self.begin_again(net, limits, at, upcalls);
         let delivered = self.log.end() - std::mem::replace(&mut self.seen, self.log.end());
         let most = PIECES_A_TURN_MAX + (2 * delivered as usize / PIECE_BYTES).min(4 * (WINDOW_BYTES as usize / PIECE_BYTES));
@@ -341,7 +342,7 @@ impl Givings {
                 break;
             }
             let giving = &mut self.list[(self.first + place) % count];
-            serve(giving, &self.log, net, limits, now_ns, &mut left, &mut self.full);
+            serve(giving, &self.log, net, limits, now_ns, &mut left);
             if giving.is_near(&self.log, limits.message_bytes_max) {
                 given.near.extend(giving.newcomer.take().map(|newcomer| (newcomer, giving.course.transfer)));
             }
@@ -379,12 +380,12 @@ impl Givings {
 
     /// When there is something to do even if nobody says anything.
     pub(crate) fn due_ns(&self, now_ns: u64, limits: &Limits) -> Option<u64> {
-        let idle = |giving: &Giving| match giving.has_room() {
+        let due = |giving: &Giving| match giving.has_room() {
+            true if giving.full => now_ns + ROOM_NS,
             true => giving.told_ns + limits.idle_ns,
             false => giving.heard_ns + limits.silent_ns + 1,
         };
-        let idle_ns = self.list.iter().map(idle).min()?;
-        Some(if self.full { idle_ns.min(now_ns + ROOM_NS) } else { idle_ns })
+        self.list.iter().map(due).min()
     }
 }
 
@@ -409,7 +410,8 @@ pub(crate) struct Limits {
 }
 
 /// Reads and says pieces of one giving while some are left for this turn.
-fn serve(giving: &mut Giving, log: &Log, net: &impl Net, limits: &Limits, now_ns: u64, left: &mut usize, full: &mut bool) {
+fn serve(giving: &mut Giving, log: &Log, net: &impl Net, limits: &Limits, now_ns: u64, left: &mut usize) {
+    giving.full = false;
     while *left > 0 {
         match giving.read() {
             Ok(more) => *left -= usize::from(more),
@@ -426,7 +428,7 @@ fn serve(giving: &mut Giving, log: &Log, net: &impl Net, limits: &Limits, now_ns
             Said::Nothing if giving.ended || giving.ahead_bytes >= AHEAD_BYTES => break,
             Said::Nothing => {}
             Said::Full => {
-                *full = true;
+                giving.full = true;
                 break;
             }
             Said::Lost => {

@@ -76,8 +76,8 @@ impl<F: Fabric> Member<F> {
     /// says no more that it waits.
     ///
     /// # Errors
-    /// [`MemberError`]: no contact answers, or those that do refuse, or none takes it within `timeout`. `mesh` is then of no more use: come back under a
-    /// new name.
+    /// [`MemberError`]: no contact answers, or those that do refuse, or none admits it within `timeout`. `mesh` is then
+    /// of no more use: come back under a new name.
     pub fn join(
         options: MemberOptions,
         fabric: F,

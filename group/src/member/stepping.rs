@@ -95,7 +95,10 @@ impl<F: Fabric, N: Net> Member<F, N> {
             self.lose_giver(now_ns, None)?;
             return Err(Ended::Closed.into());
         }
-        progress |= self.take(upcalls)?;
+        // Others wait for whoever is on its way into a view: what it is being given waits until then.
+        if !matches!(self.stage, Stage::Passing(_)) {
+            progress |= self.take(upcalls)?;
+        }
         Ok(progress | self.give(now_ns, upcalls))
     }
 

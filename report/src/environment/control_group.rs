@@ -55,6 +55,11 @@ impl Throttled {
         Throttled { periods: self.periods.saturating_sub(before.periods), waited_ns: self.waited_ns.saturating_sub(before.waited_ns) }
     }
 
+    /// Both together.
+    pub fn and(&self, other: &Throttled) -> Throttled {
+        Throttled { periods: self.periods + other.periods, waited_ns: self.waited_ns + other.waited_ns }
+    }
+
     /// Whether there was any.
     pub fn is_any(&self) -> bool {
         self.periods > 0

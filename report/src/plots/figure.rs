@@ -97,6 +97,8 @@ pub(crate) enum Line {
     Dotted,
     /// A line without marks, for curves of many points.
     Curve,
+    /// The same, of what was emulated.
+    DashedCurve,
     /// Hollow-looking marks on a thin dotted line: numbers of somebody else.
     Published,
 }
@@ -154,7 +156,7 @@ impl Figure {
             series.marks.sort_by(|a, b| a.x.total_cmp(&b.x));
         }
         // A line without marks needs two ends.
-        self.series.retain(|series| series.marks.len() > usize::from(series.line == Line::Curve));
+        self.series.retain(|series| series.marks.len() > usize::from(matches!(series.line, Line::Curve | Line::DashedCurve)));
         (!self.series.is_empty()).then_some(self)
     }
 
@@ -266,7 +268,7 @@ impl Line {
     fn style(self) -> (LineStyle, f64) {
         match self {
             Line::Solid | Line::Curve => (LineStyle::Solid, 2.0),
-            Line::Dashed => (LineStyle::Dashed, 2.0),
+            Line::Dashed | Line::DashedCurve => (LineStyle::Dashed, 2.0),
             Line::Dotted => (LineStyle::Dotted, 2.0),
             Line::Published => (LineStyle::Custom("1 3".into()), 1.0),
         }
@@ -277,7 +279,7 @@ impl Series {
     /// Fabric and line have shapes of their own, so that a legend of marks tells both.
     fn marker(&self) -> Option<(MarkerShape, f64)> {
         match (self.line, self.fabric.as_str()) {
-            (Line::Curve, _) => None,
+            (Line::Curve | Line::DashedCurve, _) => None,
             (Line::Published, _) => Some((MarkerShape::Cross, 4.0)),
             (Line::Dotted, _) => Some((MarkerShape::Plus, 4.5)),
             (Line::Solid, "tcp") => Some((MarkerShape::Triangle, 4.5)),

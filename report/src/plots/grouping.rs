@@ -44,7 +44,7 @@ impl Dimension {
             },
             Dimension::Nodes => units::counted(point.nodes as usize, "node"),
             Dimension::Size => units::bytes(point.message_bytes),
-            Dimension::Schedule => known(&in_words(&point.schedule)),
+            Dimension::Schedule => known(&in_words(&point.schedule, &[])),
             Dimension::Block => point.block_bytes.map_or(known(""), |bytes| format!("block {}", units::bytes(bytes))),
             Dimension::Window => point.window.map_or(known(""), |window| format!("window {window}")),
             Dimension::Ordering => known(&point.ordering),
@@ -60,8 +60,9 @@ impl Dimension {
     }
 }
 
-/// The column `schedule` in words: `direct-light-last` is `light load, to the last node`.
-fn in_words(schedule: &str) -> String {
+/// The column `schedule` in words: `direct-light-last` is `light load, to the last node`. Words that all of a figure's
+/// points have are not said.
+fn in_words(schedule: &str, common: &[&str]) -> String {
     const WORDS: [(&str, &str); 9] = [
         ("direct", ""),
         ("closed", "one at a time"),
@@ -79,7 +80,7 @@ fn in_words(schedule: &str) -> String {
         .replace("warm-source", "warm source")
         .replace("two-trees", "two trees");
     let words = joined.split('-').map(|part| WORDS.iter().find(|(name, _)| *name == part).map_or(part, |(_, words)| words));
-    let words: Vec<&str> = words.filter(|words| !words.is_empty()).collect();
+    let words: Vec<&str> = words.filter(|words| !words.is_empty() && !common.contains(words)).collect();
     words.join(", ").replace("one core, ", "one-core ").replace("all core, ", "all-core ")
 }
 
@@ -119,7 +120,7 @@ pub(super) fn lines(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Se
             let place = colour_keys.iter().position(|found| *found == colour_key)?;
             let tells_ordering = splitting.contains(&Dimension::Ordering);
             Some(Series {
-                label: label(&chosen, &splitting),
+                label: label(first, &splitting, points),
                 colour: colour_of(&first.sender_pattern).filter(|_| by_pattern).unwrap_or(PATTERNS.len() + place),
                 line: if tells_ordering && first.ordering == "unordered" { Line::Dashed } else { Line::Solid },
                 fabric: first.fabric.clone(),
@@ -130,7 +131,7 @@ pub(super) fn lines(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Se
 }
 
 /// The dimensions that tell lines apart. A window or block counts only where two points share everything else.
-fn splitting(points: &[&PointSummary], x: Dimension) -> Vec<Dimension> {
+pub(super) fn splitting(points: &[&PointSummary], x: Dimension) -> Vec<Dimension> {
     let differs = |dimension: &Dimension| distinct(points, |point| dimension.of(point)).len() > 1;
     let adapted = [Dimension::Window, Dimension::Block];
     let mut found: Vec<Dimension> =
@@ -163,10 +164,18 @@ fn key(point: &Point, dimensions: &[Dimension]) -> Vec<(u64, String)> {
         .collect()
 }
 
-fn label(chosen: &[&PointSummary], splitting: &[Dimension]) -> String {
-    let named = |point: &&PointSummary| splitting.iter().map(|dimension| dimension.of(&point.point)).collect::<Vec<_>>().join(", ");
-    let label = chosen.first().map(named).unwrap_or_default();
-    if label.is_empty() { chosen.first().map_or(String::new(), |point| point.point.fabric.clone()) } else { label }
+/// What a legend calls the lines of `point` among `all`, which `splitting` tells apart.
+pub(super) fn label(point: &Point, splitting: &[Dimension], all: &[&PointSummary]) -> String {
+    let words: Vec<String> = distinct(all, |point| in_words(&point.schedule, &[]));
+    let has = |words: &str, word: &str| words.split(", ").any(|part| part == word);
+    let first = words.first().map_or("", String::as_str);
+    let common: Vec<&str> = first.split(", ").filter(|word| words.len() > 1 && words.iter().all(|own| has(own, word))).collect();
+    let of = |dimension: &Dimension| match dimension {
+        Dimension::Schedule => in_words(&point.schedule, &common),
+        dimension => dimension.of(point),
+    };
+    let parts: Vec<String> = splitting.iter().map(of).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { point.fabric.clone() } else { parts.join(", ") }
 }
 
 fn lines_of<'a>(points: &[&'a PointSummary], splitting: &[Dimension]) -> Vec<Vec<&'a PointSummary>> {
@@ -194,12 +203,17 @@ pub(super) fn trials(points: &[&PointSummary]) -> String {
 
 /// The line under a title: how the numbers were taken, and what they are not.
 pub(super) fn subtitle(points: &[&PointSummary], how: &[&str]) -> String {
+    subtitle_with(points, how, "hollow marks")
+}
+
+/// The same of a figure in which `look` tells what is emulated.
+pub(super) fn subtitle_with(points: &[&PointSummary], how: &[&str], look: &str) -> String {
     let mut parts: Vec<String> = how.iter().map(|&part| part.to_owned()).collect();
     let labels: BTreeSet<&str> = points.iter().flat_map(|point| point.emulations()).collect();
     if !labels.is_empty() {
         let labels: Vec<&str> = labels.into_iter().collect();
         let all = points.iter().all(|point| point.emulation().is_some());
-        let which = if all { "all" } else { "hollow marks" };
+        let which = if all { "all" } else { look };
         parts.push(format!("EMULATED, {which} ({}): not what RDMA hardware does", labels.join(", ")));
     }
     parts.join("; ")
@@ -329,7 +343,15 @@ mod tests {
             ("two-trees", "two trees"),
             ("pipeline", "pipeline"),
         ] {
-            assert_eq!(in_words(schedule), words);
+            assert_eq!(in_words(schedule, &[]), words);
         }
+    }
+
+    #[test]
+    fn words_that_all_lines_have_are_not_said() {
+        let of = |schedule: &str| Row { schedule: schedule.into(), ..row(2, "ordered", 4) };
+        assert_eq!(labels(&[of("pipeline-light-last"), of("pipeline-saturated-last")]), ["light load", "saturated"]);
+        assert_eq!(labels(&[of("pipeline"), of("tree")]), ["pipeline", "tree"]);
+        assert_eq!(labels(&[of("pipeline-light-last")]), ["shm"]);
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
-use super::grouping::{Dimension, distinct, lines, only, subtitle, thin_out, trials};
+use super::grouping::{Dimension, distinct, label, lines, only, splitting, subtitle, subtitle_with, thin_out, trials};
 use super::published;
 use crate::files::file_name;
 use crate::histogram::{read_percentile_text, stem};
@@ -37,11 +37,11 @@ fn percentiles(name: &str, subject: &str, points: &[&PointSummary]) -> Figure {
         [(Metric::LatencyP50, "p50", Line::Solid), (Metric::LatencyP99, "p99", Line::Dashed), (Metric::LatencyP999, "p99.9", Line::Dotted)];
     let settings = lines(points, Dimension::Nodes, Metric::LatencyP50).len().max(1);
     let mut series = Vec::new();
-    for (metric, label, line) in shown.into_iter().take((LINES_MAX / settings).max(1)) {
+    for (metric, percentile, line) in shown.into_iter().take((LINES_MAX / settings).max(1)) {
         let found = lines(points, Dimension::Nodes, metric);
         let alone = found.len() == 1;
         series.extend(found.into_iter().map(|series| Series {
-            label: if alone { label.to_owned() } else { format!("{}, {label}", series.label) },
+            label: if alone { percentile.to_owned() } else { format!("{}, {percentile}", series.label) },
             line,
             ..series
         }));
@@ -73,10 +73,10 @@ fn growth(name: &str, subject: &str, fabric: &str, size: u64, points: &[&PointSu
         .into_iter()
         .map(|row| Mark { x: f64::from(row.nodes), y: row.latency_us, range: None, emulated: false })
         .collect();
-    let (_, label) = published::counterpart(fabric);
+    let (_, name_of_theirs) = published::counterpart(fabric);
     let colour = series.iter().map(|series| series.colour + 1).max().unwrap_or(0);
     series.extend(over_first(Series {
-        label: format!("{label} (published)"),
+        label: format!("{name_of_theirs}, all send (published)"),
         colour,
         line: Line::Published,
         fabric: String::new(),
@@ -117,6 +117,8 @@ fn distribution(name: &str, subject: &str, points: &[&PointSummary], histograms:
     let mut group_sizes = distinct(points, |point| point.nodes);
     let settings = points.len().div_ceil(group_sizes.len().max(1)).max(1);
     thin_out(&mut group_sizes, (LINES_MAX / settings).max(1));
+    let mut splitting = splitting(points, Dimension::Nodes);
+    splitting.splice(0..0, (group_sizes.len() > 1).then_some(Dimension::Nodes));
     let mut series: Vec<Series> = Vec::new();
     for point in only(points, |point| group_sizes.contains(&point.nodes)) {
         let kept = point.trials.iter().rev().find_map(|row| {
@@ -130,15 +132,18 @@ fn distribution(name: &str, subject: &str, points: &[&PointSummary], histograms:
             .into_iter()
             .map(|percentile| Mark { x: percentile.quantile, y: percentile.latency_us, range: None, emulated: false })
             .collect();
-        series.push(Series { label: distribution_label(point, points), colour: 0, line: Line::Curve, fabric: String::new(), marks });
+        let line = if point.emulation().is_some() { Line::DashedCurve } else { Line::Curve };
+        series.push(Series { label: label(&point.point, &splitting, points), colour: 0, line, fabric: String::new(), marks });
     }
     for (colour, series) in series.iter_mut().enumerate() {
         series.colour = PATTERNS.len() + colour;
     }
+    let shown = only(points, |point| group_sizes.contains(&point.nodes));
+    let sizes = group_sizes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
     (!series.is_empty()).then(|| Figure {
         name: format!("{name}-distribution"),
-        title: format!("Distribution of latency, {subject}"),
-        subtitle: subtitle(points, &["last trial of each point that kept its histogram"]),
+        title: format!("Distribution of latency, {subject}, groups of {sizes}"),
+        subtitle: subtitle_with(&shown, &["last trial of each point that kept its histogram"], "dashed lines"),
         caption: "Latency that a share of the messages stays within: the further right, the rarer the messages above \
                   the line."
             .into(),
@@ -148,16 +153,6 @@ fn distribution(name: &str, subject: &str, points: &[&PointSummary], histograms:
         level: None,
         event: None,
     })
-}
-
-fn distribution_label(point: &PointSummary, all: &[&PointSummary]) -> String {
-    let mut parts = vec![Dimension::Nodes.of(&point.point)];
-    for dimension in [Dimension::Senders, Dimension::Schedule, Dimension::Window, Dimension::Ordering] {
-        if distinct(all, |point| dimension.of(point)).len() > 1 {
-            parts.push(dimension.of(&point.point));
-        }
-    }
-    parts.join(", ")
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ impl Process {
         if let Some(group) = &mut self.group {
             group.restored(view);
             self.app.state = Some(state);
-            self.app.recorder.restored(view, state);
+            self.app.recorder.restored(view, state, Vec::new());
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{Cursor, Read};
 
 use squall_group::{Delivery, Mode, Outgoing, StatePiece, Upcalls, View};
-use squall_transport::NodeId;
+use squall_transport::{NodeId, Rank};
 use squall_transport::sim::{Random, mix};
 
 use super::scenario::Colony;
@@ -13,8 +13,8 @@ use crate::trace::{Event, hash_bytes, state_after};
 
 /// The shortest message: long enough that no two are alike.
 const BYTES_MIN: u64 = 16;
-/// The state's own bytes; ballast follows that can be told from it.
-const STATE_BYTES: usize = 8;
+/// The longest that a state's own bytes are.
+const STATE_BYTES_MAX: usize = 1 << 12;
 /// No state at all: what a newcomer has whose pieces did not fit together.
 const GARBAGE: u64 = u64::MAX;
 
@@ -31,6 +31,8 @@ pub(super) struct App {
     pub(super) ready_at_ns: u64,
     count: u64,
     me: Option<View>,
+    /// Its rank in the view whose messages it is handed.
+    rank: Option<Rank>,
     sent: BTreeMap<u64, u64>,
     cut: Vec<u64>,
     pub(super) again: VecDeque<u64>,
@@ -38,6 +40,8 @@ pub(super) struct App {
     pub(super) outstanding: u64,
     /// What was made of all deliveries.
     pub(super) state: u64,
+    /// The view that it has come to, and by sender up to where it holds messages of that.
+    taken: (u64, BTreeMap<Rank, u64>),
     /// It has the state of the view that it is in.
     live: bool,
     /// It wants to leave.
@@ -65,11 +69,13 @@ impl App {
             ready_at_ns: now_ns,
             count: 0,
             me: None,
+            rank: None,
             sent: BTreeMap::new(),
             cut: Vec::new(),
             again: VecDeque::new(),
             outstanding: 0,
             state: 0,
+            taken: Default::default(),
             live: false,
             leaves: false,
             ballast_bytes: colony.state_bytes,
@@ -119,35 +125,38 @@ impl App {
         self.events.push(event);
     }
 
-    /// The process is in `view`, with the state or without.
+    /// The process is in `view`, with the state or without. While it hands out what was held back it is told of earlier
+    /// views than the one that it is in.
     pub(super) fn enter(&mut self, view: &View, live: bool) {
-        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.me.as_ref().is_some_and(|me| me.id >= view.id)) {
-            if live {
-                recorder.follows(view);
-                if !std::mem::replace(&mut self.live, true) {
-                    recorder.restored(view.id, self.state);
-                }
-            }
-            return;
+        if self.me.as_ref().is_none_or(|me| me.id < view.id) {
+            self.install(view);
         }
-        let founder = self.recorder.is_none() && view.id == 0;
+        if live && let Some(recorder) = &mut self.recorder {
+            recorder.follows(view);
+            if !std::mem::replace(&mut self.live, true) {
+                let taken = |sender| self.taken.1.get(sender).copied().unwrap_or(0);
+                recorder.restored(view.id, self.state, view.senders.iter().map(taken).collect());
+            }
+        }
+    }
+
+    fn install(&mut self, view: &View) {
         match &mut self.recorder {
             Some(recorder) => recorder.installed(view),
-            None => self.recorder = Some(Recorder::new(view, self.mode)),
-        }
-        let recorder = self.recorder.as_mut().expect("it was made if there was none");
-        if !self.live && !founder {
-            recorder.behind();
-            if live {
-                recorder.restored(view.id, self.state);
+            None => {
+                // Who founds a group has what there is from the start.
+                self.live = view.id == 0;
+                self.recorder = Some(Recorder::new(view, self.mode));
             }
         }
-        self.live = live;
-        self.me = Some(view.clone());
-        self.sent.clear();
-        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.leaves) {
+        let recorder = self.recorder.as_mut().expect("it was made if there was none");
+        if !self.live {
+            recorder.behind();
+        }
+        if self.leaves {
             recorder.leaves();
         }
+        (self.me, self.sent) = (Some(view.clone()), BTreeMap::new());
         if self.mode == Mode::Unordered {
             self.outstanding = 0;
         }
@@ -194,20 +203,35 @@ impl App {
         (0..self.ballast_bytes).map(move |place| (state.rotate_left(place as u32 % 61) as u8) ^ (place >> 3) as u8)
     }
 
+    /// The state, and ballast behind that can be told from it.
+    fn bytes_of_state(&self) -> Vec<u8> {
+        let own = (self.state, &self.taken);
+        let mut bytes = postcard::to_stdvec(&own).expect("plain data");
+        bytes.extend(self.ballast(self.state));
+        bytes
+    }
+
     /// The state that pieces make, if they fit together.
-    fn put_together(&self) -> u64 {
-        let Some((state, ballast)) = self.given.split_first_chunk::<STATE_BYTES>() else { return GARBAGE };
-        let state = u64::from_le_bytes(*state);
-        if ballast.iter().copied().eq(self.ballast(state)) { state } else { GARBAGE }
+    fn put_together(&mut self) {
+        let given = std::mem::take(&mut self.given);
+        let head = &given[..given.len().min(STATE_BYTES_MAX)];
+        let read: Option<((u64, (u64, BTreeMap<Rank, u64>)), &[u8])> = postcard::take_from_bytes(head).ok();
+        (self.state, self.taken) = (GARBAGE, Default::default());
+        if let Some(((state, taken), rest)) = read
+            && given[head.len() - rest.len()..].iter().copied().eq(self.ballast(state))
+        {
+            (self.state, self.taken) = (state, taken);
+        }
     }
 }
 
 impl Upcalls for App {
     fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing) {
         self.state = state_after(self.state, hash_bytes(delivery.payload));
+        self.taken.1.insert(delivery.sender, delivery.index + 1);
         let Some(recorder) = self.recorder.as_mut().filter(|_| self.live) else { return };
         recorder.delivered(&delivery);
-        if self.me.as_ref().is_some_and(|me| me.me == delivery.sender) {
+        if self.rank == Some(delivery.sender) {
             self.outstanding -= 1;
         }
         if self.left > 0 && self.random.chance(100) && self.send(outgoing) {
@@ -228,15 +252,17 @@ impl Upcalls for App {
     }
 
     fn view_installed(&mut self, view: &View) {
+        self.rank = view.is_mine().then_some(view.me);
+        if view.id > self.taken.0 {
+            self.taken = (view.id, BTreeMap::new());
+        }
         if view.is_mine() {
             self.enter(view, true);
         }
     }
 
     fn snapshot(&mut self) -> Box<dyn Read + Send> {
-        let mut bytes = self.state.to_le_bytes().to_vec();
-        bytes.extend(self.ballast(self.state));
-        Box::new(Cursor::new(bytes))
+        Box::new(Cursor::new(self.bytes_of_state()))
     }
 
     fn restore(&mut self, piece: StatePiece<'_>) {
@@ -247,8 +273,7 @@ impl Upcalls for App {
                 self.debt_ns += (bytes.len() as u64).saturating_mul(1_000_000_000) / self.restore_bytes_per_s;
             }
             StatePiece::End => {
-                self.state = self.put_together();
-                self.given = Vec::new();
+                self.put_together();
                 self.restores += 1;
             }
         }

@@ -19,6 +19,8 @@ pub(super) struct Process {
     pub(super) app: App,
     pub(super) next_step_ns: u64,
     pub(super) stalled_until_ns: u64,
+    /// Steps since it last had something to do, or time to wait.
+    pub(super) idle_steps: u32,
     /// It dies then, whatever it does.
     pub(super) dies_at_ns: Option<u64>,
     /// When it wanted to leave.
@@ -47,6 +49,7 @@ impl Process {
             app,
             next_step_ns,
             stalled_until_ns: 0,
+            idle_steps: 0,
             dies_at_ns: None,
             leaves_since_ns: None,
             old_name: false,
@@ -187,7 +190,7 @@ impl Process {
     }
 
     /// For people.
-    pub(super) fn state(&self) -> String {
+    pub(super) fn state(&self, now_ns: u64) -> String {
         let Some(member) = &self.member else { return format!("{} over", self.node()) };
         let (view, app) = (member.view(), &self.app);
         let phase = member.group().and_then(|group| group.membership()).map(|membership| membership.phase());
@@ -196,7 +199,8 @@ impl Process {
             (if member.is_behind() { " behind" } else { "" }, if self.leaves_since_ns.is_some() { " leaves" } else { "" });
         let (node, id, in_view) = (self.node(), view.id, member.is_in_view());
         format!(
-            "{node}{behind}{leaves} view {id} of {nodes:?} in {in_view} {phase:?} left {} outstanding {} again {}",
+            "{node}{behind}{leaves} view {id} of {nodes:?} in {in_view} {phase:?}, due in {} ns, left {} outstanding {} again {}",
+            self.due_ns(now_ns).saturating_sub(now_ns),
             app.left,
             app.outstanding,
             app.again.len()

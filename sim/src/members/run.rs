@@ -22,12 +22,14 @@ use crate::trace::{Interleaving, Trace};
 
 /// After the last fault and the last message everything must have come to rest within this time.
 const REST_NS: u64 = 150_000_000;
-/// After the last fault so much time passes before one more newcomer comes.
+/// After the last fault one more newcomer comes once all rest, and after so long in any case.
 const CALM_NS: u64 = 10 * PATIENCE_NS;
 /// How long a newcomer looks for a member that takes it.
 const JOIN_NS: u64 = 60_000_000;
 /// Steps of all processes in one run, at most.
 const STEPS_MAX: u64 = 1_500_000;
+/// Steps in a row that find nothing to do and are due again at once, at most.
+const IDLE_STEPS_MAX: u32 = 20;
 /// The witness's name.
 const WITNESS: u64 = 900;
 
@@ -54,7 +56,7 @@ pub(super) struct Run<'a> {
     blows: Vec<(u64, Blow)>,
     random: Random,
     pub(super) trace: Trace,
-    steps: u64,
+    pub(super) steps: u64,
     names: u64,
     last_blow_ns: u64,
     /// Until when some do not hear others.
@@ -144,7 +146,7 @@ impl<'a> Run<'a> {
             }
         }
         let live: Vec<SocketAddr> =
-            self.processes.iter().filter(|process| process.is_alive()).map(|process| process.net.address()).collect();
+            self.processes.iter().filter(|process| process.is_live()).map(|process| process.net.address()).collect();
         if !live.is_empty() {
             let place = self.random.below(contacts.len() as u64 + 1) as usize;
             contacts.insert(place, self.random.pick(&live));
@@ -163,7 +165,8 @@ impl<'a> Run<'a> {
     fn go(&mut self) {
         while self.steps < STEPS_MAX {
             let now_ns = self.clock.now_ns();
-            let calm = self.blows.is_empty() && now_ns > self.last_blow_ns.max(self.apart_until_ns) + CALM_NS;
+            let quiet_ns = self.last_blow_ns.max(self.apart_until_ns);
+            let calm = self.blows.is_empty() && now_ns > quiet_ns && (now_ns > quiet_ns + CALM_NS || self.rests());
             if calm && self.last.is_none() && self.processes.iter().any(Process::is_live) {
                 let last = self.newcomer(false);
                 self.last = Some(last);
@@ -241,11 +244,15 @@ impl<'a> Run<'a> {
         let stepped = process.step(now_ns);
         let later_ns = now_ns + self.random.between(1, self.colony.step_ns);
         let debt_ns = std::mem::take(&mut process.app.debt_ns);
-        process.next_step_ns = debt_ns
-            + match stepped {
-                Stepped::Idle => process.due_ns(now_ns).max(now_ns + 1),
-                _ => later_ns,
-            };
+        let due_ns = process.due_ns(now_ns);
+        let spins = matches!(stepped, Stepped::Idle) && due_ns <= now_ns;
+        process.idle_steps = if spins { process.idle_steps + 1 } else { 0 };
+        process.next_step_ns = debt_ns + if matches!(stepped, Stepped::Idle) && !spins { due_ns } else { later_ns };
+        if process.idle_steps == IDLE_STEPS_MAX {
+            let what = format!("at {now_ns} ns nothing is to be done and the next step is due at once: {}", process.state(now_ns));
+            self.see(Property::Quiescence, what);
+        }
+        let process = &mut self.processes[index];
         if debt_ns > 0 {
             process.stalled_until_ns = now_ns + debt_ns;
         }

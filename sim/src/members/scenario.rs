@@ -9,7 +9,7 @@ use squall_transport::{Rank, RegionOptions};
 /// Silence that counts as death.
 pub(super) const SUSPECT_AFTER_NS: u64 = 1_000_000;
 /// How long members wait for one that does not come.
-pub(super) const PATIENCE_NS: u64 = 2_000_000;
+pub(super) const PATIENCE_NS: u64 = 4_000_000;
 
 /// What happens to processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Colony {
         };
         let net = NetSpec {
             latency_ns: random.pick(&[2000, 30_000]),
-            jitter_ns: random.pick(&[0, 5000, 100_000]),
+            jitter_ns: random.pick(&[0, 5000, 60_000]),
             bytes_per_s: random.pick(&[200_000_000, 2_000_000_000]),
             unsent_bytes_max: random.pick(&[1 << 20, 4 << 20]),
             connect_timeout_ns: 4_000_000,

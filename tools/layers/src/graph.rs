@@ -63,10 +63,12 @@ impl Graph {
         self.0.keys()
     }
 
-    /// The same, where a module and those inside it are one thing, as a trait and its implementations are.
+    /// The same, where a folder's module and those inside it are one thing, as a type and its methods in several files
+    /// are. The root of the crate is no such thing: it hands out what others hold.
     pub fn of_families(mut self) -> Graph {
         for (module, needed) in &mut self.0 {
-            needed.retain(|other| !module.is_within(other) && !other.is_within(module));
+            let is_family = |one: &Module, other: &Module| !other.0.is_empty() && one.is_within(other);
+            needed.retain(|other| !is_family(module, other) && !is_family(other, module));
         }
         self
     }
@@ -168,6 +170,8 @@ mod tests {
         let declared = made_up(&[("lib.rs", "use a::b::B;\n"), ("a/mod.rs", ""), ("a/b.rs", "use super::Own;\n")]);
         assert!(declared.circle().is_some_and(|circle| circle == ["a", "a::b", "a"]), "{declared:?}");
         assert_eq!(declared.of_families().circle(), None);
+        let root = made_up(&[("lib.rs", "pub use a::A;\n"), ("a.rs", "use crate::B;\n")]);
+        assert!(root.of_families().circle().is_some_and(|circle| circle == ["crate", "a", "crate"]));
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn no_two_files_of_bench_and_report_need_each_other() {
     }
 }
 
-/// In the other crates a module and those inside it are one thing, as a trait and its implementations are.
+/// In the other crates a folder's module and those inside it are one thing: a type, and its methods in several files.
 #[test]
 fn no_two_files_need_each_other() {
     for name in Workspace::here().crates() {

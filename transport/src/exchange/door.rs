@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::place::Place;
 use super::stream::{Listener, Stream};
+use crate::lost::LOST_AFTER;
 
 /// How long not to accept after accepting failed for want of something that another attempt would lack too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -89,7 +90,7 @@ impl Door {
 
 /// Says `why` to one that has to go, if its socket takes it at once.
 pub(crate) fn say(stream: &Stream, why: &[u8]) {
-    let _ = stream.set_up(crate::LOST_AFTER);
+    let _ = stream.set_up(LOST_AFTER);
     let _ = { stream }.write(why);
 }
 

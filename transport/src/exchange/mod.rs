@@ -15,9 +15,10 @@
 //!        |   <- bye / farewell ->                      |   finish
 //! ```
 //!
-//! Strangers keep nobody out: a process that proves that it holds the key is heard before those that do not, connections that
-//! prove nothing give way to new ones, the greatest crowd first, and a member that was pushed out all the same tries
-//! again as long as it has patience. Members of one host may meet at a [name](Place::Local), which needs no address.
+//! Strangers keep nobody out: a process that proves that it holds the key is heard before those that do not,
+//! connections that prove nothing give way to new ones, the greatest crowd first, and a member that was pushed out all
+//! the same tries again as long as it has patience. Members of one host may meet at a [name](Place::Local), which needs
+//! no address.
 //!
 //! [`LocalExchange`] is the same among threads of one process. What is said here is encrypted; the data path is not.
 

@@ -136,6 +136,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use crate::exchange::link::Link;
+    use crate::lost::LOST_AFTER;
 
     use super::*;
 
@@ -143,7 +144,7 @@ mod tests {
     fn one_that_ends_while_this_side_writes_is_due_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
-        let wire = Wire::new(stream, Link::initiator(&[1; 32], 1, 512), crate::LOST_AFTER).expect("a socket");
+        let wire = Wire::new(stream, Link::initiator(&[1; 32], 1, 512), LOST_AFTER).expect("a socket");
         let mut connection = Connection::new(wire, Phase::Dialling { dial: 1, told: None });
         assert_eq!(connection.timer(), None);
         let (accepted, _) = listener.accept().expect("one dials");

@@ -9,8 +9,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::exchange::call::is_final;
 use crate::exchange::frame::FrameError;
 use crate::exchange::link::LinkError;
+use crate::exchange::stream::{Stream, connect_unix};
 use crate::exchange::wire::after;
 use crate::rank::NodeId;
+
+use super::stand_in;
 
 /// Between attempts; each pause is twice the last.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -86,10 +89,16 @@ pub(super) enum Failure {
 }
 
 /// A socket that is connecting, or connected.
-pub(super) fn begin(address: SocketAddr) -> Result<TcpStream, Failure> {
-    match connect(address) {
+pub(super) fn begin(address: SocketAddr) -> Result<Stream, Failure> {
+    let connected = match stand_in::name(address) {
+        Some(name) => connect_unix(name.as_bytes()).map(Stream::Unix),
+        None => connect(address).map(Stream::Tcp),
+    };
+    match connected {
         // With nothing listening at a local port, TCP may pick that very port for this side and connect it to itself.
-        Ok(stream) if stream.local_addr().ok() == stream.peer_addr().ok() => Err(Failure::Passing("nothing listens there".to_owned())),
+        Ok(Stream::Tcp(stream)) if stream.local_addr().ok() == stream.peer_addr().ok() => {
+            Err(Failure::Passing("nothing listens there".to_owned()))
+        }
         Ok(stream) => Ok(stream),
         Err(error) if is_final(&error) => Err(Failure::Final(error.to_string())),
         Err(error) => Err(Failure::Passing(error.to_string())),

@@ -22,6 +22,8 @@
 //! its own is answered, and the other welcomes it: one connection stands at both sides, and nothing was queued on
 //! another.
 //!
+//! A mesh of one host needs no IP: [`Mesh::open_local`] listens at a Unix socket, which its address only stands for.
+//!
 //! What it does not do: route, find processes, or connect again by itself after a [`Down`](MeshEvent::Down).
 
 mod connection;
@@ -35,6 +37,7 @@ mod net;
 mod options;
 mod parts;
 mod shared;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 
@@ -76,8 +79,8 @@ pub struct Mesh {
 /// What happened at a mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MeshEvent {
-    /// A connection is up, whichever side dialled. It comes again if [`connect`](Mesh::connect) without a node finds one that
-    /// stood before.
+    /// A connection is up, whichever side dialled. It comes again if [`connect`](Mesh::connect) without a node finds
+    /// one that stood before.
     Up {
         /// The process at the other end.
         node: NodeId,
@@ -118,6 +121,15 @@ impl Mesh {
         Self::open_as(message::MESH_VERSION, address, key, node, options)
     }
 
+    /// As [`open`](Self::open), for the processes of this host (and network namespace) alone, and without any IP: it
+    /// listens at a Unix socket. Its address is one that leads nowhere, and means this socket to other meshes here.
+    ///
+    /// # Errors
+    /// [`MeshError`].
+    pub fn open_local(key: &ClusterKey, node: NodeId, options: MeshOptions) -> Result<Self, MeshError> {
+        Self::open(stand_in::new(), key, node, options)
+    }
+
     fn open_as(version: u8, address: SocketAddr, key: &ClusterKey, node: NodeId, options: MeshOptions) -> Result<Self, MeshError> {
         options.check()?;
         if address.ip().is_unspecified() {
@@ -144,8 +156,8 @@ impl Mesh {
         self.address
     }
 
-    /// Wants a connection with the process that listens at `address`; with a `node`, it must be that one, and nothing happens if
-    /// a connection with it stands or is being made.
+    /// Wants a connection with the process that listens at `address`; with a `node`, it must be that one, and nothing
+    /// happens if a connection with it stands or is being made.
     ///
     /// Tries again while nothing listens there, up to [`connect_timeout`](MeshOptions::connect_timeout). Ends in
     /// [`MeshEvent::Up`] or [`MeshEvent::Unreachable`].
@@ -209,11 +221,10 @@ impl Mesh {
 }
 
 fn listen(address: SocketAddr) -> io::Result<(Door, SocketAddr)> {
-    let listener = Listener::bind(&address.into())?;
-    match listener.place()? {
-        Place::Ip(address) => Ok((Door::new(listener), address)),
-        Place::Local(_) => unreachable!("it was bound to an address"),
-    }
+    let listener = Listener::bind(&stand_in::place(address))?;
+    // A stand-in stays what it is; a port may have been chosen.
+    let address = if let Place::Ip(bound) = listener.place()? { bound } else { address };
+    Ok((Door::new(listener), address))
 }
 
 impl Drop for Mesh {

@@ -4,10 +4,10 @@
 //!   old epoch's frames | mark: its tag | new epoch's frames
 //!   thrown away here                     landed by the new link alone
 //! ```
-//! A member that retires its endpoint ends its stream with a mark; at the next opening both ends say which tags they hold,
-//! and a socket is used again where they hold the same. The tag is derived anew from each epoch's token, so that ends
-//! which missed an epoch do not meet. Nothing of the old epoch lands once its endpoint is gone (T5): what still comes
-//! before the mark is read into a buffer that nobody looks at, and nothing behind it is read at all.
+//! A member that retires its endpoint ends its stream with a mark; at the next opening both ends say which tags they
+//! hold, and a socket is used again where they hold the same. The tag is derived anew from each epoch's token, so that
+//! ends which missed an epoch do not meet. Nothing of the old epoch lands once its endpoint is gone (T5): what still
+//! comes before the mark is read into a buffer that nobody looks at, and nothing behind it is read at all.
 
 use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};

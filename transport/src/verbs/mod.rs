@@ -137,6 +137,18 @@ impl VerbsFabric {
         Ok(choices.swap_remove(0))
     }
 
+    /// The address of this host that connections of `choice` are made from, where the connection manager makes them:
+    /// over iWARP. None elsewhere.
+    ///
+    /// # Errors
+    /// [`OpenError::Unavailable`]: the device has none.
+    pub fn address_of(&self, choice: &Choice) -> Result<Option<IpAddr>, OpenError> {
+        match choice.link {
+            LinkKind::Iwarp => Anchor::cast(&choice.device, self.options.address).map(|anchor| Some(anchor.address)),
+            LinkKind::InfiniBand | LinkKind::Roce | LinkKind::Other => Ok(None),
+        }
+    }
+
     /// What could be used, the best first, and the NUMA node of the best.
     fn choices(&self) -> Result<(Vec<Choice>, Option<u32>), OpenError> {
         let devices = availability().map_err(unavailable)?;

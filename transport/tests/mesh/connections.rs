@@ -112,6 +112,25 @@ fn a_place_where_nothing_listens_is_unreachable_once_the_time_is_over() {
 }
 
 #[test]
+fn meshes_of_one_host_meet_without_any_ip() {
+    let key = ClusterKey::random();
+    let open = |node| Mesh::open_local(&key, NodeId(node), MeshOptions::default()).expect("Unix sockets");
+    let meshes = [open(10), open(11)];
+    join(&meshes);
+    meshes[0].send(meshes[1].node(), b"hello").expect("it stands");
+    assert_eq!(message(&meshes[1]), (meshes[0].node(), b"hello".to_vec()));
+    assert_eq!(meshes[0].peers(), [(meshes[1].node(), meshes[1].address())]);
+    let hasty = MeshOptions { connect_timeout: Duration::from_millis(30), ..MeshOptions::default() };
+    let late = Mesh::open_local(&key, NodeId(13), hasty).expect("Unix sockets");
+    late.connect("[100::7]:1".parse().expect("an address"), None);
+    assert!(unreachable(&late).contains("refused"));
+    // One that listens at an IP is reached from here too.
+    let wide = Mesh::open(loopback(), &key, NodeId(14), MeshOptions::default()).expect("loopback has ports");
+    late.connect(wide.address(), None);
+    assert_eq!(up(&late), wide.node());
+}
+
+#[test]
 fn another_node_than_the_wanted_one_is_named() {
     let meshes = meshes(2);
     meshes[0].connect(meshes[1].address(), Some(NodeId(99)));

@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use crate::ask::plan::Plan;
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy::{BOUND_REPEATS, BOUND_SECONDS, BOUND_SECONDS_QUICK, STREAM_FACTOR};
+use crate::ask::setting::warmth_name;
 use crate::experiments::memcpy::Copier;
 use crate::experiments::write::best_bandwidth;
 use crate::jobs::job::Work;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::rdma::Rdma;
 use crate::jobs::stream::{StreamCase, StreamJob, StreamOrder, Streamed, Threads};
-use crate::run::capacity::{Capacity, RAW_WRITE_BYTES, SizedCopies, Streams, copies_of_all};
+use crate::run::capacity::{BoundSeconds, Capacity, RAW_WRITE_BYTES, SizedCopies, Streams, copies_of_all};
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
 use crate::run::workers::{Workers, WorkersConfig};
 use squall_report::bounds::{CopyCapacity, Warmth};
+use squall_report::units;
 
 /// How often a figure is measured beside a point that passes its bound.
 const REPEATS_BESIDE: u32 = 2;
@@ -31,22 +33,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// If the measuring processes fail, or the user interrupts.
 pub(super) fn measure(plan: &Plan, stage: &Stage<'_>) -> Result<Capacity, Fault> {
-    measure_best(plan, stage, BOUND_REPEATS)
+    let seconds = BoundSeconds::of(stage.request.quick);
+    measure_best(plan, stage, BOUND_REPEATS, &|line, part| stage.progress.bound(line, part(&seconds)))
 }
 
-/// Measures what `point` is bound by once more, while its nodes wait. Across hosts that cannot be done: each takes one
-/// node at a time.
+/// Measures what `point` is bound by once more, while its nodes wait.
 ///
 /// # Errors
 /// As [`measure`].
 pub(super) fn measure_beside(point: &PlannedPoint, stage: &Stage<'_>) -> Result<Capacity, Fault> {
-    if stage.hosts.is_some() {
-        return Err(Fault::Failed("each host takes one node at a time".to_owned()));
-    }
-    measure_best(&Plan { points: vec![point.clone()] }, stage, REPEATS_BESIDE)
+    measure_best(&Plan { points: vec![point.clone()] }, stage, REPEATS_BESIDE, &|_, _| {})
 }
 
-fn measure_best(plan: &Plan, stage: &Stage<'_>, repeats: u32) -> Result<Capacity, Fault> {
+/// Hears what was measured, and which part of the time that was.
+type Told<'a> = dyn Fn(&str, fn(&BoundSeconds) -> f64) + 'a;
+
+fn measure_best(plan: &Plan, stage: &Stage<'_>, repeats: u32, told: &Told<'_>) -> Result<Capacity, Fault> {
     let runs = |point: &&PlannedPoint| point.skip.is_none();
     let over = |fabric| plan.points.iter().filter(runs).filter(move |point| point.setting.fabric == Some(fabric));
     let verify = stage.verify();
@@ -58,6 +60,9 @@ fn measure_best(plan: &Plan, stage: &Stage<'_>, repeats: u32) -> Result<Capacity
         for (copy_bytes, warmth) in wanted {
             let one_core = best_copy(&mut copier, copy_bytes, warmth, false, (repeats, seconds))?;
             let all_core = best_copy(&mut copier, copy_bytes, warmth, true, (repeats, seconds))?;
+            let (one, all) = (units::number(one_core), units::number(all_core));
+            let what = format!("copies of {}, {}: {one} GB/s by one core, {all} by all", units::bytes(copy_bytes), warmth_name(warmth));
+            told(&what, |seconds| seconds.copies);
             let cores = stage.machine.cores.len() as u32;
             capacity.copies.push(SizedCopies { copy_bytes, capacity: CopyCapacity { one_core, all_core, cores, warmth } });
         }
@@ -66,10 +71,15 @@ fn measure_best(plan: &Plan, stage: &Stage<'_>, repeats: u32) -> Result<Capacity
     if over(FabricKind::Tcp).next().is_some() {
         let seconds = STREAM_FACTOR * seconds;
         let measured = if stage.hosts.is_some() { wire::streams(stage, seconds) } else { streams(stage, repeats, seconds) };
-        capacity.streams = Some(measured?);
+        let streams = measured?;
+        let (one, all) = (units::number(streams.one), units::number(streams.all));
+        told(&format!("TCP streams: {one} GB/s by one, {all} by several"), |seconds| seconds.streams);
+        capacity.streams = Some(streams);
     }
     if over(FabricKind::Verbs).next().is_some() {
-        capacity.raw_write = Some(best_bandwidth(stage, FabricKind::Verbs, RAW_WRITE_BYTES, STREAM_FACTOR * seconds, repeats)?);
+        let rate = best_bandwidth(stage, FabricKind::Verbs, RAW_WRITE_BYTES, STREAM_FACTOR * seconds, repeats)?;
+        told(&format!("raw RDMA writes: {} GB/s", units::number(rate)), |seconds| seconds.raw_write);
+        capacity.raw_write = Some(rate);
     }
     Ok(capacity)
 }
@@ -83,8 +93,14 @@ fn best_copy(copier: &mut Copier<'_>, bytes: u64, warmth: Warmth, all_cores: boo
 }
 
 fn streams(stage: &Stage<'_>, repeats: u32, seconds: f64) -> Result<Streams, Fault> {
-    let config =
-        WorkersConfig { works: vec![Work::Stream(StreamJob {})], cores: vec![None], meet: false, rdma: Rdma::default(), hosts: None };
+    let config = WorkersConfig {
+        works: vec![Work::Stream(StreamJob {})],
+        cores: vec![None],
+        meet: false,
+        rdma: Rdma::default(),
+        lost_after: None,
+        hosts: None,
+    };
     let mut workers = Workers::start(config, stage.interrupt, Instant::now() + PATIENCE)?;
     let cores = &stage.machine.cores;
     let mut most = |threads: Threads| -> Result<f64, Fault> {

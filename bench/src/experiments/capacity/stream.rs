@@ -1,7 +1,7 @@
 //! A plain TCP stream over loopback with large writes: the bound of the TCP fabric.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ struct End {
 }
 
 fn ends(threads: &Threads) -> anyhow::Result<Vec<End>> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let listener = TcpListener::bind((os::loopback().map_err(|what| anyhow!(what))?, 0))?;
     let address = listener.local_addr()?;
     let pair = || -> anyhow::Result<(TcpStream, TcpStream)> { Ok((TcpStream::connect(address)?, listener.accept()?.0)) };
     let mut ends = Vec::new();

@@ -1,7 +1,7 @@
 //! Plain TCP streams from one host to another, with large writes: the bound of the TCP fabric between hosts.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use squall_transport::Exchange;
 use crate::jobs::control::Control;
 use crate::jobs::fabric::meet;
 use crate::jobs::job::{Job, Work};
+use crate::jobs::os;
 use crate::jobs::threads;
 use crate::jobs::wire::{Arrived, WireJob, WireOrder};
 use crate::run::capacity::Streams;
@@ -54,7 +55,7 @@ pub(super) fn streams(stage: &Stage<'_>, seconds: f64) -> Result<Streams, Fault>
 /// If sockets fail or the parent is gone.
 pub fn node(job: &Job, _wire: &WireJob, control: &mut Control) -> anyhow::Result<()> {
     ensure!(job.nodes == 2, "streams go between two nodes");
-    let here = job.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let here = job.address.map_or_else(os::loopback, Ok).map_err(|what| anyhow!(what))?;
     let mut session = meet(job)?;
     let listener = TcpListener::bind((here, 0)).context("listening for streams")?;
     let mine = postcard::to_stdvec(&listener.local_addr()?)?;
@@ -132,6 +133,7 @@ fn receive(socket: &mut TcpStream, warm: Instant) -> anyhow::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn what_is_sent_arrives_trial_after_trial() {

@@ -44,8 +44,14 @@ impl<'a> Copier<'a> {
     /// # Errors
     /// As [`Workers::start`].
     pub fn start(stage: &Stage<'a>) -> Result<Copier<'a>, Fault> {
-        let config =
-            WorkersConfig { works: vec![Work::Copy(CopyJob {})], cores: vec![None], meet: false, rdma: Rdma::default(), hosts: None };
+        let config = WorkersConfig {
+            works: vec![Work::Copy(CopyJob {})],
+            cores: vec![None],
+            meet: false,
+            rdma: Rdma::default(),
+            lost_after: None,
+            hosts: None,
+        };
         let workers = Workers::start(config, stage.interrupt, Instant::now() + PATIENCE)?;
         Ok(Copier { workers, machine: stage.machine })
     }

@@ -106,7 +106,7 @@ impl<'a> Cluster<'a> {
             seen: vec![None; members as usize + 1],
             victim: None,
         };
-        let rendezvous = Rendezvous::open(members as usize, os::loopback()).map_err(Fault::Failed)?;
+        let rendezvous = Rendezvous::of_this_host(members as usize).map_err(Fault::Failed)?;
         let key = ClusterKey::random().to_hex();
         let cores = stage.machine.cores_for(members + 1, &stage.request.axes.pin);
         for number in 0..=members {
@@ -132,6 +132,7 @@ impl<'a> Cluster<'a> {
                 meeting: (!late).then(|| rendezvous.meeting()),
                 address: None,
                 rdma: stage.request.axes.rdma.clone(),
+                lost_after: None,
                 work: Work::Change(change),
             };
             cluster.children.start(number, &job).map_err(Fault::Failed)?;

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use squall_group::{Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, StatePiece, Timeouts, Upcalls, View};
 use squall_transport::exchange::ClusterKey;
-use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::{Fabric, NodeId, Rank};
 
 use crate::ask::policy;
 use crate::experiments::payload;
 use crate::jobs::change::{BIN_NS, Change, ChangeJob, ChangeOrder, Said, Seen};
 use crate::jobs::control::Control;
-use crate::jobs::fabric::{meet, with_fabric};
+use crate::jobs::fabric::{meet, mesh, with_fabric};
 use crate::jobs::job::Job;
 use crate::jobs::kinds::Ordering;
 use crate::jobs::kinds::Verify;
@@ -42,7 +40,7 @@ fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Cont
     let options = MemberOptions::new(config);
     let key = ClusterKey::from_hex(&change.key).context("the cluster key")?;
     let node = NodeId(u64::from(change.node));
-    let mesh = Mesh::open(SocketAddr::from(([127, 0, 0, 1], 0)), &key, node, MeshOptions::default())?;
+    let mesh = mesh(job, &key, node)?;
     let mut receiver = Receiver::new(change);
     let member = if change.late {
         control.done(&Said::In(mesh.address()))?;

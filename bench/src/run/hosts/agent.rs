@@ -1,6 +1,7 @@
 //! An agent: one of the other hosts. It starts, feeds and ends the nodes that the first host wants here, and knows
 //! nothing of what they do.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
@@ -24,6 +25,7 @@ use crate::jobs::os::now_ns;
 use crate::jobs::rdma::Rdma;
 use crate::run::interrupt::Interrupt;
 use crate::run::worker::Worker;
+use squall_report::environment::Throttled;
 
 /// How long attempts to connect last before people are told, the first one and later ones.
 const FIRST_ATTEMPT: Duration = Duration::from_millis(500);
@@ -84,7 +86,7 @@ pub fn serve(options: &AgentOptions, interrupt: &Interrupt) -> Result<(), AgentE
     tell(&format!("rank {} of {}: serves {first} from {}", session.rank(), options.nodes, local.address));
     let (sender, events) = mpsc::channel();
     let bell = Arc::new(Bell::new().map_err(|error| failed(format!("an event descriptor: {error}")))?);
-    let agent = Agent { session, local, bell, events, sender, worker: None, heard: Instant::now(), rdma: None };
+    let agent = Agent { session, local, bell, events, sender, workers: BTreeMap::new(), heard: Instant::now(), rdma: None };
     agent.serve(interrupt)
 }
 
@@ -169,8 +171,8 @@ struct Agent {
     bell: Arc<Bell>,
     events: Receiver<(u64, Option<Reply>)>,
     sender: Sender<(u64, Option<Reply>)>,
-    /// The node that runs, and of which point.
-    worker: Option<(u64, Worker)>,
+    /// The nodes that run, by their points: that of a point, and while it waits that of a bound measured beside it.
+    workers: BTreeMap<u64, Worker>,
     heard: Instant,
     /// What was last asked of RDMA, and what became of it here.
     rdma: Option<(Rdma, Rdma)>,
@@ -192,8 +194,8 @@ impl Agent {
                 self.pass_on(point, reply)?;
             }
             if interrupt.is_set() {
-                // The node first: it must not outlive what is said of it.
-                self.worker = None;
+                // The nodes first: they must not outlive what is said of them.
+                self.workers.clear();
                 leave(self.session, "it was interrupted there".into());
                 return Err(AgentError::Interrupted);
             }
@@ -215,14 +217,17 @@ impl Agent {
 
     fn obey(&mut self, order: ToAgent) -> Result<(), AgentError> {
         match order {
-            ToAgent::Ping(id) => self.say(&FromAgent::Pong { id, now_ns: now_ns() }),
+            ToAgent::Ping(id) => {
+                let Throttled { periods, waited_ns } = Throttled::now();
+                self.say(&FromAgent::Pong { id, now_ns: now_ns(), throttled: (periods, waited_ns) })
+            }
             ToAgent::Describe(asked) => {
                 let facts = serde_json::to_string(&self.local.facts(&asked)).expect("facts are plain data");
                 self.say(&FromAgent::Facts(facts))
             }
             ToAgent::Start { point, job } => self.start(point, *job),
             ToAgent::Order { point, clock_offset_ns, order } => {
-                if let Some((_, worker)) = self.worker.as_mut().filter(|(current, _)| *current == point) {
+                if let Some(worker) = self.workers.get_mut(&point) {
                     let told = worker.tell(&Told::Clock(clock_offset_ns)).and_then(|_| worker.tell(&Told::Order(order)));
                     // If its line is closed, its end is passed on.
                     told.map_err(|error| failed(format!("cannot talk to the node: {error}")))?;
@@ -230,7 +235,7 @@ impl Agent {
                 Ok(())
             }
             ToAgent::End { point } => {
-                self.worker.take_if(|(current, _)| *current == point);
+                self.workers.remove(&point);
                 Ok(())
             }
             ToAgent::Goodbye(_) => Ok(()),
@@ -238,8 +243,6 @@ impl Agent {
     }
 
     fn start(&mut self, point: u64, mut job: Job) -> Result<(), AgentError> {
-        // The one before has ended, and its memory is free, before the next one starts.
-        self.worker = None;
         job.address = Some(self.local.address);
         job.rdma = self.rdma_as_asked(job.rdma);
         let (sender, bell) = (self.sender.clone(), Arc::clone(&self.bell));
@@ -254,7 +257,7 @@ impl Agent {
             Ok(worker)
         });
         match started {
-            Ok(worker) => self.worker = Some((point, worker)),
+            Ok(worker) => drop(self.workers.insert(point, worker)),
             Err(error) => {
                 let what = format!("cannot start a node: {error}");
                 self.say(&FromAgent::Reply { point, reply: Reply::Failed(what) })?;
@@ -278,7 +281,7 @@ impl Agent {
     fn pass_on(&mut self, point: u64, reply: Option<Reply>) -> Result<(), AgentError> {
         let Some(reply) = reply else {
             // One that was ended from afar is not asked for.
-            let Some((_, mut worker)) = self.worker.take_if(|(current, _)| *current == point) else { return Ok(()) };
+            let Some(mut worker) = self.workers.remove(&point) else { return Ok(()) };
             let status = worker.wait().map(ExitStatusExt::into_raw);
             return self.say(&FromAgent::Gone { point, status, stderr: worker.last_words() });
         };
@@ -291,7 +294,7 @@ impl Agent {
 
     /// The run is over.
     fn part(mut self, why: Option<String>) -> Result<(), AgentError> {
-        self.worker = None;
+        self.workers.clear();
         // If the first host does not wait for it, it is over all the same.
         let _ = self.session.finish(Instant::now() + FAREWELL);
         why.map_or(Ok(()), |why| Err(failed(why)))

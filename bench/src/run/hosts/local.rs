@@ -51,6 +51,7 @@ impl Local {
             mtu: own.mtu.or(asked.mtu),
             tclass: own.tclass.or(asked.tclass),
             sl: own.sl.or(asked.sl),
+            pkey: own.pkey.or(asked.pkey),
             prompt_detection: own.prompt_detection || asked.prompt_detection,
             count_writes: own.count_writes || asked.count_writes,
             ..asked.clone()

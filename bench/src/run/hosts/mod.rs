@@ -36,6 +36,7 @@ use crate::jobs::rdma::Rdma;
 use bell::Bell;
 use clock::Clock;
 use local::Local;
+use squall_report::environment::Throttled;
 use switchboard::{Command, GatherNews, Standing, Switchboard};
 use talk::ToAgent;
 
@@ -219,6 +220,14 @@ impl Hosts {
             Ok(clocks) => clocks.into_iter().map(|clock| clock.unwrap_or(UNKNOWN)).collect(),
             Err(_) => vec![UNKNOWN; nodes],
         }
+    }
+
+    /// How far quotas of processor time have held the other hosts back so far, all together.
+    pub(super) fn throttled(&self) -> Throttled {
+        // They say so with every answer.
+        self.clocks(self.count as usize);
+        let standings = self.standings();
+        standings.iter().map(|standing| standing.throttled).fold(Throttled::default(), |sum, of_one| sum.and(&of_one))
     }
 
     /// Has `news` told of the nodes that are started for a new point; its number.

@@ -23,6 +23,7 @@ use super::talk::{FromAgent, Greeting, Hello, ToAgent, decode, encode};
 use crate::ask::host::Facts;
 use crate::jobs::os::now_ns;
 use crate::run::news::{End, News};
+use squall_report::environment::Throttled;
 
 /// How often an agent is asked whether it is there.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -73,6 +74,8 @@ pub(super) struct Standing {
     pub(super) address: Option<SocketAddr>,
     /// Why it is lost, if it is.
     pub(super) lost: Option<String>,
+    /// How far a quota of processor time had held it back when it last answered.
+    pub(super) throttled: Throttled,
 }
 
 struct Seat {
@@ -271,7 +274,10 @@ impl Switchboard {
 
     fn hear(&mut self, rank: usize, message: FromAgent) {
         match message {
-            FromAgent::Pong { id, now_ns } => self.answered(rank, id, now_ns),
+            FromAgent::Pong { id, now_ns, throttled: (periods, waited_ns) } => {
+                self.standing(rank, |standing| standing.throttled = Throttled { periods, waited_ns });
+                self.answered(rank, id, now_ns);
+            }
             FromAgent::Facts(facts) => {
                 let facts = serde_json::from_str(&facts).map_err(|error| format!("its description does not decode ({error})"));
                 if let Some(answer) = &self.describing {

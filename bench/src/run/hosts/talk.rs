@@ -11,7 +11,7 @@ use crate::jobs::rdma::Rdma;
 use squall_report::environment::Build;
 
 /// Version of everything in this file and of what nodes are told.
-const TALK_VERSION: u32 = 1;
+const TALK_VERSION: u32 = 2;
 
 /// An agent's first words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub(super) enum ToAgent {
     Ping(u64),
     /// Say what your host offers, with its RDMA devices used like this.
     Describe(Rdma),
-    /// Start the node of a point; end the one before.
+    /// Start the node of a point; those of other points go on until their end is said.
     Start { point: u64, job: Box<Job> },
     /// Pass an order on, after setting the node's clock.
     Order { point: u64, clock_offset_ns: i64, order: Vec<u8> },
@@ -53,8 +53,9 @@ pub(super) enum ToAgent {
 /// What an agent says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum FromAgent {
-    /// The answer to a ping: its number, and the agent's clock.
-    Pong { id: u64, now_ns: u64 },
+    /// The answer to a ping: its number, the agent's clock, and how far a quota of processor time has held it back so
+    /// far, in periods and in nanoseconds.
+    Pong { id: u64, now_ns: u64, throttled: (u64, u64) },
     /// What its host offers: [`Facts`] as JSON, which has optional parts.
     Facts(String),
     /// What a node said.

@@ -1,0 +1,57 @@
+//! What every order is.
+
+use squall_sst::{Malformed, Table};
+use squall_transport::{Outbox, Rank};
+
+/// Turns in a row of one sender that may be delivered now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Position of the first in the order (in unordered mode: of this member's own deliveries).
+    pub seq: u64,
+    /// Whose turn it is, by its place among the senders.
+    pub sender: usize,
+    /// Index of the first.
+    pub index: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// Decides what is delivered next.
+pub trait Orderer {
+    /// Everything of `sender` below `frontier` has been received; `data_until` is the index behind its last message
+    /// that is no null (0 if none so far), which may lie beyond `frontier` when a large message was announced.
+    fn received(&mut self, sender: usize, frontier: u64, data_until: u64);
+
+    /// The index up to which my own stream is to be filled with nulls by now (0: none owed).
+    fn owed(&self) -> u64;
+
+    /// Tells the others what was received.
+    fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox);
+
+    /// Looks how far the others are. Once a batch: what becomes deliverable meanwhile waits for the next batch, so that
+    /// acknowledgements get out between them.
+    ///
+    /// # Errors
+    /// A member said what it cannot know, or took back what it had said.
+    fn refresh(&mut self, table: &Table) -> Result<(), Malformed>;
+
+    /// The next turns that may be delivered, `max` at the most, if any. Call it again after delivering them.
+    fn next(&mut self, max: u64) -> Option<Run>;
+
+    /// The next turn that is to be delivered although not everyone is known to have it, because the view ends and of
+    /// each sender what lies below `trim` is kept: per sender no gaps; a turn whose sender's trim lies below it is
+    /// passed over. Call it again after delivering it; `None` once all is delivered.
+    fn next_to(&mut self, trim: &[u64]) -> Option<Run>;
+
+    /// Tells the others what was delivered. Call it after the last run of a batch.
+    fn delivered(&mut self, table: &Table, outbox: &mut Outbox);
+
+    /// Index of my own stream below which this member has delivered.
+    fn delivered_at(&self, table: &Table, member: Rank) -> u64;
+
+    /// Index of my own stream below which every member has delivered.
+    ///
+    /// # Errors
+    /// As [`Orderer::refresh`].
+    fn delivered_everywhere(&mut self, table: &Table) -> Result<u64, Malformed>;
+}

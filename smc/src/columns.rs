@@ -1,0 +1,57 @@
+//! What SMC keeps in the table, and its limits.
+
+use squall_sst::{Column, LayoutBuilder, RingColumn};
+
+use crate::record::HEADER_BYTES;
+
+/// Nulls that are few enough in any group: they are handed out in some milliseconds.
+const NULLS_AHEAD_LEAST: u64 = 1 << 20;
+
+/// Limits of one sender's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the ring: a power of two.
+    pub ring_bytes: u64,
+    /// Messages that may be undelivered somewhere, nulls not counted.
+    pub window_messages: u64,
+}
+
+impl Limits {
+    /// The largest payload a record can have: two of them always fit the ring, so that a message never waits for
+    /// itself.
+    pub fn payload_max(&self) -> u64 {
+        self.ring_bytes / 2 - HEADER_BYTES
+    }
+}
+
+/// The columns of SMC.
+#[derive(Clone, Copy, Debug)]
+pub struct Columns {
+    /// `head`: position in bytes up to which the row owner's ring is written at the reader. Written by the row's owner
+    /// by value behind the Spans it publishes; read by every member. Never goes back; never more than the ring's size
+    /// ahead of what all have delivered.
+    pub head: Column,
+    /// `ring`: the records of each sender. Written by that sender between head and what all have delivered; read by
+    /// every member between what it has delivered and head.
+    pub ring: RingColumn,
+}
+
+impl Columns {
+    pub(crate) const HEAD: &str = "smc.head";
+    pub(crate) const RING: &str = "smc.ring";
+
+    /// Adds them to a table.
+    pub fn compose(layout: &mut LayoutBuilder, senders: usize, limits: &Limits) -> Columns {
+        Columns { head: layout.word(Columns::HEAD), ring: layout.rings(Columns::RING, senders, limits.ring_bytes) }
+    }
+
+    /// How far a run of nulls may lead beyond what all have delivered.
+    ///
+    /// Nulls answer data, and undelivered data fit the rings: a record takes 8 bytes or more, so the last of it is no
+    /// more than all rings' bytes / 8 indices ahead of what all have delivered, and as much again ahead of what its
+    /// sender has reclaimed. Without a limit one word would let a broken sender keep all others busy with nulls for
+    /// years.
+    pub(crate) fn nulls_ahead_max(&self) -> u64 {
+        (self.ring.rings() * self.ring.bytes() / 4).max(NULLS_AHEAD_LEAST)
+    }
+}
