@@ -60,9 +60,7 @@ impl States {
                 }
                 _ => Ok(()),
             },
-            Event::Restore { process, view, state, .. } => {
-                self.restore(*process, Made { state: *state, view: *view, messages: held })
-            }
+            Event::Restore { process, view, state, .. } => self.restore(*process, Made { state: *state, view: *view, messages: held }),
             Event::Deliver { process, view, hash, .. } => self.deliver(*process, *view, *hash),
             Event::Vote { process, view } => self.vote(*process, *view),
             Event::Finish { process, .. } if self.processes.get(process) == Some(&State::Behind) => {

@@ -243,10 +243,11 @@ impl Sweep<'_> {
         Ok(settings)
     }
 
-    /// None: the group chooses.
+    /// None: the group chooses. Where views change it is the same in all of them.
     fn schedules(&self) -> Vec<Option<Schedule>> {
         match self.experiment {
             Experiment::RdmcSchedules if self.axes().schedule.is_empty() => Schedule::value_variants().iter().copied().map(Some).collect(),
+            Experiment::ViewChange if self.axes().schedule.is_empty() => vec![Some(Schedule::Pipeline)],
             _ => optional(&self.axes().schedule),
         }
     }
@@ -268,7 +269,9 @@ impl Sweep<'_> {
                     let block = block.map(|block| block.0);
                     let config = shape.config(group.senders, Ordering::Ordered, block, schedule);
                     config.check(group.nodes as usize).map_err(|error| UsageError(error.to_string()))?;
-                    settings.push(Setting { block_bytes: block, schedule, ..group.clone() });
+                    let of_all_views = || config.relay_of(group.message_bytes, group.nodes as usize, 1).block_bytes.into();
+                    let block_bytes = block.or_else(|| (self.experiment == Experiment::ViewChange).then(of_all_views));
+                    settings.push(Setting { block_bytes, schedule, ..group.clone() });
                 }
             }
         }

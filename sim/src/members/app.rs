@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{Cursor, Read};
 
 use squall_group::{Delivery, Mode, Outgoing, StatePiece, Upcalls, View};
-use squall_transport::{NodeId, Rank};
 use squall_transport::sim::{Random, mix};
+use squall_transport::{NodeId, Rank};
 
 use super::scenario::Colony;
 use crate::recorder::Recorder;

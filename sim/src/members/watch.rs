@@ -90,10 +90,12 @@ impl Run<'_> {
     /// It never came to rest: what is missing.
     pub(super) fn tell_restless(&mut self, rest_ns: u64) {
         let (now_ns, steps) = (self.clock.now_ns(), self.steps);
-        let states: Vec<String> =
-            self.processes.iter().filter(|process| process.is_alive()).map(|process| process.state(now_ns)).collect();
+        let states: Vec<String> = self.processes.iter().filter(|process| process.is_alive()).map(|process| process.state(now_ns)).collect();
         let behind = self.processes.iter().any(|process| process.is_alive() && !process.is_live());
         let property = if behind { Property::JoinProgress } else { Property::DeliveryProgress };
-        self.see(property, format!("at {now_ns} ns and after {steps} steps, no rest {rest_ns} ns after the last fault: {}", states.join("; ")));
+        self.see(
+            property,
+            format!("at {now_ns} ns and after {steps} steps, no rest {rest_ns} ns after the last fault: {}", states.join("; ")),
+        );
     }
 }
