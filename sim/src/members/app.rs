@@ -215,7 +215,7 @@ impl App {
     fn put_together(&mut self) {
         let given = std::mem::take(&mut self.given);
         let head = &given[..given.len().min(STATE_BYTES_MAX)];
-        let read: Option<((u64, (u64, BTreeMap<Rank, u64>)), &[u8])> = postcard::take_from_bytes(head).ok();
+        let read = postcard::take_from_bytes::<(u64, (u64, BTreeMap<Rank, u64>))>(head).ok();
         (self.state, self.taken) = (GARBAGE, Default::default());
         if let Some(((state, taken), rest)) = read
             && given[head.len() - rest.len()..].iter().copied().eq(self.ballast(state))
