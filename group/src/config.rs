@@ -11,7 +11,7 @@ use squall_sst::{Layout, LayoutBuilder};
 use squall_transport::region::{Pool, SizeClass};
 use squall_transport::{Rank, RegionOptions};
 
-use crate::probe::{self, PIECE_BYTES};
+use crate::probe;
 
 /// No ring and no message is larger: the most that a buffer's place in a `ready` word can name.
 const SIZE_BYTES_MAX: u64 = 1 << 40;
@@ -222,17 +222,7 @@ impl Config {
 
     /// Bytes of registered memory that each of `members` members needs: the table with its rings, and the pool.
     pub fn memory_bytes(&self, members: usize) -> u64 {
-        self.layout(members).0.bytes() + self.pool_bytes()
-    }
-
-    /// The buffers, and behind them the piece that the links are measured with.
-    pub(crate) fn pool_bytes(&self) -> u64 {
-        self.piece_at() + if self.has_large() { PIECE_BYTES } else { 0 }
-    }
-
-    /// Where that piece lies in the pool's region.
-    pub(crate) fn piece_at(&self) -> u64 {
-        Pool::bytes_for(&self.pool_classes())
+        self.layout(members).0.bytes() + Pool::bytes_for(&self.pool_classes())
     }
 
     pub(crate) fn has_large(&self) -> bool {

@@ -27,6 +27,6 @@ impl Kept {
 
 pub(crate) fn new_pool(config: &Config, fabric: &impl Fabric) -> Result<(Pool, Region), RegionError> {
     let classes = config.pool_classes();
-    let region = fabric.region(config.pool_bytes().max(1) as usize, &config.region)?;
+    let region = fabric.region(Pool::bytes_for(&classes).max(1) as usize, &config.region)?;
     Ok((Pool::new(region.clone(), &classes), region))
 }

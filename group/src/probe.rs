@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use squall_rdmc::Limit;
 use squall_sst::{Columns, LayoutBuilder, Table};
 use squall_transport::exchange::{Exchange, ExchangeError};
-use squall_transport::{Endpoint, Event, POOL, Place, Rank, Write};
+use squall_transport::{Endpoint, Event, Place, Rank, TABLE, Write};
 
-/// Bytes at the end of each pool that pieces are sent from and land in. Nobody reads them, so a piece that lands late
-/// does no harm.
+/// Bytes behind each table that pieces are sent from and land in. Nobody reads them, so a piece that lands late does no
+/// harm.
 pub(crate) const PIECE_BYTES: u64 = 64 << 10;
 /// What queues and buffers on the way take in at any rate: it says nothing about the link.
 const LEAD_PIECES: u64 = 6;
@@ -127,7 +127,7 @@ impl<'a> Probe<'a> {
         Probe {
             table,
             columns,
-            piece: Place::new(POOL, piece_at),
+            piece: Place::new(TABLE, piece_at),
             right: Rank::new((me + 1) % members),
             left: Rank::new((me + members - 1) % members),
             began,
@@ -177,7 +177,8 @@ impl<'a> Probe<'a> {
     /// Looks what came; whether anything did.
     fn take(&mut self) -> bool {
         let word = self.table.get(self.columns.get(0), self.left);
-        let came = word & !DONE;
+        // It is a peer's word: more than all pieces it cannot have sent.
+        let came = (word & !DONE).min(PIECES_MAX);
         let news = came > self.came || (word & DONE != 0) != self.done;
         self.done |= word & DONE != 0;
         if came > self.came {
@@ -194,7 +195,7 @@ impl<'a> Probe<'a> {
         let mut moved = false;
         while !self.said_done {
             let over = self.sent == PIECES_MAX || self.began.elapsed() >= TIME_MAX;
-            let taken = self.table.get(self.columns.get(1), self.right);
+            let taken = self.table.get(self.columns.get(1), self.right).min(PIECES_MAX);
             if !over && (self.sent >= taken + AHEAD_MAX || endpoint.backlog()) {
                 break;
             }
@@ -268,12 +269,11 @@ mod tests {
             let (layout, columns) = LayoutBuilder::compose(3, columns);
             let options = RegionOptions::default();
             let fabric = TcpFabric::default();
-            let table_region = fabric.region(layout.bytes() as usize, &options).unwrap();
-            let pool = fabric.region(PIECE_BYTES as usize, &options).unwrap();
-            let mut endpoint = fabric.open(&mut exchange, &[table_region.clone(), pool]).unwrap();
+            let table_region = fabric.region((layout.bytes() + PIECE_BYTES) as usize, &options).unwrap();
+            let mut endpoint = fabric.open(&mut exchange, std::slice::from_ref(&table_region)).unwrap();
             let table = Table::new(table_region, &layout, exchange.rank());
             let mut down = Vec::new();
-            let limit = measure(&mut endpoint, &mut exchange, &table, columns, 0, &mut down).unwrap();
+            let limit = measure(&mut endpoint, &mut exchange, &table, columns, layout.bytes(), &mut down).unwrap();
             // Nobody leaves before all have looked.
             exchange.all_gather("end", &[]).unwrap();
             assert_eq!(down, []);

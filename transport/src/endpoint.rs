@@ -132,6 +132,12 @@ pub trait Fabric {
         true
     }
 
+    /// Whether what is posted goes over links, whose rate is not known and can be measured; not where this host's cores
+    /// copy it, or where time is not that of a clock.
+    fn has_links(&self) -> bool {
+        false
+    }
+
     /// How the writes of its endpoints land, and so how rule T1 comes about.
     fn write_order(&self) -> WriteOrder {
         WriteOrder::Ordered
@@ -186,12 +192,6 @@ pub trait Endpoint {
     fn region_bytes(&self, rank: Rank, region: RegionId) -> Option<u64> {
         let _ = (rank, region);
         None
-    }
-
-    /// Whether what is posted goes over links, whose rate is not known and can be measured; not where this host's cores
-    /// copy it, or where time is not that of a clock.
-    fn has_links(&self) -> bool {
-        false
     }
 
     /// Hands one write for `to` to the fabric. It may wait in a queue until [`flush`](Endpoint::flush).

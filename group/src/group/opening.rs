@@ -15,7 +15,7 @@ use crate::error::JoinError;
 use crate::kept::{Kept, new_pool};
 use crate::order::Order;
 use crate::outgoing::{Outgoing, State};
-use crate::probe::measure;
+use crate::probe::{PIECE_BYTES, measure};
 use crate::stats::Stats;
 use crate::stream::Stream;
 use crate::view::View;
@@ -27,7 +27,12 @@ pub(crate) const AGREEMENT: &str = "the group's configuration";
 pub(crate) fn description(config: &Config, view: &View) -> Result<Vec<u8>, ConfigError> {
     let config = Config { senders: view.senders.clone(), ..config.clone() };
     config.check(view.members)?;
-    Ok(config.description(&config.layout(view.members).0).into_bytes())
+    let mut description = config.description(&config.layout(view.members).0);
+    if view.id == 0 {
+        // All measure, or none.
+        description += if config.limit.is_some() { "; limit: given" } else { "; limit: measured" };
+    }
+    Ok(description.into_bytes())
 }
 
 impl<E: Endpoint> Group<E> {
@@ -112,7 +117,10 @@ impl<E: Endpoint> Group<E> {
         let (me, members) = (view.me, view.members);
         let mut config = Config { senders: view.senders.clone(), ..config.clone() };
         let (layout, columns) = config.layout(members);
-        let table_region = fabric.region(layout.bytes() as usize, &config.region)?;
+        // Only a first view measures, over links that relays use.
+        let measures = view.id == 0 && view.voters > 2 && config.has_large() && fabric.has_links();
+        let piece_bytes = if measures { PIECE_BYTES } else { 0 };
+        let table_region = fabric.region((layout.bytes() + piece_bytes) as usize, &config.region)?;
         let (pool, pool_region) = match kept.pool {
             Some(pool) => pool,
             None => new_pool(&config, fabric)?,
@@ -123,9 +131,8 @@ impl<E: Endpoint> Group<E> {
         let own = view.my_sender();
         let table = Table::new(table_region, &layout, me);
         let mut lost = Vec::new();
-        let relays = config.has_large() && view.voters > 2;
-        if relays && view.id == 0 && config.limit.is_none() && endpoint.has_links() {
-            config.limit = Some(measure(&mut endpoint, exchange, &table, columns.probe, config.piece_at(), &mut lost)?);
+        if measures && config.limit.is_none() {
+            config.limit = Some(measure(&mut endpoint, exchange, &table, columns.probe, layout.bytes(), &mut lost)?);
         }
         let streams = config.senders.iter().enumerate().map(|(sender, &rank)| {
             let ring = table.ring(columns.smc.ring, sender);

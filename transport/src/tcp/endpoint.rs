@@ -173,10 +173,6 @@ impl Endpoint for TcpEndpoint {
         link.region_bytes().get(usize::from(region.0)).copied()
     }
 
-    fn has_links(&self) -> bool {
-        true
-    }
-
     #[inline]
     fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
         assert!(to != self.rank && to.index() < self.links.len(), "rank {to} is no peer of mine");

@@ -342,10 +342,6 @@ impl Endpoint for VerbsEndpoint {
         link.regions.get(usize::from(region.0)).map(|memory| memory.bytes)
     }
 
-    fn has_links(&self) -> bool {
-        true
-    }
-
     #[inline]
     fn post(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
         assert!(to != self.rank && to.index() < self.links.len(), "rank {to} is no peer of mine");
