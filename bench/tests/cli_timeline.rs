@@ -50,6 +50,8 @@ fn a_message_is_followed_block_by_block_through_real_processes() {
         let whole = part(&rows, fabric, "whole");
         assert!(whole.algbw_gigabytes_per_second > Some(0.0) && whole.bound_fraction > Some(0.0), "{whole:?}");
         assert_eq!((whole.schedule.as_str(), whole.block_bytes), ("two-trees-whole", Some(32 << 10)));
+        let seconds = whole.seconds.unwrap();
+        assert!(whole.latency_us_max <= Some(1e6 * seconds + 1.0), "no node's part is longer than the whole: {whole:?}");
         for time in ["moving", "data", "software"] {
             assert!(part(&rows, fabric, time).latency_us_p50 <= whole.latency_us_max, "{rows:?}");
         }

@@ -170,12 +170,17 @@ impl<E: Endpoint> Member<E> {
         }
     }
 
-    fn turn(&mut self) -> anyhow::Result<()> {
+    /// What happens to blocks from here on happens now.
+    fn note_time(&mut self) {
         if self.traced
             && let Some(timeline) = self.group.timeline_mut()
         {
             timeline.set_now(os::now_ns());
         }
+    }
+
+    fn turn(&mut self) -> anyhow::Result<()> {
+        self.note_time();
         self.group.turn(&mut self.receiver, &mut self.pace)?;
         if let Some(wrong) = &self.receiver.wrong {
             bail!("{wrong}");
@@ -211,6 +216,7 @@ impl<E: Endpoint> Member<E> {
     fn send_in_turns(&mut self, goal: u64, seen: &mut Seen) -> anyhow::Result<()> {
         while self.sent < goal {
             let now_ns = os::now_ns();
+            self.note_time();
             if self.send_next()? {
                 seen.sends_ns.push(now_ns);
             }
