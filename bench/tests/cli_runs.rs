@@ -249,15 +249,26 @@ fn a_view_change_is_timed_step_by_step_and_drawn_over_time() {
     assert_eq!(status, 0, "{stdout}{stderr}");
     let rows = run.rows();
     let parts = |of: &str| rows.iter().filter(|row| row.schedule.starts_with(of)).count();
-    assert_eq!((parts("direct-kill-"), parts("direct-leave-"), parts("direct-join-")), (8, 8, 10));
+    assert_eq!((parts("direct-kill-"), parts("direct-leave-"), parts("direct-join-")), (2 * 7, 2 * 7, 2 * 9));
     assert!(rows.iter().all(|row| row.is_measured() && row.latency_us_max >= row.latency_us_min), "{rows:?}");
     for load in ["light", "full"] {
         let of =
             |part: &str| rows.iter().find(|row| row.schedule == format!("direct-kill-{load}-{part}")).and_then(|row| row.latency_us_max);
-        assert!(of("trimmed") <= of("installed") && of("installed") <= of("active"), "{rows:?}");
+        let steps = ["trimmed", "met", "installed", "active"].map(of);
+        assert!(steps.is_sorted() && steps[0].is_some(), "{rows:?}");
+        assert!(rows.iter().filter(|row| row.schedule.ends_with("-gap")).all(|row| row.messages_per_second > Some(0.0)), "{rows:?}");
         assert!(run.out.join(format!("plots/view-change-100-shm-n3-{load}.svg")).exists());
     }
     assert_eq!(std::fs::read_dir(run.out.join("timelines")).unwrap().count(), 6);
+    let run = Run::new("run view-change --quick --trials 1 --nodes 3 --size 100 --fabric shm --newcomers 2 --state 1MB --restore 10MB");
+    let (status, stdout, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stdout}{stderr}");
+    let rows = run.rows();
+    assert!(rows.iter().all(|row| row.schedule.starts_with("direct-join2+1MB-") && row.is_measured()), "{rows:?}");
+    let voter = rows.iter().find(|row| row.schedule == "direct-join2+1MB-light-voter").expect("its last part");
+    assert!(voter.latency_us_min > Some(100_000.0), "1 MB takes 0.1 s to restore at 10 MB/s: {voter:?}");
+    let gap = rows.iter().find(|row| row.schedule == "direct-join2+1MB-light-gap").expect("another one");
+    assert!(gap.note.contains("of the deliveries before") && gap.note.contains("newcomers"), "{gap:?}");
     let (status, _, stderr) = Run::new("run view-change --nodes 2").finish(&[]);
     assert!(status == 2 && stderr.contains("use 3 or more"), "{stderr}");
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use squall_rdmc::{BufferError, Rdmc, Relay};
 use squall_smc::{Kind, Outbound};
-use squall_transport::region::{Block, Pool, RegionError};
+use squall_transport::region::{Block, FilledBlock, Pool, RegionError};
 use squall_transport::{Rank, Region, RegionOptions};
 
 use crate::config::Config;
@@ -18,6 +18,15 @@ pub(crate) enum State {
     /// The view is about to end, or what the last one cut off is to be sent first.
     Closed,
     Ended,
+}
+
+/// A message of mine that a view cut off.
+#[derive(Debug)]
+pub(crate) enum Cut {
+    /// A copy of it: its ring went with its view.
+    Small(Vec<u8>),
+    /// The block of the pool that it has been in since it was written.
+    Large(FilledBlock),
 }
 
 /// The sending half of a group.
@@ -37,7 +46,7 @@ pub struct Outgoing {
     /// Something was not taken because a window was full, since this was last looked at.
     pub(crate) was_full: bool,
     /// Messages of mine that the last view cut off: they go first.
-    pub(crate) again: VecDeque<Vec<u8>>,
+    pub(crate) again: VecDeque<Cut>,
     /// The block of the slot that is out, if it is for a large message. Here rather than in the slot, which is then two
     /// words that cost nothing to hand around.
     reserved: Option<Block>,
@@ -134,8 +143,13 @@ impl Outgoing {
 
     #[cold]
     fn commit_large(&mut self) -> u64 {
-        let (Some(smc), Some(block)) = (&mut self.smc, self.reserved.take()) else { unreachable!("only senders get slots") };
-        let block = block.fill();
+        let Some(block) = self.reserved.take() else { unreachable!("a slot has a block, or its message is small") };
+        self.start(block.fill())
+    }
+
+    /// Starts the message in `block`, for whose descriptor there is room.
+    fn start(&mut self, block: FilledBlock) -> u64 {
+        let Some(smc) = &mut self.smc else { unreachable!("only senders get slots") };
         let relay = self.config.relay_of(block.len(), self.members, self.rdmc.busy_senders());
         self.relay = Some(relay);
         let descriptor = self.rdmc.start(block, relay);
@@ -150,17 +164,29 @@ impl Outgoing {
         }
     }
 
+    /// What the last view cut off is sent first, and nothing before. Blocks that are still of this pool are sent from
+    /// where they are.
+    pub(crate) fn go_on_with(&mut self, again: VecDeque<Cut>) {
+        if again.is_empty() {
+            return;
+        }
+        let Outgoing { smc, rdmc, pool, .. } = self;
+        let blocks = again.iter().filter_map(|cut| if let Cut::Large(block) = cut { Some(block) } else { None });
+        blocks.filter(|block| smc.is_some() && pool.has(block)).for_each(|block| rdmc.adopt(block, pool));
+        (self.again, self.state) = (again, State::Closed);
+    }
+
     /// Sends what the last view cut off, as far as there is room, and tells `sent` the new index of each.
     #[cold]
     pub(crate) fn send_again(&mut self, mut sent: impl FnMut(u64)) -> bool {
         let before = self.again.len();
-        while let Some(payload) = self.again.pop_front() {
+        while let Some(cut) = self.again.pop_front() {
             self.state = State::Open;
-            match self.send(&payload) {
+            match self.send_once_more(cut) {
                 Ok(index) => sent(index),
-                Err(_) => {
+                Err(cut) => {
                     self.state = State::Closed;
-                    self.again.push_front(payload);
+                    self.again.push_front(cut);
                     break;
                 }
             }
@@ -168,10 +194,23 @@ impl Outgoing {
         self.again.len() < before
     }
 
+    /// Its new index; the message itself if there is no room.
+    fn send_once_more(&mut self, cut: Cut) -> Result<u64, Cut> {
+        match cut {
+            Cut::Small(payload) => self.send(&payload).map_err(|_| Cut::Small(payload)),
+            Cut::Large(block) if self.pool.has(&block) => {
+                let room = self.smc.as_mut().is_some_and(|smc| smc.reserve(squall_rdmc::Descriptor::BYTES as u64).is_ok());
+                if room { Ok(self.start(block)) } else { Err(Cut::Large(block)) }
+            }
+            // Its pool was given up.
+            Cut::Large(block) => self.send(block.bytes()).map_err(|_| Cut::Large(block)),
+        }
+    }
+
     /// Takes it apart when the epoch is over and the endpoint is gone. `severed`: no peer can write into the pool any
     /// more (rule T5). If one can, it writes into buffers whose blocks had not all come, and no others: each block of a
     /// transfer is sent once. With such a buffer there is no pool to go on with.
-    pub(crate) fn dismantle(mut self, severed: bool) -> (Config, Option<Pool>, VecDeque<Vec<u8>>) {
+    pub(crate) fn dismantle(mut self, severed: bool) -> (Config, Option<Pool>, VecDeque<Cut>) {
         self.give_back();
         let Outgoing { rdmc, mut pool, config, again, .. } = self;
         let mut safe = true;

@@ -39,8 +39,9 @@ struct Waits {
     room: Vec<Patience>,
     /// As a learner, for others to lose a voter that it has lost.
     odds: Patience,
-    /// For others to vote, so that it may leave.
+    /// For others to have the state and to vote, so that it may leave; and how long it had waited before.
     leave: Patience,
+    left_ns: u64,
 }
 
 impl Membership {
@@ -69,6 +70,7 @@ impl Membership {
             room: vec![Patience::default(); members],
             odds: Patience::default(),
             leave: Patience::default(),
+            left_ns: 0,
         };
         Membership {
             pulse: Pulse::new(timeouts, columns.heartbeat, signs, members),
@@ -132,6 +134,11 @@ impl Membership {
             }
         }
         self.doubt_learners();
+        let waits_to_leave = self.protocol.row().leaving == Leaving::Asks;
+        let leave_ns = self.pulse.timeouts().leave_ns.saturating_sub(self.waits.left_ns);
+        if self.waits.leave.is_over(waits_to_leave, self.pulse.running_ns(), leave_ns) {
+            self.protocol.insist_on_leaving();
+        }
         before != self.protocol.doubts()
     }
 
@@ -153,16 +160,14 @@ impl Membership {
         if self.waits.odds.is_over(odds, running_ns, AT_ODDS_TIMEOUTS * timeouts.suspect_after_ns) {
             self.protocol.give_up();
         }
-        let waits_to_leave = self.protocol.row().leaving == Leaving::Asks;
-        if self.waits.leave.is_over(waits_to_leave, running_ns, timeouts.leave_ns) {
-            self.protocol.insist_on_leaving();
-        }
     }
 
     /// Queues my row and my heartbeat. Whether anything was queued that is more than a heartbeat.
     fn tell(&mut self, table: &Table, outbox: &mut Outbox) -> bool {
         if matches!(self.protocol.phase(), Phase::Stopped(_) | Phase::Split) {
-            self.pulse.skip();
+            if !self.protocol.spins() {
+                self.pulse.skip();
+            }
             return false;
         }
         if *self.protocol.row() != self.published {
@@ -260,7 +265,22 @@ impl Membership {
 
     /// As [`Protocol::leave`]. It insists after [`Timeouts::leave_ns`].
     pub fn leave(&mut self) {
+        self.leave_after(0);
+    }
+
+    /// The same; of that time it has waited `waited_ns` already, in an earlier view, or for somebody outside of this
+    /// one.
+    pub fn leave_after(&mut self, waited_ns: u64) {
+        if self.protocol.row().leaving == Leaving::No {
+            self.waits.left_ns = waited_ns;
+        }
         self.protocol.leave();
+    }
+
+    /// Whether this member wants to leave, and how long it has waited for that.
+    pub fn leaving(&self) -> (Leaving, u64) {
+        let waited_ns = self.waits.leave.waited_ns(self.pulse.running_ns());
+        (self.protocol.row().leaving, self.waits.left_ns.saturating_add(waited_ns))
     }
 
     /// As [`Protocol::insist_on_leaving`].

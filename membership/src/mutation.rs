@@ -39,4 +39,12 @@ pub enum Mutation {
     WholeEarly,
     /// The last voter leaves though others are there who have no vote.
     LeavesAtOnce,
+    /// Who has acted leaves the view before the others have heard so.
+    LeavesUnheard,
+    /// Who waits for a witness looks all the time.
+    SplitSpins,
+    /// What a view had cut off and the next one did not get to send again is forgotten.
+    AgainForgotten,
+    /// Who only wants to listen is refused where there are no buffers for one more sender.
+    ListenersRefused,
 }

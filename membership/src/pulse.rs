@@ -17,8 +17,8 @@ pub struct Timeouts {
     pub first_word_ns: u64,
     /// A learner may hold up senders, or the end of a view, for so long of a voter's running time, in nanoseconds.
     pub learner_ns: u64,
-    /// Who wants to leave waits for others to have the state and a vote for so long, in nanoseconds of its running
-    /// time, if nobody else has.
+    /// Who wants to leave waits so long, over all views together, for others to have the state and a vote, in
+    /// nanoseconds of its running time: whether it gives that state, or somebody is to be listed who takes it.
     pub leave_ns: u64,
 }
 
@@ -77,7 +77,12 @@ impl Patience {
     /// Whether it `waits`, and has at every look for longer than `max_ns`.
     pub(crate) fn is_over(&mut self, waits: bool, running_ns: u64, max_ns: u64) -> bool {
         self.since_ns = waits.then(|| self.since_ns.unwrap_or(running_ns));
-        self.since_ns.is_some_and(|since_ns| running_ns - since_ns > max_ns)
+        self.waited_ns(running_ns) > max_ns
+    }
+
+    /// For how long it has.
+    pub(crate) fn waited_ns(&self, running_ns: u64) -> u64 {
+        self.since_ns.map_or(0, |since_ns| running_ns - since_ns)
     }
 }
 

@@ -239,23 +239,90 @@ fn a_buffer_outside_its_owners_pool_is_its_owners_fault() {
     assert_eq!(engine.try_step(), Err(Malformed { member: Rank::new(1), column, value: later }));
 }
 
-#[test]
-fn transfers_take_turns_block_by_block() {
-    let mut engine = Engine::new(0, 9);
-    for slot in 0..2 {
-        engine.start(400, 100).unwrap();
-        engine.tell(engine.columns.ready.get(slot), 1, (slot as u64 + 1) << 28 | slot as u64);
+impl Engine {
+    /// The first receiver has a buffer for a transfer of sender 0, at this place.
+    fn be_ready(&self, transfer: u64, place: u64) {
+        self.tell(self.columns.ready.get(transfer as usize % 2), 1, (transfer + 1) << 28 | place);
     }
+
+    /// Where blocks went to since this was last asked, by buffer.
+    fn buffers_written(&mut self) -> Vec<u64> {
+        let spans = self.writes_to(1).into_iter();
+        spans.filter_map(|write| if let Write::Span { to, .. } = write { Some(to.offset / 4096) } else { None }).collect()
+    }
+}
+
+#[test]
+fn transfers_take_turns_block_by_block_behind_the_first() {
+    let mut engine = Engine::new(0, 9);
+    for transfer in 0..2 {
+        engine.start(400, 100).unwrap();
+        engine.be_ready(transfer, transfer);
+    }
+    assert_eq!(engine.rdmc.step(&engine.table, &mut engine.outbox, 501).unwrap().posted_blocks, 6);
+    assert_eq!(engine.buffers_written(), [0, 0, 0, 0, 1, 1]);
+    engine.tell(engine.columns.received.get(0), 1, 1);
+    engine.rdmc.delivered(0, 0);
+    assert_eq!(engine.rdmc.reclaim(&engine.table, &mut engine.pool), 1);
+    engine.start(400, 100).unwrap();
+    engine.be_ready(2, 2);
     assert_eq!(engine.rdmc.step(&engine.table, &mut engine.outbox, 301).unwrap().posted_blocks, 4);
-    let buffers: Vec<_> = engine
-        .writes_to(1)
-        .iter()
-        .filter_map(|write| match write {
-            Write::Span { to, .. } => Some(to.offset / 4096),
-            Write::Word { .. } => None,
-        })
-        .collect();
-    assert!(buffers == [0, 1, 0, 1] || buffers == [1, 0, 1, 0], "{buffers:?}");
+    let buffers = engine.buffers_written();
+    assert!(buffers == [1, 2, 1, 2] || buffers == [2, 1, 2, 1], "{buffers:?}");
+}
+
+#[test]
+fn a_first_message_that_waits_holds_up_no_other() {
+    let mut engine = Engine::new(0, 9);
+    for _ in 0..2 {
+        engine.start(200, 100).unwrap();
+    }
+    engine.be_ready(1, 1);
+    assert_eq!(engine.step().posted_blocks, 2);
+    assert_eq!(engine.buffers_written(), [1, 1]);
+}
+
+#[test]
+fn what_one_epoch_began_another_sends_from_where_it_lies() {
+    let mut old = Engine::new(0, 4);
+    old.start(400, 100).unwrap();
+    let mut block = old.rdmc.reserve(300, &mut old.pool).unwrap();
+    block.bytes_mut().fill(7);
+    let place = block.offset();
+    old.rdmc.start(block.fill(), chain(100));
+    old.be_ready(0, 0);
+    assert_eq!(old.rdmc.step(&old.table, &mut old.outbox, 1).unwrap().posted_blocks, 1);
+    let cut: Vec<_> = (0..2).map(|transfer| old.rdmc.withdraw(transfer)).collect();
+    assert!(!old.step().any(), "nothing of them is posted any more");
+    let Engine { rdmc, pool, .. } = old;
+    assert_eq!((rdmc.dismantle().count(), pool.out()), (0, 2), "they are kept");
+
+    let mut new = Engine { pool, ..Engine::new(0, 4) };
+    cut.iter().for_each(|block| new.rdmc.adopt(block, &new.pool));
+    let full = BufferError::SlotBusy { transfers_max: 2 };
+    assert_eq!(new.start(10, 10).unwrap_err(), full, "they are the whole window");
+    let [first, second] = <[_; 2]>::try_from(cut).unwrap();
+    assert_eq!(new.rdmc.start(first, chain(100)), Descriptor { bytes: 400, block_bytes: 100, transfer: 0, schedule: ScheduleKind::Chain });
+    assert_eq!(new.rdmc.start(second, chain(100)).transfer, 1);
+    assert_eq!(new.rdmc.payload(0, 1), [7; 300]);
+    new.be_ready(1, 1);
+    new.step();
+    let from: Vec<_> =
+        new.writes_to(1).into_iter().filter(|write| matches!(write, Write::Span { from, .. } if from.offset == place)).collect();
+    assert_eq!(from.len(), 1, "from where it was written");
+    for leftover in new.rdmc.dismantle() {
+        new.pool.put(leftover.into_block());
+    }
+    assert_eq!(new.pool.out(), 0);
+}
+
+#[test]
+#[should_panic(expected = "the pool that it is in")]
+fn a_block_of_another_pool_is_not_taken_over() {
+    let (mut old, mut new) = (Engine::new(0, 2), Engine::new(0, 2));
+    old.start(400, 100).unwrap();
+    let block = old.rdmc.withdraw(0);
+    new.rdmc.adopt(&block, &new.pool);
 }
 
 #[test]

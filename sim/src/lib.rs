@@ -24,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aim;
 mod chain;
 pub mod checker;
 mod churn;
@@ -41,8 +42,9 @@ mod states;
 pub mod trace;
 mod view;
 
-pub use churn::{Aim, Ambush, Churn, Fault, Moment, Partition, PartitionEnd, churn};
-pub use members::{Blow, Colony, members};
+pub use aim::Aim;
+pub use churn::{Ambush, Churn, Fault, Moment, Partition, PartitionEnd, churn};
+pub use members::{Blow, Colony, Reached, members, members_reaching};
 pub use mutant::Mutant;
 pub use recorder::Recorder;
 pub use run::{Catch, Failure, Options, Report, catch, run};

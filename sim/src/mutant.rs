@@ -6,6 +6,9 @@ use std::str::FromStr;
 use squall_group::MemberMutation;
 use squall_membership::Mutation;
 
+use crate::aim::Aim;
+use crate::property::Property;
+
 /// A fault that is built into a run, to see whether the checker finds it.
 ///
 /// Those of messages are made between the group and the fabric or in the notes of the trace: the protocols themselves
@@ -79,11 +82,23 @@ pub enum Mutant {
     KeepsDead,
     /// A meeting waits for members that are known to be gone.
     MeetsGone,
+    /// A new leader makes the oldest that anyone has accepted its own.
+    OldestAdopted,
+    /// Who has acted leaves the view before the others have heard so.
+    LeavesUnheard,
+    /// What a view had cut off and the next one did not get to send again is forgotten.
+    AgainForgotten,
+    /// Who only wants to listen is refused where there are no buffers for one more sender.
+    ListenersRefused,
+    /// Who waits for a witness looks all the time.
+    SplitSpins,
+    /// Whoever gives state and finds no room for it looks all the time.
+    FullSpins,
 }
 
 impl Mutant {
-    /// Those of groups.
-    pub const ALL: [Mutant; 26] = [
+    /// All.
+    pub const ALL: [Mutant; 38] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -102,19 +117,27 @@ impl Mutant {
         Mutant::PastTheTrim,
         Mutant::LateWrite,
         Mutant::SentTwice,
+        Mutant::AgainForgotten,
         Mutant::JoinerMissesOne,
         Mutant::LeadsEarly,
         Mutant::AnyBallot,
+        Mutant::OldestAdopted,
         Mutant::LearnerCounted,
         Mutant::LearnerInTrim,
         Mutant::LearnerLeads,
         Mutant::WholeEarly,
         Mutant::LeavesAtOnce,
+        Mutant::LeavesUnheard,
+        Mutant::WitnessForgets,
+        Mutant::AnyPieces,
+        Mutant::StaleState,
+        Mutant::AnyWelcome,
+        Mutant::KeepsDead,
+        Mutant::MeetsGone,
+        Mutant::ListenersRefused,
+        Mutant::SplitSpins,
+        Mutant::FullSpins,
     ];
-
-    /// Those of whole members.
-    pub const MEMBERS: [Mutant; 6] =
-        [Mutant::WitnessForgets, Mutant::AnyPieces, Mutant::StaleState, Mutant::AnyWelcome, Mutant::KeepsDead, Mutant::MeetsGone];
 
     /// The rule of membership that is broken, if it is one of those.
     pub(crate) fn membership(self) -> Option<Mutation> {
@@ -133,6 +156,11 @@ impl Mutant {
             Mutant::LearnerLeads => Some(Mutation::LearnerLeads),
             Mutant::WholeEarly => Some(Mutation::WholeEarly),
             Mutant::LeavesAtOnce => Some(Mutation::LeavesAtOnce),
+            Mutant::OldestAdopted => Some(Mutation::AdoptsOldest),
+            Mutant::LeavesUnheard => Some(Mutation::LeavesUnheard),
+            Mutant::AgainForgotten => Some(Mutation::AgainForgotten),
+            Mutant::ListenersRefused => Some(Mutation::ListenersRefused),
+            Mutant::SplitSpins => Some(Mutation::SplitSpins),
             _ => None,
         }
     }
@@ -145,20 +173,20 @@ impl Mutant {
             Mutant::AnyWelcome => Some(MemberMutation::AnyWelcome),
             Mutant::KeepsDead => Some(MemberMutation::KeepsDead),
             Mutant::MeetsGone => Some(MemberMutation::MeetsGone),
+            Mutant::FullSpins => Some(MemberMutation::FullSpins),
             _ => None,
         }
     }
 
-    /// Whether it shows only where members are whole.
-    pub(crate) fn needs_members(self) -> bool {
-        self.member().is_some() || self == Mutant::WitnessForgets
-    }
-
-    /// Whether it shows only where members come and go.
-    pub fn needs_churn(self) -> bool {
-        self.needs_members()
-            || self.membership().is_some()
-            || matches!(self, Mutant::LateWrite | Mutant::SentTwice | Mutant::JoinerMissesOne)
+    /// The runs in which it is looked for: with which aim members come and go, or none where they stay.
+    pub fn aim(self) -> Option<Aim> {
+        use Mutant::{JoinerMissesOne, LateWrite, LeavesUnheard, ListenersRefused, SentTwice, SplitSpins, WitnessForgets};
+        match self {
+            LeavesUnheard | ListenersRefused | SplitSpins | WitnessForgets => Some(Aim::Members),
+            _ if self.member().is_some() => Some(Aim::Members),
+            LateWrite | SentTwice | JoinerMissesOne => Some(Aim::Liveness),
+            _ => self.membership().map(|_| Aim::Liveness),
+        }
     }
 
     /// The name that users give it.
@@ -176,44 +204,68 @@ impl Mutant {
         self.entry().2
     }
 
-    fn entry(self) -> (&'static str, &'static str, u64) {
+    /// What it breaks: a run in which something else breaks first has not caught it.
+    pub fn breaks(self) -> &'static [Property] {
+        self.entry().3
+    }
+
+    fn entry(self) -> (&'static str, &'static str, u64, &'static [Property]) {
+        use Property::*;
         match self {
-            Mutant::CounterFirst => ("counter-first", "a counter is posted before its data", 20),
-            Mutant::CounterByReference => ("counter-by-reference", "a counter is pushed by reference", 30),
-            Mutant::UnorderedLink => ("unordered-link", "a link does not keep the order of posts", 20),
-            Mutant::HastyWord => ("hasty-word", "a counted word is applied before its spans are in", 20),
+            Mutant::CounterFirst => ("counter-first", "a counter is posted before its data", 200, &[Integrity]),
+            Mutant::CounterByReference => ("counter-by-reference", "a counter is pushed by reference", 80, &[Integrity, BufferSafety]),
+            Mutant::UnorderedLink => ("unordered-link", "a link does not keep the order of posts", 120, &[Integrity]),
+            Mutant::HastyWord => ("hasty-word", "a counted word is applied before its spans are in", 120, &[Integrity]),
             // The reuse has to meet somebody who still reads: tight rings and a straggler.
-            Mutant::EarlyReuse => ("early-reuse", "ring bytes are used again one message early", 80),
+            Mutant::EarlyReuse => ("early-reuse", "ring bytes are used again one message early", 1400, &[Integrity, BufferSafety]),
             // And here a relay that lags behind, in one of the runs with large messages.
-            Mutant::EarlyBufferReuse => ("early-buffer-reuse", "buffers are used again one large message early", 400),
-            Mutant::EarlyDelivery => ("early-delivery", "messages are delivered before all have them", 20),
-            Mutant::SwappedDeliveries => ("swapped-deliveries", "two deliveries change places", 20),
-            Mutant::SkippedNull => ("skipped-null", "a null is skipped", 30),
-            Mutant::SuspectsCounted => ("suspects-counted", "a trim counts the rows of suspects", 50),
+            Mutant::EarlyBufferReuse => {
+                ("early-buffer-reuse", "buffers are used again one large message early", 200, &[Integrity, BufferSafety])
+            }
+            Mutant::EarlyDelivery => ("early-delivery", "messages are delivered before all have them", 40, &[Stability]),
+            Mutant::SwappedDeliveries => ("swapped-deliveries", "two deliveries change places", 20, &[Fifo, TotalOrder, RoundRobin]),
+            Mutant::SkippedNull => ("skipped-null", "a null is skipped", 30, &[Nulls]),
+            Mutant::SuspectsCounted => ("suspects-counted", "a trim counts the rows of suspects", 50, &[TrimAgreement]),
             // Two faults have to meet within one change of views.
-            Mutant::TrimIgnored => ("trim-ignored", "a new leader ignores the old one's trim", 1000),
-            Mutant::ActsAlone => ("acts-alone", "a trim is acted on before a majority echoed it", 50),
-            Mutant::MinorityInstalls => ("minority-installs", "a minority installs a view", 50),
-            Mutant::ChangesBlended => ("changes-blended", "two leaders' changes are blended", 300),
-            Mutant::SuspicionForgotten => ("suspicion-forgotten", "a suspicion is forgotten", 400),
-            Mutant::PastTheTrim => ("past-the-trim", "what lies beyond the trim is delivered", 50),
+            Mutant::TrimIgnored => {
+                ("trim-ignored", "a new leader ignores the old one's trim", 300, &[ViewIdentity, Majority, TrimAgreement])
+            }
+            Mutant::ActsAlone => ("acts-alone", "a trim is acted on before a majority echoed it", 50, &[Wedge]),
+            Mutant::MinorityInstalls => ("minority-installs", "a minority installs a view", 50, &[ViewIdentity, Majority, Wedge]),
+            Mutant::ChangesBlended => ("changes-blended", "two leaders' changes are blended", 250, &[Adoption]),
+            Mutant::SuspicionForgotten => ("suspicion-forgotten", "a suspicion is forgotten", 300, &[Suspicion]),
+            Mutant::PastTheTrim => ("past-the-trim", "what lies beyond the trim is delivered", 50, &[TrimAgreement]),
             // A block has to be on its way to a buffer for so long that it is used again.
-            Mutant::LateWrite => ("late-write", "a removed node's late write lands in memory that is used again", 1500),
-            Mutant::SentTwice => ("sent-twice", "what was delivered is sent again behind what was cut off", 100),
-            Mutant::JoinerMissesOne => ("joiner-misses-one", "a newcomer's state lacks one message", 50),
-            Mutant::WitnessForgets => ("witness-forgets", "a witness sides with whoever asks", 300),
-            Mutant::AnyPieces => ("any-pieces", "state of another giver or an older beginning is taken in", 300),
-            Mutant::StaleState => ("stale-state", "a giver goes on giving the old state", 50),
-            Mutant::AnyWelcome => ("any-welcome", "a welcome is heeded by who is in a view already", 50),
-            Mutant::KeepsDead => ("keeps-dead", "newcomers that are gone are kept", 300),
-            Mutant::MeetsGone => ("meets-gone", "a meeting waits for members that are known to be gone", 100),
-            Mutant::LeadsEarly => ("leads-early", "a leader does not wait until others suspect those before it", 100),
-            Mutant::AnyBallot => ("any-ballot", "a member accepts what its leader has from another one", 1000),
-            Mutant::LearnerCounted => ("learner-counted", "learners count wherever voters do", 200),
-            Mutant::LearnerInTrim => ("learner-in-trim", "a trim counts learners", 100),
-            Mutant::LearnerLeads => ("learner-leads", "a learner leads", 50),
-            Mutant::WholeEarly => ("whole-early", "a learner says that it is whole before it is", 50),
-            Mutant::LeavesAtOnce => ("leaves-at-once", "the last voter leaves though others still learn", 600),
+            Mutant::LateWrite => {
+                ("late-write", "a removed node's late write lands in memory that is used again", 1200, &[Integrity, BufferSafety])
+            }
+            Mutant::SentTwice => ("sent-twice", "what was delivered is sent again behind what was cut off", 100, &[NoDuplication]),
+            Mutant::AgainForgotten => {
+                ("again-forgotten", "what a view cut off and the next could not send again is forgotten", 200, &[CutNotice])
+            }
+            Mutant::JoinerMissesOne => ("joiner-misses-one", "a newcomer's state lacks one message", 50, &[StateTransfer]),
+            Mutant::LeadsEarly => ("leads-early", "a leader does not wait until others suspect those before it", 100, &[Leaders]),
+            Mutant::AnyBallot => ("any-ballot", "a member accepts what its leader has from another one", 2000, &[Leaders]),
+            Mutant::OldestAdopted => {
+                ("oldest-adopted", "a new leader adopts the oldest that anybody accepted", 1500, &[Majority, TrimAgreement, Uniformity])
+            }
+            Mutant::LearnerCounted => ("learner-counted", "learners count wherever voters do", 120, &[Wedge]),
+            Mutant::LearnerInTrim => ("learner-in-trim", "a trim counts learners", 100, &[TrimAgreement]),
+            Mutant::LearnerLeads => ("learner-leads", "a learner leads", 50, &[Leaders]),
+            Mutant::WholeEarly => ("whole-early", "a learner says that it is whole before it is", 50, &[StateContinuity]),
+            Mutant::LeavesAtOnce => ("leaves-at-once", "the last voter leaves though others still learn", 600, &[StateContinuity]),
+            Mutant::LeavesUnheard => ("leaves-unheard", "who has acted leaves the view before others have heard so", 350, &[ViewProgress]),
+            Mutant::WitnessForgets => ("witness-forgets", "a witness sides with whoever asks", 450, &[ViewIdentity, Majority]),
+            Mutant::AnyPieces => ("any-pieces", "state of another giver or an older beginning is taken in", 600, &[StateTransfer]),
+            Mutant::StaleState => ("stale-state", "a giver goes on giving the old state", 50, &[StateTransfer]),
+            Mutant::AnyWelcome => ("any-welcome", "a welcome is heeded by who is in a view already", 50, &[JoinProgress]),
+            Mutant::KeepsDead => ("keeps-dead", "newcomers that are gone are kept", 300, &[ChangeDerivation]),
+            Mutant::MeetsGone => ("meets-gone", "a meeting waits for members that are known to be gone", 600, &[ViewProgress]),
+            Mutant::ListenersRefused => {
+                ("listeners-refused", "who only listens is refused where buffers for senders are short", 100, &[JoinProgress])
+            }
+            Mutant::SplitSpins => ("split-spins", "who waits for a witness looks all the time", 350, &[Quiescence]),
+            Mutant::FullSpins => ("full-spins", "who gives state and finds no room looks all the time", 1500, &[Quiescence]),
         }
     }
 }
@@ -229,11 +281,7 @@ impl FromStr for Mutant {
 
     fn from_str(text: &str) -> Result<Mutant, String> {
         let names = || Mutant::ALL.map(Mutant::name).join(", ");
-        Mutant::ALL
-            .into_iter()
-            .chain(Mutant::MEMBERS)
-            .find(|mutant| mutant.name() == text)
-            .ok_or_else(|| format!("`{text}` is no mutant; there are {}", names()))
+        Mutant::ALL.into_iter().find(|mutant| mutant.name() == text).ok_or_else(|| format!("`{text}` is no mutant; there are {}", names()))
     }
 }
 
@@ -243,7 +291,7 @@ mod tests {
 
     #[test]
     fn every_mutant_is_found_by_its_name() {
-        for mutant in Mutant::ALL.into_iter().chain(Mutant::MEMBERS) {
+        for mutant in Mutant::ALL {
             assert_eq!(mutant.to_string().parse(), Ok(mutant));
         }
         assert!("none".parse::<Mutant>().unwrap_err().contains("counter-first"));

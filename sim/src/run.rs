@@ -7,8 +7,9 @@ use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::aim::Aim;
 use crate::checker::Violation;
-use crate::churn::{Aim, Churn, churn};
+use crate::churn::{Churn, churn};
 use crate::members::{Colony, members};
 use crate::mutant::Mutant;
 use crate::scenario::Scenario;
@@ -46,14 +47,13 @@ impl Options {
 
     /// With what aim members come and go, if they do.
     fn aim(&self) -> Option<Aim> {
-        let of_mutant = |mutant: Mutant| if mutant.needs_members() { Aim::Members } else { Aim::Liveness };
-        self.churn.or(self.mutant.filter(|mutant| mutant.needs_churn()).map(of_mutant))
+        self.churn.or(self.mutant.and_then(Mutant::aim))
     }
 
     /// Runs one seed.
     fn run(&self, seed: u64) -> Outcome {
         match self.aim() {
-            Some(Aim::Members) => members(&Colony::new(seed), self.mutant),
+            Some(Aim::Members) => members(&Colony { counted: self.counted, ..Colony::new(seed) }, self.mutant),
             Some(aim) => churn(&Churn { counted: self.counted, ..Churn::new(seed, aim) }, self.mutant),
             None => simulate(&Scenario { counted: self.counted, ..Scenario::new(seed, self.members) }, self.mutant),
         }
@@ -173,10 +173,12 @@ pub struct Catch {
     pub failure: Failure,
 }
 
-/// Runs the mutant from seed `from` on until the checker finds it, for as many seeds as it may take.
+/// Runs the mutant from seed `from` on until the checker finds what it breaks, for as many seeds as it may take.
 pub fn catch(mutant: Mutant, from: u64) -> Option<Catch> {
-    let options = Options { mutant: Some(mutant), failures_max: 1, ..Options::new(from..from + mutant.seeds_max()) };
-    let report = run(&options, |_, _| ControlFlow::Continue(())).expect("no trace is written");
-    let failure = report.failures.into_iter().next()?;
+    let options = Options { mutant: Some(mutant), failures_max: usize::MAX, ..Options::new(from..from + mutant.seeds_max()) };
+    let is_it = |violations: &[Violation]| violations.first().is_some_and(|first| mutant.breaks().contains(&first.property));
+    let flow = |_, outcome: &Outcome| if is_it(&outcome.verdict.violations) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let report = run(&options, flow).expect("no trace is written");
+    let failure = report.failures.into_iter().find(|failure| is_it(&failure.violations))?;
     Some(Catch { seeds: report.seeds, failure })
 }

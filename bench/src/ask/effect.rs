@@ -44,6 +44,9 @@ fn given_settings(axes: &Axes) -> impl Iterator<Item = &'static str> {
         ("spin", axes.spin),
         ("membership", axes.membership),
         ("pin", axes.pin != Pins::Usual),
+        ("newcomers", axes.newcomers.is_some()),
+        ("state", axes.state.is_some()),
+        ("restore", axes.restore.is_some()),
     ];
     given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name)
 }

@@ -40,7 +40,7 @@ impl Experiment {
             Experiment::SmcRate => &["fabric", "nodes", "size", "senders", "ordering", "window"],
             Experiment::RdmcSchedules => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
             Experiment::RdmcTimeline => &["fabric", "nodes", "size", "block", "schedule"],
-            Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule"],
+            Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule", "upset"],
             Experiment::Multicast | Experiment::Latency => {
                 &["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule"]
             }
@@ -54,8 +54,8 @@ impl Experiment {
         match self {
             Experiment::Memcpy => &[],
             Experiment::Write => &["messages", "verify", "perftest", "spin", "pin"],
-            Experiment::ViewChange => &["verify", "pin"],
             Experiment::RdmcTimeline => &["verify", "spin", "pin"],
+            Experiment::ViewChange => &["verify", "pin", "newcomers", "state", "restore"],
             Experiment::SmcRate | Experiment::Multicast | Experiment::RdmcSchedules | Experiment::Latency => {
                 &["messages", "verify", "spin", "membership", "pin"]
             }

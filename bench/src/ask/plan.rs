@@ -55,6 +55,7 @@ fn given_axes(axes: &Axes) -> Vec<&'static str> {
         ("window", !axes.window.is_empty()),
         ("block", !axes.block.is_empty()),
         ("schedule", !axes.schedule.is_empty()),
+        ("upset", !axes.upset.is_empty()),
     ];
     given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use squall_transport::LOST_AFTER_MIN;
 
-use super::axes::{Pins, Senders};
+use super::axes::{NODES_MAX, Pins, Senders};
 use super::experiment::Experiment;
 use super::fabric::FabricName;
 use super::size::{ByteSize, SizeError, sizes};
+use super::upset::UpsetKind;
 use crate::jobs::kinds::Verify;
 use crate::jobs::kinds::{Ordering, Schedule};
 use crate::jobs::rdma::Rdma;
@@ -61,6 +62,22 @@ pub struct Axes {
     /// How large messages are relayed [default: chosen for each message]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     pub schedule: Vec<Schedule>,
+    /// What happens in `view-change` [default: kill, leave, join; join if it is said who joins]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    #[serde(default)]
+    pub upset: Vec<UpsetKind>,
+    /// Processes that join at once in `view-change` [default: 1]
+    #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u32).range(1..=i64::from(NODES_MAX)))]
+    #[serde(default)]
+    pub newcomers: Option<u32>,
+    /// State that whoever joins is given in `view-change` [default: none] [example: 200MB]
+    #[arg(long, value_name = "SIZE", help_heading = "How to measure")]
+    #[serde(default)]
+    pub state: Option<ByteSize>,
+    /// How much of that state it restores a second, sleeping meanwhile [default: as it comes] [example: 40MB]
+    #[arg(long, value_name = "SIZE", help_heading = "How to measure", requires = "state")]
+    #[serde(default)]
+    pub restore: Option<ByteSize>,
     /// Seconds of one trial [default: by experiment, 0.25 to 3, or 0.05 to 0.5 with --quick]
     #[arg(long, value_name = "S", conflicts_with = "messages", help_heading = "How to measure", value_parser = seconds)]
     pub seconds: Option<f64>,

@@ -143,7 +143,7 @@ impl Setting {
             Variant::Closed => Some("closed".to_owned()),
             Variant::Light => Some("light".to_owned()),
             Variant::Saturated => Some("saturated".to_owned()),
-            Variant::Change { upset, full } => Some(format!("{}-{}", upset.name(), if full { "full" } else { "light" })),
+            Variant::Change { upset, full } => Some(format!("{upset}-{}", if full { "full" } else { "light" })),
         };
         let how = match self.schedule {
             Some(schedule) => Some(schedule.to_string()),

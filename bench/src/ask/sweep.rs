@@ -11,7 +11,7 @@ use super::policy;
 use super::request::{Axes, Request, UsageError};
 use super::setting::{CopyVariant, Setting, Variant};
 use super::size::{ByteSize, KB, MB};
-use super::upset::Upset;
+use super::upset::{Joining, Upset, UpsetKind};
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::shape::{SMALL_MAX, Shape};
 
@@ -202,13 +202,26 @@ impl Sweep<'_> {
                 if !full && size > SMALL_MAX {
                     continue;
                 }
-                for upset in Upset::ALL {
+                for upset in self.upsets() {
                     let variant = Variant::Change { upset, full };
                     settings.extend(self.groups(&[size], &nodes, &[Senders::All], &[Ordering::Ordered], variant)?);
                 }
             }
         }
         Ok(settings)
+    }
+
+    fn upsets(&self) -> Vec<Upset> {
+        let axes = self.axes();
+        let joining = Joining { newcomers: axes.newcomers.unwrap_or(1), state_bytes: axes.state.map_or(0, |state| state.0) };
+        let upset = |kind| match kind {
+            UpsetKind::Kill => Upset::Kill,
+            UpsetKind::Leave => Upset::Leave,
+            UpsetKind::Join => Upset::Join(joining),
+        };
+        // Who says how processes join wants to see them join.
+        let usual: &[UpsetKind] = if joining == Joining::default() { UpsetKind::value_variants() } else { &[UpsetKind::Join] };
+        or(&axes.upset, usual).into_iter().map(upset).collect()
     }
 
     fn groups(

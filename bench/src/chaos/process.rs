@@ -205,6 +205,8 @@ fn parting(error: &MemberError) -> Parting {
         MemberError::Ended(Ended::Closed) => Parting::Left,
         MemberError::Ended(Ended::Stopped(Stop::Excluded { .. })) => Parting::Excluded,
         MemberError::Ended(Ended::Stopped(Stop::NoQuorum { .. })) => Parting::Alone,
+        // A newcomer without a vote that has lost sight of those who have one asks again.
+        MemberError::Ended(Ended::Stopped(Stop::NoVoters | Stop::AtOdds { .. })) => Parting::NotIn,
         MemberError::StateLost { .. } => Parting::StateLost,
         _ => Parting::Ended,
     }

@@ -22,7 +22,7 @@ const SEEDS_MAX: u64 = 1 << 32;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   squall sim                          a thousand random clusters
-  squall sim --churn                  members crash, stall, are cut off, leave and join: for safety, then for liveness
+  squall sim --churn                  members crash, stall, are cut off, leave and join: for safety, for liveness, whole members
   squall sim --churn safety --seed 5  one seed of that kind, again
   squall sim --seed 4711
   squall sim --seeds 20 --mutant counter-first --trace broken.trace
@@ -39,8 +39,8 @@ pub(super) struct SimArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Members come and go: for safety (any faults at any time), for liveness (faults stop, then all must be done in
-    /// time), or both
-    #[arg(long, value_name = "safety|liveness|both", num_args = 0..=1, default_missing_value = "both", value_parser = aims, conflicts_with = "nodes")]
+    /// time), as whole members (with control connections, state and witness), or all of these
+    #[arg(long, value_name = "safety|liveness|members|all", num_args = 0..=1, default_missing_value = "all", value_parser = aims, conflicts_with = "nodes")]
     churn: Option<Aims>,
     /// Members of the group, 2 to 64 [default: by seed]
     #[arg(long, value_name = "N", value_parser = axes::nodes)]
@@ -68,8 +68,8 @@ struct Aims(Vec<Aim>);
 
 fn aims(text: &str) -> Result<Aims, String> {
     match text {
-        "both" => Ok(Aims(Aim::ALL.to_vec())),
-        text => text.parse().map(|aim| Aims(vec![aim])).map_err(|_| "say safety, liveness or both".to_owned()),
+        "all" => Ok(Aims(Aim::ALL.to_vec())),
+        text => text.parse().map(|aim| Aims(vec![aim])).map_err(|_| "say safety, liveness, members or all".to_owned()),
     }
 }
 
@@ -97,7 +97,7 @@ impl SimArgs {
     /// Which runs: where members stay, or for each aim.
     fn options(&self) -> anyhow::Result<Vec<Options>> {
         if let (Some(mutant), Some(_)) = (self.mutant, &self.churn)
-            && !mutant.needs_churn()
+            && mutant.aim().is_none()
         {
             return Err(UsageError(format!("{mutant} is a fault of groups whose members stay: leave --churn out")).into());
         }
@@ -232,8 +232,8 @@ mod tests {
     }
 
     #[test]
-    fn churn_is_for_one_aim_or_both() {
-        assert_eq!(aims("both"), Ok(Aims(Aim::ALL.to_vec())));
+    fn churn_is_for_one_aim_or_all() {
+        assert_eq!(aims("all"), Ok(Aims(Aim::ALL.to_vec())));
         assert_eq!(aims("safety"), Ok(Aims(vec![Aim::Safety])));
         assert!(aims("luck").unwrap_err().contains("liveness"));
     }

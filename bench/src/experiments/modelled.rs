@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use squall_group::Mode;
 use squall_report::bounds::{Carriage, Load as BoundLoad};
-use squall_report::{Environment, Row, RunFolder, Summary, read_rows};
+use squall_report::{Environment, Row, RunFolder, Summary, read_rows, units};
 use squall_study::{Load, Outcome, Profile, Run, Senders};
 
 use super::timeline::measure_modelled as measure_timeline;
@@ -18,6 +18,8 @@ use crate::ask::request::{Request, UsageError};
 use crate::ask::setting::AT_SENDER;
 use crate::ask::size::{KB, MB};
 use crate::jobs::kinds::{Ordering, Schedule};
+use crate::run::progress::headline;
+use crate::run::steps::Steps;
 
 /// What the column `emulated` says.
 const SIMULATED: &str = "simulated";
@@ -86,8 +88,11 @@ pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Res
     let mut folder = RunFolder::create(out, name, std::env::args().collect(), asked, serde_json::Value::Null)?;
     folder.write_environment(&Environment::collect())?;
     let mut failed = 0;
+    let trials = request.axes.trials.unwrap_or(TRIALS);
+    let steps = Steps::new(all.len() as u64, &format!("{} on a model of a cluster", units::counted(all.len(), "point")));
     for point in &all {
-        for trial in 1..=request.axes.trials.unwrap_or(TRIALS) {
+        let mut said = String::new();
+        for trial in 1..=trials {
             let run = Run { seed: u64::from(trial), ..point.run.clone() };
             if experiment == Experiment::RdmcTimeline {
                 traced(&mut folder, &run, &point.pattern.to_string(), trial)?;
@@ -95,17 +100,22 @@ pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Res
             }
             match run.run() {
                 Ok(outcome) => {
-                    folder.append(&Row { trial, ..row(experiment, &run, &point.pattern.to_string(), point.variant, &outcome) })?
+                    let row = Row { trial, ..row(experiment, &run, &point.pattern.to_string(), point.variant, &outcome) };
+                    said = format!("{}: {}", row.point(), headline(&row));
+                    folder.append(&row)?;
                 }
                 Err(error) => {
                     failed += 1;
+                    said = format!("FAILED: {error}");
                     folder
                         .append(&Row { note: error.to_string(), ..named(experiment, &run, &point.pattern.to_string(), point.variant) })?;
                     break;
                 }
             }
         }
+        steps.done(said);
     }
+    drop(steps);
     let summary = Summary::of(&read_rows(folder.path())?.rows);
     Ok((folder, summary, failed))
 }

@@ -12,7 +12,7 @@ use super::Group;
 use crate::epoch::Clock;
 use crate::error::{Ended, JoinRefused};
 use crate::order::Order;
-use crate::outgoing::State;
+use crate::outgoing::{Cut, State};
 use crate::upcalls::Upcalls;
 use crate::view::View;
 
@@ -78,7 +78,8 @@ impl<E: Endpoint> Group<E> {
             return Ok(());
         }
         // Who only listens takes no buffer.
-        if newcomer.sends() && self.view.senders_with(waiting) >= epoch.senders_max {
+        let takes_buffers = newcomer.sends() || epoch.mutation == Mutation::ListenersRefused;
+        if takes_buffers && self.view.senders_with(waiting) >= epoch.senders_max {
             return Err(JoinRefused::Senders { senders_max: epoch.senders_max });
         }
         Ok(epoch.membership.request(newcomer)?)
@@ -86,11 +87,16 @@ impl<E: Endpoint> Group<E> {
 
     /// Wants to leave: the group goes on without this member, whose [`Group::step`] ends with [`Ended::Closed`] once
     /// nobody needs it any more. The last member that votes stays while others learn or ask to join, until one of them
-    /// votes, but no longer than [`Timeouts::leave_ns`](crate::Timeouts::leave_ns) in a view: then it ends with
+    /// votes, but no longer than [`Timeouts::leave_ns`](crate::Timeouts::leave_ns): then it ends with
     /// [`Ended::LastLeft`]. Where the members never change it does nothing: use [`Group::close`].
     pub fn leave(&mut self) {
+        self.leave_after(0);
+    }
+
+    /// The same, having waited for so long already.
+    pub(crate) fn leave_after(&mut self, waited_ns: u64) {
         if let Some(epoch) = &mut self.epoch {
-            epoch.membership.leave();
+            epoch.membership.leave_after(waited_ns);
         }
     }
 
@@ -191,6 +197,7 @@ impl<E: Endpoint> Group<E> {
                 self.act_on(&decision, upcalls)?;
                 Ok(true)
             }
+            Phase::Installed if epoch.mutation == Mutation::LeavesUnheard => self.leave_view(),
             Phase::Installed if epoch.membership.is_settled() && !epoch.membership.is_behind() => self.leave_view(),
             Phase::Installed => Ok(progress),
             Phase::Stopped(stop) => Err(stop.into()),
@@ -329,15 +336,13 @@ impl<E: Endpoint> Group<E> {
             let index = stream.inbound.taken();
             match stream.inbound.take() {
                 Taken::Null => continue,
-                Taken::Data(payload) => again.push_back(payload.to_vec()),
-                Taken::Large(_) => {
-                    let transfer = stream.next_large();
-                    let block = rdmc.lend(own, transfer);
-                    again.push_back(block.bytes().to_vec());
-                    rdmc.restore(own, transfer, block);
-                }
+                Taken::Data(payload) => again.push_back(Cut::Small(payload.to_vec())),
+                Taken::Large(_) => again.push_back(Cut::Large(rdmc.withdraw(stream.next_large()))),
             }
             upcalls.cut(index);
+        }
+        if self.epoch.as_ref().is_some_and(|epoch| epoch.mutation == Mutation::AgainForgotten) {
+            self.outgoing.again.clear();
         }
         again.append(&mut self.outgoing.again);
         self.outgoing.again = again;

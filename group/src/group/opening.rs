@@ -1,6 +1,6 @@
 //! How a member comes into a view: memory, links, and the protocols on them.
 
-use squall_membership::Leaving;
+use squall_membership::{Leaving, Membership};
 use squall_orderer::{RoundRobin, Unordered};
 use squall_rdmc::Rdmc;
 use squall_smc::{Inbound, Outbound};
@@ -14,7 +14,7 @@ use crate::epoch::Epoch;
 use crate::error::JoinError;
 use crate::kept::{Kept, new_pool};
 use crate::order::Order;
-use crate::outgoing::{Outgoing, State};
+use crate::outgoing::Outgoing;
 use crate::probe::{PIECE_BYTES, measure};
 use crate::stats::Stats;
 use crate::stream::Stream;
@@ -71,17 +71,14 @@ impl<E: Endpoint> Group<E> {
     /// If there is no next view yet.
     pub fn install<F: Fabric<Endpoint = E>>(self, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
         let view = self.next_view().cloned().expect("the next view is decided");
-        let (config, kept, leaving) = self.retire(fabric);
+        let (config, kept) = self.retire(fabric);
         agree(exchange, AGREEMENT, &description(&config, &view)?)?;
-        let mut group = Group::open(&config, view, kept, fabric, exchange)?;
-        group.go_on_leaving(leaving);
-        Ok(group)
+        Group::open(&config, view, kept, fabric, exchange)
     }
 
-    /// Ends the epoch, whose next view is known: what is left of it for the next one, and whether this member wants to
-    /// leave: see [`Group::go_on_leaving`].
-    pub(crate) fn retire<F: Fabric<Endpoint = E>>(self, fabric: &F) -> (Config, Kept, Leaving) {
-        let leaving = self.membership().map_or(Leaving::No, |membership| membership.protocol().row().leaving);
+    /// Ends the epoch, whose next view is known: what is left of it for the next one.
+    pub(crate) fn retire<F: Fabric<Endpoint = E>>(self, fabric: &F) -> (Config, Kept) {
+        let leaving = self.membership().map(Membership::leaving).unwrap_or_default();
         // Who has no vote writes into nobody's buffers.
         let said = |rank: Rank| self.membership().is_none_or(|membership| membership.protocol().has_installed(rank));
         let is_done = |rank| !self.view.votes(rank) || said(rank) || self.endpoint.is_gone(rank);
@@ -93,17 +90,8 @@ impl<E: Endpoint> Group<E> {
         // stays with that member alone.
         fabric.retire(endpoint);
         let (config, pool, again) = outgoing.dismantle(severed);
-        let kept = Kept { pool: pool.map(|pool| (pool, pool_region)), again, held, hears_witness };
-        (config, kept, leaving)
-    }
-
-    /// The last view ended before the others had heard that this member wants to leave, or nobody else had the state.
-    pub(crate) fn go_on_leaving(&mut self, leaving: Leaving) {
-        match leaving {
-            Leaving::No => {}
-            Leaving::Asks => self.leave(),
-            Leaving::Insists => self.insist_on_leaving(),
-        }
+        let kept = Kept { pool: pool.map(|pool| (pool, pool_region)), again, held, hears_witness, leaving };
+        (config, kept)
     }
 
     /// Opens the view's epoch with members that agree on how.
@@ -152,10 +140,8 @@ impl<E: Endpoint> Group<E> {
         let epoch = Epoch::new(&config, &columns, &view).map(|epoch| Epoch { hears_witness: kept.hears_witness, ..epoch });
         let post_bytes_max = config.post_bytes_max;
         let mut outgoing = Outgoing::new(smc, rdmc, pool, config, &view);
-        if !kept.again.is_empty() {
-            (outgoing.again, outgoing.state) = (kept.again, State::Closed);
-        }
-        Ok(Group {
+        outgoing.go_on_with(kept.again);
+        let mut group = Group {
             outbox: Outbox::new(members),
             streams,
             outgoing,
@@ -176,6 +162,14 @@ impl<E: Endpoint> Group<E> {
             own,
             order,
             notices,
-        })
+        };
+        // The last view ended before the others had heard that this member wants to leave, or nobody else had the
+        // state.
+        match kept.leaving {
+            (Leaving::No, _) => {}
+            (Leaving::Asks, waited_ns) => group.leave_after(waited_ns),
+            (Leaving::Insists, _) => group.insist_on_leaving(),
+        }
+        Ok(group)
     }
 }

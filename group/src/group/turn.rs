@@ -233,6 +233,7 @@ impl<E: Endpoint> Group<E> {
     pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, Ended> {
         if self.step(upcalls)? {
             pace.busy();
+            self.give_way();
             return Ok(true);
         }
         if pace.spins() {
@@ -240,6 +241,15 @@ impl<E: Endpoint> Group<E> {
             return Ok(false);
         }
         self.sleep(upcalls, pace, until)
+    }
+
+    /// While the first messages of a view are under way, members that share cores take turns by the block: everybody
+    /// waits for the first one, which the others relay.
+    #[inline]
+    pub(crate) fn give_way(&self) {
+        if self.outgoing.rdmc.is_young() {
+            std::thread::yield_now();
+        }
     }
 
     #[cold]

@@ -216,5 +216,11 @@ impl<F: Fabric, N: Net> Member<F, N> {
         self.view = view;
         self.addresses.extend(addresses.iter().copied());
         self.taking = Some(Taking::new(from, transfer, now_ns));
+        // When their view begins its connections stand.
+        for node in &self.view.nodes {
+            if let Some(address) = self.addresses.get(node) {
+                self.net.connect(*address, Some(*node));
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use squall_transport::exchange::Exchange;
+use squall_transport::exchange::{Exchange, Named};
 use squall_transport::mesh::{Mesh, MeshEvent, Net};
 use squall_transport::{Fabric, NodeId, Waker};
 
@@ -65,7 +65,8 @@ impl<F: Fabric> Member<F> {
             }
         }
         exchange.all_gather("member mesh", &[])?;
-        let group = Group::enter(&member.options.lenient(), member.view.clone(), &member.fabric, exchange)?;
+        let mut named = Named::new(exchange, &member.view.nodes);
+        let group = Group::enter(&member.options.lenient(), member.view.clone(), &member.fabric, &mut named)?;
         member.enter(group, token, &mut Nobody);
         Ok(member)
     }
@@ -165,6 +166,9 @@ impl<F: Fabric> Member<F> {
             self.end_if(heard)?;
         }
         progress |= self.tend(now_ns, upcalls)?;
+        if progress {
+            self.note_entry(since_ns(origin));
+        }
         let due = origin.checked_add(Duration::from_nanos(self.due_ns(now_ns)));
         let until = if progress { Some(Instant::now()) } else { [until, due].into_iter().flatten().min() };
         if self.is_steppable() {
@@ -172,6 +176,7 @@ impl<F: Fabric> Member<F> {
             // What was done besides may have taken long: hearts beat all the same.
             group.look_at_epoch();
             let turned = if progress { group.step(&mut tap) } else { group.turn_until(&mut tap, pace, until) };
+            group.give_way();
             progress |= self.end_if(turned.map_err(MemberError::from))?;
             self.call_newcomers();
         } else if !progress {

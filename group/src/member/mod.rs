@@ -16,6 +16,7 @@
 //! All of it is a state machine: [`Member::step_at`] does what is due at the time it is told, and never waits or looks
 //! at a clock. [`Member::turn`], [`Member::found`] and [`Member::join`] are loops around it that sleep.
 
+mod allowance;
 mod asks;
 mod change;
 mod contact;
@@ -32,6 +33,7 @@ mod names;
 mod second;
 mod stepping;
 mod taking;
+mod tap;
 
 pub use error::MemberError;
 #[doc(hidden)]
@@ -74,12 +76,16 @@ pub struct MemberOptions {
     /// Bytes of deliveries that a member keeps for newcomers that are being given the state; whoever is further behind
     /// begins again.
     pub backlog_bytes_max: u64,
+    /// Bytes of state that a member gives a second, to all newcomers together and beside what it delivers meanwhile:
+    /// giving takes its share of processors and links from deliveries.
+    pub state_bytes_per_second: u64,
 }
 
 impl MemberOptions {
-    /// `config`, a second of patience, no witness, 256 MiB of backlog.
+    /// `config`, a second of patience, no witness, 256 MiB of backlog, 50 MB of state a second.
     pub fn new(config: Config) -> MemberOptions {
-        MemberOptions { config, patience: Duration::from_secs(1), witness: None, backlog_bytes_max: 256 << 20 }
+        let patience = Duration::from_secs(1);
+        MemberOptions { config, patience, witness: None, backlog_bytes_max: 256 << 20, state_bytes_per_second: 50_000_000 }
     }
 
     /// Members may leave a meeting with one that does not come at different steps of it, one patience apart each: who
@@ -106,8 +112,6 @@ struct Patience {
     idle_ns: u64,
     /// For the other founders, and for a word of whoever is given state.
     long_ns: u64,
-    /// With leaving, while nobody else has the state and somebody is being given it.
-    leave_ns: u64,
 }
 
 impl Patience {
@@ -121,7 +125,6 @@ impl Patience {
             giver_ns: meeting_ns.saturating_mul(2),
             idle_ns: meeting_ns / 4,
             long_ns: meeting_ns.saturating_mul(10),
-            leave_ns: meeting_ns.saturating_mul(60),
         }
     }
 }
@@ -135,8 +138,20 @@ pub struct ViewChange {
     pub wedged: Instant,
     /// All of the view before was delivered, up to the trim.
     pub trimmed: Instant,
+    /// All have come to the new view that will.
+    pub met: Instant,
     /// The new epoch is open.
     pub installed: Instant,
+}
+
+/// The same in the time that steps are given; it is in once it takes the next one.
+#[derive(Clone, Copy, Debug)]
+struct ChangeTimes {
+    view: u64,
+    wedged_ns: u64,
+    trimmed_ns: u64,
+    met_ns: u64,
+    installed_ns: Option<u64>,
 }
 
 /// Where a process is on its way.
@@ -203,8 +218,7 @@ pub struct Member<F: Fabric, N: Net = Mesh> {
     /// It wants to leave; since when, once that was noticed.
     leaving: Option<Option<u64>>,
     kept: Option<Kept>,
-    /// The last change of view, and when it wedged, had trimmed, and was in.
-    change_ns: Option<(u64, u64, u64, u64)>,
+    change: Option<ChangeTimes>,
     /// Where the loops count time from, and whether the group does.
     origin: Option<Instant>,
     stepped: bool,
@@ -244,7 +258,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
             unwelcomed: Vec::new(),
             leaving: None,
             kept: None,
-            change_ns: None,
+            change: None,
             origin: None,
             stepped: false,
             over: None,
@@ -374,9 +388,10 @@ impl<F: Fabric, N: Net> Member<F, N> {
 
     /// How the last change of view went; `None` if there was none, or where steps are given the time.
     pub fn last_change(&self) -> Option<ViewChange> {
-        let (origin, (view, wedged_ns, trimmed_ns, installed_ns)) = (self.origin?, self.change_ns?);
+        let (origin, ChangeTimes { view, wedged_ns, trimmed_ns, met_ns, installed_ns }) = (self.origin?, self.change?);
         let at = |ns| origin + Duration::from_nanos(ns);
-        Some(ViewChange { view, wedged: at(wedged_ns), trimmed: at(trimmed_ns), installed: at(installed_ns) })
+        let (wedged, trimmed, met, installed) = (at(wedged_ns), at(trimmed_ns), at(met_ns), at(installed_ns?));
+        Some(ViewChange { view, wedged, trimmed, met, installed })
     }
 
     /// The sending half: valid in this view, so ask for it anew after each turn.
@@ -407,8 +422,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
     }
 
     /// Wants to leave: turn on until [`Ended::Closed`](crate::Ended::Closed). What of mine is not delivered by then may
-    /// be cut off. While nobody else has the application's state and somebody is being given it, it stays, for up to 60
-    /// times [`MemberOptions::patience`].
+    /// be cut off. While nobody else has the application's state and a vote, and somebody is on the way to both, it
+    /// stays, for up to [`Timeouts::leave_ns`].
     pub fn leave(&mut self) {
         self.leaving.get_or_insert(None);
     }

@@ -17,4 +17,6 @@ pub enum MemberMutation {
     KeepsDead,
     /// A meeting waits for members that are known to be gone.
     MeetsGone,
+    /// Whoever gives state and finds no room for it looks all the time.
+    FullSpins,
 }

@@ -3,9 +3,10 @@
 use squall_transport::mesh::Net;
 use squall_transport::{Fabric, NodeId, Rank};
 
-use super::giving::{Limits, Tap};
+use super::giving::Limits;
 use super::message::{Control, Outline};
 use super::taking::{Taking, Took};
+use super::tap::Tap;
 use super::{Member, MemberError, MemberMutation, Stage};
 use crate::error::{Ended, JoinRefused};
 use crate::group::Group;
@@ -103,6 +104,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
     }
 
     fn tend_view(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<bool, MemberError> {
+        self.note_entry(now_ns);
         // In a step of its own, so that whoever traces sees the old view's end.
         if self.group.as_ref().is_some_and(|group| group.next_view().is_some()) {
             self.leave_view()?;
@@ -115,6 +117,15 @@ impl<F: Fabric, N: Net> Member<F, N> {
         self.second_opinion(now_ns);
         self.part(now_ns);
         self.seek(now_ns)
+    }
+
+    /// The first look at the time since it entered the view.
+    pub(super) fn note_entry(&mut self, now_ns: u64) {
+        if let Some(change) = &mut self.change
+            && matches!(self.stage, Stage::InView)
+        {
+            change.installed_ns.get_or_insert(now_ns);
+        }
     }
 
     /// Asks the group for those who asked me.
@@ -130,18 +141,22 @@ impl<F: Fabric, N: Net> Member<F, N> {
     /// Leaves, if it wants to and may.
     fn part(&mut self, now_ns: u64) {
         let Some(since) = &mut self.leaving else { return };
-        let since_ns = *since.get_or_insert(now_ns);
-        let held = self.is_last_with_state() && !self.givings.is_empty() && now_ns < since_ns.saturating_add(self.patience.leave_ns);
+        let waited_ns = now_ns.saturating_sub(*since.get_or_insert(now_ns));
+        let held = self.is_last_with_state() && !self.givings.is_empty() && waited_ns < self.leave_ns();
         if let Some(group) = self.group.as_mut().filter(|_| !held) {
-            group.leave();
+            group.leave_after(waited_ns);
         }
+    }
+
+    /// How long a leave waits for others to have the state, whether they take it outside of the view or learn in it.
+    fn leave_ns(&self) -> u64 {
+        self.options.config.membership.map_or(0, |timeouts| timeouts.leave_ns)
     }
 
     /// Until when it stays although it wants to leave, if it does.
     fn held_until_ns(&self) -> Option<u64> {
         let since_ns = self.leaving??;
-        (self.is_in_view() && self.is_last_with_state() && !self.givings.is_empty())
-            .then(|| since_ns.saturating_add(self.patience.leave_ns))
+        (self.is_in_view() && self.is_last_with_state() && !self.givings.is_empty()).then(|| since_ns.saturating_add(self.leave_ns()))
     }
 
     /// Whether all other members are still being given the state by this one.
@@ -259,10 +274,12 @@ impl<F: Fabric, N: Net> Member<F, N> {
 
     fn limits(&self) -> Limits {
         Limits {
+            bytes_per_second: self.options.state_bytes_per_second,
             log_bytes_max: self.options.backlog_bytes_max,
             message_bytes_max: self.options.config.large_max,
             idle_ns: self.patience.idle_ns,
             silent_ns: self.patience.long_ns,
+            spins: self.mutation == MemberMutation::FullSpins,
         }
     }
 }

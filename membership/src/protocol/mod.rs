@@ -104,6 +104,11 @@ impl Protocol {
         self.mutation = mutation;
     }
 
+    /// Whether it looks all the time where it waits for a witness, on purpose.
+    pub(crate) fn spins(&self) -> bool {
+        self.mutation == Mutation::SplitSpins
+    }
+
     /// My row, for the others.
     pub fn row(&self) -> &Row {
         &self.row

@@ -1,5 +1,7 @@
 //! The engine: every transfer of one member in one epoch.
 
+mod again;
+mod first;
 mod moving;
 mod sending;
 
@@ -120,6 +122,8 @@ pub struct Rdmc {
     draining: Vec<usize>,
     /// Whose turn it is to post, as a position in `active`.
     turn: usize,
+    /// The first message of some sender is under way.
+    is_young: bool,
     timeline: Option<Box<Timeline>>,
     mutation: Mutation,
 }
@@ -159,6 +163,7 @@ impl Rdmc {
             draining: Vec::with_capacity(slots.len()),
             slots,
             turn: 0,
+            is_young: false,
             timeline: None,
             mutation: Mutation::None,
         }
@@ -342,6 +347,7 @@ impl Rdmc {
         self.slots[slot].begin(Beginning { descriptor, plan, buffer, class });
         self.frontiers[sender].begun += 1;
         self.frontiers[sender].mine_before = self.own.map(|own| self.frontiers[own].begun);
+        self.is_young |= descriptor.transfer == 0;
         if let Some(timeline) = &mut self.timeline {
             timeline.record(sender, descriptor.transfer, 0, self.me, Moment::Begun);
         }

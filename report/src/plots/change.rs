@@ -54,7 +54,7 @@ fn timeline(fabric: &str, size: u64, nodes: u32, load: &str, points: &[&PointSum
         .filter_map(|point| {
             let trial = point.trials.iter().map(|row| row.trial).max()?;
             let moments = moments(point, trial, timelines)?;
-            Some((format!("{} (trial {trial})", kind(point)), moments))
+            Some((format!("{}, trial {trial}", in_words(kind(point))), moments))
         })
         .enumerate()
         .map(|(colour, (label, moments))| Series {
@@ -79,9 +79,23 @@ fn timeline(fabric: &str, size: u64, nodes: u32, load: &str, points: &[&PointSum
 }
 
 /// `kill` of `direct-kill-light-active`.
-fn kind(point: &PointSummary) -> String {
+fn kind(point: &PointSummary) -> &str {
     let parts: Vec<&str> = point.point.schedule.split('-').collect();
-    parts.iter().rev().nth(2).copied().unwrap_or_default().to_owned()
+    parts.iter().rev().nth(2).copied().unwrap_or_default()
+}
+
+/// What happens, for people: `join20+200MB` are 20 processes that take 200 MB of state each.
+fn in_words(kind: &str) -> String {
+    let Some(joins) = kind.strip_prefix("join") else {
+        return match kind {
+            "kill" => "a member is killed".to_owned(),
+            "leave" => "a member leaves".to_owned(),
+            other => other.to_owned(),
+        };
+    };
+    let (count, state) = joins.split_once('+').map_or((joins, None), |(count, state)| (count, Some(state)));
+    let who = if count.is_empty() { "a process joins".to_owned() } else { format!("{count} processes join") };
+    state.map_or(who.clone(), |state| format!("{who}, {state} of state each"))
 }
 
 fn moments(point: &PointSummary, trial: u32, timelines: &Path) -> Option<Vec<Moment>> {
@@ -92,4 +106,24 @@ fn moments(point: &PointSummary, trial: u32, timelines: &Path) -> Option<Vec<Mom
 fn marks(moments: &[Moment]) -> Vec<Mark> {
     let mark = |moment: &Moment| Mark { x: moment.ms_since_fault, y: moment.gigabytes_per_second_median, range: None, emulated: false };
     moments.iter().map(mark).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn legends_say_in_words_what_happens() {
+        let words = ["kill", "leave", "join", "join+1GB", "join20+200MB"].map(in_words);
+        assert_eq!(
+            words,
+            [
+                "a member is killed",
+                "a member leaves",
+                "a process joins",
+                "a process joins, 1GB of state each",
+                "20 processes join, 200MB of state each"
+            ]
+        );
+    }
 }

@@ -121,7 +121,7 @@ fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<
                   not: the same share is the better result where it is of a nominal one."
             .into(),
         x: Axis::nodes(),
-        y: y_axis(Metric::BoundFraction, Scale::Linear),
+        y: y_axis(Metric::BoundFraction, fitting(&series)),
         series,
         level: Some((1.0, "bound")),
         event: None,
@@ -195,7 +195,13 @@ fn gap_series(ratios: &BTreeMap<(String, String, String), BTreeMap<u64, Vec<f64>
 
 fn write(points: &[&PointSummary]) -> Vec<Figure> {
     let title = "Raw one-sided write";
-    [by_size("write", title, points, Metric::Algbw, Scale::Log), by_size("write", title, points, Metric::LatencyP50, Scale::Log)].concat()
+    let mut figures =
+        [by_size("write", title, points, Metric::Algbw, Scale::Log), by_size("write", title, points, Metric::LatencyP50, Scale::Log)]
+            .concat();
+    for figure in figures.iter_mut().filter(|figure| figure.name.ends_with(short(Metric::Algbw))) {
+        figure.y.label = "bandwidth of the one that writes (GB/s, 10^9 bytes)".into();
+    }
+    figures
 }
 
 fn smc_rate(points: &[&PointSummary]) -> Vec<Figure> {

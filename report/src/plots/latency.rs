@@ -19,9 +19,13 @@ pub(super) fn figures(points: &[&PointSummary], histograms: &Path) -> Vec<Figure
             let chosen = only(points, |point| point.fabric == fabric && point.message_bytes == size);
             let name = format!("latency-{size}-{}", file_name(&fabric));
             let subject = format!("{} messages, {fabric}", units::bytes(size));
-            figures.push(percentiles(&name, &subject, &chosen));
+            let distribution = distribution(&name, &subject, &chosen, histograms);
+            // Of one group size the distribution says more.
+            if distinct(&chosen, |point| point.nodes).len() > 1 || distribution.is_none() {
+                figures.push(percentiles(&name, &subject, &chosen));
+            }
             figures.extend(growth(&name, &subject, &fabric, size, &chosen));
-            figures.extend(distribution(&name, &subject, &chosen, histograms));
+            figures.extend(distribution);
         }
     }
     figures

@@ -9,4 +9,4 @@ mod sides;
 
 pub use fault::{Ambush, Fault, Moment, Partition, PartitionEnd};
 pub use run::churn;
-pub use scenario::{Aim, Churn};
+pub use scenario::Churn;

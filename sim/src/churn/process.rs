@@ -193,6 +193,13 @@ impl Process {
         there && row.accepted.leader == Some(self.app.me)
     }
 
+    /// Whether it has accepted anything from this leader, or where the view ends.
+    pub(crate) fn has_accepted(&self, leader: Rank, trimmed: bool) -> bool {
+        let Some(membership) = self.group.as_ref().and_then(|group| group.membership()) else { return false };
+        let accepted = &membership.protocol().row().accepted;
+        accepted.leader == Some(leader) && (accepted.trim.is_some() || !trimmed)
+    }
+
     /// One turn of its loop.
     pub(crate) fn step(&mut self, now_ns: u64) -> Stepped {
         let Some(group) = &mut self.group else { return Stepped::Over };

@@ -7,7 +7,8 @@ use squall_group::{Delivery, Mode, Outgoing, StatePiece, Upcalls, View};
 use squall_transport::sim::{Random, mix};
 use squall_transport::{NodeId, Rank};
 
-use super::scenario::Colony;
+use super::reached::{All, Reached};
+use super::scenario::{Colony, SUSPECT_AFTER_NS};
 use crate::recorder::Recorder;
 use crate::trace::{Event, hash_bytes, state_after};
 
@@ -15,8 +16,13 @@ use crate::trace::{Event, hash_bytes, state_after};
 const BYTES_MIN: u64 = 16;
 /// The longest that a state's own bytes are.
 const STATE_BYTES_MAX: usize = 1 << 12;
+/// As much state as a member has on its way to another one.
+const WINDOW_BYTES: u64 = 1 << 20;
 /// No state at all: what a newcomer has whose pieces did not fit together.
 const GARBAGE: u64 = u64::MAX;
+
+/// The view that a state has come to, and by sender up to where it holds messages of that.
+type Taken = (u64, BTreeMap<Rank, u64>);
 
 pub(super) struct App {
     node: NodeId,
@@ -40,8 +46,7 @@ pub(super) struct App {
     pub(super) outstanding: u64,
     /// What was made of all deliveries.
     pub(super) state: u64,
-    /// The view that it has come to, and by sender up to where it holds messages of that.
-    taken: (u64, BTreeMap<Rank, u64>),
+    taken: Taken,
     /// It has the state of the view that it is in.
     live: bool,
     /// It wants to leave.
@@ -51,7 +56,13 @@ pub(super) struct App {
     restore_bytes_per_s: u64,
     /// Time that restoring took and that has yet to pass.
     pub(super) debt_ns: u64,
-    pub(super) restores: u64,
+    /// State that began to come so far; how much of it came, and how long that took to take in.
+    begun: u64,
+    given_bytes: u64,
+    restoring_ns: u64,
+    /// Views that it heard of before it was in one.
+    outside_views: u64,
+    reached: All,
 }
 
 impl App {
@@ -82,7 +93,11 @@ impl App {
             given: Vec::new(),
             restore_bytes_per_s: colony.restore_bytes_per_s,
             debt_ns: 0,
-            restores: 0,
+            begun: 0,
+            given_bytes: 0,
+            restoring_ns: 0,
+            outside_views: 0,
+            reached: All::new(),
         }
     }
 
@@ -110,6 +125,11 @@ impl App {
 
     pub(super) fn recorder(&mut self) -> Option<&mut Recorder> {
         self.recorder.as_mut()
+    }
+
+    /// What it came through.
+    pub(super) fn reached(&self) -> impl Iterator<Item = Reached> {
+        self.reached.iter().copied()
     }
 
     /// What was written down since the last call.
@@ -215,7 +235,7 @@ impl App {
     fn put_together(&mut self) {
         let given = std::mem::take(&mut self.given);
         let head = &given[..given.len().min(STATE_BYTES_MAX)];
-        let read = postcard::take_from_bytes::<(u64, (u64, BTreeMap<Rank, u64>))>(head).ok();
+        let read: Option<((u64, Taken), &[u8])> = postcard::take_from_bytes(head).ok();
         (self.state, self.taken) = (GARBAGE, Default::default());
         if let Some(((state, taken), rest)) = read
             && given[head.len() - rest.len()..].iter().copied().eq(self.ballast(state))
@@ -253,6 +273,10 @@ impl Upcalls for App {
 
     fn view_installed(&mut self, view: &View) {
         self.rank = view.is_mine().then_some(view.me);
+        self.outside_views += u64::from(!view.is_mine() && self.me.is_none());
+        if self.outside_views > 1 {
+            self.reached.insert(Reached::FollowedOn);
+        }
         if view.id > self.taken.0 {
             self.taken = (view.id, BTreeMap::new());
         }
@@ -267,14 +291,27 @@ impl Upcalls for App {
 
     fn restore(&mut self, piece: StatePiece<'_>) {
         match piece {
-            StatePiece::Begin => self.given.clear(),
+            StatePiece::Begin => {
+                self.given.clear();
+                (self.begun, self.restoring_ns, self.given_bytes) = (self.begun + 1, 0, 0);
+                if self.begun > 1 {
+                    self.reached.insert(Reached::BeganAgain);
+                }
+            }
             StatePiece::Bytes(bytes) => {
                 self.given.extend_from_slice(bytes);
-                self.debt_ns += (bytes.len() as u64).saturating_mul(1_000_000_000) / self.restore_bytes_per_s;
+                let takes_ns = (bytes.len() as u64).saturating_mul(1_000_000_000) / self.restore_bytes_per_s;
+                (self.debt_ns, self.restoring_ns) = (self.debt_ns + takes_ns, self.restoring_ns + takes_ns);
+                self.given_bytes += bytes.len() as u64;
             }
             StatePiece::End => {
                 self.put_together();
-                self.restores += 1;
+                if self.restoring_ns > SUSPECT_AFTER_NS {
+                    self.reached.insert(Reached::SlowRestore);
+                }
+                if self.given_bytes > WINDOW_BYTES {
+                    self.reached.insert(Reached::LargeState);
+                }
             }
         }
     }

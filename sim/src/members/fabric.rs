@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use squall_transport::region::RegionError;
 use squall_transport::sim::{LinkSpec, SimEndpoint, SimFabric, SimNetwork};
-use squall_transport::{Exchange, Fabric, NodeId, OpenError, Rank, Region, RegionOptions};
+use squall_transport::{Exchange, Fabric, NodeId, OpenError, Rank, Region, RegionOptions, WriteOrder};
 
 /// Who does not hear whom, and until when.
 #[derive(Debug, Default)]
@@ -76,6 +76,10 @@ impl Fabric for ColonyFabric {
 
     fn severs(&self) -> bool {
         SimFabric::on(&self.meshes.borrow().clock).severs()
+    }
+
+    fn write_order(&self) -> WriteOrder {
+        SimFabric::on(&self.meshes.borrow().clock).write_order()
     }
 
     fn region(&self, bytes: usize, _options: &RegionOptions) -> Result<Region, RegionError> {

@@ -3,10 +3,12 @@
 mod app;
 mod fabric;
 mod process;
+mod reached;
 mod run;
 mod scenario;
 mod watch;
 mod witness;
 
-pub use run::members;
+pub use reached::Reached;
+pub use run::{members, members_reaching};
 pub use scenario::{Blow, Colony};

@@ -3,6 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use squall_group::{Ended, Member, MemberError, Phase, View};
+use squall_membership::Mutation;
+use squall_transport::mesh::Net;
 use squall_transport::sim::{SimNet, SimNets};
 use squall_transport::{NodeId, Rank};
 
@@ -27,6 +29,9 @@ pub(super) struct Process {
     pub(super) leaves_since_ns: Option<u64>,
     /// It asks under a name that was a member's.
     pub(super) old_name: bool,
+    mutation: Option<Mutation>,
+    /// The view in which it asked the group for newcomers, and for how many.
+    requested: (u64, usize),
     /// Since when it meets for its next view.
     pub(super) meets_since_ns: Option<u64>,
 }
@@ -41,8 +46,17 @@ pub(super) enum Stepped {
 }
 
 impl Process {
-    pub(super) fn new(member: Member<ColonyFabric, SimNet>, net: SimNet, fabric: ColonyFabric, app: App, next_step_ns: u64) -> Process {
+    pub(super) fn new(
+        member: Member<ColonyFabric, SimNet>,
+        net: SimNet,
+        fabric: ColonyFabric,
+        app: App,
+        next_step_ns: u64,
+        mutation: Option<Mutation>,
+    ) -> Process {
         Process {
+            mutation,
+            requested: (0, 0),
             member: Some(member),
             net,
             fabric,
@@ -58,7 +72,7 @@ impl Process {
     }
 
     pub(super) fn node(&self) -> NodeId {
-        squall_transport::mesh::Net::node(&self.net)
+        self.net.node()
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -91,8 +105,11 @@ impl Process {
     /// One turn of its loop.
     pub(super) fn step(&mut self, now_ns: u64) -> Stepped {
         let Some(member) = &mut self.member else { return Stepped::Over(None) };
-        let app = &mut self.app;
+        let (app, mutation) = (&mut self.app, self.mutation);
         let result = catch_unwind(AssertUnwindSafe(|| {
+            if let Some((group, mutation)) = member.group_mut().zip(mutation) {
+                group.set_mutation(mutation);
+            }
             let sent = app.is_live() && app.send_ready(now_ns, member.outgoing());
             let stepped = member.step_at(now_ns, app).map(|progress| progress | sent);
             let (in_view, behind, view) = (member.is_in_view(), member.is_behind(), member.view().clone());
@@ -138,6 +155,23 @@ impl Process {
         self.member = None;
         let process = self.node();
         self.app.note(Event::Crash { process });
+    }
+
+    /// Newcomers for which it has asked the group since the last call.
+    pub(super) fn take_requests(&mut self) -> Vec<NodeId> {
+        let Some(membership) = self.member.as_ref().and_then(Member::group).and_then(|group| group.membership()) else { return Vec::new() };
+        let (view, requests) = (self.view().map_or(0, |view| view.id), membership.protocol().requests());
+        let known = if self.requested.0 == view { self.requested.1 } else { 0 };
+        let new = requests[known.min(requests.len())..].iter().map(|newcomer| newcomer.node()).collect();
+        self.requested = (view, requests.len());
+        new
+    }
+
+    /// Whether it has acted on the end of its view, and has yet to go to the next one.
+    pub(super) fn has_acted(&self) -> bool {
+        let membership =
+            self.member.as_ref().filter(|member| member.is_in_view()).and_then(Member::group).and_then(|group| group.membership());
+        membership.is_some_and(|membership| membership.protocol().row().installed)
     }
 
     pub(super) fn leave(&mut self, now_ns: u64) {

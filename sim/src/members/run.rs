@@ -1,6 +1,7 @@
 //! A run of whole members.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use squall_transport::sim::{Random, SimNet, SimNets, SimNetwork};
 use super::app::App;
 use super::fabric::{ColonyFabric, Meshes};
 use super::process::{Process, Stepped};
+use super::reached::{All, Reached};
 use super::scenario::{Blow, Colony, PATIENCE_NS, SUSPECT_AFTER_NS};
 use super::witness::Witness;
 use crate::checker::{Property, Violation, check};
@@ -35,11 +37,17 @@ const WITNESS: u64 = 900;
 
 /// Runs what `colony` says, with a fault in the members if asked for, and checks the trace.
 pub fn members(colony: &Colony, mutant: Option<Mutant>) -> Outcome {
+    members_reaching(colony, mutant).0
+}
+
+/// As [`members`]; also what the run came through.
+pub fn members_reaching(colony: &Colony, mutant: Option<Mutant>) -> (Outcome, BTreeSet<Reached>) {
     let mut run = Run::new(colony, mutant);
     run.go();
+    let reached = run.reached();
     let mut verdict = check(&run.trace);
     verdict.violations.append(&mut run.seen);
-    Outcome { virtual_ns: run.clock.now_ns(), steps: run.steps, trace: run.trace, verdict }
+    (Outcome { virtual_ns: run.clock.now_ns(), steps: run.steps, trace: run.trace, verdict }, reached)
 }
 
 pub(super) struct Run<'a> {
@@ -67,6 +75,14 @@ pub(super) struct Run<'a> {
     pub(super) takers_until_ns: u64,
     /// The newcomer that comes when all is calm.
     pub(super) last: Option<usize>,
+    /// The next that are to die while another one waits for them: whether connections tell, and whether it is early.
+    ambushes: Vec<(bool, bool)>,
+    /// How often some leave when somebody is asked for.
+    turnovers: u32,
+    /// Newcomers whose first contact hangs.
+    misled: Vec<usize>,
+    /// A control connection broke.
+    cut: bool,
     pub(super) seen: Vec<Violation>,
 }
 
@@ -78,6 +94,9 @@ impl<'a> Run<'a> {
         clock.audit_sources();
         if colony.mapped {
             clock.map_memory();
+        }
+        if colony.counted {
+            clock.count_writes();
         }
         let nets = SimNets::new(random.bits(), colony.net, &clock);
         let forgets = mutant == Some(Mutant::WitnessForgets);
@@ -100,6 +119,10 @@ impl<'a> Run<'a> {
             hurt: false,
             takers_until_ns: 0,
             last: None,
+            ambushes: Vec::new(),
+            turnovers: 0,
+            misled: Vec::new(),
+            cut: false,
             seen: Vec::new(),
         };
         run.found();
@@ -130,12 +153,12 @@ impl<'a> Run<'a> {
         self.book.push(net.address());
         let app = App::new(net.node(), self.colony, messages, self.random.split(), now_ns);
         let first_ns = now_ns + self.random.below(self.colony.step_ns);
-        self.processes.push(Process::new(member, net, fabric, app, first_ns));
+        self.processes.push(Process::new(member, net, fabric, app, first_ns, self.mutant.and_then(Mutant::membership)));
         self.processes.len() - 1
     }
 
     /// Somebody asks to join.
-    fn come(&mut self, node: NodeId, sends: bool) -> usize {
+    fn come(&mut self, node: NodeId, first: Option<SocketAddr>, sends: bool) -> usize {
         let (net, fabric, now_ns) = (self.nets.open(node), ColonyFabric::on(&self.meshes), self.clock.now_ns());
         // Some that are there, and some that were.
         let mut contacts = Vec::new();
@@ -151,6 +174,10 @@ impl<'a> Run<'a> {
             let place = self.random.below(contacts.len() as u64 + 1) as usize;
             contacts.insert(place, self.random.pick(&live));
         }
+        if let Some(first) = first {
+            contacts.retain(|contact| *contact != first);
+            contacts.insert(0, first);
+        }
         let timeout = Duration::from_nanos(JOIN_NS);
         let newcomer = Member::newcomer(self.options(), fabric.clone(), net.clone(), &contacts, sends, timeout, now_ns);
         let messages = if sends { self.colony.messages / 4 } else { 0 };
@@ -158,16 +185,23 @@ impl<'a> Run<'a> {
     }
 
     fn newcomer(&mut self, sends: bool) -> usize {
+        self.newcomer_by(None, sends)
+    }
+
+    fn newcomer_by(&mut self, first: Option<SocketAddr>, sends: bool) -> usize {
         self.names += 1;
-        self.come(NodeId(self.names), sends)
+        self.come(NodeId(self.names), first, sends)
     }
 
     fn go(&mut self) {
         while self.steps < STEPS_MAX {
             let now_ns = self.clock.now_ns();
             let quiet_ns = self.last_blow_ns.max(self.apart_until_ns);
-            let calm = self.blows.is_empty() && now_ns > quiet_ns && (now_ns > quiet_ns + CALM_NS || self.rests());
+            let doomed = self.processes.iter().any(|process| process.is_alive() && process.dies_at_ns.is_some());
+            let calm = self.blows.is_empty() && !doomed && now_ns > quiet_ns && (now_ns > quiet_ns + CALM_NS || self.rests());
             if calm && self.last.is_none() && self.processes.iter().any(Process::is_live) {
+                self.ambushes.clear();
+                self.turnovers = 0;
                 let last = self.newcomer(false);
                 self.last = Some(last);
             }
@@ -262,7 +296,10 @@ impl<'a> Run<'a> {
                 self.look_at_the_end(index, error.as_ref());
                 self.nets.end(&self.processes[index].net, true);
             }
-            Stepped::Busy | Stepped::Idle => self.look_at_the_step(index),
+            Stepped::Busy | Stepped::Idle => {
+                self.look_at_the_step(index);
+                self.ambush(index);
+            }
         }
     }
 
@@ -275,7 +312,8 @@ impl<'a> Run<'a> {
 
     /// Whatever happens to it now.
     fn hurts(&mut self, index: usize) {
-        self.hurt |= self.processes[index].is_live();
+        // Founders have the state before they are in a view.
+        self.hurt |= self.processes[index].is_live() || index < self.colony.founders;
         self.last_blow_ns = self.last_blow_ns.max(self.clock.now_ns());
     }
 
@@ -296,12 +334,16 @@ impl<'a> Run<'a> {
         match blow {
             Blow::Crash { told } => self.kill(one, told),
             Blow::Stall(ns) => {
-                self.hurts(one);
-                let process = &mut self.processes[one];
-                process.stalled_until_ns = now_ns + ns;
-                process.next_step_ns = process.next_step_ns.max(now_ns + ns);
-                self.nets.stop(&process.net, now_ns + ns);
-                self.last_blow_ns = self.last_blow_ns.max(now_ns + ns);
+                // Often one that is being given state.
+                let takers: Vec<usize> = live.iter().copied().filter(|&index| !self.processes[index].is_live()).collect();
+                let taker = (!takers.is_empty() && self.random.chance(500)).then(|| self.random.pick(&takers));
+                self.stall(taker.unwrap_or(one), ns, false);
+            }
+            Blow::Hang { ns, accepts } => {
+                self.stall(one, ns, accepts);
+                let contact = self.processes[one].net.address();
+                let newcomer = self.newcomer_by(Some(contact), true);
+                self.misled.push(newcomer);
             }
             Blow::Suspect => {
                 self.hurts(one);
@@ -312,21 +354,21 @@ impl<'a> Run<'a> {
             Blow::Cut => {
                 self.hurt = true;
                 let other = self.random.pick(live);
-                self.nets.cut(self.processes[one].node(), self.processes[other].node());
+                self.cut |= self.nets.cut(self.processes[one].node(), self.processes[other].node());
             }
-            Blow::Deaf(ns) => {
+            Blow::Deaf { ns, both } => {
                 self.hurt = true;
                 let other = self.random.pick(live);
                 if other != one {
-                    let (from, to, until_ns) = (self.processes[one].node(), self.processes[other].node(), now_ns + ns);
-                    self.nets.hold(from, to, until_ns);
-                    self.meshes.borrow().hold(from, to, until_ns);
-                    self.meshes.borrow_mut().deaf.0.push((from, to, until_ns));
-                    self.apart_until_ns = self.apart_until_ns.max(until_ns + SUSPECT_AFTER_NS);
+                    self.deafen(one, other, now_ns + ns);
+                    if both {
+                        self.deafen(other, one, now_ns + ns);
+                    }
                 }
             }
             Blow::Leave => self.processes[one].leave(now_ns),
             Blow::LeaveAll => live.iter().for_each(|&index| self.processes[index].leave(now_ns)),
+            Blow::Turnover => self.turnovers += 1,
             Blow::Join { count, send } => {
                 for _ in 0..count {
                     self.newcomer(send);
@@ -336,6 +378,7 @@ impl<'a> Run<'a> {
                 let index = self.newcomer(true);
                 self.processes[index].dies_at_ns = Some(now_ns + self.random.below(ns));
             }
+            Blow::Ambush { told, early } => self.ambushes.push((told, early)),
             Blow::OldName => self.come_back(),
             Blow::Witness => {
                 if let Some(witness) = &mut self.witness {
@@ -345,13 +388,81 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// If this one waits for the others of a view, and it is to be: one of those dies, and a newcomer asks it meanwhile.
+    fn ambush(&mut self, index: usize) {
+        let (process, now_ns) = (&self.processes[index], self.clock.now_ns());
+        let Some(&(told, early)) = self.ambushes.last() else { return };
+        let waits = if early { process.has_acted() } else { process.meets_since_ns == Some(now_ns) };
+        let Some(view) = process.view().filter(|_| waits) else { return };
+        let is_victim = |other: &Process| {
+            let votes = other.view().is_some_and(|theirs| theirs.id == view.id && theirs.votes(theirs.me));
+            votes && other.node() != process.node() && other.meets_since_ns.is_none() && !(early && other.has_acted())
+        };
+        let Some(victim) = self.processes.iter().position(is_victim) else { return };
+        let address = process.net.address();
+        self.ambushes.pop();
+        self.kill(victim, told);
+        let mayfly = self.newcomer_by(Some(address), true);
+        self.processes[mayfly].dies_at_ns = Some(now_ns + self.random.between(PATIENCE_NS / 8, PATIENCE_NS));
+    }
+
+    /// A member has asked the group to take somebody in; if it is to be, up to half of those who have the state leave.
+    pub(super) fn turn_over(&mut self) {
+        if self.turnovers == 0 {
+            return;
+        }
+        self.turnovers -= 1;
+        let now_ns = self.clock.now_ns();
+        let live: Vec<usize> = (0..self.processes.len()).filter(|&index| self.processes[index].is_live()).collect();
+        for _ in 0..self.random.below(live.len() as u64 / 2 + 1) {
+            let one = self.random.pick(&live);
+            self.processes[one].leave(now_ns);
+        }
+    }
+
+    /// The one does not hear what the other says before that time.
+    fn deafen(&mut self, to: usize, from: usize, until_ns: u64) {
+        let (from, to) = (self.processes[from].node(), self.processes[to].node());
+        self.nets.hold(from, to, until_ns);
+        let mut meshes = self.meshes.borrow_mut();
+        meshes.hold(from, to, until_ns);
+        meshes.deaf.0.push((from, to, until_ns));
+        self.apart_until_ns = self.apart_until_ns.max(until_ns + SUSPECT_AFTER_NS);
+    }
+
+    fn stall(&mut self, one: usize, ns: u64, accepts: bool) {
+        self.hurts(one);
+        let (process, until_ns) = (&mut self.processes[one], self.clock.now_ns() + ns);
+        process.stalled_until_ns = until_ns;
+        process.next_step_ns = process.next_step_ns.max(until_ns);
+        if !accepts {
+            self.nets.stop(&process.net, until_ns);
+        }
+        self.last_blow_ns = self.last_blow_ns.max(until_ns);
+    }
+
+    /// What the run came through.
+    fn reached(&self) -> All {
+        let mut reached: All = self.processes.iter().flat_map(|process| process.app.reached()).collect();
+        let witness = self.witness.as_ref();
+        let others = [
+            (Reached::Cut, self.cut),
+            (Reached::Full, self.nets.refused() > 0),
+            (Reached::HungContact, self.misled.iter().any(|&index| self.processes[index].app.was_in())),
+            (Reached::WitnessAsked, witness.is_some_and(|witness| witness.asked)),
+            (Reached::TornLine, witness.is_some_and(|witness| witness.torn)),
+        ];
+        reached.extend(others.into_iter().filter_map(|(what, is_so)| is_so.then_some(what)));
+        reached
+    }
+
     /// One that was a member asks under its old name.
     fn come_back(&mut self) {
         let gone: Vec<NodeId> =
             self.processes.iter().filter(|process| !process.is_alive() && process.app.was_in()).map(Process::node).collect();
         if !gone.is_empty() {
             let node = self.random.pick(&gone);
-            let index = self.come(node, true);
+            let index = self.come(node, None, true);
             self.processes[index].old_name = true;
         }
     }

@@ -25,12 +25,19 @@ pub enum Blow {
     Suspect,
     /// The control connection of two breaks.
     Cut,
-    /// One does not hear another for so long, in nanoseconds, neither by control connections nor otherwise.
-    Deaf(u64),
+    /// One does not hear another, neither by control connections nor otherwise.
+    Deaf {
+        /// For so long, in nanoseconds.
+        ns: u64,
+        /// Nor does the other hear it.
+        both: bool,
+    },
     /// One leaves.
     Leave,
     /// All members leave, one after the other.
     LeaveAll,
+    /// Some leave as soon as a member asks the group to take somebody in.
+    Turnover,
     /// So many come at once.
     Join {
         /// How many.
@@ -40,6 +47,21 @@ pub enum Blow {
     },
     /// One comes that dies soon, after so long at the most, in nanoseconds.
     Mayfly(u64),
+    /// One hangs, and is the first contact of one that comes.
+    Hang {
+        /// For so long, in nanoseconds.
+        ns: u64,
+        /// Its connections go on, as those of a process do whose application takes its time.
+        accepts: bool,
+    },
+    /// As soon as one has gone to meet the members of a next view, one that has yet to come dies. One that comes at the
+    /// same moment asks who waits, and dies before it is taken in.
+    Ambush {
+        /// Whether connections of the first break with it.
+        told: bool,
+        /// It is before that: as soon as one has acted on what was decided.
+        early: bool,
+    },
     /// One that was a member asks under its old name.
     OldName,
     /// The witness dies in the middle of a line, and is started again.
@@ -65,6 +87,8 @@ pub struct Colony {
     pub call_ns_max: u64,
     /// Peers write by mappings of their own.
     pub mapped: bool,
+    /// Writes land in any order and words are counted: no seed says so, whoever runs it does.
+    pub counted: bool,
     /// Bytes of state beside what was delivered.
     pub state_bytes: u64,
     /// How fast it is restored, in bytes a second.
@@ -95,15 +119,22 @@ impl Colony {
         let net = NetSpec {
             latency_ns: random.pick(&[2000, 30_000]),
             jitter_ns: random.pick(&[0, 5000, 60_000]),
-            bytes_per_s: random.pick(&[200_000_000, 2_000_000_000]),
-            unsent_bytes_max: random.pick(&[1 << 20, 4 << 20]),
+            bytes_per_s: random.pick(&[2_000_000_000, 10_000_000_000]),
+            // Some have room for less than a member has on its way to a newcomer.
+            unsent_bytes_max: random.pick(&[200_000, 200_000, 1 << 20, 4 << 20]),
             connect_timeout_ns: 4_000_000,
         };
         let (large, slow) = (random.chance(150), random.chance(400));
-        let state_bytes = if large { random.between(1_200_000, 2_500_000) } else { random.pick(&[0, 300, 20_000, 200_000]) };
+        let state_bytes = if large { random.between(1_200_000, 2_500_000) } else { random.pick(&[0, 300, 100_000, 400_000, 400_000]) };
         let restore_bytes_per_s = if slow { random.pick(&[100_000_000, 400_000_000]) } else { 20_000_000_000 };
         let busy_ns = random.between(2_000_000, 12_000_000);
-        Colony {
+        let mut blows = blows(busy_ns, &mut random);
+        if founders == 2 && random.chance(300) {
+            // Two that do not hear each other.
+            let apart = Blow::Deaf { ns: 4_000_000, both: true };
+            blows.insert(0, (blows[0].0.min(random.below(busy_ns)), apart));
+        }
+        let colony = Colony {
             seed,
             founders,
             options: MemberOptions {
@@ -116,13 +147,17 @@ impl Colony {
             net,
             call_ns_max: random.pick(&[0, 50, 300]),
             mapped: random.chance(400),
+            counted: false,
             state_bytes,
             restore_bytes_per_s,
-            blows: blows(busy_ns, &mut random),
+            blows,
             messages: random.between(0, 60),
             busy_ns,
             step_ns: random.pick(&[1000, 10_000, 60_000]),
-        }
+        };
+        // At the slower one a second newcomer with much state has to wait for its turn.
+        let state_bytes_per_second = random.pick(&[200_000_000, 1 << 40]);
+        Colony { options: MemberOptions { state_bytes_per_second, ..colony.options }, ..colony }
     }
 }
 
@@ -160,16 +195,21 @@ fn blows(busy_ns: u64, random: &mut Random) -> Vec<(u64, Blow)> {
 
 fn draw(random: &mut Random) -> Blow {
     match random.below(100) {
-        0..14 => Blow::Crash { told: random.chance(600) },
-        14..24 => Blow::Stall(random.pick(&[200_000, 800_000, 3_000_000])),
+        0..10 => Blow::Crash { told: random.chance(600) },
+        10..16 => Blow::Ambush { told: random.chance(700), early: random.chance(500) },
+        16..24 => Blow::Stall(random.pick(&[200_000, 800_000, 3_000_000, 3_000_000])),
         24..28 => Blow::Suspect,
         28..34 => Blow::Cut,
-        34..40 => Blow::Deaf(random.pick(&[100_000, 900_000, 4_000_000])),
+        34..40 => Blow::Deaf { ns: random.pick(&[100_000, 900_000, 4_000_000]), both: random.chance(500) },
         40..48 => Blow::Leave,
         48..51 => Blow::LeaveAll,
-        51..81 => Blow::Join { count: random.pick(&[1, 1, 1, 2, 4, 7]), send: random.chance(700) },
-        81..91 => Blow::Mayfly(random.pick(&[50_000, 500_000, 3_000_000])),
-        91..96 => Blow::OldName,
+        51..55 => Blow::Turnover,
+        55..81 => Blow::Join { count: random.pick(&[1, 1, 1, 2, 4, 7]), send: random.chance(700) },
+        81..84 => Blow::Mayfly(random.pick(&[50_000, 500_000, 3_000_000])),
+        // Often about as long as a newcomer waits before it asks the next one too.
+        84..92 if random.chance(700) => Blow::Hang { ns: PATIENCE_NS / 4 + random.below(PATIENCE_NS / 8), accepts: true },
+        84..92 => Blow::Hang { ns: random.pick(&[500_000, 20_000_000]), accepts: random.chance(500) },
+        92..96 => Blow::OldName,
         _ => Blow::Witness,
     }
 }

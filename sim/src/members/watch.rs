@@ -23,7 +23,9 @@ impl Run<'_> {
         let last = self.last == Some(index) && self.processes.iter().any(Process::is_live);
         let Some(error) = error else { return };
         if !is_regular(error) {
-            return self.see(Property::ViewProgress, format!("{node} stops at {now_ns} ns: {error}"));
+            // State that does not fit together is noticed by whoever takes it.
+            let property = if matches!(error, MemberError::State(_)) { Property::StateTransfer } else { Property::ViewProgress };
+            return self.see(property, format!("{node} stops at {now_ns} ns: {error}"));
         }
         let left = matches!(error, MemberError::Ended(Ended::Closed));
         if !self.hurt && had_state && !left {
@@ -51,6 +53,7 @@ impl Run<'_> {
             self.processes[index].leaves_since_ns = Some(now_ns);
             return self.see(Property::ViewProgress, what);
         }
+        self.look_at_requests(index);
         let process = &self.processes[index];
         if let Some(since_ns) = process.meets_since_ns
             && now_ns >= since_ns + PATIENCE_NS / 2
@@ -60,6 +63,21 @@ impl Run<'_> {
             let what = format!("{} waits in a meeting for members that it knows to be gone", process.node());
             self.processes[index].meets_since_ns = Some(now_ns + PATIENCE_NS);
             self.see(Property::ViewProgress, what);
+        }
+    }
+
+    /// Nobody asks the group for newcomers that it knows to be gone.
+    fn look_at_requests(&mut self, index: usize) {
+        let process = &mut self.processes[index];
+        let (node, new, peers) = (process.node(), process.take_requests(), process.net.peers());
+        if !new.is_empty() {
+            self.turn_over();
+        }
+        let process = &self.processes[index];
+        let hears = process.net.next_ns().is_some_and(|next_ns| next_ns == 0);
+        for gone in new.into_iter().filter(|new| !hears && peers.iter().all(|peer| peer.0 != *new)) {
+            let what = format!("{node} asks the group to take in {gone}, which it knows to be gone");
+            self.see(Property::ChangeDerivation, what);
         }
     }
 
@@ -79,8 +97,7 @@ impl Run<'_> {
                     || other.stalled_until_ns >= since_ns)
         };
         let missing = self.processes.iter().any(there);
-        let newcomers = self.processes.iter().any(|other| other.is_alive() && !other.is_live());
-        !missing && !newcomers && view.nodes.iter().all(|&node| self.is_here(node) || knows_gone(node))
+        !missing && view.nodes.iter().all(|&node| self.is_here(node) || knows_gone(node))
     }
 
     fn is_here(&self, node: squall_transport::NodeId) -> bool {

@@ -45,11 +45,14 @@ pub(super) struct Witness {
     service: Option<WitnessService<SimNet, TornFile>>,
     file: TornFile,
     forgets: bool,
+    /// It was asked; it died while it wrote a line.
+    pub(super) asked: bool,
+    pub(super) torn: bool,
 }
 
 impl Witness {
     pub(super) fn new(nets: &SimNets, node: NodeId, forgets: bool) -> Witness {
-        let mut witness = Witness { net: nets.open(node), service: None, file: TornFile::default(), forgets };
+        let mut witness = Witness { net: nets.open(node), service: None, file: TornFile::default(), forgets, asked: false, torn: false };
         witness.start();
         witness
     }
@@ -69,9 +72,13 @@ impl Witness {
     }
 
     pub(super) fn step(&mut self) {
-        if self.service.as_mut().is_some_and(|service| service.step().is_err()) {
-            self.service = None;
-            self.start();
+        match self.service.as_mut().map(WitnessService::step) {
+            Some(Ok(answered)) => self.asked |= answered > 0,
+            Some(Err(_)) => {
+                (self.torn, self.service) = (true, None);
+                self.start();
+            }
+            None => {}
         }
     }
 

@@ -15,6 +15,9 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// for in seconds.
 const COLLAPSE_BYTES_MAX: usize = 64 << 20;
 
+/// What is unmapped in one go: a fraction of a millisecond.
+const UNMAPPED_AT_ONCE_BYTES: usize = 4 << 20;
+
 /// How a region is to be had.
 #[derive(Clone, Debug, Default)]
 pub struct RegionOptions {
@@ -221,6 +224,15 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        // In parts: whoever maps or unmaps anything in this process waits for no more than one of them.
+        if self.fd.is_some() && self.bytes > UNMAPPED_AT_ONCE_BYTES {
+            for at in (0..self.bytes).step_by(UNMAPPED_AT_ONCE_BYTES) {
+                let len = UNMAPPED_AT_ONCE_BYTES.min(self.bytes - at);
+                // SAFETY: R4: as below, and the range is a part of it. The memory is a file's: its bytes stay there for
+                // whoever else has them mapped. Failure only means that all of it is unmapped at once.
+                let _ = unsafe { madvise(self.base.add(at).cast(), len, Advice::LinuxDontNeed) };
+            }
+        }
         // SAFETY: R4: the last handle is gone, so nothing points into the range any more.
         let _ = unsafe { munmap(self.base.cast(), self.bytes) };
     }

@@ -120,6 +120,11 @@ impl Pool {
         self.classes[class as usize].free.push(block);
     }
 
+    /// Whether this pool handed the block out.
+    pub fn has(&self, block: &FilledBlock) -> bool {
+        Arc::ptr_eq(&block.0.holding, &self.holding)
+    }
+
     /// Blocks that are out, over all classes.
     pub fn out(&self) -> u32 {
         self.classes.iter().map(|class| class.blocks - class.free.len() as u32).sum()

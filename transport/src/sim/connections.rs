@@ -38,7 +38,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(seed: u64, spec: NetSpec, clock: &SimNetwork) -> Shared {
-        let state = Connections { random: Random::new(seed), spec, ends: Vec::new(), wires: BTreeMap::new(), count: 0 };
+        let state = Connections { random: Random::new(seed), spec, ends: Vec::new(), wires: BTreeMap::new(), count: 0, refused: 0 };
         Shared { state: Arc::new(Mutex::new(state)), clock: clock.clone() }
     }
 
@@ -59,11 +59,15 @@ pub(super) struct Connections {
     /// By sender and receiver.
     wires: BTreeMap<(usize, usize), Wire>,
     count: u64,
+    /// Messages that were refused because too much waited.
+    refused: u64,
 }
 
 /// One direction.
 #[derive(Debug, Default)]
 struct Wire {
+    /// The last that was put on it has left by then, and has come by then.
+    free_at_ns: u64,
     last_at_ns: u64,
     held_until_ns: u64,
     /// Bytes of messages that the receiver has yet to take.
@@ -194,13 +198,23 @@ impl Connections {
         self.ends[number].stopped_until_ns = until_ns;
     }
 
-    /// The connection between two processes breaks, and both are told.
-    pub(super) fn cut(&mut self, one: NodeId, other: NodeId, now_ns: u64) {
+    /// The connection between two processes breaks, and both are told: what would come after that is lost. Whether
+    /// there was one.
+    pub(super) fn cut(&mut self, one: NodeId, other: NodeId, now_ns: u64) -> bool {
+        let mut stood = false;
         for (one, other) in [(one, other), (other, one)] {
             if let Some((from, peer)) = self.connection(one, other) {
-                self.post(peer.end, from, Arrival::Down { node: other, connection: peer.connection, reason: "cut" }, 0, now_ns);
+                let last_ns = self.wire(peer.end, from).last_at_ns.max(now_ns + self.spec.latency_ns);
+                let at_ns = now_ns + self.random.below(last_ns - now_ns + 1);
+                self.tell(from, Arrival::Down { node: other, connection: peer.connection, reason: "cut" }, at_ns);
+                stood = true;
             }
         }
+        stood
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// What the one says to the other comes only after that time.
@@ -224,11 +238,14 @@ impl Connections {
     /// Puts something on its way, behind what is on that way already.
     fn post(&mut self, from: usize, to: usize, arrival: Arrival, bytes: usize, now_ns: u64) {
         let (spec, jitter_ns) = (self.spec, self.random.below(self.spec.jitter_ns + 1));
-        let takes_ns = spec.latency_ns + jitter_ns + (bytes as u64).saturating_mul(1_000_000_000) / spec.bytes_per_s.max(1);
+        let takes_ns = (bytes as u64).saturating_mul(1_000_000_000) / spec.bytes_per_s.max(1);
         self.count += 1;
         let count = self.count;
         let wire = self.wire(from, to);
-        let at_ns = (now_ns + takes_ns).max(wire.last_at_ns + 1).max(wire.held_until_ns.saturating_add(spec.latency_ns));
+        wire.free_at_ns = wire.free_at_ns.max(now_ns) + takes_ns;
+        let at_ns = (wire.free_at_ns + spec.latency_ns + jitter_ns)
+            .max(wire.last_at_ns + 1)
+            .max(wire.held_until_ns.saturating_add(spec.latency_ns));
         wire.last_at_ns = at_ns;
         self.ends[to].coming.insert((at_ns, count), (from, arrival));
     }
@@ -273,6 +290,8 @@ impl Connections {
         }
         self.count += 1;
         let connection = self.count;
+        // What an earlier connection lost waits for nobody.
+        (self.wire(from, to).untaken_bytes, self.wire(to, from).untaken_bytes) = (0, 0);
         let (here, there_address) = (self.ends[from].address, self.ends[to].address);
         self.post(from, to, Arrival::Up { node: mine, peer: Peer { end: from, connection, address: here } }, 0, at_ns);
         self.post(to, from, Arrival::Up { node: there, peer: Peer { end: to, connection, address: there_address } }, 0, at_ns);
@@ -293,11 +312,12 @@ impl Connections {
             return Err(MeshSendError::TooLarge { bytes: bytes.len(), bytes_max: MESSAGE_BYTES_MAX });
         }
         let (cost, bytes_max) = (bytes.len() + MESSAGE_COST_BYTES, self.spec.unsent_bytes_max);
-        let wire = self.wire(from, peer.end);
-        if wire.untaken_bytes + cost > bytes_max {
-            return Err(MeshSendError::Full { node: to, waiting_bytes: wire.untaken_bytes, bytes_max });
+        let waiting_bytes = self.wire(from, peer.end).untaken_bytes;
+        if waiting_bytes + cost > bytes_max {
+            self.refused += 1;
+            return Err(MeshSendError::Full { node: to, waiting_bytes, bytes_max });
         }
-        wire.untaken_bytes += cost;
+        self.wire(from, peer.end).untaken_bytes += cost;
         let mine = self.ends[from].node;
         let arrival = Arrival::Message { from: mine, connection: peer.connection, bytes: bytes.to_vec() };
         self.post(from, peer.end, arrival, cost, now_ns);

@@ -34,9 +34,15 @@ impl SimNets {
         self.shared.state().stop(net.number(), until_ns);
     }
 
-    /// The connection between two processes breaks, and both are told.
-    pub fn cut(&self, one: NodeId, other: NodeId) {
-        self.shared.state().cut(one, other, self.shared.now_ns());
+    /// The connection between two processes breaks, and both are told; of what is on its way a part is lost. Whether
+    /// there was one.
+    pub fn cut(&self, one: NodeId, other: NodeId) -> bool {
+        self.shared.state().cut(one, other, self.shared.now_ns())
+    }
+
+    /// Messages that were refused so far because too much waited for their receiver.
+    pub fn refused(&self) -> u64 {
+        self.shared.state().refused()
     }
 
     /// What `from` says to `to` from now on comes only after `until_ns`; nobody is told. [`SimNetwork::FOREVER_NS`]:

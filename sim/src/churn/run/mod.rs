@@ -15,13 +15,14 @@ use squall_transport::sim::{LinkSpec, Random, SimNetwork, SoloExchange};
 use squall_transport::{NodeId, Rank};
 
 use asking::Asking;
-use observed::Observed;
+use observed::{Deaf, Observed};
 use transfer::Transfer;
 
-use super::fault::{Ambush, Fault, SUSPECT_AFTER_NS};
+use super::fault::{Ambush, Fault, Moment, SUSPECT_AFTER_NS};
 use super::process::{ChurnFabric, Process, Stepped};
-use super::scenario::{Aim, Churn};
+use super::scenario::Churn;
 use super::sides::Sides;
+use crate::aim::Aim;
 use crate::checker::{Property, Violation, check};
 use crate::mutant::Mutant;
 use crate::simulation::Outcome;
@@ -82,6 +83,10 @@ struct Run<'a> {
     names: u64,
     /// The next one last.
     ambushes: Vec<Ambush>,
+    /// The next leader is heard in part only.
+    tears: bool,
+    /// Who is to hear no more of its leader.
+    deaf: Vec<Deaf>,
     /// Who is to die, and when.
     doomed: Option<(usize, u64)>,
     /// Who sleeps until so long after others suspect it.
@@ -122,6 +127,8 @@ impl<'a> Run<'a> {
             steps: 0,
             names: 1000,
             ambushes: churn.ambushes.clone(),
+            tears: churn.torn,
+            deaf: Vec::new(),
             doomed: None,
             sleepers: Vec::new(),
             returns_left: churn.returns,
@@ -277,6 +284,11 @@ impl<'a> Run<'a> {
         {
             self.doomed = Some((index, now_ns + ambush.after_ns));
         }
+        if self.tears && self.processes[index].leads(Moment::Proposed) && !self.processes[index].leads(Moment::Cut) {
+            self.tears = false;
+            self.tear(index);
+        }
+        self.deafen(index);
         self.wake_sleepers(index);
         if let Some(view) = self.processes[index].needs_witness() {
             let answer = self.ask_witness(&view);

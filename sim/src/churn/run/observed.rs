@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use squall_transport::{NodeId, Rank};
+
 /// What a run remembers of its processes.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
@@ -16,4 +18,12 @@ impl Observed {
     pub(super) fn idle_posts(&self, index: usize) -> u64 {
         self.idle_posts.get(&index).copied().unwrap_or(0)
     }
+}
+
+/// A member that is to hear no more of its leader once it has its list, or what it has cut.
+#[derive(Debug)]
+pub(super) struct Deaf {
+    pub(super) node: NodeId,
+    pub(super) leader: Rank,
+    pub(super) hears_cut: bool,
 }

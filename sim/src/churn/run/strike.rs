@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 
 use squall_group::{CONTACT_SENDS, Newcomer};
-use squall_transport::NodeId;
+use squall_membership::quorum;
+use squall_transport::sim::SimNetwork;
+use squall_transport::{NodeId, Rank};
 
 use super::Run;
 use super::asking::Asking;
+use super::observed::Deaf;
 use crate::churn::fault::{Fault, Partition, PartitionEnd, SUSPECT_AFTER_NS};
 use crate::churn::sides::Sides;
 
 /// Who oversleeps wakes by then, even if nobody suspects it.
 const OVERSLEEP_NS_MAX: u64 = 5 * SUSPECT_AFTER_NS;
+/// Where a leader is heard in part, the others hear each other so much later: by then it has decided, and died.
+const TORN_NS: u64 = SUSPECT_AFTER_NS * 6 / 10;
 
 impl Run<'_> {
     /// What is due strikes.
@@ -80,6 +85,36 @@ impl Run<'_> {
         process.crash(told.then_some(told_ns));
         self.trace.events.extend(process.take_events());
         self.come_back(index);
+    }
+
+    /// This leader adds to its list once more. Of the others that vote some hear no more than the list before that; so
+    /// many do that it can decide, but they do not hear that it has, nor of each other before it is dead.
+    pub(super) fn tear(&mut self, leader: usize) {
+        let Some(view) = self.processes[leader].view().cloned() else { return };
+        let (network, until_ns) = (self.mesh(&view), self.clock.now_ns() + TORN_NS);
+        let mut others: Vec<Rank> = (0..view.voters).map(Rank::new).filter(|&rank| rank != view.me).collect();
+        for (&from, &to) in others.iter().flat_map(|from| others.iter().map(move |to| (from, to))).filter(|(from, to)| from != to) {
+            network.hold(from, to, until_ns);
+        }
+        self.processes[leader].leave();
+        let deaf_max = view.voters - quorum(view.voters, false);
+        let deaf_count = deaf_max.min(1 + self.random.below(deaf_max.max(1) as u64) as usize);
+        for place in 0..view.voters - 1 {
+            let one = others.swap_remove(self.random.below(others.len() as u64) as usize);
+            self.deaf.push(Deaf { node: view.nodes[one.index()], leader: view.me, hears_cut: place >= deaf_count });
+        }
+    }
+
+    /// If this one is to hear no more of its leader, and has heard what it is to hear: so it is.
+    pub(super) fn deafen(&mut self, index: usize) {
+        let process = &self.processes[index];
+        let is_now = |deaf: &Deaf| deaf.node == process.node() && process.has_accepted(deaf.leader, deaf.hears_cut);
+        let Some(place) = self.deaf.iter().position(is_now) else { return };
+        let Deaf { leader, hears_cut, .. } = self.deaf.swap_remove(place);
+        if let Some(view) = self.processes[index].view().cloned() {
+            let until_ns = if hears_cut { self.clock.now_ns() + TORN_NS / 2 } else { SimNetwork::FOREVER_NS };
+            self.mesh(&view).hold(leader, view.me, until_ns);
+        }
     }
 
     /// One side does not hear the other. While it lasts no second one begins.
