@@ -32,7 +32,7 @@ const AHEAD_MAX: u64 = 16;
 const PATIENCE: Duration = Duration::from_secs(1);
 const PARK_MAX: Duration = Duration::from_millis(10);
 /// Members that wait for a core for so large a part of the time are held up by cores.
-const WAITING_SHARE: f64 = 0.25;
+const WAITING_SHARE: f64 = 0.4;
 
 /// What the members say of it in the exchange.
 const GATHER: &str = "what the links carry";
