@@ -33,6 +33,20 @@ pub struct GroupJob {
     /// The group detects failures.
     #[serde(default)]
     pub membership: bool,
+    /// Who is slow, or sends nothing.
+    #[serde(default)]
+    pub delay: Delay,
+}
+
+/// Who of a group is slow, or sends nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delay {
+    /// Each turn of the loop of so many members, the last ones, takes longer.
+    pub slow: u32,
+    /// By so many percent.
+    pub percent: u32,
+    /// So many senders, the last ones, send nothing.
+    pub idle: u32,
 }
 
 /// What every node is told.
@@ -57,7 +71,12 @@ pub struct Trial {
     pub timed: bool,
     /// Whether it is recorded what happens to each block.
     pub traced: bool,
+    /// Whether the messages delivered by the end of each [`WATCH_NS`] are kept.
+    pub watched: bool,
 }
+
+/// How often a long trial is looked at.
+pub const WATCH_NS: u64 = 100_000_000;
 
 /// When messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,8 +110,13 @@ pub struct Seen {
     pub order: Vec<u64>,
     /// If timed: when each of its own messages was (to be) sent.
     pub sends_ns: Vec<u64>,
+    /// If timed at a constant rate: when each was sent.
+    #[serde(default)]
+    pub calls_ns: Vec<u64>,
     /// If timed: when each sender's messages were delivered, by sender.
     pub deliveries_ns: Vec<Vec<u64>>,
+    /// If watched: looks, each with its time and the messages delivered until then.
+    pub looks: Vec<(u64, u64)>,
 }
 
 /// How a message was relayed.

@@ -21,5 +21,6 @@ pub(crate) mod rendezvous;
 pub mod stage;
 mod stderr_tail;
 pub mod steps;
+mod visits;
 mod worker;
 pub mod workers;

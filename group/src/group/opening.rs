@@ -116,7 +116,7 @@ impl<E: Endpoint> Group<E> {
         let notices = table_region.notices().iter().chain(pool_region.notices()).cloned().collect();
         let mut endpoint = fabric.open(exchange, &[table_region.clone(), pool_region.clone()])?;
 
-        let own = view.my_sender();
+        let own = view.place_of(view.me);
         let table = Table::new(table_region, &layout, me);
         let mut lost = Vec::new();
         if measures && config.limit.is_none() {

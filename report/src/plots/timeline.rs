@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
+use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
 use super::grouping::{distinct, only, subtitle, trials};
 use crate::files::file_name;
 use crate::histogram::stem;
@@ -64,7 +64,14 @@ fn split(fabric: &str, size: u64, points: &[&PointSummary]) -> Option<Figure> {
             };
             let marks: Vec<Mark> = of_part.iter().filter_map(mark).collect();
             if !marks.is_empty() {
-                series.push(Series { label: format!("{label}, {how}"), colour, line: Line::Solid, fabric: fabric.to_owned(), marks });
+                series.push(Series {
+                    label: format!("{label}, {how}"),
+                    colour,
+                    line: Line::Solid,
+                    fabric: fabric.to_owned(),
+                    of: Of::default(),
+                    marks,
+                });
             }
         }
     }
@@ -102,7 +109,14 @@ fn blocks(fabric: &str, size: u64, whole: &PointSummary, timelines: &Path) -> Op
         let of_node = events.iter().filter(|event| event.node == node && event.what == what);
         let marks = of_node.zip(1..).map(|(event, count)| Mark { x: event.us / 1e3, y: f64::from(count), range: None, emulated: false });
         let marks = marks.collect();
-        Series { label: format!("node {node}: {what}"), colour: PATTERNS.len() + node, line: Line::Curve, fabric: String::new(), marks }
+        Series {
+            label: format!("node {node}: {what}"),
+            colour: PATTERNS.len() + node,
+            line: Line::Curve,
+            fabric: String::new(),
+            of: Of::default(),
+            marks,
+        }
     });
     Some(Figure {
         name: format!("rdmc-timeline-{size}-{}-{}-n{nodes}", file_name(fabric), how(&whole.point.schedule)),

@@ -1,6 +1,7 @@
 //! The parent's side of everything that a group does: warm-up, trials, and whether all nodes saw the same.
 
 pub mod node;
+pub(super) mod over_time;
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub(super) struct Members<'a> {
     setting: Setting,
     patience: Duration,
     trials: u64,
+    /// Whether trials are long enough for bandwidth over time.
+    watched: bool,
 }
 
 /// One trial as all nodes saw it.
@@ -58,12 +61,19 @@ impl<'a> Members<'a> {
             spin: axes.spin,
             membership: axes.membership,
             own_core,
+            delay: setting.delay(),
         };
         let works = (0..setting.nodes).map(|_| Work::Group(job.clone())).collect();
         let set_up = policy::set_up_seconds(setting.nodes, point.memory_bytes);
         let deadline = Instant::now() + stage.patience(set_up);
         let workers = stage.workers(works, deadline)?;
-        Ok(Members { workers, setting: setting.clone(), patience: stage.patience(point.trial_seconds), trials: 0 })
+        Ok(Members {
+            workers,
+            setting: setting.clone(),
+            patience: stage.patience(point.trial_seconds),
+            trials: 0,
+            watched: over_time::is_long(point.trial_seconds),
+        })
     }
 
     /// What the nodes could not have as asked, each sentence once.
@@ -93,7 +103,7 @@ impl<'a> Members<'a> {
     /// # Errors
     /// As [`Workers::run`], or two nodes whose deliveries differ.
     pub(super) fn run(&mut self, messages: u64, load: Load, timed: bool) -> Result<Outcome, Fault> {
-        self.order(Trial { number: self.trials, messages, load, timed, traced: false })
+        self.order(Trial { number: self.trials, messages, load, timed, traced: false, watched: self.watched })
     }
 
     /// One message, of which it is recorded what happens to each block.
@@ -101,7 +111,7 @@ impl<'a> Members<'a> {
     /// # Errors
     /// As [`run`](Members::run).
     pub(super) fn trace(&mut self) -> Result<Outcome, Fault> {
-        self.order(Trial { number: self.trials, messages: 1, load: Load::Closed, timed: false, traced: true })
+        self.order(Trial { number: self.trials, messages: 1, load: Load::Closed, timed: false, traced: true, watched: false })
     }
 
     fn order(&mut self, trial: Trial) -> Result<Outcome, Fault> {
@@ -167,7 +177,7 @@ impl Outcome {
     pub(super) fn row(&self, stage: &Stage<'_>, setting: &Setting, part: Option<&str>) -> Row {
         let sum = |of: fn(&Seen) -> u64| self.nodes.iter().map(of).sum::<u64>();
         let mean = |total: u64, batches: u64| (batches > 0).then(|| total as f64 / batches as f64);
-        let messages = self.messages as f64 * f64::from(setting.senders);
+        let messages = self.messages as f64 * f64::from(setting.sending());
         Row {
             messages_per_sender: Some(self.messages),
             seconds: Some(self.seconds),
