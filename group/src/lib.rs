@@ -161,6 +161,7 @@ mod order;
 mod outgoing;
 mod pace;
 pub mod prelude;
+mod probe;
 mod role;
 mod stats;
 mod stream;
@@ -183,6 +184,7 @@ pub use pace::Pace;
 pub use role::Role;
 pub use squall_membership::{Newcomer, Phase, RequestError, Stop, Timeouts, TimeoutsError, Witness};
 pub use squall_rdmc::schedule::ScheduleKind;
+pub use squall_rdmc::{Limit, Moment, Record, Relay, Timeline};
 #[doc(no_inline)]
 pub use squall_transport as transport;
 pub use stats::Stats;

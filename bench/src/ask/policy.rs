@@ -132,7 +132,7 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
     match (experiment, quick) {
         (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, false) => 0.5,
         (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, true) => 0.1,
-        (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
+        (Experiment::SmcRate | Experiment::Latency | Experiment::RdmcTimeline, false) => 0.5,
         (Experiment::LatencyLoad | Experiment::Delay, false) => 0.25,
         // The fault, and time to see what was before and after.
         (Experiment::ViewChange, false) => 3.0,

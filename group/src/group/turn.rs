@@ -5,7 +5,7 @@ use std::time::Instant;
 use squall_orderer::Run;
 use squall_smc::Taken;
 use squall_sst::Malformed;
-use squall_transport::{Endpoint, Event};
+use squall_transport::{Endpoint, Event, Rank};
 
 use super::Group;
 use crate::error::Ended;
@@ -76,7 +76,7 @@ impl<E: Endpoint> Group<E> {
     #[inline]
     fn take_events(&mut self) -> Result<bool, Ended> {
         let mut lost = false;
-        while let Some(Event::Down(peer)) = self.endpoint.poll() {
+        while let Some(peer) = self.next_down() {
             let both_leave = self.closing.value() == 1 && self.table.get(self.columns.closing, peer) == 1;
             if !both_leave {
                 match &mut self.epoch {
@@ -88,6 +88,12 @@ impl<E: Endpoint> Group<E> {
             self.outbox.discard(peer);
         }
         Ok(lost)
+    }
+
+    /// A member whose link is broken, once or more often.
+    #[inline]
+    fn next_down(&mut self) -> Option<Rank> {
+        self.endpoint.poll().map(|Event::Down(peer)| peer).or_else(|| self.lost.pop())
     }
 
     /// Sends what the application committed since the last turn.
