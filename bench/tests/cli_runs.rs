@@ -249,15 +249,73 @@ fn a_view_change_is_timed_step_by_step_and_drawn_over_time() {
     assert_eq!(status, 0, "{stdout}{stderr}");
     let rows = run.rows();
     let parts = |of: &str| rows.iter().filter(|row| row.schedule.starts_with(of)).count();
-    assert_eq!((parts("direct-kill-"), parts("direct-leave-"), parts("direct-join-")), (8, 8, 10));
+    assert_eq!((parts("direct-kill-"), parts("direct-leave-"), parts("direct-join-")), (2 * 7, 2 * 7, 2 * 9));
     assert!(rows.iter().all(|row| row.is_measured() && row.latency_us_max >= row.latency_us_min), "{rows:?}");
     for load in ["light", "full"] {
         let of =
             |part: &str| rows.iter().find(|row| row.schedule == format!("direct-kill-{load}-{part}")).and_then(|row| row.latency_us_max);
-        assert!(of("trimmed") <= of("installed") && of("installed") <= of("active"), "{rows:?}");
+        let steps = ["trimmed", "met", "installed", "active"].map(of);
+        assert!(steps.is_sorted() && steps[0].is_some(), "{rows:?}");
+        assert!(rows.iter().filter(|row| row.schedule.ends_with("-gap")).all(|row| row.messages_per_second > Some(0.0)), "{rows:?}");
         assert!(run.out.join(format!("plots/view-change-100-shm-n3-{load}.svg")).exists());
     }
     assert_eq!(std::fs::read_dir(run.out.join("timelines")).unwrap().count(), 6);
+    let run = Run::new("run view-change --quick --trials 1 --nodes 3 --size 100 --fabric shm --newcomers 2 --state 1MB --restore 10MB");
+    let (status, stdout, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stdout}{stderr}");
+    let rows = run.rows();
+    assert!(rows.iter().all(|row| row.schedule.starts_with("direct-join2+1MB-") && row.is_measured()), "{rows:?}");
+    let voter = rows.iter().find(|row| row.schedule == "direct-join2+1MB-light-voter").expect("its last part");
+    assert!(voter.latency_us_min > Some(100_000.0), "1 MB takes 0.1 s to restore at 10 MB/s: {voter:?}");
+    let gap = rows.iter().find(|row| row.schedule == "direct-join2+1MB-light-gap").expect("another one");
+    assert!(gap.note.contains("of the deliveries before") && gap.note.contains("newcomers"), "{gap:?}");
     let (status, _, stderr) = Run::new("run view-change --nodes 2").finish(&[]);
     assert!(status == 2 && stderr.contains("use 3 or more"), "{stderr}");
+}
+
+#[test]
+fn slow_loops_and_idle_senders_are_points_beside_the_even_group() {
+    let run = Run::new("run delay --messages 20 --trials 1 --nodes 2,4 --size 100 --fabric shm,tcp --verify full");
+    let (status, _, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stderr}");
+    let rows = run.rows();
+    let kinds: HashSet<&str> = rows.iter().map(|row| row.schedule.as_str()).collect();
+    for kind in ["direct-even", "direct-1-slow-10", "direct-1-slow-4900", "direct-2-slow-50", "direct-1-idle", "direct-2-idle"] {
+        assert!(kinds.contains(kind), "{kinds:?}");
+    }
+    for row in &rows {
+        let idle: u32 = row.schedule.strip_suffix("-idle").map_or(0, |rest| rest.trim_start_matches("direct-").parse().unwrap());
+        assert_eq!((row.senders, row.verified.as_str()), (row.nodes - idle, "full"), "{row:?}");
+        assert!(idle == 0 || row.nulls > Some(0), "nulls stand in for who sends nothing: {row:?}");
+    }
+    assert!(run.out.join("plots/delay-slow-shm.svg").exists() && run.out.join("plots/delay-idle-tcp.svg").exists());
+}
+
+#[test]
+fn an_offered_load_is_timed_from_when_messages_were_due_and_from_their_call() {
+    let run = Run::new("run latency-load --quick --messages 50 --trials 1 --size 1 --fabric shm");
+    let (status, _, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stderr}");
+    let rows = run.rows();
+    assert_eq!(rows.len(), 2 * 3);
+    for pair in rows.chunks(2) {
+        assert!(pair[0].schedule.ends_with("-due") && pair[1].schedule.ends_with("-call"), "{pair:?}");
+        assert!(pair[0].latency_us_max >= pair[1].latency_us_max, "what is due is never called before: {pair:?}");
+        assert!(pair[0].note.contains("offered") && pair[0].latency_us_min > Some(0.0), "{pair:?}");
+    }
+    assert!(run.out.join("plots/latency-load-1-shm.svg").exists());
+}
+
+#[test]
+fn a_fast_fabric_is_put_beside_tcp_in_bandwidth_and_latency() {
+    let run = Run::new("run tcp-gap --quick --messages 10 --trials 1 --size 1KB --fabric shm,tcp");
+    let (status, _, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stderr}");
+    let rows = run.rows();
+    assert_eq!(rows.iter().filter(|row| row.schedule == "direct").count(), 2);
+    assert_eq!(rows.iter().filter(|row| row.schedule == "direct-closed-sender").count(), 2);
+    assert!(run.out.join("plots/tcp-gap-gap.svg").exists() && run.out.join("plots/tcp-gap-gap-1024.svg").exists());
+    let (status, _, stderr) = Run::new("run tcp-gap --fabric shm").finish(&[]);
+    assert_eq!(status, 2, "{stderr}");
+    assert!(stderr.contains("--fabric shm,tcp"), "{stderr}");
 }

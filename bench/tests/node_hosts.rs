@@ -198,6 +198,23 @@ fn latencies_between_hosts_are_taken_by_one_clock_or_not_at_all() {
 }
 
 #[test]
+fn members_of_several_hosts_die_and_join_when_they_are_told() {
+    let site = Site::new();
+    let agents: Vec<Child> = (1..4).map(|rank| site.agent(rank, 4)).collect();
+    let what = "run view-change --quick --trials 1 --nodes 3 --size 100 --fabric tcp --upset kill,join --state 20KB";
+    let (status, text) = said(site.first(4, what));
+    assert_eq!(status, 0, "{text}");
+    for agent in agents {
+        let (status, text) = said(agent);
+        assert_eq!(status, 0, "{text}");
+    }
+    let rows = site.rows();
+    let parts = |of: &str| rows.iter().filter(|row| row.schedule.starts_with(of)).count();
+    assert_eq!((parts("direct-kill-light-"), parts("direct-join+20KB-light-"), rows.len()), (7, 9, 16), "{rows:?}");
+    assert!(rows.iter().all(|row| row.is_measured() && row.note.contains("clocks of the hosts agree within")), "{rows:?}");
+}
+
+#[test]
 fn a_wrong_key_is_named_on_both_sides() {
     let site = Site::new();
     let stranger = Site { root: tempfile::tempdir().unwrap(), rendezvous: site.rendezvous.clone() };

@@ -5,17 +5,23 @@ use std::str::FromStr;
 
 use squall_membership::{MEMBERS_MAX, Timeouts, TimeoutsError};
 use squall_rdmc::schedule::ScheduleKind;
-use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, block_bytes_for};
+use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, Limit, Relay};
 use squall_smc::record_bytes;
 use squall_sst::{Layout, LayoutBuilder};
 use squall_transport::region::{Pool, SizeClass};
 use squall_transport::{Rank, RegionOptions};
 
+use crate::probe;
+
 /// No ring and no message is larger: the most that a buffer's place in a `ready` word can name.
 const SIZE_BYTES_MAX: u64 = 1 << 40;
 
+/// Senders that there are buffers for where members come and go and nobody says otherwise.
+pub const SENDERS_MAX: usize = 8;
+
 /// When messages are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Mode {
     /// In one total order, once every member has received them (atomic multicast).
     Ordered,
@@ -46,6 +52,10 @@ impl FromStr for Mode {
 
 /// What every member of a group agrees on beforehand. [`Config::new`] gives defaults for small messages; raise
 /// [`large_max`](Config::large_max) to send large ones.
+///
+/// Write `Config { large_max, ..Config::new(senders) }`, never all fields: later versions may have more of them, whose
+/// defaults keep what such a configuration means. (That is why it is not `#[non_exhaustive]`, which forbids just this
+/// way to write it.)
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Who sends, ascending by rank.
@@ -62,15 +72,21 @@ pub struct Config {
     pub large_max: u64,
     /// Large messages of a sender that may be under way at once.
     pub transfers_max: usize,
-    /// Senders that the buffers for large messages suffice for, if more than `senders` may come to send in later views.
+    /// Senders that the buffers for large messages suffice for, where members come and go (`membership`) and more than
+    /// `senders` may come to send: a newcomer that wants to send and for which there are none is refused. Every member
+    /// registers `transfers_max * large_max` bytes for each of them, of [`memory_bytes`](Config::memory_bytes) in all.
+    /// Without `membership`, or without large messages, it costs nothing and limits nothing.
     pub senders_max: usize,
     /// When silence counts as death. Without it the members never change, and the loss of one ends the group at all
     /// others.
     pub membership: Option<Timeouts>,
-    /// Block size in bytes of large messages; by rule ([`block_bytes_for`]) if not given.
+    /// Block size in bytes of large messages; chosen for each message ([`Relay::choose`]) if not given.
     pub block_bytes: Option<u32>,
-    /// Who relays what to whom.
-    pub schedule: ScheduleKind,
+    /// Who relays what to whom; chosen for each message ([`Relay::choose`]) if not given. Members need not agree on it.
+    pub schedule: Option<ScheduleKind>,
+    /// What large messages are limited by, which that choice depends on. If it is not given, it is measured when the
+    /// group opens its first view over a fabric whose links can be the limit: 50 ms of traffic at the most.
+    pub limit: Option<Limit>,
     /// Bytes of blocks that are posted in one turn of the loop: more keeps links busier, less answers small messages
     /// sooner.
     pub post_bytes_max: u64,
@@ -83,6 +99,7 @@ pub struct Config {
 
 /// A configuration that cannot work, with what to change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// No sender, a sender twice or out of order, or one that is no member.
     #[error("senders must be some of the {members} members, each once, ascending by rank; they are {senders:?}")]
@@ -153,12 +170,15 @@ pub(crate) struct Columns {
     /// `lost`: one more than the rank whose loss ended the group at the row's owner, 0 while it goes on; read when the
     /// owner itself goes.
     pub(crate) lost: squall_sst::Column,
+    /// See [`probe`].
+    pub(crate) probe: squall_sst::Columns,
     /// Where the members may change.
     pub(crate) membership: Option<squall_membership::Columns>,
 }
 
 impl Config {
-    /// Defaults: ordered, 1 MiB rings, messages up to 16 KiB.
+    /// Defaults: ordered, 1 MiB rings, messages up to 16 KiB; no change of members. Of those who raise `large_max`, four
+    /// messages a sender are under way at once; with `membership` there is room for [`SENDERS_MAX`] senders.
     pub fn new(senders: Vec<Rank>) -> Config {
         Config {
             senders,
@@ -168,10 +188,11 @@ impl Config {
             window_messages: 1 << 20,
             large_max: 0,
             transfers_max: 4,
-            senders_max: 0,
+            senders_max: SENDERS_MAX,
             membership: None,
             block_bytes: None,
-            schedule: ScheduleKind::Pipeline,
+            schedule: None,
+            limit: None,
             post_bytes_max: 1 << 20,
             held_bytes_max: 256 << 20,
             region: RegionOptions::data_path(),
@@ -217,13 +238,19 @@ impl Config {
         self.layout(members).0.bytes() + Pool::bytes_for(&self.pool_classes())
     }
 
+    /// The longest message that may be sent, in bytes.
+    pub fn message_bytes_max(&self) -> u64 {
+        self.small_max.max(self.large_max)
+    }
+
     pub(crate) fn has_large(&self) -> bool {
         self.large_max > self.small_max
     }
 
-    /// Block size for a message of `bytes` bytes.
-    pub fn block_bytes_of(&self, bytes: u64, members: usize) -> u32 {
-        self.block_bytes.unwrap_or_else(|| block_bytes_for(bytes, members))
+    /// How a message of `bytes` bytes is relayed to `members` members, of whom `busy` send large messages.
+    pub fn relay_of(&self, bytes: u64, members: usize, busy: usize) -> Relay {
+        let chosen = Relay::choose(self.limit.unwrap_or_default(), bytes, self.block_bytes, members, busy);
+        Relay { schedule: self.schedule.unwrap_or(chosen.schedule), ..chosen }
     }
 
     /// Senders that the buffers suffice for; without large messages there is no limit.
@@ -231,7 +258,11 @@ impl Config {
     /// No view has more. It never grows from one view to the next, since no view has more senders than this said in the
     /// one before: so buffers that were made in an earlier view are enough for any later one.
     pub(crate) fn sender_limit(&self) -> usize {
-        if self.has_large() { self.senders.len().max(self.senders_max) } else { usize::MAX }
+        match (self.has_large(), self.membership) {
+            (false, _) => usize::MAX,
+            (true, None) => self.senders.len(),
+            (true, Some(_)) => self.senders.len().max(self.senders_max),
+        }
     }
 
     pub(crate) fn pool_classes(&self) -> Vec<SizeClass> {
@@ -263,6 +294,7 @@ impl Config {
             mark: layout.word("group.mark"),
             closing: layout.word("group.closing"),
             lost: layout.word("group.lost"),
+            probe: probe::columns(layout),
             rdmc: squall_rdmc::Columns::compose(layout, senders, &self.rdmc_limits()),
             membership: self.membership.map(|_| squall_membership::Columns::compose(layout, senders)),
         })
@@ -272,7 +304,7 @@ impl Config {
     /// are it is told.
     pub(crate) fn agreement(&self, fabric: &str) -> String {
         format!(
-            "{fabric} {} ring {} small {} large {} x {} for {} senders blocks {:?} window {} schedule {}",
+            "{fabric} {} ring {} small {} large {} x {} for {} senders blocks {:?} window {}",
             self.mode,
             self.ring_bytes,
             self.small_max,
@@ -280,8 +312,7 @@ impl Config {
             self.transfers_max,
             self.senders_max,
             self.block_bytes,
-            self.window_messages,
-            self.schedule
+            self.window_messages
         )
     }
 
@@ -289,7 +320,7 @@ impl Config {
     pub(crate) fn description(&self, layout: &Layout) -> String {
         let senders: Vec<u16> = self.senders.iter().map(|sender| sender.0).collect();
         format!(
-            "mode: {}; senders: {senders:?}; small_max: {}; large_max: {}; transfers_max: {}; block_bytes: {:?}; window_messages: {}; schedule: {}; \
+            "mode: {}; senders: {senders:?}; small_max: {}; large_max: {}; transfers_max: {}; block_bytes: {:?}; window_messages: {}; \
              table: {}",
             self.mode,
             self.small_max,
@@ -297,7 +328,6 @@ impl Config {
             self.transfers_max,
             self.block_bytes,
             self.window_messages,
-            self.schedule,
             layout.description()
         )
     }

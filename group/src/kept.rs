@@ -2,20 +2,24 @@
 
 use std::collections::VecDeque;
 
+use squall_membership::Leaving;
 use squall_transport::region::{Pool, RegionError};
 use squall_transport::{Fabric, Region};
 
 use crate::config::Config;
 use crate::held::Held;
+use crate::outgoing::Cut;
 
 /// What outlives an epoch, or is there before the first one.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) pool: Option<(Pool, Region)>,
-    pub(crate) again: VecDeque<Vec<u8>>,
+    pub(crate) again: VecDeque<Cut>,
     pub(crate) held: Option<Box<Held>>,
     /// Somebody asks a witness for this member.
     pub(crate) hears_witness: bool,
+    /// It wants to leave, and has waited so long for that, in nanoseconds.
+    pub(crate) leaving: (Leaving, u64),
 }
 
 impl Kept {

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use squall_rdmc::{BufferError, Rdmc};
+use squall_rdmc::{BufferError, Rdmc, Relay};
 use squall_smc::{Kind, Outbound};
-use squall_transport::region::{Block, Pool, RegionError};
+use squall_transport::region::{Block, FilledBlock, Pool, RegionError};
 use squall_transport::{Rank, Region, RegionOptions};
 
 use crate::config::Config;
@@ -20,6 +20,15 @@ pub(crate) enum State {
     Ended,
 }
 
+/// A message of mine that a view cut off.
+#[derive(Debug)]
+pub(crate) enum Cut {
+    /// A copy of it: its ring went with its view.
+    Small(Vec<u8>),
+    /// The block of the pool that it has been in since it was written.
+    Large(FilledBlock),
+}
+
 /// The sending half of a group.
 #[derive(Debug)]
 pub struct Outgoing {
@@ -29,13 +38,15 @@ pub struct Outgoing {
     pub(crate) pool: Pool,
     config: Config,
     members: usize,
+    /// How the last large message was relayed.
+    pub(crate) relay: Option<Relay>,
     /// This member is to send in a later view.
     will_send: bool,
     pub(crate) state: State,
     /// Something was not taken because a window was full, since this was last looked at.
     pub(crate) was_full: bool,
     /// Messages of mine that the last view cut off: they go first.
-    pub(crate) again: VecDeque<Vec<u8>>,
+    pub(crate) again: VecDeque<Cut>,
     /// The block of the slot that is out, if it is for a large message. Here rather than in the slot, which is then two
     /// words that cost nothing to hand around.
     reserved: Option<Block>,
@@ -49,6 +60,7 @@ impl Outgoing {
             pool,
             config,
             members: view.voters,
+            relay: None,
             will_send: view.will_send.has(view.me),
             state: State::Open,
             was_full: false,
@@ -65,7 +77,7 @@ impl Outgoing {
     pub(crate) fn outside(config: &Config, sends: bool) -> Result<Outgoing, RegionError> {
         let config = Config { senders: vec![Rank::new(0)], ..config.clone() };
         let columns = config.layout(1).1;
-        let rdmc = Rdmc::new(columns.rdmc, 1, Rank::new(0), &config.senders, config.rdmc_limits(), config.schedule);
+        let rdmc = Rdmc::new(columns.rdmc, 1, Rank::new(0), &config.senders, config.rdmc_limits());
         let pool = Pool::new(Region::allocate(1, &RegionOptions::default())?, &[]);
         Ok(Outgoing { state: State::Closed, will_send: sends, ..Outgoing::new(None, rdmc, pool, config, &View::nobodys()) })
     }
@@ -110,7 +122,7 @@ impl Outgoing {
     #[cold]
     fn reserve_large(&mut self, bytes: u64) -> Result<(), SendError> {
         if bytes > self.config.large_max {
-            return Err(SendError::TooLarge { bytes, max: self.config.large_max.max(self.config.small_max) });
+            return Err(SendError::TooLarge { bytes, max: self.config.message_bytes_max() });
         }
         let smc = self.smc.as_mut().ok_or(SendError::NotASender)?;
         smc.reserve(squall_rdmc::Descriptor::BYTES as u64).map_err(|_| SendError::WindowFull)?;
@@ -131,10 +143,16 @@ impl Outgoing {
 
     #[cold]
     fn commit_large(&mut self) -> u64 {
-        let (Some(smc), Some(block)) = (&mut self.smc, self.reserved.take()) else { unreachable!("only senders get slots") };
-        let block = block.fill();
-        let block_bytes = self.config.block_bytes_of(block.len(), self.members);
-        let descriptor = self.rdmc.start(block, block_bytes);
+        let Some(block) = self.reserved.take() else { unreachable!("a slot has a block, or its message is small") };
+        self.start(block.fill())
+    }
+
+    /// Starts the message in `block`, for whose descriptor there is room.
+    fn start(&mut self, block: FilledBlock) -> u64 {
+        let Some(smc) = &mut self.smc else { unreachable!("only senders get slots") };
+        let relay = self.config.relay_of(block.len(), self.members, self.rdmc.busy_senders());
+        self.relay = Some(relay);
+        let descriptor = self.rdmc.start(block, relay);
         smc.payload_mut().copy_from_slice(&descriptor.encode());
         smc.commit(Kind::Large)
     }
@@ -146,17 +164,29 @@ impl Outgoing {
         }
     }
 
+    /// What the last view cut off is sent first, and nothing before. Blocks that are still of this pool are sent from
+    /// where they are.
+    pub(crate) fn go_on_with(&mut self, again: VecDeque<Cut>) {
+        if again.is_empty() {
+            return;
+        }
+        let Outgoing { smc, rdmc, pool, .. } = self;
+        let blocks = again.iter().filter_map(|cut| if let Cut::Large(block) = cut { Some(block) } else { None });
+        blocks.filter(|block| smc.is_some() && pool.has(block)).for_each(|block| rdmc.adopt(block, pool));
+        (self.again, self.state) = (again, State::Closed);
+    }
+
     /// Sends what the last view cut off, as far as there is room, and tells `sent` the new index of each.
     #[cold]
     pub(crate) fn send_again(&mut self, mut sent: impl FnMut(u64)) -> bool {
         let before = self.again.len();
-        while let Some(payload) = self.again.pop_front() {
+        while let Some(cut) = self.again.pop_front() {
             self.state = State::Open;
-            match self.send(&payload) {
+            match self.send_once_more(cut) {
                 Ok(index) => sent(index),
-                Err(_) => {
+                Err(cut) => {
                     self.state = State::Closed;
-                    self.again.push_front(payload);
+                    self.again.push_front(cut);
                     break;
                 }
             }
@@ -164,10 +194,23 @@ impl Outgoing {
         self.again.len() < before
     }
 
+    /// Its new index; the message itself if there is no room.
+    fn send_once_more(&mut self, cut: Cut) -> Result<u64, Cut> {
+        match cut {
+            Cut::Small(payload) => self.send(&payload).map_err(|_| Cut::Small(payload)),
+            Cut::Large(block) if self.pool.has(&block) => {
+                let room = self.smc.as_mut().is_some_and(|smc| smc.reserve(squall_rdmc::Descriptor::BYTES as u64).is_ok());
+                if room { Ok(self.start(block)) } else { Err(Cut::Large(block)) }
+            }
+            // Its pool was given up.
+            Cut::Large(block) => self.send(block.bytes()).map_err(|_| Cut::Large(block)),
+        }
+    }
+
     /// Takes it apart when the epoch is over and the endpoint is gone. `severed`: no peer can write into the pool any
     /// more (rule T5). If one can, it writes into buffers whose blocks had not all come, and no others: each block of a
     /// transfer is sent once. With such a buffer there is no pool to go on with.
-    pub(crate) fn dismantle(mut self, severed: bool) -> (Config, Option<Pool>, VecDeque<Vec<u8>>) {
+    pub(crate) fn dismantle(mut self, severed: bool) -> (Config, Option<Pool>, VecDeque<Cut>) {
         self.give_back();
         let Outgoing { rdmc, mut pool, config, again, .. } = self;
         let mut safe = true;

@@ -1,6 +1,6 @@
 //! The protocol on a table: rows that land go in, my row goes out, silence becomes suspicion.
 
-use squall_sst::{Column, Table};
+use squall_sst::{Column, Malformed, Table};
 use squall_transport::{NodeId, Outbox, Rank};
 
 use crate::limits::AT_ODDS_TIMEOUTS;
@@ -8,9 +8,10 @@ use crate::mutation::Mutation;
 use crate::outcome::{Decision, Phase, RequestError, Witness};
 use crate::protocol::Protocol;
 use crate::publication::{Found, Publication};
-use crate::pulse::{Patience, Pulse, Timeouts};
+use crate::pulse::{Patience, Pulse};
 use crate::ranks::Ranks;
 use crate::row::{Columns, Leaving, Newcomer, Row};
+use crate::timeouts::Timeouts;
 
 /// One member's membership in one view.
 ///
@@ -39,8 +40,9 @@ struct Waits {
     room: Vec<Patience>,
     /// As a learner, for others to lose a voter that it has lost.
     odds: Patience,
-    /// For others to vote, so that it may leave.
+    /// For others to have the state and to vote, so that it may leave; and how long it had waited before.
     leave: Patience,
+    left_ns: u64,
 }
 
 impl Membership {
@@ -69,6 +71,7 @@ impl Membership {
             room: vec![Patience::default(); members],
             odds: Patience::default(),
             leave: Patience::default(),
+            left_ns: 0,
         };
         Membership {
             pulse: Pulse::new(timeouts, columns.heartbeat, signs, members),
@@ -108,7 +111,10 @@ impl Membership {
                 match self.publication.look(peer, table) {
                     Found::Nothing => {}
                     Found::Row(row) => self.protocol.see(peer, row),
-                    Found::Malformed => self.protocol.suspect(peer),
+                    Found::Malformed { batch } => {
+                        self.protocol.blame(Malformed { member: peer, column: "membership.row", value: batch });
+                        self.protocol.suspect(peer);
+                    }
                 }
             }
         }
@@ -127,11 +133,16 @@ impl Membership {
             }
             // A peer that is done here too does not wait for my last words.
             let stuffed = untold && self.protocol.row().installed;
-            if self.waits.room[peer.index()].is_over(stuffed, self.pulse.running_ns(), self.pulse.timeouts().suspect_after_ns) {
+            if self.waits.room[peer.index()].is_over(stuffed, self.pulse.running_ns(), self.pulse.limits().suspect_after_ns) {
                 self.protocol.suspect(peer);
             }
         }
         self.doubt_learners();
+        let waits_to_leave = self.protocol.row().leaving == Leaving::Asks;
+        let leave_ns = self.pulse.limits().leave_ns.saturating_sub(self.waits.left_ns);
+        if self.waits.leave.is_over(waits_to_leave, self.pulse.running_ns(), leave_ns) {
+            self.protocol.insist_on_leaving();
+        }
         before != self.protocol.doubts()
     }
 
@@ -140,22 +151,18 @@ impl Membership {
         if self.protocol.voters() == self.protocol.members() {
             return;
         }
-        let (running_ns, timeouts) = (self.pulse.running_ns(), self.pulse.timeouts());
+        let (running_ns, limits) = (self.pulse.running_ns(), self.pulse.limits());
         let laggards = self.protocol.laggards();
-        if self.waits.laggards.is_over(!laggards.is_empty(), running_ns, timeouts.suspect_after_ns) {
+        if self.waits.laggards.is_over(!laggards.is_empty(), running_ns, limits.suspect_after_ns) {
             laggards.iter().for_each(|rank| self.protocol.suspect(rank));
         }
-        if self.waits.learners.is_over(self.protocol.waits_for_learners_only(), running_ns, timeouts.learner_ns) {
+        if self.waits.learners.is_over(self.protocol.waits_for_learners_only(), running_ns, limits.learner_ns) {
             let learners = (self.protocol.voters()..self.protocol.members()).map(Rank::new);
             learners.filter(|&rank| self.protocol.waits_for(rank)).collect::<Ranks>().iter().for_each(|rank| self.protocol.suspect(rank));
         }
         let odds = self.protocol.at_odds_with().is_some();
-        if self.waits.odds.is_over(odds, running_ns, AT_ODDS_TIMEOUTS * timeouts.suspect_after_ns) {
+        if self.waits.odds.is_over(odds, running_ns, limits.suspect_after_ns.saturating_mul(AT_ODDS_TIMEOUTS)) {
             self.protocol.give_up();
-        }
-        let waits_to_leave = self.protocol.row().leaving == Leaving::Asks;
-        if self.waits.leave.is_over(waits_to_leave, running_ns, timeouts.leave_ns) {
-            self.protocol.insist_on_leaving();
         }
     }
 
@@ -252,6 +259,14 @@ impl Membership {
         self.protocol.is_settled()
     }
 
+    /// As [`Protocol::say_delivered`].
+    ///
+    /// # Panics
+    /// As there.
+    pub fn say_delivered(&mut self, delivered: Vec<u64>) {
+        self.protocol.say_delivered(delivered);
+    }
+
     /// As [`Protocol::request`].
     ///
     /// # Errors
@@ -260,9 +275,24 @@ impl Membership {
         self.protocol.request(newcomer)
     }
 
-    /// As [`Protocol::leave`]. It insists after [`Timeouts::leave_ns`].
+    /// As [`Protocol::leave`]. It insists after [`Timeouts::leave`].
     pub fn leave(&mut self) {
+        self.leave_after(0);
+    }
+
+    /// The same; of that time it has waited `waited_ns` already, in an earlier view, or for somebody outside of this
+    /// one.
+    pub fn leave_after(&mut self, waited_ns: u64) {
+        if self.protocol.row().leaving == Leaving::No {
+            self.waits.left_ns = waited_ns;
+        }
         self.protocol.leave();
+    }
+
+    /// Whether this member wants to leave, and how long it has waited for that.
+    pub fn leaving(&self) -> (Leaving, u64) {
+        let waited_ns = self.waits.leave.waited_ns(self.pulse.running_ns());
+        (self.protocol.row().leaving, self.waits.left_ns.saturating_add(waited_ns))
     }
 
     /// As [`Protocol::insist_on_leaving`].

@@ -50,11 +50,7 @@ impl Shares {
         let Some((class, free)) = pool.class_for(len) else {
             return Err(PoolExhausted::NoClass { len, largest: pool.largest() }.into());
         };
-        let first = class * self.senders;
-        if self.held.len() < first + self.senders {
-            self.held.resize(first + self.senders, 0);
-        }
-        let held = &mut self.held[first..first + self.senders];
+        let held = self.of(class);
         let without = held.iter().filter(|&&blocks| blocks == 0).count();
         if held[sender] > 0 && free > 0 && free as usize <= without {
             return Err(BufferError::Kept { free });
@@ -62,6 +58,25 @@ impl Shares {
         let block = pool.take(len)?;
         held[sender] += 1;
         Ok((block, class))
+    }
+
+    /// A block of `len` bytes that `sender` holds already; its class.
+    ///
+    /// # Panics
+    /// If the pool has none of that size.
+    pub(crate) fn note(&mut self, sender: usize, len: u64, pool: &Pool) -> usize {
+        let (class, _) = pool.class_for(len).expect("a block of the pool has a class");
+        self.of(class)[sender] += 1;
+        class
+    }
+
+    /// How many blocks of a class each sender holds.
+    fn of(&mut self, class: usize) -> &mut [u32] {
+        let first = class * self.senders;
+        if self.held.len() < first + self.senders {
+            self.held.resize(first + self.senders, 0);
+        }
+        &mut self.held[first..first + self.senders]
     }
 
     /// Takes a block of `sender` back.

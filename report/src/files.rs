@@ -17,6 +17,8 @@ pub const ENVIRONMENT_FILE: &str = "environment.json";
 pub const RESULTS_FILE: &str = "results.csv";
 /// One row a point.
 pub const SUMMARY_FILE: &str = "summary.csv";
+/// Samples and percentiles of each trial with a histogram.
+pub const LATENCIES_FILE: &str = "latencies.csv";
 /// Bandwidth over time.
 pub const TIMELINES_FOLDER: &str = "timelines";
 /// Latency histograms.

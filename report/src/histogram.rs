@@ -109,6 +109,12 @@ pub(super) fn read_percentile_text(text: &str) -> Vec<Percentile> {
     text.lines().filter_map(line).collect()
 }
 
+/// How many values a percentile text is of.
+pub(super) fn samples(text: &str) -> Option<u64> {
+    let (_, after) = text.split_once("Total count    =")?;
+    after.split(']').next()?.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,9 +3,9 @@
 //! From a measured row to files, plots, a report and a comparison.
 //!
 //! ```text
-//!  Row --RowWriter--> results.csv --read_rows--> Summary --> summary.csv, plots/, report.html
-//!        (RunFolder)                      \
-//!                                          `--> compare(A, B)
+//!  Row --RowWriter--> results.csv --read_rows--> Summary --> summary.csv, plots/, report.html, exports
+//!        (RunFolder)       ^              \
+//!  other tools --import----'               `--> compare(A, B), advice
 //! ```
 //!
 //! A run lives in one folder ([`RunFolder`]) and is written row by row, so that a killed run keeps what it measured and
@@ -15,14 +15,19 @@
 //! `results/README.md` explains each column and each bound.
 #![forbid(unsafe_code)]
 
+mod advice;
 pub mod bounds;
 mod clock;
 mod compare;
 pub mod environment;
 mod error;
+mod export;
 mod files;
 mod folder;
+mod gallery;
 mod histogram;
+mod import;
+mod latencies;
 mod page;
 mod plots;
 mod reader;
@@ -34,17 +39,27 @@ mod summary;
 pub mod units;
 mod writer;
 
+pub use advice::{Advice, NOISY, advice, precision};
 pub use clock::Moment;
-pub use compare::{AtLeast, BelowFloor, CompareOptions, ComparedMetric, Comparison, Difference, Rate, Verdict, at_least, compare};
+pub use compare::{
+    AtLeast, BelowFloor, CompareOptions, ComparedMetric, Comparison, Difference, Gate, Rate, Verdict, Wanted, at_least, compare,
+    save_baseline, side_by_side, write_page,
+};
 pub use environment::Environment;
 pub use error::ResultsError;
-pub use files::{ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER};
+pub use export::{bencher, criterion};
+pub use files::{
+    ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, LATENCIES_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER,
+};
 pub use folder::{RunFolder, new_folder};
+pub use gallery::{Gallery, gallery};
 pub use histogram::HistogramLog;
-pub use plots::Drawn;
+pub use import::{Source, import};
+pub use latencies::carries;
+pub use plots::{Drawn, Style, StyleName};
 pub use reader::{Rows, parse_rows, read_rows};
 pub use record::RunRecord;
-pub use render::{Rendered, plot_folder};
-pub use row::{COLUMNS, ColumnKind, Point, Row, SCHEMA};
+pub use render::{Rendered, plot_folder, plot_folder_as};
+pub use row::{CHOSEN, COLUMNS, ColumnKind, Point, Row, SCHEMA};
 pub use summary::{Metric, PointSummary, Spread, Summary, Unmeasured};
 pub use writer::RowWriter;

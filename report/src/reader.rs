@@ -21,6 +21,8 @@ pub struct Rows {
 
 /// Reads a result file: a `results.csv`, or the folder of a run that has one.
 ///
+/// Lines that begin with `#` are passed over: a baseline begins with one.
+///
 /// A last row that was cut in the middle is left out with a notice, since a killed run leaves one.
 ///
 /// # Errors
@@ -48,8 +50,11 @@ pub fn parse_rows(bytes: &[u8], path: &Path) -> Result<Rows, ResultsError> {
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let (body, tail) = bytes.split_at(whole);
     let text = utf8(body, path)?;
-    let mut records =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    let mut records = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .comment(Some(b'#'))
+        .from_reader(text.trim_start_matches('\u{feff}').as_bytes());
     let mut records = records.records();
     match records.next() {
         Some(header) => check_header(&record(header, path)?, path)?,

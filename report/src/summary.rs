@@ -209,7 +209,7 @@ impl Summary {
         let mut place: HashMap<Point, usize> = HashMap::new();
         for row in rows {
             let point = row.point();
-            summary.unmeasured.retain(|unmeasured| unmeasured.point != point);
+            summary.unmeasured.retain(|unmeasured| !unmeasured.point.covers(&point));
             if !row.is_measured() {
                 let reason = row.note.clone();
                 summary.unmeasured.push(Unmeasured { point, reason });
@@ -222,6 +222,19 @@ impl Summary {
             summary.points[at].trials.push(row.clone());
         }
         summary
+    }
+
+    /// Points that were not measured, those with one reason together, in file order.
+    pub fn unmeasured_by_reason(&self) -> Vec<(String, String)> {
+        let mut found: Vec<(&str, Vec<&Point>)> = Vec::new();
+        for Unmeasured { point, reason } in &self.unmeasured {
+            match found.iter_mut().find(|known| known.0 == reason) {
+                Some(known) => known.1.push(point),
+                None => found.push((reason, vec![point])),
+            }
+        }
+        let reason = |reason: &str| if reason.is_empty() { "no reason given".to_owned() } else { reason.to_owned() };
+        found.into_iter().map(|(why, points)| (together(&points), reason(why))).collect()
     }
 
     /// Writes `summary.csv`: the columns that name the point, then `<column>_median`, `_min`, `_max` and `_spread` of
@@ -257,6 +270,35 @@ impl Summary {
         }
         writer.into_inner().map_err(|error| error.into_error().into())
     }
+}
+
+/// Points in one text: what they share, and the sizes, groups and patterns that differ, as a sweep is asked for.
+fn together(points: &[&Point]) -> String {
+    let [first, ..] = points else { return String::new() };
+    let same = |of: fn(&Point) -> String| points.iter().all(|point| of(point) == of(first));
+    let each = |of: fn(&Point) -> String| {
+        let mut found: Vec<String> = Vec::new();
+        for text in points.iter().map(|point| of(point)) {
+            if !text.is_empty() && !found.contains(&text) {
+                found.push(text);
+            }
+        }
+        found.join(",")
+    };
+    if points.len() == 1 || !same(|point| point.experiment.clone()) {
+        return points.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    }
+    let parts = [
+        first.experiment.clone(),
+        each(|point| point.fabric.clone()),
+        each(|point| point.ordering.clone()),
+        format!("n={}", each(|point| point.nodes.to_string())),
+        each(|point| point.sender_pattern.clone()),
+        each(|point| crate::units::bytes(point.message_bytes)),
+        each(|point| point.schedule.clone()),
+    ];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    format!("{} ({})", parts.join(" "), crate::units::counted(points.len(), "point"))
 }
 
 const POINT_COLUMNS: [&str; 14] = [
@@ -333,6 +375,19 @@ mod tests {
         assert!(mended.unmeasured.is_empty());
         let again = Summary::of(&[trial(4, 1, 1.0), trial(4, 0, 0.0)]);
         assert_eq!((again.points.len(), again.unmeasured.len()), (1, 1));
+    }
+
+    #[test]
+    fn points_that_failed_alike_are_told_together() {
+        let other = Row { note: "no device".into(), ..trial(2, 0, 0.0) };
+        let found = Summary::of(&[trial(4, 0, 0.0), trial(8, 0, 0.0), other]).unmeasured_by_reason();
+        assert_eq!(
+            found,
+            [
+                ("multicast shm n=4,8 0 B (2 points)".to_owned(), "no memory".to_owned()),
+                ("multicast shm n=2 0 B".to_owned(), "no device".to_owned())
+            ]
+        );
     }
 
     #[test]

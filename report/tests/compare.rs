@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use squall_report::{
-    CompareOptions, Comparison, Environment, ResultsError, Row, RowWriter, RunFolder, Verdict, at_least, compare, read_rows,
+    CompareOptions, Comparison, Environment, Gate, ResultsError, Row, RowWriter, RunFolder, Verdict, at_least, compare, read_rows,
+    save_baseline, side_by_side,
 };
 
 fn trials(nodes: u32, values: &[f64]) -> Vec<Row> {
@@ -73,7 +74,7 @@ fn a_ratio_above_one_is_better_for_rates_and_for_latencies() {
         assert!(line.ratio_low <= line.ratio && line.ratio <= line.ratio_high);
         assert_eq!(line.mark, "*");
     }
-    assert!(found.text().contains("A/B for latencies"), "{}", found.text());
+    assert!(found.text(false).contains("A/B for latencies"), "{}", found.text(false));
 }
 
 #[test]
@@ -81,8 +82,8 @@ fn the_threshold_fails_what_is_below_it_and_nothing_else() {
     let slower = |threshold| compared(&trials(4, &FAST), &trials(4, &SLOW), Some(threshold)).unwrap();
     let strict = slower(0.9);
     assert!(!strict.passed);
-    assert!(strict.text().contains("FAILED: 2 of 2 gated lines below 0.9"), "{}", strict.text());
-    assert!(strict.lines.iter().all(|line| (line.verdict == Some(Verdict::Fail)) == line.gated));
+    assert!(strict.text(false).contains("FAILED: 2 of 2 gated lines below 0.9"), "{}", strict.text(false));
+    assert!(strict.lines.iter().all(|line| (line.gate == Some(Gate::Fail)) == line.gated));
     assert!(slower(0.75).passed);
 }
 
@@ -90,8 +91,8 @@ fn the_threshold_fails_what_is_below_it_and_nothing_else() {
 fn what_scatter_may_explain_is_undecided_and_passes() {
     let found = compared(&trials(4, &FAST[..3]), &trials(4, &SLOW[..3]), Some(0.9)).unwrap();
     assert!(found.passed);
-    assert_eq!(found.lines[0].verdict, Some(Verdict::Undecided(Some(5))));
-    assert!(found.text().contains("2 undecided (--trials 5 on both sides"), "{}", found.text());
+    assert_eq!(found.lines[0].gate, Some(Gate::Undecided(Some(5))));
+    assert!(found.text(false).contains("2 undecided (--trials 5 on both sides"), "{}", found.text(false));
 }
 
 #[test]
@@ -99,11 +100,15 @@ fn a_point_that_only_the_baseline_has_fails_the_gate_unless_it_may() {
     let files = Files::new();
     let a = files.write("a.csv", &[trials(2, &FAST), trials(4, &FAST)].concat());
     let b = files.write("b.csv", &trials(4, &FAST));
-    let gate = |allow_missing| compare(&a, &b, &CompareOptions { fail_below: Some(0.5), allow_missing }).unwrap();
+    let gate =
+        |allow_missing| compare(&a, &b, &CompareOptions { fail_below: Some(0.5), allow_missing, ..CompareOptions::default() }).unwrap();
     assert!(!gate(false).passed && gate(true).passed);
-    assert!(gate(false).text().contains("1 point of A missing in B, which fails"), "{}", gate(false).text());
+    assert!(gate(false).text(false).contains("1 point of A missing in B, which fails"), "{}", gate(false).text(false));
     assert!(compare(&a, &b, &CompareOptions::default()).unwrap().passed, "without a gate nothing fails");
-    assert!(compare(&b, &a, &CompareOptions { fail_below: Some(0.5), allow_missing: false }).unwrap().passed, "more points are no loss");
+    assert!(
+        compare(&b, &a, &CompareOptions { fail_below: Some(0.5), ..CompareOptions::default() }).unwrap().passed,
+        "more points are no loss"
+    );
 }
 
 /// Trials drawn with replacement from those of real points: the same binary, measured again.
@@ -149,7 +154,7 @@ fn a_binary_against_itself_practically_never_fails_and_a_slower_one_does() {
         for round in 0..12 {
             let (a, b) = (drawn(&points, count, 1.0, &mut random), drawn(&points, count, 1.0, &mut random));
             let found = compared(&a, &b, Some(0.9)).unwrap();
-            assert!(found.passed, "{count} trials, round {round}: {}", found.text());
+            assert!(found.passed, "{count} trials, round {round}: {}", found.text(false));
         }
     }
     let (a, b) = (drawn(&points, 12, 1.0, &mut random), drawn(&points, 12, 3.0, &mut random));
@@ -184,7 +189,7 @@ fn points_on_one_side_are_listed() {
     let b = [trials(4, &FAST), trials(8, &FAST)].concat();
     let found = compared(&a, &b, None).unwrap();
     assert_eq!((found.only_a[0].nodes, found.only_b[0].nodes), (2, 8));
-    assert!(found.text().contains("only in A: 1 point"), "{}", found.text());
+    assert!(found.text(false).contains("only in A: 1 point"), "{}", found.text(false));
 }
 
 #[test]
@@ -232,7 +237,7 @@ fn differing_settings_and_machines_are_listed() {
     let found = compare(&a, &b, &CompareOptions::default()).unwrap();
     let names: Vec<&str> = found.differences.iter().map(|found| found.name.as_str()).collect();
     assert_eq!(names, ["run.json spin", "environment.json cpu.model"]);
-    assert!(found.text().contains("run.json spin: A true, B false"), "{}", found.text());
+    assert!(found.text(false).contains("run.json spin: A true, B false"), "{}", found.text(false));
 }
 
 #[test]
@@ -248,4 +253,90 @@ fn the_comparison_is_written_as_json() {
 fn a_missing_file_is_named() {
     let error = compare(Path::new("no-such-run"), Path::new("x"), &CompareOptions::default());
     assert!(error.unwrap_err().to_string().contains("cannot read no-such-run"));
+}
+
+const EIGHT: [f64; 10] = [10.0, 10.1, 10.2, 9.9, 9.8, 10.05, 10.15, 9.95, 9.85, 10.02];
+
+fn slower(values: &[f64]) -> Vec<f64> {
+    values.iter().map(|value| 0.8 * value).collect()
+}
+
+#[test]
+fn lines_have_verdicts_and_a_summary_comes_first() {
+    let files = Files::new();
+    let many = |values: &[f64]| (2..30).flat_map(|nodes| trials(nodes, values)).collect::<Vec<_>>();
+    let trials: Vec<f64> = EIGHT.iter().chain(&EIGHT).copied().collect();
+    let (a, b) = (files.write("a.csv", &many(&trials)), files.write("b.csv", &many(&slower(&trials))));
+    let found = compare(&a, &b, &CompareOptions::default()).unwrap();
+    assert!(found.passed, "a verdict fails only where that is asked for");
+    assert!(found.lines.iter().filter(|line| line.gated).all(|line| line.verdict == Some(Verdict::Worse)));
+    let text = found.text(false);
+    assert!(text.lines().nth(2).is_some_and(|line| line.contains("better in 0, worse in 56")), "{text}");
+    assert!(text.lines().count() < 60 && text.contains("24 of 84 lines shown; --all"), "{text}");
+    assert!(found.text(true).lines().count() > 84);
+    let same = compare(&a, &a, &CompareOptions::default()).unwrap();
+    assert!(same.lines.iter().filter(|line| line.gated).all(|line| line.verdict == Some(Verdict::Same)));
+    let few = compared(&many(&FAST[..3]), &many(&SLOW[..3]), None).unwrap();
+    assert!(few.text(false).contains("would find a loss of 10.0 %"), "{}", few.text(false));
+}
+
+#[test]
+fn a_baseline_is_one_file_that_tells_its_machine_and_fails_what_is_worse() {
+    let root = tempfile::tempdir().unwrap();
+    let run = |name: &str, model: &str, values: &[f64]| -> PathBuf {
+        let path = root.path().join(name);
+        let mut run = RunFolder::create(Some(&path), name, vec![], Value::Null, Value::Null).unwrap();
+        let mut environment = Environment::default();
+        environment.cpu.model = model.into();
+        run.write_environment(&environment).unwrap();
+        for row in trials(4, values) {
+            run.append(&row).unwrap();
+        }
+        run.append(&Row { trial: 0, note: "no memory".into(), ..trials(8, &FAST)[0].clone() }).unwrap();
+        path
+    };
+    let twenty: Vec<f64> = EIGHT.iter().chain(&EIGHT).copied().collect();
+    let file = root.path().join("baseline.csv");
+    assert_eq!(save_baseline(&run("a", "Example 1", &twenty), &file).unwrap(), 20);
+    assert_eq!(read_rows(&file).unwrap().rows.len(), 20, "a baseline is a result file");
+    let options = CompareOptions { fail_if_worse: true, ..CompareOptions::default() };
+    let same = compare(&file, &run("b", "Example 1", &twenty), &options).unwrap();
+    assert!(same.passed && same.notices.is_empty(), "{}", same.text(false));
+    let worse = compare(&file, &run("c", "Example 2", &slower(&twenty)), &options).unwrap();
+    assert!(!worse.passed && worse.text(false).contains("FAILED: 2 of 2 worse than the baseline"), "{}", worse.text(false));
+    let notice = worse.notices.join(" ");
+    assert!(notice.contains("baseline.csv, line 1") && notice.contains("cpu.model: Example 1, here Example 2"), "{notice}");
+    assert!(notice.contains("--save-baseline"), "{notice}");
+    fs::write(&file, fs::read_to_string(&file).unwrap().replacen("{", "[", 1)).unwrap();
+    let error = compare(&file, &file, &options).unwrap_err().to_string();
+    assert!(error.contains("baseline.csv, line 1") && error.contains("make it anew"), "{error}");
+}
+
+#[test]
+fn several_runs_stand_side_by_side() {
+    let files = Files::new();
+    let a = files.write("a.csv", &trials(4, &EIGHT));
+    let comparisons: Vec<Comparison> = [("b.csv", &slower(&EIGHT)[..]), ("c.csv", &EIGHT[..])]
+        .into_iter()
+        .map(|(name, values)| compare(&a, &files.write(name, &trials(4, values)), &CompareOptions::default()).unwrap())
+        .collect();
+    let text = side_by_side(&comparisons, false);
+    assert!(text.contains("C is better in 0, worse in 0, the same within 5.0 % in 2"), "{text}");
+    let line = text.lines().find(|line| line.contains("GB/s")).unwrap();
+    assert!(line.contains("x0.800") && line.contains("x1.000 same"), "{line}");
+}
+
+#[test]
+fn a_comparison_is_csv_and_markdown_and_a_figure() {
+    let found = compared(&trials(4, &EIGHT), &trials(4, &slower(&EIGHT)), None).unwrap();
+    let csv = found.csv();
+    assert_eq!(csv.lines().count(), 4);
+    let fields = |line: usize| csv.lines().nth(line).unwrap().split(',').count();
+    assert_eq!(fields(0), fields(1));
+    let markdown = found.markdown(false);
+    assert!(markdown.contains("- 2 lines on both sides") && markdown.lines().any(|line| line.starts_with("|--")), "{markdown}");
+    let root = tempfile::tempdir().unwrap();
+    found.draw(root.path(), "ratios").unwrap();
+    assert!(fs::read_to_string(root.path().join("ratios.svg")).unwrap().contains("worse"));
+    assert!(root.path().join("ratios.png").exists());
 }

@@ -34,6 +34,7 @@ pub enum WriteOrder {
 
 /// Why a fabric could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The exchange with the other members failed.
     #[error(transparent)]
@@ -130,6 +131,12 @@ pub trait Fabric {
     /// be used again.
     fn severs(&self) -> bool {
         true
+    }
+
+    /// Whether what is posted goes over links, whose rate is not known and can be measured; not where this host's cores
+    /// copy it, or where time is not that of a clock.
+    fn has_links(&self) -> bool {
+        false
     }
 
     /// How the writes of its endpoints land, and so how rule T1 comes about.

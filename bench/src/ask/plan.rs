@@ -55,12 +55,16 @@ fn given_axes(axes: &Axes) -> Vec<&'static str> {
         ("window", !axes.window.is_empty()),
         ("block", !axes.block.is_empty()),
         ("schedule", !axes.schedule.is_empty()),
+        ("upset", !axes.upset.is_empty()),
     ];
     given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
 }
 
 /// One experiment by itself must take every axis that was given; `reproduce` gives each what it takes.
-fn check_axes(request: &Request) -> Result<(), UsageError> {
+///
+/// # Errors
+/// If it does not.
+pub fn check_axes(request: &Request) -> Result<(), UsageError> {
     let [experiment] = request.experiments[..] else { return Ok(()) };
     let taken = experiment.axes();
     match given_axes(&request.axes).into_iter().find(|given| !taken.contains(given)) {

@@ -8,7 +8,7 @@ use super::machine::Machine;
 use super::memory::memory_bytes;
 use super::policy;
 use super::request::Request;
-use super::setting::Setting;
+use super::setting::{Setting, Variant};
 use crate::jobs::copy::Method;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::shape::Shape;
@@ -41,10 +41,8 @@ impl PlannedPoint {
         if setting.fabric == Some(FabricKind::Shm) && machine.hosts.is_some() {
             skip = Some("shared memory does not span hosts; use --fabric tcp or verbs".into());
         }
-        if setting.experiment == Experiment::ViewChange && machine.hosts.is_some() {
-            skip = Some("view-change measures processes of one host".into());
-        }
-        skip = skip.or_else(|| too_few_files(setting.nodes, machine));
+        let newcomers = if let Variant::Change { upset, .. } = setting.variant { upset.newcomers() } else { 0 };
+        skip = skip.or_else(|| too_few_files(setting.nodes + newcomers, machine));
         if skip.is_none() {
             skip = fit(&mut setting, machine, &mut notes);
         }
@@ -53,6 +51,7 @@ impl PlannedPoint {
         let messages = axes.messages.unwrap_or(policy::MESSAGES_MIN);
         let moving = |messages: u64| moving_seconds(&setting, messages, machine);
         let least = moving(messages);
+        let trial_seconds = trial_seconds + policy::joining_seconds(setting.variant, axes.restore.map(|rate| rate.0));
         let timed = if axes.messages.is_some() { least } else { least.max(trial_seconds) };
         let first = policy::warm_up_messages(setting.message_bytes, setting.senders).min(axes.messages.unwrap_or(u64::MAX));
         // The first warm-up moves what touches every buffer; those after it approach the length of a trial.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use squall_group::Pace;
 
 use super::experiment::Experiment;
+use super::setting::Variant;
+use crate::jobs::group::Delay;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::shape::{LARGE_WINDOW_MIN, SMALL_MAX};
 
@@ -24,13 +26,8 @@ pub const SEND_BURST_MESSAGES: u64 = 256;
 /// Silence of a node that counts as its end where failures are detected: longer than a node of an oversubscribed host
 /// waits for its core.
 pub const SUSPECT_AFTER_NS: u64 = 10_000_000_000;
-/// How long an idle node spins before it sleeps if it has a core for itself: longer than a block of 1 MB takes to come
-/// (80 us), so that a steady flow of blocks never pays for a wake-up each.
-const SPIN_ALONE: Duration = Duration::from_micros(200);
 /// How long an idle raw writer spins before it sleeps; where the two share a core it gives it away meanwhile.
-pub const WRITE_SPIN: Duration = SPIN_ALONE;
-/// The same where nodes share cores: it is time taken from those who have work.
-const SPIN_SHARED: Duration = Duration::from_micros(2);
+pub const WRITE_SPIN: Duration = Duration::from_micros(200);
 
 /// Raw writes posted between two flushes.
 pub const WRITE_BURST_MAX: u64 = 32;
@@ -61,14 +58,46 @@ pub const LATENCIES_MAX: u64 = 100_000;
 
 /// Window of the saturated latency of small messages: a full ring of one-byte messages would measure its own length.
 pub const SATURATED_WINDOW: u64 = 64;
+/// Offered loads of `latency-load`, in percent of the saturated rate: light ones, and the knee from both sides.
+pub fn offered_loads(quick: bool) -> &'static [u32] {
+    if quick { &[30, 80, 120] } else { &[10, 30, 50, 70, 80, 90, 100, 120] }
+}
+
+/// By how many percent one member's loop is slower in `delay`: up to 50 times.
+const SLOWER_PERCENT: [u32; 6] = [10, 50, 100, 400, 900, 4900];
+const SLOWER_PERCENT_QUICK: [u32; 2] = [50, 900];
+/// By how many percent the loops of half of the members are.
+const HALF_SLOWER_PERCENT: u32 = 50;
+
+/// Who is slow or idle in `delay` among so many members, beginning with nobody.
+pub fn delays(nodes: u32, quick: bool) -> Vec<Delay> {
+    let slower: &[u32] = if quick { &SLOWER_PERCENT_QUICK } else { &SLOWER_PERCENT };
+    let mut delays = vec![Delay::default()];
+    delays.extend(slower.iter().map(|&percent| Delay { slow: 1, percent, idle: 0 }));
+    delays.push(Delay { idle: 1, ..Delay::default() });
+    let half = nodes / 2;
+    if half > 1 {
+        delays.push(Delay { slow: half, percent: HALF_SLOWER_PERCENT, idle: 0 });
+        delays.push(Delay { idle: half, ..Delay::default() });
+    }
+    delays
+}
+
+/// What a slow loop counts as its own work of one turn, at the most: what is longer, others had the core.
+pub const TURN_MAX: Duration = Duration::from_millis(2);
+
 /// Light load of the open loop: one message of each sender in this many closed-loop latencies of the whole group.
 pub const LIGHT_LOAD_GAP: u64 = 20;
 
 /// Silence that counts as death in `view-change` where every member has a core. A killed process is noticed by its
 /// links, long before.
-const CHANGE_SUSPECT_AFTER_NS: u64 = 1_000_000_000;
+const CHANGE_SUSPECT_AFTER_NS: f64 = 1e9;
+/// What a node of a host that is not slow moves a second at the least, in 10^9 bytes, over any fabric.
+const MOVED_USUALLY: f64 = 0.5;
+/// No silence is taken for so many times slower: a death has to be noticed.
+const SLOWNESS_MAX: f64 = 20.0;
 /// What members that share cores move a second in software devices, all copies of all members together.
-const SHARED_BYTES_PER_SECOND: u64 = 20_000_000;
+const SHARED_BYTES_PER_SECOND: f64 = 20e6;
 /// From one message of a member to its next in `view-change` under light load.
 pub const CHANGE_INTERVAL_NS: u64 = 1_000_000;
 
@@ -90,6 +119,8 @@ const POPULATE_BYTES_PER_SECOND: f64 = 2.5e9;
 pub const PERFTEST_SECONDS: f64 = 3.0;
 /// Share of a trial that the warm-ups take which approach its length.
 pub const WARM_UP_SHARE: f64 = 0.6;
+/// State that a member gives a second, for estimates.
+const GIVEN_BYTES_PER_SECOND: f64 = 50e6;
 /// Drawing one figure, as SVG and as PNG.
 pub const FIGURE_SECONDS: f64 = 0.1;
 /// A trial fails after this many times what it should take, and at least after [`DEADLINE_MIN`].
@@ -99,9 +130,10 @@ const DEADLINE_MIN: Duration = Duration::from_secs(30);
 /// Seconds that a trial of `experiment` should take.
 pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
     match (experiment, quick) {
-        (Experiment::Multicast | Experiment::RdmcSchedules, false) => 0.5,
-        (Experiment::Multicast | Experiment::RdmcSchedules, true) => 0.1,
-        (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
+        (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, false) => 0.5,
+        (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, true) => 0.1,
+        (Experiment::SmcRate | Experiment::Latency | Experiment::RdmcTimeline, false) => 0.5,
+        (Experiment::LatencyLoad | Experiment::Delay, false) => 0.25,
         // The fault, and time to see what was before and after.
         (Experiment::ViewChange, false) => 3.0,
         (Experiment::ViewChange, true) => 0.5,
@@ -111,23 +143,35 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
     }
 }
 
+/// Seconds that processes take to join in `view-change`: whoever gives state gives it to one after the other, as fast as
+/// that one restores it.
+pub fn joining_seconds(variant: Variant, restore_bytes_per_second: Option<u64>) -> f64 {
+    let Variant::Change { upset, .. } = variant else { return 0.0 };
+    let rate = restore_bytes_per_second.map_or(GIVEN_BYTES_PER_SECOND, |rate| GIVEN_BYTES_PER_SECOND.min(rate as f64));
+    upset.state_bytes() as f64 / rate * f64::from(upset.newcomers())
+}
+
 /// Trials of a point after the warm-up: the fewest with a median that one bad trial cannot move far; `--trials` for
 /// more.
 pub const TRIALS: u32 = 3;
 
-/// Silence that counts as death in `view-change`: members that share cores are silent while another one moves a
-/// message.
-pub fn change_suspect_after_ns(message_bytes: u64, members: u32, own_core: bool) -> u64 {
-    let moving_ns = u128::from(message_bytes) * u128::from(members) * 1_000_000_000 / u128::from(SHARED_BYTES_PER_SECOND);
-    if own_core { CHANGE_SUSPECT_AFTER_NS } else { CHANGE_SUSPECT_AFTER_NS + moving_ns as u64 }
+/// Silence that counts as death in `view-change`: longer on a host that is slow at everything, as an emulated one is, and
+/// where members share cores, since they are silent while another one moves a message. `moved` is what one node moves a
+/// second, in 10^9 bytes, if that was measured.
+pub fn change_suspect_after_ns(message_bytes: u64, members: u32, own_core: bool, moved: Option<f64>) -> u64 {
+    let slowness = moved.map_or(1.0, |moved| (MOVED_USUALLY / moved.max(f64::MIN_POSITIVE)).clamp(1.0, SLOWNESS_MAX));
+    let shared_rate = moved.map_or(SHARED_BYTES_PER_SECOND, |moved| SHARED_BYTES_PER_SECOND.min(moved * 1e9));
+    let moving_seconds = if own_core { 0.0 } else { message_bytes as f64 * f64::from(members) / shared_rate };
+    (CHANGE_SUSPECT_AFTER_NS * slowness + moving_seconds * 1e9) as u64
 }
 
 /// How an idle node waits. Decided by the parent: a node that is pinned sees one core only.
 pub fn pace(own_core: bool, fabric: FabricKind) -> Pace {
     match (own_core, fabric) {
-        (true, _) => Pace::new(SPIN_ALONE, true),
-        (false, FabricKind::Verbs) => Pace::new(SPIN_ALONE, true).yielding(),
-        (false, _) => Pace::new(SPIN_SHARED, true),
+        (true, _) => Pace::alone(),
+        // Falling asleep costs messages: an invitation to be woken must have landed first.
+        (false, FabricKind::Verbs) => Pace::alone().yielding(),
+        (false, _) => Pace::sharing(),
     }
 }
 
@@ -192,10 +236,17 @@ mod tests {
 
     #[test]
     fn members_that_share_a_core_may_be_silent_while_another_moves_a_message() {
-        assert_eq!(change_suspect_after_ns(20 << 20, 5, true), 1_000_000_000);
-        let shared = change_suspect_after_ns(20 << 20, 5, false);
+        assert_eq!(change_suspect_after_ns(20 << 20, 5, true, None), 1_000_000_000);
+        let shared = change_suspect_after_ns(20 << 20, 5, false, Some(5.0));
         assert!((6_000_000_000..7_000_000_000).contains(&shared), "{shared}");
-        assert!(change_suspect_after_ns(1, 5, false) < 1_001_000_000);
+        assert!(change_suspect_after_ns(1, 5, false, None) < 1_001_000_000);
+    }
+
+    #[test]
+    fn on_a_slow_host_silence_means_less() {
+        assert_eq!(change_suspect_after_ns(1, 5, true, Some(5.0)), 1_000_000_000);
+        assert_eq!(change_suspect_after_ns(1, 5, true, Some(0.1)), 5_000_000_000);
+        assert_eq!(change_suspect_after_ns(1, 5, true, Some(0.0)), 20_000_000_000);
     }
 
     #[test]

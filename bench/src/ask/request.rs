@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use squall_transport::LOST_AFTER_MIN;
 
-use super::axes::{Pins, Senders};
+use super::axes::{NODES_MAX, Pins, Senders};
 use super::experiment::Experiment;
 use super::fabric::FabricName;
 use super::size::{ByteSize, SizeError, sizes};
+use super::upset::UpsetKind;
 use crate::jobs::kinds::Verify;
 use crate::jobs::kinds::{Ordering, Schedule};
 use crate::jobs::rdma::Rdma;
@@ -55,12 +56,28 @@ pub struct Axes {
     /// Messages that a sender may have undelivered [default: by size and memory]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
     pub window: Vec<u64>,
-    /// Bytes of a relay block [default: by message size and group size]
+    /// Bytes of a relay block [default: chosen for each message]
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = list_of_sizes)]
     pub block: std::vec::Vec<ByteSize>,
-    /// How large messages are relayed [default: pipeline]
+    /// How large messages are relayed [default: chosen for each message]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     pub schedule: Vec<Schedule>,
+    /// What happens in `view-change` [default: kill, leave, join; join if it is said who joins]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    #[serde(default)]
+    pub upset: Vec<UpsetKind>,
+    /// Processes that join at once in `view-change` [default: 1]
+    #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u32).range(1..=i64::from(NODES_MAX)))]
+    #[serde(default)]
+    pub newcomers: Option<u32>,
+    /// State that whoever joins is given in `view-change`, under light load [default: none] [example: 200MB]
+    #[arg(long, value_name = "SIZE", help_heading = "How to measure")]
+    #[serde(default)]
+    pub state: Option<ByteSize>,
+    /// How much of that state it restores a second, sleeping meanwhile [default: as it comes] [example: 40MB]
+    #[arg(long, value_name = "SIZE", help_heading = "How to measure", requires = "state")]
+    #[serde(default)]
+    pub restore: Option<ByteSize>,
     /// Seconds of one trial [default: by experiment, 0.25 to 3, or 0.05 to 0.5 with --quick]
     #[arg(long, value_name = "S", conflicts_with = "messages", help_heading = "How to measure", value_parser = seconds)]
     pub seconds: Option<f64>,
@@ -70,6 +87,18 @@ pub struct Axes {
     /// Trials of each point, after one that warms up [default: 3]
     #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub trials: Option<u32>,
+    /// Repeat each point until its median is known to this, or the time limit [example: 2%]
+    #[arg(long, value_name = "PERCENT", help_heading = "How to measure", value_parser = percent)]
+    #[serde(default)]
+    pub until_ci: Option<f64>,
+    /// Seconds for repeating with --until-ci [default: 600]
+    #[arg(long, value_name = "S", requires = "until_ci", help_heading = "How to measure", value_parser = time_limit)]
+    #[serde(default)]
+    pub time_limit: Option<f64>,
+    /// Measure points in turns, a trial each, so that a drift of the machine meets all alike; slower
+    #[arg(long, help_heading = "How to measure")]
+    #[serde(default)]
+    pub interleave: bool,
     /// How much of each payload is written and checked [default: sampled]
     #[arg(long, value_enum, help_heading = "How to measure")]
     pub verify: Option<Verify>,
@@ -117,6 +146,21 @@ impl Axes {
 /// of `1,5MB`.
 fn list_of_sizes(text: &str) -> Result<std::vec::Vec<ByteSize>, SizeError> {
     if text.is_empty() { Ok(Vec::new()) } else { sizes(text) }
+}
+
+/// `2%` or `2` as a share.
+fn percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').trim().parse::<f64>() {
+        Ok(percent) if (0.1..=50.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("give a percentage from 0.1 to 50, such as 2%".into()),
+    }
+}
+
+fn time_limit(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (1.0..=1e6).contains(&seconds) => Ok(seconds),
+        _ => Err("give seconds, from 1 on".into()),
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -11,7 +11,7 @@ use super::policy;
 use super::request::{Axes, Request, UsageError};
 use super::setting::{CopyVariant, Setting, Variant};
 use super::size::{ByteSize, KB, MB};
-use super::upset::Upset;
+use super::upset::{Joining, Upset, UpsetKind};
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::shape::{SMALL_MAX, Shape};
 
@@ -45,8 +45,12 @@ impl Sweep<'_> {
             Experiment::Write => Ok(self.write()),
             Experiment::SmcRate => self.smc_rate(),
             Experiment::RdmcSchedules => self.rdmc_schedules(),
+            Experiment::RdmcTimeline => self.rdmc_timeline(),
             Experiment::Multicast => self.multicast(),
             Experiment::Latency => self.latency(),
+            Experiment::LatencyLoad => self.latency_load(),
+            Experiment::Delay => self.delay(),
+            Experiment::TcpGap => self.tcp_gap(),
             Experiment::ViewChange => self.view_change(),
         }
     }
@@ -140,14 +144,30 @@ impl Sweep<'_> {
         self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2]), senders, &[Ordering::Ordered], Variant::Plain)
     }
 
+    /// # Errors
+    /// A size that goes through the rings.
+    fn check_relayed(&self, sizes: &[u64]) -> Result<(), UsageError> {
+        match sizes.iter().find(|&&bytes| bytes <= SMALL_MAX) {
+            None => Ok(()),
+            Some(&small) => {
+                let (size, max) = (ByteSize(small), ByteSize(SMALL_MAX));
+                Err(UsageError(format!("messages of --size {size} are not relayed; {} takes sizes above {max}", self.experiment)))
+            }
+        }
+    }
+
     /// One sender's large messages by every schedule.
     fn rdmc_schedules(&self) -> Result<Vec<Setting>, UsageError> {
         let sizes = self.sizes(&[10 * MB, 100 * MB], &[10 * MB]);
-        if let Some(&small) = sizes.iter().find(|&&bytes| bytes <= SMALL_MAX) {
-            let (size, max) = (ByteSize(small), ByteSize(SMALL_MAX));
-            return Err(UsageError(format!("messages of --size {size} are not relayed; rdmc-schedules takes sizes above {max}")));
-        }
+        self.check_relayed(&sizes)?;
         self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2, 4]), &[Senders::One], &[Ordering::Unordered], Variant::Plain)
+    }
+
+    /// One sender's large message as the group relays it.
+    fn rdmc_timeline(&self) -> Result<Vec<Setting>, UsageError> {
+        let sizes = self.sizes(&[100 * MB], &[10 * MB]);
+        self.check_relayed(&sizes)?;
+        self.groups(&sizes, &self.nodes(&[4, 8], &[4]), &[Senders::One], &[Ordering::Unordered], Variant::Plain)
     }
 
     fn multicast(&self) -> Result<Vec<Setting>, UsageError> {
@@ -173,25 +193,90 @@ impl Sweep<'_> {
         Ok(settings)
     }
 
+    /// Light loads, and the knee from both sides.
+    fn latency_load(&self) -> Result<Vec<Setting>, UsageError> {
+        let sizes = self.sizes(&[1, 10 * KB], &[1]);
+        let nodes = self.nodes(&[2, 4], &[2]);
+        let variants = policy::offered_loads(self.request.quick).iter().map(|&percent| Variant::Offered { percent });
+        self.each(variants, &sizes, &nodes)
+    }
+
+    /// One member with a slower loop, half of them, and senders that send nothing.
+    fn delay(&self) -> Result<Vec<Setting>, UsageError> {
+        let sizes = self.sizes(&[10 * KB, MB], &[10 * KB]);
+        let mut settings = Vec::new();
+        for nodes in self.nodes(&[2, 4], &[2]) {
+            settings.extend(self.each(policy::delays(nodes, self.request.quick).into_iter().map(Variant::Delayed), &sizes, &[nodes])?);
+        }
+        // Where nobody would be left to send, there is nothing to measure.
+        settings.retain(|setting| setting.delay().idle < setting.senders);
+        Ok(settings)
+    }
+
+    /// Bandwidth when all send, and latency of one message at a time, over TCP and over what is compared with it.
+    fn tcp_gap(&self) -> Result<Vec<Setting>, UsageError> {
+        let fabrics = self.fabrics();
+        if !fabrics.contains(&FabricKind::Tcp) || fabrics.len() < 2 {
+            return Err(UsageError("tcp-gap puts a fast fabric beside TCP: give both, such as --fabric shm,tcp".into()));
+        }
+        let nodes = self.nodes(&[2, 4, 8], &[2]);
+        let sizes = self.sizes(&PUBLISHED_SIZES.map(|size| size.0), &PUBLISHED_SIZES.map(|size| size.0));
+        let mut settings = self.groups(&sizes, &nodes, &[Senders::All], &[Ordering::Ordered], Variant::Plain)?;
+        let sizes = self.sizes(&[1], &[1]);
+        settings.extend(self.groups(&sizes, &nodes, &[Senders::One], &[Ordering::Ordered], Variant::Closed)?);
+        Ok(settings)
+    }
+
+    /// All variants of ordered groups in which all send.
+    fn each(&self, variants: impl Iterator<Item = Variant>, sizes: &[u64], nodes: &[u32]) -> Result<Vec<Setting>, UsageError> {
+        let mut settings = Vec::new();
+        for variant in variants {
+            settings.extend(self.groups(sizes, nodes, &[Senders::All], &[Ordering::Ordered], variant)?);
+        }
+        Ok(settings)
+    }
+
     /// Small messages at a constant rate and as fast as the window lets; large ones as fast as it lets.
     fn view_change(&self) -> Result<Vec<Setting>, UsageError> {
         let nodes = self.nodes(&[5], &[5]);
         if let Some(few) = nodes.iter().find(|&&nodes| nodes < 3) {
             return Err(UsageError(format!("--nodes {few}: neither of two members is a majority when the other is lost; use 3 or more")));
         }
+        // At full load a group delivers faster than anybody who joins takes it in beside the state.
+        let is_given_state = self.axes().state.is_some();
         let mut settings = Vec::new();
-        for size in self.sizes(&[KB, 20 * MB], &[KB]) {
+        for size in self.sizes(if is_given_state { &[KB] } else { &[KB, 20 * MB] }, &[KB]) {
+            if is_given_state && size > SMALL_MAX {
+                let (size, max) = (ByteSize(size), ByteSize(SMALL_MAX));
+                return Err(UsageError(format!(
+                    "--state is given under light load, which messages of --size {size} are not; use up to {max}"
+                )));
+            }
             for full in [false, true] {
-                if !full && size > SMALL_MAX {
+                let is_left_out = if full { is_given_state } else { size > SMALL_MAX };
+                if is_left_out {
                     continue;
                 }
-                for upset in Upset::ALL {
+                for upset in self.upsets() {
                     let variant = Variant::Change { upset, full };
                     settings.extend(self.groups(&[size], &nodes, &[Senders::All], &[Ordering::Ordered], variant)?);
                 }
             }
         }
         Ok(settings)
+    }
+
+    fn upsets(&self) -> Vec<Upset> {
+        let axes = self.axes();
+        let joining = Joining { newcomers: axes.newcomers.unwrap_or(1), state_bytes: axes.state.map_or(0, |state| state.0) };
+        let upset = |kind| match kind {
+            UpsetKind::Kill => Upset::Kill,
+            UpsetKind::Leave => Upset::Leave,
+            UpsetKind::Join => Upset::Join(joining),
+        };
+        // Who says how processes join wants to see them join.
+        let usual: &[UpsetKind] = if joining == Joining::default() { UpsetKind::value_variants() } else { &[UpsetKind::Join] };
+        or(&axes.upset, usual).into_iter().map(upset).collect()
     }
 
     fn groups(
@@ -226,15 +311,21 @@ impl Sweep<'_> {
         Ok(settings)
     }
 
-    fn schedules(&self) -> &'static [Schedule] {
-        if self.experiment == Experiment::RdmcSchedules { Schedule::value_variants() } else { &[Schedule::Pipeline] }
+    /// None: the group chooses. Where views change it is the same in all of them.
+    fn schedules(&self) -> Vec<Option<Schedule>> {
+        match self.experiment {
+            Experiment::RdmcSchedules if self.axes().schedule.is_empty() => Schedule::value_variants().iter().copied().map(Some).collect(),
+            Experiment::ViewChange if self.axes().schedule.is_empty() => vec![Some(Schedule::Pipeline)],
+            _ => optional(&self.axes().schedule),
+        }
     }
 
     /// The same group with every window, block and schedule.
     fn shapes(&self, group: Setting) -> Result<Vec<Setting>, UsageError> {
         let mut settings = Vec::new();
         for window in optional(&self.axes().window) {
-            let saturated = group.variant == Variant::Saturated || self.experiment == Experiment::ViewChange;
+            let saturated =
+                matches!(group.variant, Variant::Saturated | Variant::Offered { .. }) || self.experiment == Experiment::ViewChange;
             let usual = policy::usual_window(group.message_bytes, group.nodes, group.senders, saturated);
             let shape = Shape::of(group.message_bytes, window.or(usual));
             let group = Setting { window: Some(shape.window), shape: Some(shape), ..group.clone() };
@@ -243,12 +334,13 @@ impl Sweep<'_> {
                 continue;
             }
             for block in optional(&self.axes().block) {
-                for schedule in or(&self.axes().schedule, self.schedules()) {
+                for schedule in self.schedules() {
                     let block = block.map(|block| block.0);
                     let config = shape.config(group.senders, Ordering::Ordered, block, schedule);
                     config.check(group.nodes as usize).map_err(|error| UsageError(error.to_string()))?;
-                    let block_bytes = config.block_bytes_of(group.message_bytes, group.nodes as usize);
-                    settings.push(Setting { block_bytes: Some(block_bytes.into()), schedule: Some(schedule), ..group.clone() });
+                    let of_all_views = || config.relay_of(group.message_bytes, group.nodes as usize, 1).block_bytes.into();
+                    let block_bytes = block.or_else(|| (self.experiment == Experiment::ViewChange).then(of_all_views));
+                    settings.push(Setting { block_bytes, schedule, ..group.clone() });
                 }
             }
         }

@@ -113,7 +113,7 @@ fn fill(bytes: &mut [u8], node: NodeId, number: u64) {
 impl Upcalls for Application {
     fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing) {
         let hash = self.trace.delivered(&delivery);
-        self.state.add(hash);
+        self.state.add(delivery.sender, delivery.index, hash);
         if delivery.sender != self.me {
             return;
         }
@@ -133,8 +133,10 @@ impl Upcalls for Application {
 
     fn view_installed(&mut self, view: &View) {
         self.me = view.me;
+        self.state.begins(view.id);
         if view.is_mine() {
-            self.trace.installed(view, self.state.chain);
+            let taken = view.senders.iter().copied().map(self.state.taken(view.id)).collect();
+            self.trace.installed(view, self.state.chain, taken);
         }
     }
 

@@ -208,6 +208,11 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Stops everybody where it is, so that what they wrote down fits together.
+    pub(super) fn freeze(&self) {
+        self.processes.keys().for_each(|number| self.children.set_running(*number, false));
+    }
+
     pub(super) fn tell(&mut self, number: u32, order: &Order) -> Result<(), Halt> {
         self.children.tell(number, order).map_err(Halt::Failed)
     }

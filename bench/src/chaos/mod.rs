@@ -159,6 +159,9 @@ fn run_group(
             Ok(()) | Err(Halt::Violated) => {}
             Err(halt) => return stopped_early(halt, tally, &folder),
         }
+        if halt.is_err() {
+            cluster.freeze();
+        }
         let findings = examine(&cluster.lives, cluster.at_rest)?;
         tally.rounds += 1;
         for strike in &strikes {

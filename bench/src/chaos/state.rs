@@ -4,11 +4,14 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use squall_sim::trace::state_after;
+use squall_transport::Rank;
 use squall_transport::sim::mix;
 
 const WORD: usize = 8;
-/// Bytes before the marks when it travels.
-const HEAD_BYTES: usize = 3 * WORD;
+/// Members of a view at the most: those that are asked for, and those that joins bring.
+const RANKS_MAX: usize = 128;
+/// Bytes before the marks when it travels: the count, the hash, the sum, the view, and what of it was delivered.
+const HEAD_BYTES: usize = (4 + RANKS_MAX) * WORD;
 /// Marks that are copied when one of them changes while the state is on its way.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -21,6 +24,9 @@ pub(super) struct State {
     pub(super) chain: u64,
     /// Over all marks and their places: kept up to date, so that giving the state away reads no mark.
     sum: u64,
+    /// The view that it is of, and by rank the first message of it that it does not hold.
+    view: u64,
+    taken: Vec<u64>,
     /// All of [`CHUNK_BYTES`] but the last. What travels shares them.
     chunks: Vec<Arc<Vec<u8>>>,
 }
@@ -47,11 +53,26 @@ impl State {
             chunks.push(Arc::new(vec![0; bytes]));
             left -= bytes;
         }
-        State { count: 0, chain: 0, sum: 0, chunks }
+        State { count: 0, chain: 0, sum: 0, view: 0, taken: vec![0; RANKS_MAX], chunks }
     }
 
-    /// A message was delivered.
-    pub(super) fn add(&mut self, payload_hash: u64) {
+    /// What comes is of view `view`, unless it holds messages of that one already.
+    pub(super) fn begins(&mut self, view: u64) {
+        if view > self.view {
+            (self.view, self.taken) = (view, vec![0; RANKS_MAX]);
+        }
+    }
+
+    /// By rank: the first message of view `view` that it does not hold.
+    pub(super) fn taken(&self, view: u64) -> impl Fn(Rank) -> u64 + '_ {
+        move |rank| if view == self.view { self.taken.get(rank.index()).copied().unwrap_or(0) } else { 0 }
+    }
+
+    /// Message `index` of `sender` was delivered.
+    pub(super) fn add(&mut self, sender: Rank, index: u64, payload_hash: u64) {
+        if let Some(taken) = self.taken.get_mut(sender.index()) {
+            *taken = index + 1;
+        }
         self.count += 1;
         self.chain = state_after(self.chain, payload_hash);
         let Some(last) = self.chunks.last() else { return };
@@ -67,7 +88,7 @@ impl State {
     /// All of it, as bytes to be read: as it is at this moment, whatever is added to it later.
     pub(super) fn travels(&self) -> Travelling {
         let mut head = Vec::with_capacity(HEAD_BYTES);
-        for word in [self.count, self.chain, self.sum] {
+        for word in [self.count, self.chain, self.sum, self.view].iter().chain(&self.taken) {
             head.extend_from_slice(&word.to_le_bytes());
         }
         let pieces = std::iter::once(Arc::new(head)).chain(self.chunks.iter().cloned()).collect();
@@ -135,10 +156,10 @@ impl Arriving {
             self.end_chunk();
         }
         let (words, rest) = self.head.as_chunks::<WORD>();
-        let &[count, chain, sum] = words else { return None };
-        let [count, chain, sum] = [count, chain, sum].map(u64::from_le_bytes);
-        let is_whole = sum == self.sum && rest.is_empty() && is_even && !self.whole.is_empty();
-        is_whole.then_some(State { count, chain, sum, chunks: self.whole })
+        let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        let (&[count, chain, sum, view], taken) = words.split_first_chunk()?;
+        let is_whole = sum == self.sum && taken.len() == RANKS_MAX && rest.is_empty() && is_even && !self.whole.is_empty();
+        is_whole.then(|| State { count, chain, sum, view, taken: taken.to_vec(), chunks: self.whole })
     }
 }
 
@@ -161,7 +182,7 @@ mod tests {
 
     fn after(bytes: u64, hashes: impl IntoIterator<Item = u64>) -> State {
         let mut state = State::new(bytes);
-        hashes.into_iter().for_each(|hash| state.add(hash));
+        hashes.into_iter().for_each(|hash| state.add(Rank::new(hash as usize % 3), hash / 3, hash));
         state
     }
 
@@ -183,10 +204,22 @@ mod tests {
     fn a_state_travels_as_it_was_when_it_was_given() {
         let mut state = after(2 * CHUNK_BYTES as u64, 0..50);
         let (mut given, then) = (state.travels(), state.clone());
-        (50..90).for_each(|hash| state.add(hash));
+        (50..90).for_each(|hash| state.add(Rank::new(0), hash, hash));
         let mut bytes = Vec::new();
         given.read_to_end(&mut bytes).unwrap();
         assert_eq!(arrived(&bytes, 1000), Some(then));
+    }
+
+    #[test]
+    fn a_state_knows_what_it_holds_of_its_view() {
+        let mut state = after(64, 0..7);
+        let taken = |state: &State, view| [0, 1, 2].map(|rank| state.taken(view)(Rank::new(rank)));
+        assert_eq!((taken(&state, 0), taken(&state, 1)), ([3, 2, 2], [0; 3]));
+        state.begins(0);
+        let arrived = arrived(&bytes_of(&state), 100).unwrap();
+        assert_eq!(taken(&arrived, 0), [3, 2, 2]);
+        state.begins(1);
+        assert_eq!((taken(&state, 0), taken(&state, 1)), ([0; 3], [0; 3]));
     }
 
     #[test]

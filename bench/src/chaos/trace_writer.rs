@@ -73,8 +73,9 @@ impl TraceWriter {
         self.note_leave();
     }
 
-    /// The member is in this view with the state that belongs to its beginning.
-    pub(super) fn installed(&mut self, view: &View, state: u64) {
+    /// The member is in this view with a state of it, which holds of its messages what lies below `taken`, by place among
+    /// the view's senders.
+    pub(super) fn installed(&mut self, view: &View, state: u64, taken: Vec<u64>) {
         self.delivers = view.id;
         let comes = std::mem::replace(&mut self.behind, false) || (self.view.is_none() && view.id > 0);
         if self.view.as_ref().is_none_or(|known| known.id < view.id) {
@@ -84,7 +85,7 @@ impl TraceWriter {
             }
         }
         if comes {
-            self.event(Event::Restore { process: self.process, view: view.id, state, taken: Vec::new() });
+            self.event(Event::Restore { process: self.process, view: view.id, state, taken });
         }
         self.file.write_out();
     }
@@ -154,7 +155,7 @@ impl TraceWriter {
                 self.behind = true;
             }
         }
-        if group.view().my_sender().is_some() {
+        if group.view().is_sender() {
             let stats = group.stats();
             self.note_nulls(stats.messages_sent + stats.nulls_sent);
         }

@@ -1,12 +1,10 @@
 //! `squall chaos`: processes of this host under faults.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED};
@@ -19,6 +17,7 @@ use crate::chaos::{BREAKUPS_EVERY, BYTES_MIN, Kind, Options, Round, Strike, Tall
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::rdma::Rdma;
 use crate::run::interrupt::Interrupt;
+use crate::run::steps::Steps;
 use squall_report::{Moment, new_folder, units};
 
 pub(super) const EXAMPLES: &str = "\
@@ -162,9 +161,9 @@ pub(super) fn strike(args: ChaosArgs) -> anyhow::Result<u8> {
         keep: args.keep,
     };
     let interrupt = Interrupt::catch(EXIT_INTERRUPTED)?;
-    let bar = progress(args.rounds);
-    let tally = run(&options, &interrupt, |round| show(&bar, round))?;
-    drop(bar);
+    let steps = Steps::new(args.rounds, "founding the first group");
+    let tally = run(&options, &interrupt, |round| steps.done(said(round)))?;
+    drop(steps);
     for failure in tally.failures.iter().chain(&tally.breakups) {
         let strikes = list(&failure.strikes);
         say(&format!(
@@ -208,27 +207,9 @@ fn check(args: &ChaosArgs) -> anyhow::Result<Duration> {
     Ok(args.suspect_after.unwrap_or(usual))
 }
 
-fn progress(rounds: u64) -> Option<ProgressBar> {
-    io::stderr().is_terminal().then(|| {
-        let bar = ProgressBar::with_draw_target(Some(rounds), ProgressDrawTarget::stderr_with_hz(5));
-        // The template is a constant, so the default style is never what is shown.
-        bar.set_style(
-            ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed_precise} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
-        bar
-    })
-}
-
-fn show(bar: &Option<ProgressBar>, round: &Round<'_>) {
-    let line = format!("seed {} round {}: {}; {} members", round.seed, round.round, list(round.strikes), round.members);
-    match bar {
-        Some(bar) => {
-            bar.inc(1);
-            bar.set_message(line);
-        }
-        // Nobody reads it: the run goes on.
-        None => drop(writeln!(io::stderr(), "{line}")),
-    }
+/// A round, for people who wait.
+fn said(round: &Round<'_>) -> String {
+    format!("seed {} round {}: {}; {} members", round.seed, round.round, list(round.strikes), round.members)
 }
 
 fn list(strikes: &[Strike]) -> String {

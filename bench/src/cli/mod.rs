@@ -1,8 +1,12 @@
 //! The command line.
 
 mod chaos;
+mod compare;
 mod doctor;
+mod draw;
+mod exchange;
 mod launcher;
+mod manual;
 mod measure;
 mod node;
 mod output;
@@ -15,19 +19,16 @@ mod worker;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches, Parser, Subcommand};
 
 use crate::ask::axes::MODELLED_NODES_MAX;
 use crate::ask::request::UsageError;
 use crate::jobs::os;
 use crate::jobs::reason::reason;
 use measure::{REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
-use output::say;
-use squall_report::{CompareOptions, Rate, at_least, compare, plot_folder};
-use status::{EXIT_BELOW, EXIT_CODES, EXIT_DONE, EXIT_ERROR, EXIT_USAGE};
+use status::{EXIT_CODES, EXIT_DONE, EXIT_ERROR, EXIT_USAGE};
 
 /// A kernel-bypass multicast toolkit and its benchmark
 #[derive(Debug, Parser)]
@@ -46,11 +47,20 @@ enum Command {
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// Draw the figures and the report of a run again, or of any folder with a results.csv
-    #[command(after_help = "Example:\n  squall plot results/2026-11-22T10-28-05Z-reproduce")]
-    Plot(PlotArgs),
-    /// Compare two runs point by point, or hold one to a bandwidth
-    #[command(after_help = COMPARE_EXAMPLES)]
-    Compare(CompareArgs),
+    #[command(after_help = draw::EXAMPLES)]
+    Plot(draw::PlotArgs),
+    /// Compare runs point by point with one of them or a committed baseline, or hold one to a bandwidth
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(compare::CompareArgs),
+    /// Make an index page over the runs in a folder, perhaps of several machines
+    #[command(after_help = "Example:\n  squall gallery results")]
+    Gallery(draw::GalleryArgs),
+    /// Read what another benchmark printed into rows, to draw and compare them like ours
+    #[command(after_help = exchange::IMPORT_EXAMPLES)]
+    Import(exchange::ImportArgs),
+    /// Print a run in the format of a tool that watches benchmarks
+    #[command(after_help = exchange::EXPORT_EXAMPLES)]
+    Export(exchange::ExportArgs),
     /// Say what this machine offers: cores, memory, limits, fabrics
     #[command(after_help = "Examples:\n  squall doctor\n  squall doctor --json")]
     Doctor(DoctorArgs),
@@ -69,45 +79,15 @@ enum Command {
     /// Decide which of two members continues when they lose each other
     #[command(after_help = witness::EXAMPLES)]
     Witness(witness::WitnessArgs),
+    /// Print what completes commands in a shell
+    #[command(after_help = manual::EXAMPLES)]
+    Completions(manual::CompletionsArgs),
+    /// Write the manual pages of all commands into a folder
+    #[command(after_help = "Example:\n  squall man ~/.local/share/man/man1")]
+    Man(manual::ManArgs),
     /// One node of a run, started by a run
     #[command(hide = true)]
     Worker,
-}
-
-const COMPARE_EXAMPLES: &str = "\
-Examples:
-  squall compare results/before results/after
-  squall compare before/results.csv after/results.csv --fail-below 0.9 --json
-  squall compare results/after --at-least 12GB/s
-
-Exit status: 0; 4 if a point is surely below --fail-below or --at-least, or is missing. What scatter may
-explain is undecided, passes, and says how many trials would decide.";
-
-#[derive(Debug, Args)]
-struct PlotArgs {
-    /// A folder with results.csv
-    dir: PathBuf,
-}
-
-#[derive(Debug, Args)]
-struct CompareArgs {
-    /// The baseline: a run's folder or a results.csv
-    a: PathBuf,
-    /// What is compared with it; may be left out with --at-least
-    #[arg(required_unless_present = "at_least")]
-    b: Option<PathBuf>,
-    /// Fail if a point is surely below this share of the baseline, or missing [example: 0.9]
-    #[arg(long, value_name = "R", value_parser = share, requires = "b")]
-    fail_below: Option<f64>,
-    /// Fail if no trial of a point reaches this bandwidth [example: 12GB/s]
-    #[arg(long, value_name = "RATE")]
-    at_least: Option<Rate>,
-    /// Let points be missing that were measured before, or were asked for
-    #[arg(long)]
-    allow_missing: bool,
-    /// Print JSON instead of the table
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -117,24 +97,24 @@ struct DoctorArgs {
     json: bool,
 }
 
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if share > 0.0 && share <= 10.0 => Ok(share),
-        _ => Err("give a share above 0, such as 0.9".into()),
-    }
-}
-
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
-    let command = Cli::parse_from(written_out(std::env::args_os())).command;
+    let args = written_out(std::env::args_os());
+    let matches = manual::command_for(&args).get_matches_from(args);
+    let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
     // Children inherit it: the usual limit is for programs that still use `select`.
     os::raise_open_files();
     let status = match command {
         Command::Reproduce(args) => args.measured().measure(None),
         Command::Run(args) => args.measured().measure(None),
         Command::Node(args) => node::join(*args),
-        Command::Plot(args) => plot(&args),
-        Command::Compare(args) => compare_runs(&args),
+        Command::Plot(args) => draw::plot(&args),
+        Command::Gallery(args) => draw::index(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::pages(&args),
+        Command::Compare(args) => compare::compare_runs(&args),
+        Command::Import(args) => exchange::import_files(&args),
+        Command::Export(args) => exchange::export(&args),
         Command::Doctor(args) => doctor::print(args.json).map(|()| EXIT_DONE),
         Command::Sim(args) => sim::simulate(&args),
         Command::Study(args) => study::draw(&args),
@@ -183,33 +163,9 @@ fn ranges(list: &str) -> Option<String> {
     Some(items?.concat().join(","))
 }
 
-fn plot(args: &PlotArgs) -> anyhow::Result<u8> {
-    let rendered = plot_folder(&args.dir)?;
-    for notice in &rendered.notices {
-        let _ = writeln!(io::stderr(), "{notice}");
-    }
-    say(&rendered.report.display().to_string())?;
-    Ok(EXIT_DONE)
-}
-
-fn compare_runs(args: &CompareArgs) -> anyhow::Result<u8> {
-    let options = CompareOptions { fail_below: args.fail_below, allow_missing: args.allow_missing };
-    let comparison = args.b.as_ref().map(|b| compare(&args.a, b, &options)).transpose()?;
-    let held = args.b.as_ref().unwrap_or(&args.a);
-    let floor = args.at_least.map(|rate| at_least(held, rate, args.allow_missing)).transpose()?;
-    let passed = comparison.as_ref().is_none_or(|found| found.passed) && floor.as_ref().is_none_or(|found| found.passed);
-    if args.json {
-        let found = match (&comparison, &floor) {
-            (Some(comparison), None) => serde_json::to_value(comparison)?,
-            (None, Some(floor)) => serde_json::to_value(floor)?,
-            _ => serde_json::json!({ "comparison": comparison, "at_least": floor }),
-        };
-        say(&format!("{found:#}"))?;
-    } else {
-        let texts = [floor.map(|found| found.text()), comparison.map(|found| found.text())];
-        say(&texts.into_iter().flatten().collect::<Vec<_>>().join("\n"))?;
-    }
-    Ok(if passed { EXIT_DONE } else { EXIT_BELOW })
+/// An error of the command line, with the mend.
+fn usage(why: &str) -> anyhow::Error {
+    UsageError(why.to_owned()).into()
 }
 
 #[cfg(test)]

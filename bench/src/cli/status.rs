@@ -14,7 +14,7 @@ pub const EXIT_USAGE: u8 = 2;
 /// A point failed: a node crashed, hung, or delivered something else than was sent.
 pub const EXIT_POINTS_FAILED: u8 = 3;
 
-/// `compare --fail-below` or `--at-least`: something is surely slower, or missing.
+/// `compare --baseline`, `--fail-below` or `--at-least`: something is surely slower, or missing.
 pub const EXIT_BELOW: u8 = 4;
 
 /// A point was skipped, for want of memory or a fabric; none failed.
@@ -27,6 +27,6 @@ Exit status:
   1    something else went wrong; standard error says what
   2    the command line is wrong
   3    a point failed: a node crashed, hung, or delivered something else than was sent; sim, chaos: a property was broken
-  4    compare --fail-below, --at-least: something is surely slower than that, or missing
+  4    compare --baseline, --fail-below, --at-least: something is surely slower than that, or missing
   5    a point was skipped because memory or a fabric was missing; none failed
   130  ended by Ctrl-C or SIGTERM; what was measured is kept";

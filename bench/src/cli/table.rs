@@ -4,7 +4,8 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde_json::{Map, Value, json};
 
-use squall_report::{Metric, PointSummary, Summary, units};
+use crate::experiments::study::STUDY;
+use squall_report::{Metric, NOISY, PointSummary, Summary, advice, precision, units};
 
 const HEADER: [&str; 14] = [
     "experiment",
@@ -36,8 +37,12 @@ const ABOVE_BOUND: &str = " !";
 
 /// The points of a run, one a line, then the latencies of those that have some, and below it what was not measured.
 pub(super) fn text(summary: &Summary) -> String {
-    let mut text = table(&HEADER, FIRST_NUMBER, summary.points.iter().map(line));
-    let latencies: Vec<_> = summary.points.iter().filter(|point| point.spread(Metric::LatencyP50).is_some()).map(latency_line).collect();
+    let (drawn, measured): (Vec<_>, Vec<_>) = summary.points.iter().partition(|point| point.point.experiment == STUDY);
+    let mut text = table(&HEADER, FIRST_NUMBER, measured.iter().copied().map(line));
+    let latencies: Vec<_> = measured.into_iter().filter(|point| point.spread(Metric::LatencyP50).is_some()).map(latency_line).collect();
+    if !drawn.is_empty() {
+        text = format!("{} of the published figures are drawn on a model in the report\n\n{text}", units::counted(drawn.len(), "point"));
+    }
     if !latencies.is_empty() {
         text.push_str("\n\n");
         text.push_str(&table(&LATENCY_HEADER, FIRST_LATENCY, latencies.into_iter()));
@@ -45,8 +50,30 @@ pub(super) fn text(summary: &Summary) -> String {
     if summary.points.iter().any(PointSummary::passes_bound) {
         text.push_str("\n! above its bound, though that was measured again beside it: the bound is wrong there, do not trust the share");
     }
-    for unmeasured in &summary.unmeasured {
-        text.push_str(&format!("\nnot measured: {}: {}", unmeasured.point, unmeasured.reason));
+    for (points, reason) in summary.unmeasured_by_reason() {
+        text.push_str(&format!("\nnot measured: {points}: {reason}"));
+    }
+    text.push_str(&noise(summary));
+    text
+}
+
+/// How many points are too noisy to be believed, or drift, and what helps; nothing if none is.
+fn noise(summary: &Summary) -> String {
+    let noisy = summary.points.iter().filter(|point| precision(point).is_some_and(|half_width| half_width > NOISY)).count();
+    let odd = advice(summary).len();
+    let mut text = String::new();
+    if noisy > 0 {
+        let (noisy, of) = (units::counted(noisy, "point"), summary.points.len());
+        let known = units::percent(NOISY);
+        text.push_str(&format!(
+            "\nnoisy: {noisy} of {of} not known to {known}; --until-ci 5% repeats them, --interleave takes them in turns"
+        ));
+    }
+    if odd > noisy {
+        text.push_str(&format!(
+            "\nodd: {} of drift or outliers; the report lists them with what helps",
+            units::counted(odd - noisy, "sign")
+        ));
     }
     text
 }

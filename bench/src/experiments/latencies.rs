@@ -3,7 +3,7 @@
 use hdrhistogram::Histogram;
 
 use crate::run::fault::Fault;
-use squall_report::Row;
+use squall_report::{Row, carries};
 
 /// Three significant digits: a thousandth is finer than any two trials agree.
 const DIGITS: u8 = 3;
@@ -34,12 +34,15 @@ pub(super) fn with_latencies(row: Row, latency_ns: &Histogram<u64>) -> Row {
         return row;
     }
     let microseconds = |ns: u64| Some(ns as f64 / 1e3);
+    // A percentile that no sample lies beyond is the maximum by another name.
+    let carried =
+        |quantile: f64| carries(latency_ns.len(), quantile).then(|| microseconds(latency_ns.value_at_quantile(quantile))).flatten();
     Row {
         latency_us_min: microseconds(latency_ns.min()),
         latency_us_p50: microseconds(latency_ns.value_at_quantile(0.5)),
-        latency_us_p90: microseconds(latency_ns.value_at_quantile(0.9)),
-        latency_us_p99: microseconds(latency_ns.value_at_quantile(0.99)),
-        latency_us_p999: microseconds(latency_ns.value_at_quantile(0.999)),
+        latency_us_p90: carried(0.9),
+        latency_us_p99: carried(0.99),
+        latency_us_p999: carried(0.999),
         latency_us_max: microseconds(latency_ns.max()),
         ..row
     }
@@ -56,6 +59,14 @@ mod tests {
         let p50 = row.latency_us_p50.unwrap();
         assert!((499.0..=501.5).contains(&p50), "{p50}");
         assert!(row.latency_us_min <= row.latency_us_p50 && row.latency_us_p999 <= row.latency_us_max);
+    }
+
+    #[test]
+    fn few_samples_have_no_rare_percentiles() {
+        let counts: Vec<(u64, u64)> = (1..=40).map(|ns| (ns * 1000, 1)).collect();
+        let row = with_latencies(Row::default(), &histogram_of(&counts).unwrap());
+        assert!(row.latency_us_p90.is_some() && row.latency_us_max.is_some());
+        assert_eq!((row.latency_us_p99, row.latency_us_p999), (None, None));
     }
 
     #[test]

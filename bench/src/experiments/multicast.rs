@@ -2,6 +2,7 @@
 //! lets.
 
 use super::group::Members;
+use super::group::over_time::OverTime;
 use crate::ask::point::PlannedPoint;
 use crate::jobs::group::Load;
 use crate::run::fault::Fault;
@@ -21,8 +22,14 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         stage.begin_trial();
         let before = stage.probe();
         let outcome = members.run(messages, Load::Full, false)?;
-        let notes = [outcome.requests(setting.senders), Some(stage.probed(before)).filter(|note| !note.is_empty())];
+        let over_time = OverTime::of(&outcome, setting.message_bytes);
+        let probed = Some(stage.probed(before)).filter(|note| !note.is_empty());
+        let notes = [outcome.requests(setting.sending()), over_time.as_ref().map(OverTime::note), probed];
         let note = members.noted(notes.into_iter().flatten().collect::<Vec<_>>().join("; "));
+        if let Some(over_time) = &over_time {
+            let written = stage.folder.write_timeline(&setting.row(None).point(), trial, &over_time.csv());
+            written.map_err(|error| Fault::Results(error.to_string()))?;
+        }
         stage.emit(point, Row { trial, note, ..outcome.row(stage, setting, None) })?;
     }
     members.finish();

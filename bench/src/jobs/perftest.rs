@@ -22,8 +22,15 @@ pub enum PerftestOrder {
     Finish,
 }
 
-/// What perftest printed at node 0: `ib_write_bw` peak and average in 2^20 bytes a second and 10^6 messages a second;
-/// `ib_write_lat` least, greatest, typical (median), mean, deviation, 99 and 99.9 % in microseconds. Nothing if its
-/// clock failed or it took too long, and at node 1.
+/// What became of it at one node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Printed(pub Option<Vec<f64>>);
+pub enum Printed {
+    /// No figure: its clock failed or it took too long; or this is node 1, which prints none.
+    #[default]
+    Nothing,
+    /// `ib_write_bw`: peak and average in 2^20 bytes a second and 10^6 messages a second. `ib_write_lat`: least, greatest,
+    /// typical (median), mean, deviation, 99 and 99.9 % in microseconds.
+    Figures(Vec<f64>),
+    /// It failed, with these words.
+    Failed(String),
+}

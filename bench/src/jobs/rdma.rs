@@ -10,7 +10,7 @@ use squall_transport::verbs::{Detection, VerbsOptions};
 #[command(next_help_heading = "RDMA (for --fabric verbs; chosen automatically where not given)")]
 #[serde(default)]
 pub struct Rdma {
-    /// The device, as `ibv_devices` names it [example: mlx5_0]
+    /// The device, as `ibv_devices` names it; of hosts with several networks (rails) it chooses one [example: mlx5_0]
     #[arg(long, value_name = "NAME", env = "SQUALL_IB_DEV")]
     pub ib_dev: Option<String>,
     /// The port of the device

@@ -81,22 +81,28 @@ pub struct BoundSeconds {
 }
 
 impl BoundSeconds {
-    /// In a quick run, or a full one.
-    pub fn of(quick: bool) -> BoundSeconds {
+    /// In a quick run, or a full one; `across` hosts, or on one.
+    pub fn of(quick: bool, across: bool) -> BoundSeconds {
         /// One core and all; each method.
         const COPIES: f64 = 2.0 * Method::ALL.len() as f64;
         /// One stream and all, sleeping and polling, with writes of two sizes.
         const STREAMS: f64 = 4.0 * 2.0;
+        /// The same between two hosts, which choose by themselves how to wait: one stream and several, less often.
+        const STREAMS_ACROSS: f64 = 2.0 * 0.6;
         /// With warm-up.
         const WRITES: f64 = 1.5;
         let each = f64::from(BOUND_REPEATS) * if quick { BOUND_SECONDS_QUICK } else { BOUND_SECONDS };
-        BoundSeconds { copies: each * COPIES, streams: each * STREAMS * STREAM_FACTOR, raw_write: each * WRITES * STREAM_FACTOR }
+        BoundSeconds {
+            copies: each * COPIES,
+            streams: each * if across { STREAMS_ACROSS } else { STREAMS } * STREAM_FACTOR,
+            raw_write: each * WRITES * STREAM_FACTOR,
+        }
     }
 }
 
 /// Seconds that it takes to measure what bounds `points`.
 pub fn seconds(points: &[&PlannedPoint], verify: Verify, machine: &Machine, quick: bool) -> f64 {
-    let seconds = BoundSeconds::of(quick);
+    let seconds = BoundSeconds::of(quick, machine.hosts.is_some());
     let runs = |fabric| points.iter().any(|point| point.skip.is_none() && point.setting.fabric == Some(fabric));
     let of = |fabric, seconds: f64| if runs(fabric) { seconds } else { 0.0 };
     let copies = copies_of_all(points.iter().copied(), verify, machine).len() as f64 * seconds.copies;
@@ -146,6 +152,15 @@ impl Capacity {
             FabricKind::Tcp => self.streams.map(|streams| Bound::of_loopback_streams(load, streams.one, streams.all)),
             // All nodes share one device, which every copy of a message passes.
             FabricKind::Verbs => self.raw_write.map(|rate| Bound::of_host(load, rate, "raw write")),
+        }
+    }
+
+    /// What one node moves a second over `fabric`, in 10^9 bytes, as far as it was measured.
+    pub fn moved(&self, fabric: FabricKind) -> Option<f64> {
+        match fabric {
+            FabricKind::Shm => self.copies.iter().map(|sized| sized.capacity.one_core).reduce(f64::min),
+            FabricKind::Tcp => self.streams.map(|streams| streams.one),
+            FabricKind::Verbs => self.raw_write,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A run from its request to its end: the loop over points.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -13,6 +14,7 @@ use super::hosts::Hosts;
 use super::interrupt::{EXIT_INTERRUPTED, Interrupt};
 use super::progress::{Progress, announcement};
 use super::stage::Stage;
+use super::visits::{Repeats, Visit, visits};
 use crate::ask::machine::Machine;
 use crate::ask::plan::Plan;
 use crate::ask::point::PlannedPoint;
@@ -36,6 +38,8 @@ pub struct Assignment {
 
 /// How what is asked for is measured.
 pub struct Measures {
+    /// What comes before everything else, if anything does.
+    pub first: fn(&Request, &mut RunFolder, &Interrupt, &Progress) -> Result<(), Fault>,
     /// What the machine can do at most, as far as the points of a plan are bound by it.
     pub capacity: fn(&Plan, &Stage<'_>) -> Result<Capacity, Fault>,
     /// The same for one point that passes its bound, while its nodes wait.
@@ -188,13 +192,18 @@ fn run(
     let quick = request.quick;
     let verify = request.axes.verify.unwrap_or_default();
     let bounds_seconds = capacity::seconds(&remaining, verify, machine, quick);
-    let progress = Progress::new(&remaining, bounds_seconds);
+    let planned = visits(&remaining, request.axes.interleave);
+    let progress = Progress::new(&planned.iter().map(|visit| &visit.point).collect::<Vec<_>>(), bounds_seconds);
     progress.say(&format!("results go to {}", folder.path().display()));
     if let Some(why) = &machine.unpinned {
         progress.say(&format!("  note: nodes are not pinned: {why}"));
     }
     folder.rows().notices().iter().for_each(|notice| progress.say(notice));
     announcement(plan, &remaining, bounds_seconds).iter().for_each(|line| progress.say(line));
+    match (measures.first)(request, folder, interrupt, &progress) {
+        Err(Fault::Failed(why)) => progress.say(&format!("  note: {why}")),
+        other => other?,
+    }
     let mut stage = Stage {
         interrupt,
         hosts,
@@ -220,35 +229,70 @@ fn run(
     };
     keep(&mut stage)?;
     progress.end_bounds(bounds_seconds);
-    for (at, point) in remaining.into_iter().enumerate() {
-        if interrupt.is_set() {
-            return Err(Fault::Interrupted);
-        }
-        progress.begin(point);
-        let lost = || hosts.filter(|_| point.setting.fabric.is_some()).and_then(|hosts| hosts.missing(point.setting.nodes));
-        let outcome = match point.skip.clone().or_else(lost) {
-            Some(why) => {
-                tally.skipped += 1;
-                give_up(&mut stage, point, &why)?;
-                format!("skipped: {why}")
+    let repeats = Repeats::asked(&request.axes);
+    let mut lost = BTreeSet::new();
+    let mut next = planned;
+    let mut done = 0;
+    while !next.is_empty() {
+        for Visit { at, point } in next {
+            done += 1;
+            if lost.contains(&at) {
+                continue;
             }
-            None => match (measures.point)(point, &mut stage) {
-                Ok(()) => progress.last(),
-                Err(Fault::Failed(why)) => {
+            if interrupt.is_set() {
+                return Err(Fault::Interrupted);
+            }
+            progress.begin(&point);
+            let outcome = match measured(measures, &point, &mut stage, hosts)? {
+                Outcome::Measured => progress.last(),
+                Outcome::Skipped(why) => {
+                    tally.skipped += 1;
+                    lost.insert(at);
+                    format!("skipped: {why}")
+                }
+                Outcome::Failed(why) => {
                     tally.failed += 1;
-                    give_up(&mut stage, point, &why)?;
+                    lost.insert(at);
                     format!("FAILED: {why}")
                 }
-                Err(fault) => return Err(fault),
-            },
-        };
-        if std::mem::take(&mut stage.is_measured_beside) {
-            keep(&mut stage)?;
+            };
+            if std::mem::take(&mut stage.is_measured_beside) {
+                keep(&mut stage)?;
+            }
+            progress.end(done, &point, &outcome);
         }
-        progress.end(at + 1, point, &outcome);
+        next = match &repeats {
+            Some(repeats) => repeats.next(&remaining, &lost, stage.folder)?,
+            None => Vec::new(),
+        };
     }
+    repeats.and_then(|repeats| repeats.time_is_up()).iter().for_each(|line| progress.say(line));
     progress.finish();
     Ok(())
+}
+
+/// What came of a visit to a point.
+enum Outcome {
+    Measured,
+    Skipped(String),
+    Failed(String),
+}
+
+/// Measures a point, or writes why it has no (further) measurements.
+fn measured(measures: &Measures, point: &PlannedPoint, stage: &mut Stage<'_>, hosts: Option<&Hosts>) -> Result<Outcome, Fault> {
+    let lost = || hosts.filter(|_| point.setting.fabric.is_some()).and_then(|hosts| hosts.missing(point.setting.nodes));
+    if let Some(why) = point.skip.clone().or_else(lost) {
+        give_up(stage, point, &why)?;
+        return Ok(Outcome::Skipped(why));
+    }
+    match (measures.point)(point, stage) {
+        Ok(()) => Ok(Outcome::Measured),
+        Err(Fault::Failed(why)) => {
+            give_up(stage, point, &why)?;
+            Ok(Outcome::Failed(why))
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 /// Writes why a point has no (further) measurements.

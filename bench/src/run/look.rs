@@ -24,9 +24,14 @@ impl Look {
         Some(Look { is_stopped: matches!(*fields.first()?, "T" | "t"), ticks: ticks(11)? + ticks(12)? })
     }
 
-    /// Seconds of processor time since `before`.
+    /// Seconds of processor time so far.
+    pub(super) fn cpu_seconds(&self) -> f64 {
+        self.ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+    }
+
+    /// The same since `before`.
     pub(super) fn cpu_seconds_since(&self, before: &Look) -> f64 {
-        self.ticks.saturating_sub(before.ticks) as f64 / rustix::param::clock_ticks_per_second() as f64
+        self.cpu_seconds() - before.cpu_seconds()
     }
 }
 
@@ -41,7 +46,7 @@ mod tests {
         let stopped = Look::read("7 (squall) T 1 7 7 0 -1 4194560 1 0 0 0 150 150 0 0 20 0 1").unwrap();
         assert!(stopped.is_stopped);
         let ticks = rustix::param::clock_ticks_per_second() as f64;
-        assert_eq!(stopped.cpu_seconds_since(&running), 100.0 / ticks);
+        assert!((stopped.cpu_seconds_since(&running) - 100.0 / ticks).abs() < 1e-9);
         assert_eq!(Look::read("nonsense"), None);
     }
 

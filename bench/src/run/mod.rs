@@ -7,6 +7,7 @@
 
 pub mod cache_line;
 pub mod capacity;
+pub mod crowd;
 mod emulated;
 pub mod execute;
 pub mod fault;
@@ -19,5 +20,7 @@ pub mod progress;
 pub(crate) mod rendezvous;
 pub mod stage;
 mod stderr_tail;
+pub mod steps;
+mod visits;
 mod worker;
 pub mod workers;

@@ -56,6 +56,11 @@ impl Processes {
         self.news.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
     }
 
+    /// Those that were started and not reaped.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.processes.keys().copied()
+    }
+
     /// Its process id.
     pub fn id(&self, number: u32) -> Option<Pid> {
         self.processes.get(&number).and_then(|worker| Pid::from_raw(worker.id() as i32))

@@ -1,6 +1,6 @@
 //! How a member comes into a view: memory, links, and the protocols on them.
 
-use squall_membership::Leaving;
+use squall_membership::{Leaving, Membership};
 use squall_orderer::{RoundRobin, Unordered};
 use squall_rdmc::Rdmc;
 use squall_smc::{Inbound, Outbound};
@@ -12,9 +12,11 @@ use super::Group;
 use crate::config::{Config, ConfigError, Mode};
 use crate::epoch::Epoch;
 use crate::error::JoinError;
+use crate::gathering::Gathering;
 use crate::kept::{Kept, new_pool};
 use crate::order::Order;
-use crate::outgoing::{Outgoing, State};
+use crate::outgoing::Outgoing;
+use crate::probe::{PIECE_BYTES, measure};
 use crate::stats::Stats;
 use crate::stream::Stream;
 use crate::view::View;
@@ -26,7 +28,12 @@ pub(crate) const AGREEMENT: &str = "the group's configuration";
 pub(crate) fn description(config: &Config, view: &View) -> Result<Vec<u8>, ConfigError> {
     let config = Config { senders: view.senders.clone(), ..config.clone() };
     config.check(view.members)?;
-    Ok(config.description(&config.layout(view.members).0).into_bytes())
+    let mut description = config.description(&config.layout(view.members).0);
+    if view.id == 0 {
+        // All measure, or none.
+        description += if config.limit.is_some() { "; limit: given" } else { "; limit: measured" };
+    }
+    Ok(description.into_bytes())
 }
 
 impl<E: Endpoint> Group<E> {
@@ -65,17 +72,14 @@ impl<E: Endpoint> Group<E> {
     /// If there is no next view yet.
     pub fn install<F: Fabric<Endpoint = E>>(self, fabric: &F, exchange: &mut dyn Exchange) -> Result<Group<E>, JoinError> {
         let view = self.next_view().cloned().expect("the next view is decided");
-        let (config, kept, leaving) = self.retire(fabric);
+        let (config, kept) = self.retire(fabric);
         agree(exchange, AGREEMENT, &description(&config, &view)?)?;
-        let mut group = Group::open(&config, view, kept, fabric, exchange)?;
-        group.go_on_leaving(leaving);
-        Ok(group)
+        Group::open(&config, view, kept, fabric, exchange)
     }
 
-    /// Ends the epoch, whose next view is known: what is left of it for the next one, and whether this member wants to
-    /// leave: see [`Group::go_on_leaving`].
-    pub(crate) fn retire<F: Fabric<Endpoint = E>>(self, fabric: &F) -> (Config, Kept, Leaving) {
-        let leaving = self.membership().map_or(Leaving::No, |membership| membership.protocol().row().leaving);
+    /// Ends the epoch, whose next view is known: what is left of it for the next one.
+    pub(crate) fn retire<F: Fabric<Endpoint = E>>(self, fabric: &F) -> (Config, Kept) {
+        let leaving = self.membership().map(Membership::leaving).unwrap_or_default();
         // Who has no vote writes into nobody's buffers.
         let said = |rank: Rank| self.membership().is_none_or(|membership| membership.protocol().has_installed(rank));
         let is_done = |rank| !self.view.votes(rank) || said(rank) || self.endpoint.is_gone(rank);
@@ -87,17 +91,8 @@ impl<E: Endpoint> Group<E> {
         // stays with that member alone.
         fabric.retire(endpoint);
         let (config, pool, again) = outgoing.dismantle(severed);
-        let kept = Kept { pool: pool.map(|pool| (pool, pool_region)), again, held, hears_witness };
-        (config, kept, leaving)
-    }
-
-    /// The last view ended before the others had heard that this member wants to leave, or nobody else had the state.
-    pub(crate) fn go_on_leaving(&mut self, leaving: Leaving) {
-        match leaving {
-            Leaving::No => {}
-            Leaving::Asks => self.leave(),
-            Leaving::Insists => self.insist_on_leaving(),
-        }
+        let kept = Kept { pool: pool.map(|pool| (pool, pool_region)), again, held, hears_witness, leaving };
+        (config, kept)
     }
 
     /// Opens the view's epoch with members that agree on how.
@@ -109,40 +104,46 @@ impl<E: Endpoint> Group<E> {
         exchange: &mut dyn Exchange,
     ) -> Result<Group<E>, JoinError> {
         let (me, members) = (view.me, view.members);
-        let config = Config { senders: view.senders.clone(), ..config.clone() };
+        let mut config = Config { senders: view.senders.clone(), ..config.clone() };
         let (layout, columns) = config.layout(members);
-        let table_region = fabric.region(layout.bytes() as usize, &config.region)?;
+        // Only a first view measures, over links that relays use.
+        let measures = view.id == 0 && view.voters > 2 && config.has_large() && fabric.has_links();
+        let piece_bytes = if measures { PIECE_BYTES } else { 0 };
+        let table_region = fabric.region((layout.bytes() + piece_bytes) as usize, &config.region)?;
         let (pool, pool_region) = match kept.pool {
             Some(pool) => pool,
             None => new_pool(&config, fabric)?,
         };
         let notices = table_region.notices().iter().chain(pool_region.notices()).cloned().collect();
-        let endpoint = fabric.open(exchange, &[table_region.clone(), pool_region.clone()])?;
+        let mut endpoint = fabric.open(exchange, &[table_region.clone(), pool_region.clone()])?;
 
-        let own = view.my_sender();
+        let own = view.place_of(view.me);
         let table = Table::new(table_region, &layout, me);
+        let mut lost = Vec::new();
+        if measures && config.limit.is_none() {
+            config.limit = Some(measure(&mut endpoint, exchange, &table, columns.probe, layout.bytes(), &mut lost)?);
+        }
         let streams = config.senders.iter().enumerate().map(|(sender, &rank)| {
             let ring = table.ring(columns.smc.ring, sender);
             Stream::new(Inbound::new(ring, columns.smc, rank), sender, config.transfers_max)
         });
         let streams = streams.collect();
         let smc = own.map(|sender| Outbound::new(table.ring(columns.smc.ring, sender), columns.smc, config.smc_limits(), members));
-        let mut rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits(), config.schedule).relayed_by(view.voters);
+        let mut rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits()).relayed_by(view.voters);
         let pool_bytes = |rank| endpoint.region_bytes(rank, POOL).unwrap_or(pool_region.bytes() as u64);
         rdmc.set_pools((0..members).map(Rank::new).map(pool_bytes).collect());
         let order = match config.mode {
             Mode::Ordered => {
-                Order::RoundRobin(RoundRobin::new(columns.order, members, config.senders.len(), own).acknowledged_by(view.voters))
+                let order = RoundRobin::new(columns.order, members, config.senders.len(), own);
+                Order::RoundRobin(order.acknowledged_by(view.voters).reclaimed_by(&config.senders))
             }
             Mode::Unordered => Order::Unordered(Unordered::new(columns.order, members, &config.senders, own)),
         };
         let epoch = Epoch::new(&config, &columns, &view).map(|epoch| Epoch { hears_witness: kept.hears_witness, ..epoch });
         let post_bytes_max = config.post_bytes_max;
         let mut outgoing = Outgoing::new(smc, rdmc, pool, config, &view);
-        if !kept.again.is_empty() {
-            (outgoing.again, outgoing.state) = (kept.again, State::Closed);
-        }
-        Ok(Group {
+        outgoing.go_on_with(kept.again);
+        let mut group = Group {
             outbox: Outbox::new(members),
             streams,
             outgoing,
@@ -154,7 +155,9 @@ impl<E: Endpoint> Group<E> {
             stats: Stats::default(),
             ended: None,
             blamed: None,
+            gathering: Gathering::default(),
             held: kept.held,
+            lost,
             endpoint,
             table,
             columns,
@@ -162,6 +165,14 @@ impl<E: Endpoint> Group<E> {
             own,
             order,
             notices,
-        })
+        };
+        // The last view ended before the others had heard that this member wants to leave, or nobody else had the
+        // state.
+        match kept.leaving {
+            (Leaving::No, _) => {}
+            (Leaving::Asks, waited_ns) => group.leave_after(waited_ns),
+            (Leaving::Insists, _) => group.insist_on_leaving(),
+        }
+        Ok(group)
     }
 }

@@ -5,36 +5,42 @@ use std::time::Instant;
 use squall_orderer::Run;
 use squall_smc::Taken;
 use squall_sst::Malformed;
-use squall_transport::{Endpoint, Event};
+use squall_transport::{Endpoint, Event, Rank};
 
 use super::Group;
 use crate::error::Ended;
 use crate::held::Held;
 use crate::outgoing::{Outgoing, State};
 use crate::pace::Pace;
+use crate::turn::Turn;
 use crate::upcalls::{Delivery, Upcalls};
 
 /// Messages and nulls handed out in one turn at the most, so that acknowledgements and sends get their turn too.
 const DELIVERIES_A_TURN_MAX: u64 = 4096;
 
 impl<E: Endpoint> Group<E> {
-    /// One turn of the loop: takes in what has landed, hands out what may be delivered, sends what is to be sent.
-    /// Whether anything happened. Never waits.
+    /// One turn of the loop: takes in what has landed, hands out what may be delivered, sends what is to be sent. Never
+    /// waits.
     ///
     /// # Errors
     /// The group is over, and why; the same answer from then on.
     #[inline]
-    pub fn step(&mut self, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
+    pub fn step(&mut self, upcalls: &mut impl Upcalls) -> Result<Turn, Ended> {
         if let Some(ended) = self.ended {
             return Err(ended);
         }
         self.stats.turns += 1;
-        let result = self.turn_once(upcalls);
-        if let Err(ended) = result {
-            self.ended = Some(ended);
-            self.outgoing.state = State::Ended;
+        match self.turn_once(upcalls) {
+            Ok(progress) => Ok(progress.into()),
+            Err(ended) => self.end(ended),
         }
-        result
+    }
+
+    #[cold]
+    fn end(&mut self, ended: Ended) -> Result<Turn, Ended> {
+        self.ended = Some(ended);
+        self.outgoing.state = State::Ended;
+        if ended == Ended::Closed { Ok(Turn::Left) } else { Err(ended) }
     }
 
     #[inline]
@@ -52,8 +58,10 @@ impl<E: Endpoint> Group<E> {
             progress = changed;
         }
         progress |= self.ship();
-        progress |= self.receive().or_else(|ended| self.blame(ended))?;
-        self.order.acknowledge(&self.table, &mut self.outbox);
+        let came = self.receive().or_else(|ended| self.blame(ended))?;
+        progress |= came;
+        let due = self.gathering.is_due(came);
+        self.order.acknowledge(&self.table, &mut self.outbox, due);
         self.outbox.drain(&mut self.endpoint);
         let delivered = match self.held.take() {
             None => self.deliver(upcalls).map_err(Ended::from),
@@ -68,7 +76,7 @@ impl<E: Endpoint> Group<E> {
     #[inline]
     fn take_events(&mut self) -> Result<bool, Ended> {
         let mut lost = false;
-        while let Some(Event::Down(peer)) = self.endpoint.poll() {
+        while let Some(peer) = self.next_down() {
             let both_leave = self.closing.value() == 1 && self.table.get(self.columns.closing, peer) == 1;
             if !both_leave {
                 match &mut self.epoch {
@@ -80,6 +88,12 @@ impl<E: Endpoint> Group<E> {
             self.outbox.discard(peer);
         }
         Ok(lost)
+    }
+
+    /// A member whose link is broken, once or more often.
+    #[inline]
+    fn next_down(&mut self) -> Option<Rank> {
+        self.endpoint.poll().map(|Event::Down(peer)| peer).or_else(|| self.lost.pop())
     }
 
     /// Sends what the application committed since the last turn.
@@ -130,7 +144,7 @@ impl<E: Endpoint> Group<E> {
     #[cold]
     fn hold_back(&mut self, mut held: Box<Held>, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
         let taken = self.deliver(held.as_mut());
-        let replayed = held.replay(upcalls, &mut self.outgoing);
+        let replayed = upcalls.is_ready() && held.replay(upcalls, &mut self.outgoing);
         let over = held.is_over();
         self.held = (!held.is_done()).then_some(held);
         match over {
@@ -153,13 +167,14 @@ impl<E: Endpoint> Group<E> {
     /// Hands out what may be delivered.
     #[inline]
     fn deliver(&mut self, upcalls: &mut impl Upcalls) -> Result<bool, Malformed> {
-        let mut left = DELIVERIES_A_TURN_MAX;
+        let may = if upcalls.is_ready() { DELIVERIES_A_TURN_MAX } else { 0 };
+        let mut left = may;
         self.order.refresh(&self.table)?;
         while let Some(run) = self.order.next(left) {
             left -= run.count;
             self.hand_out(run, upcalls);
         }
-        let any = left < DELIVERIES_A_TURN_MAX;
+        let any = left < may;
         if any {
             self.stats.delivery_batches += 1;
             for stream in &mut self.streams {
@@ -210,12 +225,18 @@ impl<E: Endpoint> Group<E> {
         Ok(progress | self.ship())
     }
 
+    /// Whether acknowledgements of several batches are gathered while more comes in every turn: good where members share
+    /// cores, for loops that call [`Group::step`]. [`Group::turn`] goes by its pace.
+    pub fn gather_acknowledgements(&mut self, on: bool) {
+        self.gathering.set(on);
+    }
+
     /// One turn of the loop, and if nothing happened, a wait as `pace` says.
     ///
     /// # Errors
     /// As [`Group::step`].
     #[inline]
-    pub fn turn(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<bool, Ended> {
+    pub fn turn(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<Turn, Ended> {
         self.turn_until(upcalls, pace, None)
     }
 
@@ -224,28 +245,40 @@ impl<E: Endpoint> Group<E> {
     /// # Errors
     /// As [`Group::step`].
     #[inline]
-    pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, Ended> {
-        if self.step(upcalls)? {
+    pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<Turn, Ended> {
+        self.gather_acknowledgements(pace.shares_core());
+        let turn = self.step(upcalls)?;
+        if turn.is_busy() {
             pace.busy();
-            return Ok(true);
+            self.give_way();
+            return Ok(turn);
         }
         if pace.spins() {
             pace.pause();
-            return Ok(false);
+            return Ok(Turn::Idle);
         }
         self.sleep(upcalls, pace, until)
     }
 
+    /// While the first messages of a view are under way, members that share cores take turns by the block: everybody
+    /// waits for the first one, which the others relay.
+    #[inline]
+    pub(crate) fn give_way(&self) {
+        if self.outgoing.rdmc.is_young() {
+            std::thread::yield_now();
+        }
+    }
+
     #[cold]
-    fn sleep(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, Ended> {
+    fn sleep(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<Turn, Ended> {
         self.endpoint.arm();
         self.look_at_epoch();
         // What landed before `arm` wakes nobody: look once more.
         match self.step(upcalls) {
-            Ok(false) => {
+            Ok(Turn::Idle) => {
                 self.stats.parks += 1;
                 self.endpoint.park(self.epoch_due(Pace::sleep_max(until)));
-                Ok(false)
+                Ok(Turn::Idle)
             }
             other => {
                 self.endpoint.disarm();
@@ -263,9 +296,11 @@ impl<E: Endpoint> Group<E> {
     pub fn close(mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<(), Ended> {
         self.closing.raise(&self.table, 1);
         loop {
-            let progress = self.turn(upcalls, pace)?;
+            let turn = self.turn(upcalls, pace)?;
             let all = self.closing.least(&self.table) == 1;
-            if all && !progress && self.outbox.is_empty() && !self.endpoint.backlog() {
+            // What is not delivered yet would be lost.
+            let idle = turn == Turn::Idle && upcalls.is_ready();
+            if all && idle && self.outbox.is_empty() && !self.endpoint.backlog() {
                 return Ok(());
             }
         }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use squall_membership::{Leaving, What};
+use squall_membership::What;
 use squall_transport::exchange::compare;
 use squall_transport::mesh::{Gather, Meeting, Net};
 use squall_transport::{Fabric, NodeId, Rank};
@@ -10,7 +10,7 @@ use squall_transport::{Fabric, NodeId, Rank};
 use super::message::{Control, Outline, Welcome};
 use super::names::Names;
 use super::second::Second;
-use super::{Member, MemberError, MemberMutation, Stage, contact};
+use super::{ChangeTimes, Member, MemberError, MemberMutation, Stage, contact};
 use crate::error::JoinError;
 use crate::group::Group;
 use crate::group::opening::{AGREEMENT, description};
@@ -156,21 +156,21 @@ impl<F: Fabric, N: Net> Member<F, N> {
         compare(&passing.gather, AGREEMENT, &parts?)?;
         let Stage::Passing(passing) = std::mem::replace(&mut self.stage, Stage::Nowhere) else { return Ok(false) };
         let Passing { view, token, mut gather, .. } = passing;
-        let (config, kept, leaving) = match self.group.take() {
+        let (config, kept) = match self.group.take() {
             Some(group) => {
                 let (wedged_ns, trimmed_ns) = group.change_times_ns();
-                self.change_ns = Some((view.id, wedged_ns.unwrap_or(now_ns), trimmed_ns.unwrap_or(now_ns), now_ns));
+                let (wedged_ns, trimmed_ns) = (wedged_ns.unwrap_or(now_ns), trimmed_ns.unwrap_or(now_ns));
+                self.change = Some(ChangeTimes { view: view.id, wedged_ns, trimmed_ns, met_ns: now_ns, installed_ns: None });
                 group.retire(&self.fabric)
             }
             None => {
                 let kept = self.kept.take().unwrap_or_default();
                 // Buffers that were made in advance are for `senders_max` senders.
                 let enough = view.senders.len() <= self.options.config.senders_max;
-                (self.options.lenient(), if enough { kept } else { Kept::default() }, Leaving::No)
+                (self.options.lenient(), if enough { kept } else { Kept::default() })
             }
         };
-        let mut group = Group::open(&config, view, kept, &self.fabric, &mut gather)?;
-        group.go_on_leaving(leaving);
+        let group = Group::open(&config, view, kept, &self.fabric, &mut gather)?;
         drop(gather);
         self.enter(group, token, upcalls);
         Ok(true)

@@ -3,6 +3,9 @@
 //! It goes in pieces over the mesh, beside the messages of the view, and goes on from view to view: a snapshot, then
 //! every delivery since and every view. Whoever takes it says how far it is, and no more than a window is on its way,
 //! so that neither its memory nor a meeting's frames suffer. A newcomer is proposed once what it lacks is little.
+//!
+//! So much a second is given, to all together, and newcomers in turn: one begins when those before it leave some of
+//! that, because they restore more slowly. Until then it hears a word now and then, and nothing is kept for it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,16 +15,16 @@ use squall_membership::Newcomer;
 use squall_transport::NodeId;
 use squall_transport::mesh::{MeshSendError, Net};
 
+use super::allowance::Allowance;
 use super::feed::Log;
 use super::message::{Control, Course, Outline};
-use crate::outgoing::Outgoing;
-use crate::upcalls::{Delivery, StatePiece, Upcalls};
+use crate::upcalls::Upcalls;
 use crate::view::View;
 
 /// Bytes of state in one message: few enough that restoring them is no long pause for a member.
 pub(crate) const PIECE_BYTES: usize = 32 << 10;
-/// Pieces that are read or handed to the mesh in one turn of the loop, whoever they are for, beside twice as much as
-/// was delivered since the last.
+/// Pieces that are read or handed to the mesh in one turn of the loop, whoever they are for, beside what was delivered
+/// since the last, twice for each.
 const PIECES_A_TURN_MAX: usize = 8;
 /// Bytes on their way to one process: a share of what the mesh keeps for a peer.
 pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
@@ -133,7 +136,7 @@ impl Giving {
 
     /// Reads one piece, if there is more and room for it.
     fn read(&mut self) -> io::Result<bool> {
-        if self.ended || self.ahead_bytes >= AHEAD_BYTES {
+        if self.ended || self.ahead_bytes >= AHEAD_BYTES || !self.has_begun() {
             return Ok(false);
         }
         let mut piece = Vec::new();
@@ -149,9 +152,19 @@ impl Giving {
         Ok(true)
     }
 
+    /// Whether its turn has come.
+    fn has_begun(&self) -> bool {
+        self.course.round > 0
+    }
+
+    /// Bytes that were said.
+    fn given_bytes(&self) -> u64 {
+        self.said_bytes + (self.cursor - self.first)
+    }
+
     /// Bytes on their way.
     fn untaken_bytes(&self) -> u64 {
-        self.said_bytes + (self.cursor - self.first) - self.took_bytes
+        self.given_bytes() - self.took_bytes
     }
 
     /// Bytes that it lacks of what is known by now.
@@ -195,7 +208,14 @@ impl Giving {
         if !self.has_room() {
             return Said::Nothing;
         }
-        let said = if !self.begun {
+        let waits = !self.has_begun();
+        let said = if waits {
+            if now_ns < self.told_ns + idle_ns {
+                return Said::Nothing;
+            }
+            // Of no beginning, so that it knows that it has a giver.
+            Control::Feed { course, offset: 0 }.say(net, to)
+        } else if !self.begun {
             Control::Begin { course, outline: self.at.outline.clone(), taken: self.at.taken.clone() }.say(net, to)
         } else if let Some(piece) = self.ahead.front() {
             Control::State { course, offset: self.said_bytes }.say_with(net, to, piece)
@@ -211,6 +231,7 @@ impl Giving {
             return Said::Nothing;
         };
         match said {
+            Ok(()) if waits => {}
             Ok(()) => self.note_said(log),
             Err(MeshSendError::Full { .. }) => return Said::Full,
             Err(_) => return Said::Lost,
@@ -248,8 +269,9 @@ pub(crate) struct Givings {
     log: Log,
     /// The log's end at the last turn.
     seen: u64,
-    /// Whose turn it is first.
-    first: usize,
+    allowance: Allowance,
+    /// When it shows how much those who have begun take; none: one has just begun.
+    shows_ns: Option<u64>,
 }
 
 impl Givings {
@@ -262,7 +284,7 @@ impl Givings {
         if self.list.is_empty() { None } else { Some(&mut self.log) }
     }
 
-    /// Begins to give. What this process was given before is given no more.
+    /// Begins to give, or has a newcomer wait for its turn. What this process was given before is given no more.
     ///
     /// # Errors
     /// Too many are given state already.
@@ -280,9 +302,19 @@ impl Givings {
             return Err(format!("{GIVINGS_MAX} processes are given state by this member already; ask another member, or later"));
         }
         let mut giving = Giving::new(to, newcomer, transfer, now_ns);
-        giving.begin(at, self.log.end(), upcalls);
+        if newcomer.is_none() || (self.list.iter().all(Giving::has_begun) && self.may_begin(now_ns)) {
+            giving.begin(at, self.log.end(), upcalls);
+            self.shows_ns = None;
+        }
         self.list.push(giving);
         Ok(())
+    }
+
+    /// Whether those who are given state leave room for one more.
+    fn may_begin(&self, now_ns: u64) -> bool {
+        let mut begun = self.list.iter().filter(|giving| giving.has_begun());
+        let shows = self.shows_ns.is_some_and(|shows_ns| now_ns >= shows_ns);
+        self.list.is_empty() || (self.allowance.is_ample() && (shows || begun.all(|giving| giving.closed)))
     }
 
     /// It is gone, or has it all.
@@ -298,8 +330,7 @@ impl Givings {
     /// How far it is.
     pub(crate) fn took(&mut self, node: NodeId, course: Course, bytes: u64, now_ns: u64) {
         if let Some(giving) = self.list.iter_mut().find(|giving| giving.to == node && giving.course == course) {
-            let said = giving.said_bytes + (giving.cursor - giving.first);
-            giving.took_bytes = giving.took_bytes.max(bytes.min(said));
+            giving.took_bytes = giving.took_bytes.max(bytes.min(giving.given_bytes()));
             giving.heard_ns = now_ns;
         }
     }
@@ -317,7 +348,7 @@ impl Givings {
         }
         self.log.begin_view(&at.outline);
         let Givings { list, log, .. } = self;
-        for giving in list.iter_mut().filter(|giving| at.outline.nodes.contains(&giving.to) && giving.is_stale(log)) {
+        for giving in list.iter_mut().filter(|giving| giving.has_begun() && at.outline.nodes.contains(&giving.to) && giving.is_stale(log)) {
             giving.begin(at.clone(), log.end(), upcalls);
         }
     }
@@ -332,25 +363,32 @@ impl Givings {
         upcalls: &mut impl Upcalls,
     ) -> Given {
         let mut given = Given::default();
-        self.begin_again(net, limits, at, upcalls);
+        let begun = self.list.iter().filter(|giving| giving.has_begun()).count() as u64;
         let delivered = self.log.end() - std::mem::replace(&mut self.seen, self.log.end());
-        let most = PIECES_A_TURN_MAX + (2 * delivered as usize / PIECE_BYTES).min(4 * (WINDOW_BYTES as usize / PIECE_BYTES));
-        let (mut left, count) = (most, self.list.len());
-        for place in 0..count {
-            if left == 0 {
-                self.first = (self.first + place) % count;
-                break;
-            }
-            let giving = &mut self.list[(self.first + place) % count];
-            serve(giving, &self.log, net, limits, now_ns, &mut left);
+        let owed = 2 * delivered * begun;
+        self.allowance.pass(now_ns, limits.bytes_per_second, owed);
+        self.begin_again(net, limits, &at, upcalls);
+        self.shows_ns.get_or_insert(now_ns + limits.idle_ns);
+        if self.may_begin(now_ns)
+            && let Some(next) = self.list.iter_mut().find(|giving| !giving.has_begun())
+        {
+            next.begin(at(), self.log.end(), upcalls);
+            self.shows_ns = Some(now_ns + limits.idle_ns);
+        }
+        let most = PIECES_A_TURN_MAX + (owed as usize / PIECE_BYTES).min(4 * (WINDOW_BYTES as usize / PIECE_BYTES));
+        // Those that lack little come first, then those that came first.
+        self.list.sort_by_key(|giving| !giving.closed);
+        let mut turn = Turn { left: most, now_ns, allowance: &mut self.allowance };
+        for giving in &mut self.list {
+            turn.serve(giving, &self.log, net, limits);
             if giving.is_near(&self.log, limits.message_bytes_max) {
                 given.near.extend(giving.newcomer.take().map(|newcomer| (newcomer, giving.course.transfer)));
             }
         }
-        given.progress |= left < most;
+        given.progress = turn.left < most;
         let silent = |giving: &Giving| giving.untaken_bytes() > 0 && now_ns > giving.heard_ns + limits.silent_ns;
         self.list.retain(|giving| !giving.is_lost() && !silent(giving));
-        let start = self.list.iter().map(|giving| giving.cursor).min().unwrap_or(self.log.end());
+        let start = self.list.iter().filter(|giving| giving.has_begun()).map(|giving| giving.cursor).min().unwrap_or(self.log.end());
         self.log.forget(start);
         given
     }
@@ -360,7 +398,7 @@ impl Givings {
     fn begin_again(&mut self, net: &impl Net, limits: &Limits, at: impl Fn() -> Position, upcalls: &mut impl Upcalls) {
         let (end, oldest) = (self.log.end(), self.log.end().saturating_sub(limits.log_bytes_max));
         self.list.retain_mut(|giving| {
-            if giving.cursor >= oldest {
+            if giving.cursor >= oldest || !giving.has_begun() {
                 return true;
             }
             if giving.course.round >= ROUNDS_MAX {
@@ -401,6 +439,7 @@ const LOST: u32 = u32::MAX;
 /// Limits of giving that a member's options say.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
+    pub(crate) bytes_per_second: u64,
     pub(crate) log_bytes_max: u64,
     pub(crate) message_bytes_max: u64,
     /// After so long without a word another word is said.
@@ -411,78 +450,51 @@ pub(crate) struct Limits {
     pub(crate) spins: bool,
 }
 
-/// Reads and says pieces of one giving while some are left for this turn.
-fn serve(giving: &mut Giving, log: &Log, net: &impl Net, limits: &Limits, now_ns: u64, left: &mut usize) {
-    giving.full = false;
-    while *left > 0 {
-        match giving.read() {
-            Ok(more) => *left -= usize::from(more),
-            Err(error) => {
-                let reason = format!("reading the application's snapshot failed: {error}");
-                // If it is gone it needs no answer.
-                let _ = Control::Refused { transfer: giving.course.transfer, reason }.say(net, giving.to);
-                giving.course.round = LOST;
+/// What may be done in one turn.
+struct Turn<'a> {
+    /// Pieces.
+    left: usize,
+    now_ns: u64,
+    allowance: &'a mut Allowance,
+}
+
+impl Turn<'_> {
+    /// Reads and says pieces of one giving while some are left.
+    fn serve(&mut self, giving: &mut Giving, log: &Log, net: &impl Net, limits: &Limits) {
+        giving.full = false;
+        while self.left > 0 {
+            // Whoever has to hear a word hears one.
+            if self.allowance.is_spent() && self.now_ns < giving.told_ns + limits.idle_ns {
+                giving.full = true;
                 return;
             }
-        }
-        match giving.say(log, net, now_ns, limits.idle_ns) {
-            Said::Piece => *left = left.saturating_sub(1),
-            Said::Nothing if giving.ended || giving.ahead_bytes >= AHEAD_BYTES => break,
-            Said::Nothing => {}
-            Said::Full => {
-                giving.full = true;
-                break;
+            match giving.read() {
+                Ok(more) => self.left -= usize::from(more),
+                Err(error) => {
+                    let reason = format!("reading the application's snapshot failed: {error}");
+                    // If it is gone it needs no answer.
+                    let _ = Control::Refused { transfer: giving.course.transfer, reason }.say(net, giving.to);
+                    giving.course.round = LOST;
+                    return;
+                }
             }
-            Said::Lost => {
-                giving.course.round = LOST;
-                break;
+            let before = giving.given_bytes();
+            match giving.say(log, net, self.now_ns, limits.idle_ns) {
+                Said::Piece => {
+                    self.left = self.left.saturating_sub(1);
+                    self.allowance.spend(giving.given_bytes() - before);
+                }
+                Said::Nothing if giving.ended || giving.ahead_bytes >= AHEAD_BYTES || !giving.has_begun() => return,
+                Said::Nothing => {}
+                Said::Full => {
+                    giving.full = true;
+                    return;
+                }
+                Said::Lost => {
+                    giving.course.round = LOST;
+                    return;
+                }
             }
         }
-    }
-}
-
-/// Hands upcalls through: what is delivered is noted for those who follow, and what a snapshot holds already is
-/// delivered no more.
-pub(crate) struct Tap<'a, U> {
-    pub(crate) upcalls: &'a mut U,
-    pub(crate) log: Option<&'a mut Log>,
-    /// By rank: so many messages of the view that is handed out first are in the state already.
-    pub(crate) taken: &'a mut Vec<u64>,
-}
-
-impl<U: Upcalls> Upcalls for Tap<'_, U> {
-    fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing) {
-        if self.taken.get(delivery.sender.index()).is_some_and(|&taken| delivery.index < taken) {
-            return;
-        }
-        self.upcalls.deliver(delivery, outgoing);
-        if let Some(log) = &mut self.log {
-            log.deliver(&delivery);
-        }
-    }
-
-    fn view_ended(&mut self, next: Option<&View>) {
-        self.taken.clear();
-        self.upcalls.view_ended(next);
-    }
-
-    fn view_installed(&mut self, view: &View) {
-        self.upcalls.view_installed(view);
-    }
-
-    fn snapshot(&mut self) -> Box<dyn Read + Send> {
-        self.upcalls.snapshot()
-    }
-
-    fn restore(&mut self, piece: StatePiece<'_>) {
-        self.upcalls.restore(piece);
-    }
-
-    fn cut(&mut self, index: u64) {
-        self.upcalls.cut(index);
-    }
-
-    fn sent_again(&mut self, index: u64) {
-        self.upcalls.sent_again(index);
     }
 }

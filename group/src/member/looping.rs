@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use squall_transport::exchange::Exchange;
+use squall_transport::exchange::{Exchange, Named};
 use squall_transport::mesh::{Mesh, MeshEvent, Net};
 use squall_transport::{Fabric, NodeId, Waker};
 
+use super::stepping::{progress_of, told};
 use super::{Member, MemberError, MemberOptions, Stage};
 use crate::group::Group;
 use crate::outgoing::Outgoing;
 use crate::pace::Pace;
+use crate::role::Role;
+use crate::turn::Turn;
 use crate::upcalls::{Delivery, Upcalls};
 
 /// How long the first members wait for each other's connections, at the least.
@@ -65,15 +68,15 @@ impl<F: Fabric> Member<F> {
             }
         }
         exchange.all_gather("member mesh", &[])?;
-        let group = Group::enter(&member.options.lenient(), member.view.clone(), &member.fabric, exchange)?;
+        let mut named = Named::new(exchange, &member.view.nodes);
+        let group = Group::enter(&member.options.lenient(), member.view.clone(), &member.fabric, &mut named)?;
         member.enter(group, token, &mut Nobody);
         Ok(member)
     }
 
     /// Joins a group that is there, by asking `contacts` (addresses of any members): one after the other, and the next
-    /// one at once if one is silent; `sends`: it wants to send. When this returns a member gives it the state, and
-    /// [`Member::turn`] brings that in; in a view it is, and delivers what is sent there, once [`Member::is_behind`]
-    /// says no more that it waits.
+    /// one at once if one is silent. When this returns a member gives it the state, and [`Member::turn`] brings that
+    /// in; in a view it is, and delivers what is sent there, once [`Member::is_behind`] says no more that it waits.
     ///
     /// # Errors
     /// [`MemberError`]: no contact answers, or those that do refuse, or none admits it within `timeout`. `mesh` is then
@@ -83,11 +86,11 @@ impl<F: Fabric> Member<F> {
         fabric: F,
         mesh: Mesh,
         contacts: &[SocketAddr],
-        sends: bool,
+        role: impl Into<Role>,
         timeout: Duration,
     ) -> Result<Member<F>, MemberError> {
         let origin = Instant::now();
-        let mut member = Member::newcomer(options, fabric, mesh, contacts, sends, timeout, 0)?;
+        let mut member = Member::newcomer(options, fabric, mesh, contacts, role, timeout, 0)?;
         member.origin = Some(origin);
         // Members that are not asked may welcome it before word of the one that takes it is here.
         while member.taking.is_none() && matches!(member.stage, Stage::Following(_)) {
@@ -114,7 +117,7 @@ impl<F: Fabric> Member<F> {
     /// # Errors
     /// The group is over for this member, and why; the same answer from then on.
     #[inline]
-    pub fn turn(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<bool, MemberError> {
+    pub fn turn(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<Turn, MemberError> {
         self.turn_until(upcalls, pace, None)
     }
 
@@ -123,16 +126,19 @@ impl<F: Fabric> Member<F> {
     /// # Errors
     /// As there.
     #[inline]
-    pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, MemberError> {
+    pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<Turn, MemberError> {
         let event = self.net.next();
         if event.is_none()
             && self.is_quiet()
             && let Some(group) = &mut self.group
         {
-            let turned = group.turn_until(upcalls, pace, until).map_err(MemberError::from);
-            return self.end_if(turned);
+            return match group.turn_until(upcalls, pace, until) {
+                Ok(turn) if turn != Turn::Left => Ok(turn),
+                over => told(false, self.end_if(progress_of(over))),
+            };
         }
-        self.turn_busy(event, upcalls, pace, until)
+        let was_over = self.over.is_some();
+        told(was_over, self.turn_busy(event, upcalls, pace, until))
     }
 
     /// Whether there is nothing to do but messages.
@@ -165,6 +171,9 @@ impl<F: Fabric> Member<F> {
             self.end_if(heard)?;
         }
         progress |= self.tend(now_ns, upcalls)?;
+        if progress {
+            self.note_entry(since_ns(origin));
+        }
         let due = origin.checked_add(Duration::from_nanos(self.due_ns(now_ns)));
         let until = if progress { Some(Instant::now()) } else { [until, due].into_iter().flatten().min() };
         if self.is_steppable() {
@@ -172,7 +181,8 @@ impl<F: Fabric> Member<F> {
             // What was done besides may have taken long: hearts beat all the same.
             group.look_at_epoch();
             let turned = if progress { group.step(&mut tap) } else { group.turn_until(&mut tap, pace, until) };
-            progress |= self.end_if(turned.map_err(MemberError::from))?;
+            group.give_way();
+            progress |= self.end_if(progress_of(turned))?;
             self.call_newcomers();
         } else if !progress {
             let longest = Instant::now() + SLEEP_MAX;

@@ -16,6 +16,7 @@
 //! All of it is a state machine: [`Member::step_at`] does what is due at the time it is told, and never waits or looks
 //! at a clock. [`Member::turn`], [`Member::found`] and [`Member::join`] are loops around it that sleep.
 
+mod allowance;
 mod asks;
 mod change;
 mod contact;
@@ -32,6 +33,7 @@ mod names;
 mod second;
 mod stepping;
 mod taking;
+mod tap;
 
 pub use error::MemberError;
 #[doc(hidden)]
@@ -50,6 +52,7 @@ use crate::error::{JoinError, SendError};
 use crate::group::Group;
 use crate::kept::Kept;
 use crate::outgoing::{Outgoing, Slot, State};
+use crate::role::Role;
 use crate::view::View;
 use asks::Asks;
 use change::Passing;
@@ -74,19 +77,23 @@ pub struct MemberOptions {
     /// Bytes of deliveries that a member keeps for newcomers that are being given the state; whoever is further behind
     /// begins again.
     pub backlog_bytes_max: u64,
+    /// Bytes of state that a member gives a second, to all newcomers together and beside what it delivers meanwhile:
+    /// giving takes its share of processors and links from deliveries.
+    pub state_bytes_per_second: u64,
 }
 
 impl MemberOptions {
-    /// `config`, a second of patience, no witness, 256 MiB of backlog.
+    /// `config`, a second of patience, no witness, 256 MiB of backlog, 50 MB of state a second.
     pub fn new(config: Config) -> MemberOptions {
-        MemberOptions { config, patience: Duration::from_secs(1), witness: None, backlog_bytes_max: 256 << 20 }
+        let patience = Duration::from_secs(1);
+        MemberOptions { config, patience, witness: None, backlog_bytes_max: 256 << 20, state_bytes_per_second: 50_000_000 }
     }
 
     /// Members may leave a meeting with one that does not come at different steps of it, one patience apart each: who
     /// is still there beats no heart yet.
     fn lenient(&self) -> Config {
-        let first_word_ns = u64::try_from(2 * self.patience.as_nanos()).unwrap_or(u64::MAX);
-        let membership = self.config.membership.map(|timeouts| Timeouts { first_word_ns, ..timeouts });
+        let first_word = self.patience.saturating_mul(2);
+        let membership = self.config.membership.map(|timeouts| Timeouts { first_word, ..timeouts });
         Config { membership, ..self.config.clone() }
     }
 }
@@ -106,8 +113,6 @@ struct Patience {
     idle_ns: u64,
     /// For the other founders, and for a word of whoever is given state.
     long_ns: u64,
-    /// With leaving, while nobody else has the state and somebody is being given it.
-    leave_ns: u64,
 }
 
 impl Patience {
@@ -121,13 +126,13 @@ impl Patience {
             giver_ns: meeting_ns.saturating_mul(2),
             idle_ns: meeting_ns / 4,
             long_ns: meeting_ns.saturating_mul(10),
-            leave_ns: meeting_ns.saturating_mul(60),
         }
     }
 }
 
 /// When the last change of view came how far, in this process's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ViewChange {
     /// The view that it led to.
     pub view: u64,
@@ -135,8 +140,20 @@ pub struct ViewChange {
     pub wedged: Instant,
     /// All of the view before was delivered, up to the trim.
     pub trimmed: Instant,
+    /// All have come to the new view that will.
+    pub met: Instant,
     /// The new epoch is open.
     pub installed: Instant,
+}
+
+/// The same in the time that steps are given; it is in once it takes the next one.
+#[derive(Clone, Copy, Debug)]
+struct ChangeTimes {
+    view: u64,
+    wedged_ns: u64,
+    trimmed_ns: u64,
+    met_ns: u64,
+    installed_ns: Option<u64>,
 }
 
 /// Where a process is on its way.
@@ -187,6 +204,8 @@ pub struct Member<F: Fabric, N: Net = Mesh> {
     /// This process has no state, and delivers nothing by itself.
     behind: bool,
     taking: Option<Taking>,
+    /// The application takes nothing at present.
+    application_waits: bool,
     /// Transfers that this process asked for so far.
     transfers: u64,
     /// Members of this view that have no state either.
@@ -203,8 +222,7 @@ pub struct Member<F: Fabric, N: Net = Mesh> {
     /// It wants to leave; since when, once that was noticed.
     leaving: Option<Option<u64>>,
     kept: Option<Kept>,
-    /// The last change of view, and when it wedged, had trimmed, and was in.
-    change_ns: Option<(u64, u64, u64, u64)>,
+    change: Option<ChangeTimes>,
     /// Where the loops count time from, and whether the group does.
     origin: Option<Instant>,
     stepped: bool,
@@ -215,7 +233,7 @@ pub struct Member<F: Fabric, N: Net = Mesh> {
 impl<F: Fabric, N: Net> Member<F, N> {
     fn new(options: MemberOptions, fabric: F, net: N, view: View, stage: Stage<N::Gather>) -> Result<Member<F, N>, MemberError> {
         let behind = matches!(stage, Stage::Following(_));
-        let sends = matches!(&stage, Stage::Following(following) if following.sends);
+        let sends = matches!(&stage, Stage::Following(following) if following.role.sends());
         let outside = Outgoing::outside(&options.config, sends).map_err(JoinError::from)?;
         Ok(Member {
             patience: Patience::of(&options),
@@ -234,6 +252,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
             givings: Givings::default(),
             behind,
             taking: None,
+            application_waits: false,
             transfers: 0,
             without: Vec::new(),
             taken: Vec::new(),
@@ -244,7 +263,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
             unwelcomed: Vec::new(),
             leaving: None,
             kept: None,
-            change_ns: None,
+            change: None,
             origin: None,
             stepped: false,
             over: None,
@@ -298,8 +317,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
     }
 
     /// A newcomer that asks `contacts`, one after the other or several at once if one does not answer, as a state
-    /// machine: [`Member::step_at`] takes it in. `sends`: it wants to send. `timeout`: how long it looks for a member
-    /// that takes it.
+    /// machine: [`Member::step_at`] takes it in. `timeout`: how long it looks for a member that takes it. `now_ns`: as
+    /// there.
     ///
     /// # Errors
     /// Memory cannot be had.
@@ -308,15 +327,16 @@ impl<F: Fabric, N: Net> Member<F, N> {
         fabric: F,
         net: N,
         contacts: &[SocketAddr],
-        sends: bool,
+        role: impl Into<Role>,
         timeout: Duration,
         now_ns: u64,
     ) -> Result<Member<F, N>, MemberError> {
+        let role = role.into();
         // Before anybody waits for it.
         let kept = Kept::in_advance(&options.config, &fabric).map_err(JoinError::from)?;
         let agreement = options.config.agreement(fabric.name());
         let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-        let following = Following::new(contacts.to_vec(), sends, agreement, timeout_ns, now_ns);
+        let following = Following::new(contacts.to_vec(), role, agreement, timeout_ns, now_ns);
         let mut member = Member::new(options, fabric, net, View::nobodys(), Stage::Following(following))?;
         member.kept = Some(kept);
         Ok(member)
@@ -344,6 +364,11 @@ impl<F: Fabric, N: Net> Member<F, N> {
     /// group as it follows it from outside: its own rank is then one that nobody has.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// What it was made with: the members agree on it, but for the senders, which are those of the first view.
+    pub fn config(&self) -> &Config {
+        &self.options.config
     }
 
     /// My name.
@@ -374,9 +399,10 @@ impl<F: Fabric, N: Net> Member<F, N> {
 
     /// How the last change of view went; `None` if there was none, or where steps are given the time.
     pub fn last_change(&self) -> Option<ViewChange> {
-        let (origin, (view, wedged_ns, trimmed_ns, installed_ns)) = (self.origin?, self.change_ns?);
+        let (origin, ChangeTimes { view, wedged_ns, trimmed_ns, met_ns, installed_ns }) = (self.origin?, self.change?);
         let at = |ns| origin + Duration::from_nanos(ns);
-        Some(ViewChange { view, wedged: at(wedged_ns), trimmed: at(trimmed_ns), installed: at(installed_ns) })
+        let (wedged, trimmed, met, installed) = (at(wedged_ns), at(trimmed_ns), at(met_ns), at(installed_ns?));
+        Some(ViewChange { view, wedged, trimmed, met, installed })
     }
 
     /// The sending half: valid in this view, so ask for it anew after each turn.
@@ -406,9 +432,9 @@ impl<F: Fabric, N: Net> Member<F, N> {
         self.outgoing().send(payload)
     }
 
-    /// Wants to leave: turn on until [`Ended::Closed`](crate::Ended::Closed). What of mine is not delivered by then may
-    /// be cut off. While nobody else has the application's state and somebody is being given it, it stays, for up to 60
-    /// times [`MemberOptions::patience`].
+    /// Wants to leave: turn on until [`Turn::Left`](crate::Turn::Left). What of mine is not delivered by then may
+    /// be cut off. While nobody else has the application's state and a vote, and somebody is on the way to both, it
+    /// stays, for up to [`Timeouts::leave`].
     pub fn leave(&mut self) {
         self.leaving.get_or_insert(None);
     }

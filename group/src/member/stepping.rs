@@ -3,31 +3,55 @@
 use squall_transport::mesh::{MeshSendError, Net};
 use squall_transport::{Fabric, NodeId, Rank};
 
-use super::giving::{Limits, Tap};
+use super::giving::Limits;
 use super::message::{Control, Outline};
 use super::taking::{Taking, Took};
+use super::tap::Tap;
 use super::{Member, MemberError, MemberMutation, Stage};
 use crate::error::{Ended, JoinRefused};
 use crate::group::Group;
+use crate::turn::Turn;
 use crate::upcalls::Upcalls;
 
 /// Words and news of the mesh that are heard in one step, so that messages get their turn too.
 const EVENTS_A_STEP_MAX: usize = 64;
 
+/// What a group's turn came to, for a member, that has yet to end itself.
+pub(super) fn progress_of(turned: Result<Turn, Ended>) -> Result<bool, MemberError> {
+    match turned? {
+        Turn::Left => Err(Ended::Closed.into()),
+        turn => Ok(turn.is_busy()),
+    }
+}
+
+/// What the caller is told of a turn: that this member has left, once.
+pub(super) fn told(was_over: bool, turned: Result<bool, MemberError>) -> Result<Turn, MemberError> {
+    match turned {
+        Err(MemberError::Ended(Ended::Closed)) if !was_over => Ok(Turn::Left),
+        other => other.map(Turn::from),
+    }
+}
+
 impl<F: Fabric, N: Net> Member<F, N> {
-    /// Does what is to be done at `now_ns`, in any monotone time of the caller: hears the mesh, goes on with whatever
-    /// is under way, steps the group. Whether anything happened. Never waits: step again when something lands or is
-    /// heard, or [`Member::due_ns`] has come.
+    /// Does what is to be done at `now_ns`, in any monotone time of the caller, which may be a virtual one and is
+    /// counted in nanoseconds for that: hears the mesh, goes on with whatever is under way, steps the group. Never
+    /// waits: step again when something lands or is heard, or [`Member::due_ns`] has come.
     ///
     /// # Errors
     /// The group is over for this member, and why; the same answer from then on.
-    pub fn step_at(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<bool, MemberError> {
+    pub fn step_at(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<Turn, MemberError> {
         self.stepped = true;
+        let was_over = self.over.is_some();
+        let stepped = self.step_once(now_ns, upcalls);
+        told(was_over, stepped)
+    }
+
+    fn step_once(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<bool, MemberError> {
         let mut progress = self.tend(now_ns, upcalls)?;
         if self.is_steppable() {
             let (group, mut tap) = self.tapped(upcalls);
-            let stepped = group.step_at(now_ns, &mut tap).map_err(MemberError::from);
-            progress |= self.end_if(stepped)?;
+            let stepped = group.step_at(now_ns, &mut tap);
+            progress |= self.end_if(progress_of(stepped))?;
             self.call_newcomers();
         }
         Ok(progress)
@@ -45,7 +69,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         // Between views nobody asks another giver.
         let looks = matches!(self.stage, Stage::Following(_) | Stage::InView);
         let taking_ns = self.taking.as_ref().filter(|_| looks).and_then(|taking| match taking.has_more() {
-            true => (!self.waits_for_its_view()).then_some(now_ns),
+            true => (!self.waits_for_its_view() && !self.application_waits).then_some(now_ns),
             false => Some(taking.heard_ns + self.patience.giver_ns + 1),
         });
         let asks = self.is_in_view() && self.group.as_ref().is_some_and(Group::needs_witness);
@@ -103,6 +127,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
     }
 
     fn tend_view(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<bool, MemberError> {
+        self.note_entry(now_ns);
         // In a step of its own, so that whoever traces sees the old view's end.
         if self.group.as_ref().is_some_and(|group| group.next_view().is_some()) {
             self.leave_view()?;
@@ -115,6 +140,15 @@ impl<F: Fabric, N: Net> Member<F, N> {
         self.second_opinion(now_ns);
         self.part(now_ns);
         self.seek(now_ns)
+    }
+
+    /// The first look at the time since it entered the view.
+    pub(super) fn note_entry(&mut self, now_ns: u64) {
+        if let Some(change) = &mut self.change
+            && matches!(self.stage, Stage::InView)
+        {
+            change.installed_ns.get_or_insert(now_ns);
+        }
     }
 
     /// Asks the group for those who asked me.
@@ -131,18 +165,22 @@ impl<F: Fabric, N: Net> Member<F, N> {
     /// Leaves, if it wants to and may.
     fn part(&mut self, now_ns: u64) {
         let Some(since) = &mut self.leaving else { return };
-        let since_ns = *since.get_or_insert(now_ns);
-        let held = self.is_last_with_state() && !self.givings.is_empty() && now_ns < since_ns.saturating_add(self.patience.leave_ns);
+        let waited_ns = now_ns.saturating_sub(*since.get_or_insert(now_ns));
+        let held = self.is_last_with_state() && !self.givings.is_empty() && waited_ns < self.leave_ns();
         if let Some(group) = self.group.as_mut().filter(|_| !held) {
-            group.leave();
+            group.leave_after(waited_ns);
         }
+    }
+
+    /// How long a leave waits for others to have the state, whether they take it outside of the view or learn in it.
+    fn leave_ns(&self) -> u64 {
+        self.options.config.membership.map_or(0, |timeouts| u64::try_from(timeouts.leave.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// Until when it stays although it wants to leave, if it does.
     fn held_until_ns(&self) -> Option<u64> {
         let since_ns = self.leaving??;
-        (self.is_in_view() && self.is_last_with_state() && !self.givings.is_empty())
-            .then(|| since_ns.saturating_add(self.patience.leave_ns))
+        (self.is_in_view() && self.is_last_with_state() && !self.givings.is_empty()).then(|| since_ns.saturating_add(self.leave_ns()))
     }
 
     /// Whether all other members are still being given the state by this one.
@@ -195,9 +233,13 @@ impl<F: Fabric, N: Net> Member<F, N> {
         if self.waits_for_its_view() || self.reach(upcalls) {
             return Ok(false);
         }
+        self.application_waits = self.taking.is_some() && !upcalls.is_ready();
+        if self.application_waits {
+            return Ok(false);
+        }
         let (me, in_view, id) = (self.net.node(), self.is_in_view(), self.view.id);
         let config = &self.options.config;
-        let payload_bytes_max = config.small_max.max(config.large_max);
+        let payload_bytes_max = config.message_bytes_max();
         let Some(taking) = &mut self.taking else { return Ok(false) };
         let enters = |outline: &Outline| outline.nodes.contains(&me) && !(in_view && id >= outline.id);
         let took = taking.turn(&self.net, payload_bytes_max, enters, &mut self.outside, upcalls).map_err(MemberError::State)?;
@@ -222,6 +264,10 @@ impl<F: Fabric, N: Net> Member<F, N> {
         let in_view = self.is_in_view();
         let Some(taking) = &mut self.taking else { return false };
         let Some(outline) = taking.outline().filter(|_| !taking.told) else { return false };
+        if in_view && outline.id > self.view.id {
+            // Of a view that is to come and that this process is not in, or so its giver says: it hears why from others.
+            return false;
+        }
         if let Some(group) = self.group.as_mut().filter(|_| in_view && outline.id >= self.first) {
             group.restored(outline.id);
             self.taken = taking.taken().to_vec();
@@ -260,6 +306,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
 
     fn limits(&self) -> Limits {
         Limits {
+            bytes_per_second: self.options.state_bytes_per_second,
             log_bytes_max: self.options.backlog_bytes_max,
             message_bytes_max: self.options.config.large_max,
             idle_ns: self.patience.idle_ns,

@@ -61,8 +61,8 @@ impl Rdmc {
         self.notices.push(outbox, |sender| (Place::new(TABLE, received.get(sender).at(me)), frontiers[sender].received))
     }
 
-    /// One block of each active transfer in turn, until a whole round brings nothing or the budget is spent.
-    /// To members from rank `first` on.
+    /// Posts blocks to members from rank `first` on: first those of senders' first messages in this epoch, then one
+    /// block of each active transfer in turn, until a whole round brings nothing or the budget is spent.
     fn post_in_turn(
         &mut self,
         table: &Table,
@@ -71,22 +71,34 @@ impl Rdmc {
         first: usize,
         progress: &mut Progress,
     ) -> Result<(), Malformed> {
+        if self.is_young {
+            self.post_first_messages(table, outbox, budget_bytes, first, progress)?;
+        }
         let mut fruitless = 0;
         while fruitless < self.active.len() && progress.posted_bytes < budget_bytes {
             self.turn = if self.turn + 1 < self.active.len() { self.turn + 1 } else { 0 };
-            let slot = self.active[self.turn];
-            let spare = self.limits.outbox_spare;
-            match self.slots[slot].next_post(table, outbox, spare, Reach { pools: &self.pools, first }, &mut self.timeline)? {
-                Some(post) => {
-                    self.post(slot, post, table, outbox);
-                    progress.posted_blocks += 1;
-                    progress.posted_bytes += post.bytes;
-                    fruitless = 0;
-                }
-                None => fruitless += 1,
-            }
+            let posts = self.post_next(self.active[self.turn], table, outbox, first, progress)?;
+            fruitless = if posts { 0 } else { fruitless + 1 };
         }
         Ok(())
+    }
+
+    /// The next block of a slot, if there is one to post now. Whether there was.
+    #[inline]
+    pub(super) fn post_next(
+        &mut self,
+        slot: usize,
+        table: &Table,
+        outbox: &mut Outbox,
+        first: usize,
+        progress: &mut Progress,
+    ) -> Result<bool, Malformed> {
+        let (spare, reach) = (self.limits.outbox_spare, Reach { pools: &self.pools, first });
+        let Some(post) = self.slots[slot].next_post(table, outbox, spare, reach, &mut self.timeline)? else { return Ok(false) };
+        self.post(slot, post, table, outbox);
+        progress.posted_blocks += 1;
+        progress.posted_bytes += post.bytes;
+        Ok(true)
     }
 
     /// The one place where blocks leave: the data by Span, then the counter that publishes it by Word, to the same peer
@@ -111,5 +123,6 @@ impl Rdmc {
             }
             !quiet
         });
+        self.is_young &= self.active.iter().any(|&slot| slots[slot].number() == 0);
     }
 }

@@ -1,16 +1,16 @@
 //! Joining two runs, point by point.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
+use super::baseline::{Surroundings, surroundings};
 use super::comparison::{CompareOptions, ComparedMetric, Comparison, Difference};
-use super::verdict::{Interval, Verdict, verdict_of};
+use super::gate::{Gate, Interval, gate_of};
+use super::verdict::{Sides, Verdict, Wanted, verdict_of};
 use crate::error::ResultsError;
-use crate::files::{ENVIRONMENT_FILE, read_json};
 use crate::reader::read_rows;
-use crate::record::read_record;
 use crate::row::{Point, Row};
 use crate::statistics::{median_ratio, rank_chance};
 use crate::summary::{Metric, PointSummary, Summary};
@@ -18,7 +18,7 @@ use crate::summary::{Metric, PointSummary, Summary};
 const ORIENTATION: &str = "ratio: above 1 means that B is better (B/A for rates, A/B for latencies); \
      * is more than scatter, (*) is apart but of fewer than about 4 trials a side";
 
-/// Joins two runs (folders, or any two `results.csv` files) by point and compares their medians.
+/// Joins two runs (folders, `results.csv` files or baselines) by point and compares their medians.
 ///
 /// # Errors
 /// What [`read_rows`] finds wrong with either file (among it another schema), and [`ResultsError::Incomparable`] where
@@ -47,26 +47,28 @@ pub fn compare(a: &Path, b: &Path, options: &CompareOptions) -> Result<Compariso
     if lines.is_empty() {
         return Err(incomparable(a, b, nothing_in_common(&only_a, &only_b)));
     }
-    if let Some(threshold) = options.fail_below {
-        judge(&mut lines, threshold, &a_points, &by_point);
-    }
-    let missing_fails = options.fail_below.is_some() && !options.allow_missing;
-    let mut notices = a_rows.notices;
-    notices.extend(b_rows.notices);
+    judge(&mut lines, options, &a_points, &by_point);
+    let gates = options.fail_below.is_some() || options.fail_if_worse;
+    let missing_fails = gates && !options.allow_missing;
+    let (about_a, about_b) = (surroundings(a)?, surroundings(b)?);
     let mut differences = row_differences(&a_points, &b_points);
-    differences.extend(file_differences(a, b)?);
+    differences.extend(file_differences(&about_a, &about_b));
+    let notices = a_rows.notices.into_iter().chain(b_rows.notices).chain(other_machine(&differences, &about_a));
+    let fails = |line: &ComparedMetric| line.gate == Some(Gate::Fail) || (options.fail_if_worse && line.verdict == Some(Verdict::Worse));
     Ok(Comparison {
         a: a.to_path_buf(),
         b: b.to_path_buf(),
         orientation: ORIENTATION,
-        passed: !lines.iter().any(|line| line.verdict == Some(Verdict::Fail)) && (!missing_fails || only_a.is_empty()),
+        passed: !lines.iter().any(fails) && (!missing_fails || only_a.is_empty()),
         missing_fails,
         lines,
         only_a,
         only_b,
+        notices: notices.collect(),
         differences,
-        notices,
+        margin: options.margin,
         fail_below: options.fail_below,
+        fail_if_worse: options.fail_if_worse,
     })
 }
 
@@ -128,13 +130,15 @@ fn compared(left: &PointSummary, right: &PointSummary) -> Vec<ComparedMetric> {
             mark: ratio.significance.mark(),
             gated,
             verdict: None,
+            trials_wanted: None,
+            gate: None,
         })
     };
     metrics(left, right).into_iter().filter_map(line).collect()
 }
 
-/// Gives every line that gates its verdict.
-fn judge(lines: &mut [ComparedMetric], threshold: f64, a: &Summary, b: &BTreeMap<&Point, &PointSummary>) {
+/// Gives every line that gates its verdict, and what the threshold says if there is one.
+fn judge(lines: &mut [ComparedMetric], options: &CompareOptions, a: &Summary, b: &BTreeMap<&Point, &PointSummary>) {
     let on_a: BTreeMap<&Point, &PointSummary> = a.points.iter().map(|point| (&point.point, point)).collect();
     let count = lines.iter().filter(|line| line.gated).count();
     for line in lines.iter_mut().filter(|line| line.gated) {
@@ -145,10 +149,18 @@ fn judge(lines: &mut [ComparedMetric], threshold: f64, a: &Summary, b: &BTreeMap
             let values = point.values(metric).into_iter();
             if metric.more_is_better() { values.collect() } else { values.map(|value| 1.0 / value).collect() }
         };
-        let chance = rank_chance(&goods(left), &goods(right), threshold);
-        let trials = line.a_trials.min(line.b_trials);
-        let interval = Interval { ratio: line.ratio, low: line.ratio_low, high: line.ratio_high };
-        line.verdict = Some(verdict_of(interval, threshold, trials, chance, count));
+        let (left, right) = (goods(left), goods(right));
+        let verdict = verdict_of(Sides { a: &left, b: &right }, (line.ratio_low, line.ratio_high), options.margin, count);
+        line.verdict = Some(verdict);
+        line.trials_wanted = match verdict {
+            Verdict::Undecided(Wanted::Trials(trials)) => Some(trials),
+            _ => None,
+        };
+        line.gate = options.fail_below.map(|threshold| {
+            let chance = rank_chance(&left, &right, threshold);
+            let interval = Interval { ratio: line.ratio, low: line.ratio_low, high: line.ratio_high };
+            gate_of(interval, threshold, line.a_trials.min(line.b_trials), chance, count)
+        });
     }
 }
 
@@ -174,21 +186,35 @@ fn difference(name: &str, a: String, b: String) -> Option<Difference> {
 }
 
 /// What differs in `run.json` and `environment.json`, where both sides have them.
-fn file_differences(a: &Path, b: &Path) -> Result<Vec<Difference>, ResultsError> {
-    let (a, b) = (folder_of(a), folder_of(b));
+fn file_differences(a: &Surroundings, b: &Surroundings) -> Vec<Difference> {
     let mut found = Vec::new();
-    if let (Some(on_a), Some(on_b)) = (read_record(&a)?, read_record(&b)?) {
-        collect_differences("run.json", &on_a.effective, &on_b.effective, &mut found);
+    for (name, a, b) in [("run.json", &a.effective, &b.effective), ("environment.json", &a.environment, &b.environment)] {
+        if let (Some(a), Some(b)) = (a, b) {
+            collect_differences(name, a, b, &mut found);
+        }
     }
-    let environment = |folder: &Path| read_json::<Value>(&folder.join(ENVIRONMENT_FILE));
-    if let (Some(on_a), Some(on_b)) = (environment(&a)?, environment(&b)?) {
-        collect_differences("environment.json", &on_a, &on_b, &mut found);
-    }
-    Ok(found)
+    found
 }
 
-fn folder_of(path: &Path) -> PathBuf {
-    if path.is_dir() { path.to_path_buf() } else { path.parent().unwrap_or(Path::new("")).to_path_buf() }
+/// Facts by which one machine is told from another.
+const MACHINE: [&str; 3] = ["cpu.model", "cpu.online_count", "infiniband"];
+
+/// That the two sides are of different machines, if they are.
+fn other_machine(differences: &[Difference], a: &Surroundings) -> Option<String> {
+    let of_machine = |found: &&Difference| found.name.strip_prefix("environment.json ").is_some_and(|name| MACHINE.contains(&name));
+    let found: Vec<String> = differences
+        .iter()
+        .filter(of_machine)
+        .map(|found| format!("{}: {}, here {}", found.name.trim_start_matches("environment.json "), found.a, found.b))
+        .collect();
+    (!found.is_empty()).then(|| {
+        format!(
+            "{}: the baseline was measured on another machine ({}); ratios compare machines as much as programs. Measure \
+             a baseline on this one: squall compare RUN --save-baseline FILE",
+            a.told_by,
+            found.join("; ")
+        )
+    })
 }
 
 /// Facts that change from minute to minute and mean nothing.

@@ -1,14 +1,27 @@
 //! The frame of a page, and safe text in it.
 
-/// A whole page around `body`, in the reader's choice of light or dark. Figures keep a white ground, since their lines
-/// and letters are made for one.
-pub(super) fn page(title: &str, body: &str) -> String {
+use serde_json::Value;
+
+/// A whole page around `body`, in the reader's choice of light or dark.
+pub(crate) fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+         <title>{}</title>\n<style>{UPLOT_STYLE}{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
         escape(title)
     )
+}
+
+/// uPlot 1.6.32 (MIT, Leon Sorokin), as published; `vendor/uplot/LICENSE` is its license.
+const UPLOT: &str = include_str!("../../vendor/uplot/uPlot.iife.min.js");
+const UPLOT_STYLE: &str = include_str!("../../vendor/uplot/uPlot.min.css");
+/// Draws the data with uPlot.
+const SCRIPT: &str = include_str!("script.js");
+
+/// Data and the script that draws them. No text of the data can end its element, as `<` is written as JSON allows.
+pub(super) fn script(data: &Value) -> String {
+    let data = data.to_string().replace('<', "\\u003c");
+    format!("<script type=\"application/json\" id=\"data\">{data}</script>\n<script>{UPLOT}</script>\n<script>{SCRIPT}</script>\n")
 }
 
 const STYLE: &str = "
@@ -22,13 +35,23 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bo
 h3 { font-size: 1rem; }
 code { overflow-wrap: anywhere; }
 figure { margin: 1.5rem 0; }
-figure svg { display: block; width: 100%; height: auto; background: #ffffff; border: 1px solid var(--line); border-radius: 4px; }
+figure h3 { margin: 0; } .how { color: var(--faint); font-size: 0.85rem; }
+.chart { min-height: 260px; }
+.legend { display: flex; flex-wrap: wrap; gap: 0 0.6rem; }
+.legend canvas { width: 34px; height: 14px; margin-right: 0.3rem; vertical-align: -2px; }
+button { font: inherit; font-size: 0.85rem; color: inherit; background: none; border: 0; padding: 0.1rem 0.2rem; cursor: pointer; }
+button[aria-pressed=false] { opacity: 0.4; text-decoration: line-through; }
+th button { font-weight: bold; padding: 0; }
+#filters { position: sticky; top: 0; z-index: 2; background: var(--ground); font-size: 0.85rem; display: flex; flex-wrap: wrap; }
+#filters fieldset { border: 0; padding: 0.1rem 0.6rem; margin: 0; } #filters legend { float: left; font-weight: bold; margin-right: 0.4rem; }
+#filters label { margin-right: 0.5rem; white-space: nowrap; }
+#tip { position: absolute; z-index: 3; max-width: 290px; pointer-events: none; background: var(--band); border: 1px solid var(--line); border-radius: 4px; padding: 0.3rem 0.6rem; font-size: 0.8rem; }
 figcaption { color: var(--faint); font-size: 0.9rem; margin-top: 0.4rem; }
 a { color: inherit; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-th { position: sticky; top: 0; background: var(--ground); }
+th { background: var(--ground); }
 td.number, th.number { text-align: right; white-space: nowrap; }
 tbody tr:nth-child(even) { background: var(--band); }
 summary { cursor: pointer; padding: 0.4rem 0; }
@@ -36,7 +59,7 @@ summary { cursor: pointer; padding: 0.4rem 0; }
 ";
 
 /// A section with a heading; both are HTML.
-pub(super) fn section(heading: &str, content: &str) -> String {
+pub(crate) fn section(heading: &str, content: &str) -> String {
     format!("<section>\n<h2>{heading}</h2>\n{content}\n</section>\n")
 }
 
@@ -71,19 +94,29 @@ pub(super) fn table(columns: &[Column], rows: impl Iterator<Item = Vec<String>>)
 }
 
 /// A table without numbers.
-pub(super) fn plain_table(names: &[&'static str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(crate) fn plain_table(names: &[&'static str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let columns: Vec<Column> = names.iter().map(|&name| Column { name, is_number: false }).collect();
     table(&columns, rows)
 }
 
 /// Text that can stand in an element or an attribute.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_text_ends_the_element_of_the_data() {
+        let text = script(&serde_json::json!({ "name": "</script><script>alert(1)" }));
+        assert_eq!(text.matches("</script>").count(), 3);
+        assert!(text.contains(r"\u003c/script>\u003cscript>alert(1)"));
+        for part in [UPLOT, SCRIPT] {
+            assert!(!part.contains("</script"));
+        }
+    }
 
     #[test]
     fn nothing_in_a_table_is_markup() {

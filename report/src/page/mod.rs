@@ -1,18 +1,22 @@
-//! `report.html`: one page that needs nothing else, neither a network nor a script.
+//! `report.html` and its kin: one page that needs nothing else and no network. Its script draws the figures.
 
+mod figures;
 mod markup;
 mod tables;
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use crate::environment::Environment;
-use crate::plots::Drawn;
+use crate::plots::{Drawn, limits::reasons};
 use crate::record::RunRecord;
 use crate::summary::{PointSummary, Summary};
 use crate::units;
-use markup::{escape, plain_table, section};
+pub(crate) use figures::Part;
+pub(crate) use markup::{escape, page as frame, plain_table, section};
 
-/// What goes on the page.
+/// What goes on the page of a run.
 pub(super) struct Report<'a> {
     pub(super) name: &'a str,
     pub(super) record: Option<&'a RunRecord>,
@@ -22,14 +26,17 @@ pub(super) struct Report<'a> {
     pub(super) notices: &'a [String],
 }
 
-/// The page.
+/// The page of a run.
 pub(super) fn html(report: &Report<'_>) -> String {
     let mut body = headline(report);
     body.push_str(&warnings(report));
     body.push_str(&section("Headline", &tables::best(report.summary)));
     body.push_str(&section("How to read this", HOW_TO_READ));
-    for experiment in experiments(report.summary) {
-        body.push_str(&section(&escape(experiment), &experiment_part(report, experiment)));
+    let part = Part { name: "", summary: report.summary, figures: report.figures };
+    body.push_str(&interactive(&[part], true));
+    let noise = tables::noise(report.summary);
+    if !noise.is_empty() {
+        body.push_str(&section("Noise", &noise));
     }
     if !report.summary.unmeasured.is_empty() {
         body.push_str(&section("Skipped and failed", &unmeasured(report.summary)));
@@ -38,20 +45,63 @@ pub(super) fn html(report: &Report<'_>) -> String {
     markup::page(&format!("Squall: {}", report.name), &body)
 }
 
+/// The figures of runs, each over those of the first, and the table of their points, with what filters both.
+/// `has_files` says whether the figures lie in `plots/` beside the page as well.
+pub(crate) fn interactive(parts: &[Part<'_>], has_files: bool) -> String {
+    let mut text = String::from("<form id=\"filters\" aria-label=\"what to show\"></form>\n");
+    text.push_str("<noscript><p class=\"warning\">The figures and the table of points are drawn by the script of this page. ");
+    text.push_str("The same figures are files in plots/, the same numbers in summary.csv.</p></noscript>\n");
+    let mut drawn: Vec<&Drawn> = Vec::new();
+    for figure in parts.iter().flat_map(|part| part.figures) {
+        if !drawn.iter().any(|known| known.name == figure.name) {
+            drawn.push(figure);
+        }
+    }
+    let mut experiments: Vec<&str> = Vec::new();
+    for experiment in drawn.iter().map(|figure| figure.experiment.as_str()) {
+        if !experiments.contains(&experiment) {
+            experiments.push(experiment);
+        }
+    }
+    for experiment in experiments {
+        let own = drawn.iter().filter(|figure| figure.experiment == experiment);
+        text.push_str(&section(&escape(experiment), &own.map(|figure| place(figure, has_files)).collect::<String>()));
+    }
+    text.push_str(&section("Points", "<div id=\"points\" class=\"scroll\"></div>"));
+    text.push_str(&markup::script(&figures::data(parts)));
+    text
+}
+
+/// Where the script draws a figure.
+fn place(drawn: &Drawn, has_files: bool) -> String {
+    let name = escape(&drawn.name);
+    let files = match has_files {
+        true => format!(" <a href=\"plots/{name}.svg\">SVG</a> <a href=\"plots/{name}.png\">PNG</a>"),
+        false => String::new(),
+    };
+    format!(
+        "<figure id=\"{name}\"><h3>{}</h3><div class=\"how\">{}</div><div class=\"chart\"></div><div class=\"legend\"></div>\
+         <figcaption>{}{files}</figcaption></figure>\n",
+        escape(&drawn.title),
+        escape(&drawn.figure.subtitle),
+        escape(&drawn.caption),
+    )
+}
+
 const HOW_TO_READ: &str = "<ul>
 <li><b>Bandwidth</b> (algbw) is the payload that all senders sent, over the time from the first send to the last delivery \
 at the last node, in gigabytes (10<sup>9</sup> bytes) a second. Headers and nulls do not count.</li>
 <li><b>busbw</b> is algbw over a factor that depends on the group, so that groups of different sizes compare; the \
 <b>bound</b> is what busbw could be at most, from capacities measured in the same run; the <b>share</b> is busbw over \
 the bound. A share above 100 % is a bug in the bound, not a fast machine.</li>
-<li>Each number is the <b>median</b> of its trials; the spread is (greatest - least) / median. A difference smaller than \
-the spreads is no difference: <code>squall compare</code> says which are.</li>
+<li>Each number is the <b>median</b> of its trials; <b>±</b> is how far its 95 % interval reaches (of fewer than six \
+trials, their range). A difference smaller than that is no difference: <code>squall compare</code> says which are.</li>
 <li><b>Latency</b> counts from the time at which a message was meant to be sent, so that a sender that falls behind does \
-not hide it.</li>
-<li><b>Emulated</b> numbers come from a stand-in (an oversubscribed host, soft-RoCE, shaped links, the simulator). They \
-show the protocol at work and are not what RDMA hardware does.</li>
+not hide it. A percentile is blank where the samples do not carry it.</li>
 <li>Published points of other systems are drawn as shares of their own bound, never as gigabytes a second beside \
 these.</li>
+<li>Point at a figure to read its values, draw a box to enlarge a part, click twice to see all of it, and click names \
+in its legend to leave them out.</li>
 </ul>";
 
 fn headline(report: &Report<'_>) -> String {
@@ -81,12 +131,13 @@ fn headline(report: &Report<'_>) -> String {
 fn warnings(report: &Report<'_>) -> String {
     let mut found: Vec<String> = report.notices.to_vec();
     let points = &report.summary.points;
-    let emulated = points.iter().filter(|point| point.emulation().is_some()).count();
-    if emulated > 0 {
+    let emulated: Vec<&PointSummary> = points.iter().filter(|point| point.emulation().is_some()).collect();
+    if !emulated.is_empty() {
         found.push(format!(
-            "{} of {} measured on an emulated fabric: not what RDMA hardware does.",
-            emulated,
-            units::counted(points.len(), "point")
+            "{} of {} emulated ({}): they show the protocol at work, not what RDMA hardware does.",
+            emulated.len(),
+            units::counted(points.len(), "point"),
+            reasons(&emulated),
         ));
     }
     let beyond = points.iter().filter(|point| point.passes_bound()).count();
@@ -108,83 +159,68 @@ fn is_unverified(point: &PointSummary) -> bool {
     point.point.experiment != "memcpy" && point.trials.iter().any(|row| row.verified == "none")
 }
 
-fn experiments(summary: &Summary) -> Vec<&str> {
-    let mut found: Vec<&str> = Vec::new();
-    for point in &summary.points {
-        if !found.contains(&point.point.experiment.as_str()) {
-            found.push(&point.point.experiment);
-        }
-    }
-    found
-}
-
-fn experiment_part(report: &Report<'_>, experiment: &str) -> String {
-    let mut text = String::new();
-    for figure in report.figures.iter().filter(|figure| figure.experiment == experiment) {
-        let _ = writeln!(
-            text,
-            "<figure id=\"{}\">{}<figcaption>{} <a href=\"plots/{}.png\">PNG</a></figcaption></figure>",
-            escape(&figure.name),
-            inline(figure),
-            escape(&figure.caption),
-            escape(&figure.name),
-        );
-    }
-    let points: Vec<&PointSummary> = report.summary.points.iter().filter(|point| point.point.experiment == experiment).collect();
-    let _ = writeln!(text, "<details><summary>{}</summary>\n{}</details>", units::counted(points.len(), "point"), tables::points(&points));
-    text
-}
-
-/// An SVG file as a part of a page: without what comes before its first element, scaling with the page, and with names
-/// that are not those of another figure on it.
-fn inline(figure: &Drawn) -> String {
-    let svg = figure.svg.find("<svg").map_or("", |at| &figure.svg[at..]);
-    let Some(end) = svg.find('>') else {
-        return String::new();
-    };
-    let (start, rest) = svg.split_at(end);
-    let size = |name: &str| {
-        let (_, value) = start.split_once(&format!(" {name}=\""))?;
-        value.split('"').next()?.parse::<f64>().ok()
-    };
-    let view = match (size("width"), size("height")) {
-        (Some(width), Some(height)) if !start.contains("viewBox") => format!(" viewBox=\"0 0 {width} {height}\""),
-        _ => String::new(),
-    };
-    let own = escape(&figure.name);
-    let rest = rest
-        .replace(" id=\"", &format!(" id=\"{own}-"))
-        .replace("url(#", &format!("url(#{own}-"))
-        .replace("href=\"#", &format!("href=\"#{own}-"));
-    format!("{start}{view}{rest}")
-}
-
 fn unmeasured(summary: &Summary) -> String {
-    let rows = summary.unmeasured.iter().map(|unmeasured| {
-        let reason = match unmeasured.reason.as_str() {
-            "" => "no reason given",
-            reason => reason,
-        };
-        vec![unmeasured.point.to_string(), reason.to_owned()]
-    });
-    plain_table(&["point", "why"], rows)
+    let rows = summary.unmeasured_by_reason().into_iter().map(|(points, reason)| vec![points, reason]);
+    plain_table(&["points", "why"], rows)
 }
 
 fn surroundings(report: &Report<'_>) -> String {
     let mut text = String::new();
     if let Some(environment) = report.environment {
         let value = serde_json::to_value(environment).unwrap_or_default();
-        text.push_str("<h3>environment.json</h3>\n");
-        text.push_str(&tables::facts(&value));
+        text.push_str(&folded("environment.json", &value));
     }
     if let Some(record) = report.record {
-        text.push_str("<h3>run.json: what ran</h3>\n");
-        text.push_str(&tables::facts(&record.effective));
-        text.push_str("<h3>run.json: what was asked</h3>\n");
-        text.push_str(&tables::facts(&record.asked));
+        text.push_str(&folded("run.json: what was asked", &record.asked));
+        // Of each point its own settings stand in the rows.
+        let mut effective = record.effective.clone();
+        if let Some(settings) = effective.as_object_mut() {
+            settings.remove("points");
+        }
+        text.push_str(&folded("run.json: what ran", &effective));
     }
     if text.is_empty() {
         text.push_str("<p>The folder holds neither environment.json nor run.json.</p>\n");
     }
     text
+}
+
+fn folded(title: &str, value: &Value) -> String {
+    format!("<details><summary>{}</summary>\n{}</details>\n", escape(title), tables::facts(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plots::figures;
+    use crate::row::Row;
+
+    #[test]
+    fn ten_thousand_rows_are_a_page_below_a_megabyte() {
+        let row = |at: u32| Row {
+            experiment: "multicast".into(),
+            fabric: ["shm", "tcp"][at as usize / 3 % 2].into(),
+            ordering: "ordered".into(),
+            nodes: 2 + at / 6 % 15,
+            sender_pattern: ["all", "half", "one"][at as usize / 90 % 3].into(),
+            message_bytes: 1 << (at / 270 % 25),
+            window: Some(1 + u64::from(at / 6750)),
+            trial: 1 + at % 3,
+            algbw_gigabytes_per_second: Some(1.0 + f64::from(at) / 977.0),
+            messages_per_second: Some(f64::from(at) * 31.7),
+            latency_us_p50: Some(1.0 + f64::from(at) / 13.0),
+            bound_fraction: Some(f64::from(at) / 11_000.0),
+            bound_gigabytes_per_second: Some(12.5),
+            bound_kind: "one-core copy (cold)".into(),
+            verified: "sampled".into(),
+            ..Row::default()
+        };
+        let rows: Vec<Row> = (0..10_000).map(row).collect();
+        let summary = Summary::of(&rows);
+        let figures = figures(&summary, std::path::Path::new("nowhere"));
+        let report = Report { name: "many", record: None, environment: None, summary: &summary, figures: &figures, notices: &[] };
+        let page = html(&report);
+        assert!(summary.points.len() > 3000 && figures.len() > 50);
+        assert!(page.len() < 1_000_000, "{} bytes", page.len());
+    }
 }

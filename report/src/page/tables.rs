@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::markup::{Column, plain_table, table};
+use crate::advice::advice;
 use crate::summary::{Metric, PointSummary, Spread, Summary};
 use crate::units;
 
@@ -52,62 +53,14 @@ fn extreme<'a>(points: &[&'a PointSummary], metric: Metric) -> Option<(&'a Point
     if metric.more_is_better() { found.max_by(by_median) } else { found.min_by(by_median) }
 }
 
-/// Every point of an experiment.
-pub(super) fn points(points: &[&PointSummary]) -> String {
-    let columns = [
-        text("fabric"),
-        text("ordering"),
-        number("nodes"),
-        text("senders"),
-        number("size"),
-        number("window"),
-        number("block"),
-        text("schedule"),
-        number("trials"),
-        number("GB/s"),
-        number("spread"),
-        number("messages/s"),
-        number("p50 µs"),
-        number("p99 µs"),
-        number("bound GB/s"),
-        text("bound by"),
-        number("share"),
-        text("verified"),
-        text("emulated"),
-    ];
-    table(&columns, points.iter().map(|point| point_row(point)))
-}
-
-fn point_row(summary: &PointSummary) -> Vec<String> {
-    let point = &summary.point;
-    let median = |metric| summary.spread(metric).map(|spread| units::number(spread.median)).unwrap_or_default();
-    let main = [Metric::Algbw, Metric::MessagesPerSecond, Metric::LatencyP50];
-    let spread = main.iter().find_map(|metric| summary.spread(*metric));
-    let share = summary.spread(Metric::BoundFraction).map(|spread| {
-        let mark = if summary.passes_bound() { " !" } else { "" };
-        format!("{}{mark}", units::percent(spread.median))
-    });
-    vec![
-        point.fabric.clone(),
-        point.ordering.clone(),
-        point.nodes.to_string(),
-        point.sender_pattern.clone(),
-        units::bytes(point.message_bytes),
-        point.window.map(|window| window.to_string()).unwrap_or_default(),
-        point.block_bytes.map(units::bytes).unwrap_or_default(),
-        point.schedule.clone(),
-        summary.trials.len().to_string(),
-        median(Metric::Algbw),
-        spread.map(|spread| units::percent(spread.relative())).unwrap_or_default(),
-        median(Metric::MessagesPerSecond),
-        median(Metric::LatencyP50),
-        median(Metric::LatencyP99),
-        median(Metric::Bound),
-        summary.text(|row| &row.bound_kind),
-        share.unwrap_or_default(),
-        summary.text(|row| &row.verified),
-        summary.emulations().join(", "),
-    ]
+/// What is odd about the trials of points, with advice; empty if nothing is.
+pub(super) fn noise(summary: &Summary) -> String {
+    let found = advice(summary);
+    if found.is_empty() {
+        return String::new();
+    }
+    let rows = found.into_iter().map(|found| vec![found.point.to_string(), found.what, found.advice.to_owned()]);
+    plain_table(&["point", "what", "what helps"], rows)
 }
 
 /// A JSON value as name and value, names of nested values joined with dots. Empty values are left out.

@@ -1,13 +1,12 @@
 //! Which figures an experiment gets.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
-use super::grouping::{Dimension, above_bound, colour_of, distinct, lines, only, subtitle, thin_out, trials};
-use super::{change, latency, published};
+use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
+use super::grouping::{Dimension, above_bound, distinct, lines, only, subtitle, thin_out, trials};
+use super::limits::limits;
+use super::{change, delay, gap, latency, offered, published, replicas, study, timeline};
 use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
-use crate::statistics::median;
 use crate::summary::{Metric, PointSummary, Summary};
 use crate::units;
 
@@ -23,23 +22,26 @@ pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {
     for experiment in experiments {
         let points: Vec<&PointSummary> = summary.points.iter().filter(|point| point.point.experiment == experiment).collect();
         let found = match experiment {
-            "multicast" => [multicast(&points), tcp_gap("multicast", &points)].concat(),
-            "tcp-gap" => tcp_gap("tcp-gap", &points),
-            "latency" => latency::figures(&points, &run.join(HISTOGRAMS_FOLDER)),
+            "study" => study::figures(&points),
+            "multicast" => {
+                let copies: Vec<&PointSummary> = summary.points.iter().filter(|point| point.point.experiment == "memcpy").collect();
+                [multicast(&points), replicas::figures(&points, &copies), gap::of_bandwidth("multicast", &points)].concat()
+            }
+            "tcp-gap" => [gap::of_bandwidth("tcp-gap", &points), gap::of_latency("tcp-gap", &points)].concat(),
+            "latency" => [latency::figures(&points, &run.join(HISTOGRAMS_FOLDER)), gap::of_latency("latency", &points)].concat(),
+            "latency-load" => offered::figures(&points),
+            "delay" => delay::figures(&points),
             "view-change" => change::figures(&points, &run.join(TIMELINES_FOLDER)),
             "write" => write(&points),
             "smc-rate" => smc_rate(&points),
             "memcpy" => memcpy(&points),
             "rdmc-schedules" => schedules(&points),
+            "rdmc-timeline" => timeline::figures(&points, &run.join(TIMELINES_FOLDER)),
             other => anything(other, &points),
         };
         figures.extend(found.into_iter().map(|figure| (experiment.to_owned(), figure)));
     }
     figures
-}
-
-fn size_axis() -> Axis {
-    Axis { label: "message size".into(), scale: Scale::Bytes }
 }
 
 fn y_axis(metric: Metric, scale: Scale) -> Axis {
@@ -73,7 +75,8 @@ fn multicast(points: &[&PointSummary]) -> Vec<Figure> {
             caption: "Payload that all senders sent, per second, up to the last delivery at the last node. On a host \
                       whose cores are the limit it falls with the number of copies, n-1; on links of their own it \
                       would stay level."
-                .into(),
+                .to_owned()
+                + &limits(&of_size),
             x: Axis::nodes(),
             y: y_axis(Metric::Algbw, fitting(&series)),
             series,
@@ -104,11 +107,12 @@ fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<
         let marks = published::bandwidths()
             .into_iter()
             .filter(|row| row.network == network && row.message_bytes == size && row.senders == pattern)
-            .filter_map(|row| mark(f64::from(row.nodes), row.bound_fraction()?))
+            .filter_map(|row| Mark::of_other(f64::from(row.nodes), row.bound_fraction()?))
             .collect();
         let verb = if pattern == "one" { "sends" } else { "send" };
         let label = format!("{name}: {pattern} {verb} (of nominal)");
-        series.push(Series { label, colour, line: Line::Published, fabric: String::new(), marks });
+        let of = Of { pattern: pattern.to_owned(), size: Some(size) };
+        series.push(Series { label, colour, line: Line::Published, fabric: String::new(), of, marks });
     }
     Some(Figure {
         name: format!("multicast-{size}-{}-bound", file_name(fabric)),
@@ -118,83 +122,25 @@ fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<
                   what their own links could carry (100 Gb/s, which is 12.5 GB/s), since gigabytes per second of \
                   different machines do not compare. A nominal rate is more than any program reaches, and a measured bound is \
                   not: the same share is the better result where it is of a nominal one."
-            .into(),
+            .to_owned()
+            + &limits(points),
         x: Axis::nodes(),
-        y: y_axis(Metric::BoundFraction, Scale::Linear),
+        y: y_axis(Metric::BoundFraction, fitting(&series)),
         series,
         level: Some((1.0, "bound")),
         event: None,
     })
 }
 
-fn mark(x: f64, y: f64) -> Option<Mark> {
-    y.is_finite().then_some(Mark { x, y, range: None, emulated: false })
-}
-
-/// How many times faster each other fabric is than TCP, by message size, over all node counts.
-fn tcp_gap(name: &str, points: &[&PointSummary]) -> Vec<Figure> {
-    let tcp = only(points, |point| point.fabric == "tcp");
-    let fast = only(points, |point| point.fabric != "tcp");
-    let mut ratios: BTreeMap<(String, String, String), BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
-    for point in &fast {
-        let same = |other: &&&PointSummary| {
-            let (a, b) = (&point.point, &other.point);
-            (a.nodes, a.message_bytes) == (b.nodes, b.message_bytes) && (&a.ordering, &a.sender_pattern) == (&b.ordering, &b.sender_pattern)
-        };
-        let median_of = |point: &PointSummary| Some(point.spread(Metric::Algbw)?.median);
-        let ratio = tcp.iter().find(same).and_then(|other| Some(median_of(point)? / median_of(other)?)).filter(|ratio| ratio.is_finite());
-        if let Some(ratio) = ratio {
-            let key = &point.point;
-            let line = (key.fabric.clone(), key.sender_pattern.clone(), key.ordering.clone());
-            let by_size = ratios.entry(line).or_default();
-            by_size.entry(key.message_bytes).or_default().push(ratio);
-        }
-    }
-    let series: Vec<Series> = gap_series(&ratios);
-    if series.is_empty() {
-        return Vec::new();
-    }
-    vec![Figure {
-        name: format!("{name}-gap"),
-        title: "Gap to TCP: bandwidth of the fast fabric over that of TCP".into(),
-        subtitle: subtitle(&fast, &["ratio of medians; mark: middle over all group sizes, bars: least to greatest"]),
-        caption: "How many times the bandwidth of TCP the fast fabric reaches in the same group. The gap grows as \
-                  messages shrink, since the cost of TCP is per message more than per byte."
-            .into(),
-        x: size_axis(),
-        y: Axis { label: "times the bandwidth of TCP".into(), scale: Scale::Log },
-        series,
-        level: Some((1.0, "as fast as TCP")),
-        event: None,
-    }]
-}
-
-fn gap_series(ratios: &BTreeMap<(String, String, String), BTreeMap<u64, Vec<f64>>>) -> Vec<Series> {
-    ratios
-        .iter()
-        .map(|((fabric, pattern, ordering), by_size)| {
-            let ends = |values: &[f64]| {
-                let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-                let most = values.iter().copied().fold(0.0, f64::max);
-                (most > least).then_some((least, most))
-            };
-            Series {
-                label: format!("{fabric} / tcp, {pattern}, {ordering}"),
-                colour: colour_of(pattern).unwrap_or(PATTERNS.len()),
-                line: if ordering == "unordered" { Line::Dashed } else { Line::Solid },
-                fabric: fabric.clone(),
-                marks: by_size
-                    .iter()
-                    .filter_map(|(size, values)| Some(Mark { x: *size as f64, y: median(values)?, range: ends(values), emulated: false }))
-                    .collect(),
-            }
-        })
-        .collect()
-}
-
 fn write(points: &[&PointSummary]) -> Vec<Figure> {
     let title = "Raw one-sided write";
-    [by_size("write", title, points, Metric::Algbw, Scale::Log), by_size("write", title, points, Metric::LatencyP50, Scale::Log)].concat()
+    let mut figures =
+        [by_size("write", title, points, Metric::Algbw, Scale::Log), by_size("write", title, points, Metric::LatencyP50, Scale::Log)]
+            .concat();
+    for figure in figures.iter_mut().filter(|figure| figure.name.ends_with(short(Metric::Algbw))) {
+        figure.y.label = "bandwidth of the one that writes (GB/s, 10^9 bytes)".into();
+    }
+    figures
 }
 
 fn smc_rate(points: &[&PointSummary]) -> Vec<Figure> {
@@ -273,8 +219,8 @@ fn by_size(name: &str, title: &str, points: &[&PointSummary], metric: Metric, sc
         name: format!("{name}-size-{}", short(metric)),
         title: format!("{title}: {} by message size", noun(metric)),
         subtitle: subtitle(points, &[&trials(points)]),
-        caption: String::new(),
-        x: size_axis(),
+        caption: limits(points).trim_start().to_owned(),
+        x: Axis::sizes(),
         y: y_axis(metric, scale),
         series,
         level: None,
@@ -291,7 +237,7 @@ fn by_nodes(name: &str, title: &str, points: &[&PointSummary], metric: Metric) -
         name: format!("{name}-nodes-{}", short(metric)),
         title: format!("{title}: {} by group size", noun(metric)),
         subtitle: subtitle(points, &[&trials(points)]),
-        caption: String::new(),
+        caption: limits(points).trim_start().to_owned(),
         x: Axis::nodes(),
         y: y_axis(metric, fitting(&series)),
         series,

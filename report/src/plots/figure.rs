@@ -11,6 +11,7 @@ use kuva::render::annotations::ReferenceLine;
 use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
 
+use super::style::{Style, StyleName};
 use crate::error::ResultsError;
 use crate::files::replace;
 use crate::units;
@@ -52,6 +53,11 @@ impl Axis {
     pub(crate) fn nodes() -> Axis {
         Axis { label: "nodes in the group".into(), scale: Scale::Count }
     }
+
+    /// Message sizes.
+    pub(crate) fn sizes() -> Axis {
+        Axis { label: "message size".into(), scale: Scale::Bytes }
+    }
 }
 
 /// How values are spread on an axis.
@@ -82,8 +88,19 @@ pub(crate) struct Series {
     pub(crate) line: Line,
     /// What carried the messages, which the shape of the marks tells; empty where it tells nothing.
     pub(crate) fabric: String,
+    /// What else its points have in common.
+    pub(crate) of: Of,
     /// The marks, from left to right.
     pub(crate) marks: Vec<Mark>,
+}
+
+/// What all points of a series have in common, by which a page can leave it out; empty where they differ.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Of {
+    /// Who sends.
+    pub(crate) pattern: String,
+    /// Bytes of a message.
+    pub(crate) size: Option<u64>,
 }
 
 /// The line through marks.
@@ -101,6 +118,8 @@ pub(crate) enum Line {
     DashedCurve,
     /// Hollow-looking marks on a thin dotted line: numbers of somebody else.
     Published,
+    /// Marks alone.
+    Marks,
 }
 
 /// One point of a series.
@@ -116,8 +135,16 @@ pub(crate) struct Mark {
     pub(crate) emulated: bool,
 }
 
+impl Mark {
+    /// A number of somebody else, without a spread; none of what is no number.
+    pub(crate) fn of_other(x: f64, y: f64) -> Option<Mark> {
+        y.is_finite().then_some(Mark { x, y, range: None, emulated: false })
+    }
+}
+
 /// Colours that stay apart in print and for colour-blind eyes (after Okabe and Ito, and Tol).
-const COLOURS: [&str; 10] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#777777", "#44aa99", "#332288"];
+pub(crate) const COLOURS: [&str; 10] =
+    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#777777", "#44aa99", "#332288"];
 
 /// The colours of `all`, `half` and `one` in every figure; other series have those behind them.
 pub(crate) const PATTERNS: [&str; 3] = ["all", "half", "one"];
@@ -126,23 +153,15 @@ pub(crate) const PATTERNS: [&str; 3] = ["all", "half", "one"];
 const PAPER: &str = "#ffffff";
 const HOLLOW: f64 = 0.55;
 
-/// Letters of a subtitle in one line over the narrowest plot.
-const SUBTITLE_LETTERS: usize = 95;
-const WIDTH: f64 = 1000.0;
-const HEIGHT: f64 = 520.0;
-/// Pixels of the PNG for one of the SVG.
-const PNG_SCALE: f32 = 1.5;
-
 impl Figure {
-    /// Draws the figure as `<name>.svg` and `<name>.png` in `folder` and gives back the SVG.
-    pub(crate) fn write(&self, folder: &Path) -> Result<String, ResultsError> {
-        let svg = kuva::render_to_svg(self.plots(), self.layout());
+    /// Draws the figure as `<name>.svg` and `<name>.png` in `folder`.
+    pub(crate) fn write(&self, folder: &Path, style: Style) -> Result<(), ResultsError> {
+        let svg = kuva::render_to_svg(self.plots(style.weight()), self.layout(style));
         replace(&folder.join(format!("{}.svg", self.name)), svg.as_bytes())?;
         let path = folder.join(format!("{}.png", self.name));
-        let png = kuva::render_to_png(self.plots(), self.layout(), PNG_SCALE)
+        let png = kuva::render_to_png(self.plots(style.weight()), self.layout(style), style.png_scale())
             .map_err(|reason| ResultsError::Plot { path: path.clone(), reason })?;
-        replace(&path, &png)?;
-        Ok(svg)
+        replace(&path, &png)
     }
 
     /// The series without the marks that the axes cannot show; a series without any left is gone.
@@ -160,13 +179,13 @@ impl Figure {
         (!self.series.is_empty()).then_some(self)
     }
 
-    fn plots(&self) -> Vec<Plot> {
-        self.series.iter().enumerate().flat_map(|(at, series)| self.drawn(series, at)).collect()
+    fn plots(&self, weight: f64) -> Vec<Plot> {
+        self.series.iter().enumerate().flat_map(|(at, series)| self.drawn(series, at, weight)).collect()
     }
 
     /// Earlier series are drawn a little broader, so that they show where a later one covers them.
-    fn drawn(&self, series: &Series, at: usize) -> Vec<Plot> {
-        let broader = 1.0 + 0.6 * (1.0 - (at + 1) as f64 / self.series.len() as f64);
+    fn drawn(&self, series: &Series, at: usize, weight: f64) -> Vec<Plot> {
+        let broader = weight + 0.6 * weight * (1.0 - (at + 1) as f64 / self.series.len() as f64);
         let at: Vec<(f64, f64)> = series.marks.iter().map(|mark| (self.x.scale.place(mark.x), mark.y)).collect();
         let colour = COLOURS[series.colour % COLOURS.len()];
         let (style, width) = series.line.style();
@@ -191,23 +210,30 @@ impl Figure {
         plots
     }
 
-    fn layout(&self) -> Layout {
-        let mut layout = Layout::auto_from_plots(&self.plots())
-            .with_width(WIDTH)
-            .with_height(HEIGHT)
-            .with_title(plain(&self.title))
-            .with_subtitle(plain(&self.subtitle))
-            .with_title_size(18)
-            .with_subtitle_size(12)
-            .with_subtitle_wrap(SUBTITLE_LETTERS)
-            .with_label_size(14)
-            .with_tick_size(12)
-            .with_body_size(12)
+    fn layout(&self, style: Style) -> Layout {
+        let (width, height) = style.pixels();
+        let letters = style.letters();
+        let has_title = style.name != StyleName::Paper;
+        let title = if has_title { plain(&self.title) } else { String::new() };
+        // What stands in for hardware is said everywhere, whatever has its place in a caption.
+        let emulated = self.subtitle.find("EMULATED").map_or("", |at| &self.subtitle[at..]);
+        let subtitle = plain(if has_title { &self.subtitle } else { emulated });
+        let mut layout = Layout::auto_from_plots(&self.plots(style.weight()))
+            .with_width(width)
+            .with_height(height)
+            .with_title(title)
+            .with_subtitle(subtitle)
+            .with_title_size(letters.title)
+            .with_subtitle_size(letters.subtitle)
+            .with_subtitle_wrap((width / (0.88 * f64::from(letters.subtitle))) as usize)
+            .with_label_size(letters.label)
+            .with_tick_size(letters.tick)
+            .with_body_size(letters.tick)
             .with_x_label(plain(&self.x.label))
             .with_y_label(plain(&self.y.label))
             .with_x_tick_format(self.x.scale.ticks())
             .with_y_tick_format(self.y.scale.ticks())
-            .with_legend_position(LegendPosition::OutsideRightTop)
+            .with_legend_position(if has_title { LegendPosition::OutsideRightTop } else { LegendPosition::OutsideBottomColumns })
             .with_legend_entries(self.series.iter().map(Series::legend).collect());
         layout = self.spread_x(layout);
         layout = self.spread_y(layout);
@@ -271,6 +297,8 @@ impl Line {
             Line::Dashed | Line::DashedCurve => (LineStyle::Dashed, 2.0),
             Line::Dotted => (LineStyle::Dotted, 2.0),
             Line::Published => (LineStyle::Custom("1 3".into()), 1.0),
+            // No line at all: a dash of nothing.
+            Line::Marks => (LineStyle::Custom("0 1000".into()), 0.0),
         }
     }
 }
@@ -282,11 +310,11 @@ impl Series {
             (Line::Curve | Line::DashedCurve, _) => None,
             (Line::Published, _) => Some((MarkerShape::Cross, 4.0)),
             (Line::Dotted, _) => Some((MarkerShape::Plus, 4.5)),
-            (Line::Solid, "tcp") => Some((MarkerShape::Triangle, 4.5)),
+            (Line::Solid | Line::Marks, "tcp") => Some((MarkerShape::Triangle, 4.5)),
             (Line::Dashed, "tcp") => Some((MarkerShape::TriangleDown, 4.5)),
-            (Line::Solid, "verbs" | "perftest") => Some((MarkerShape::Diamond, 4.5)),
+            (Line::Solid | Line::Marks, "verbs" | "perftest") => Some((MarkerShape::Diamond, 4.5)),
             (Line::Dashed, "verbs" | "perftest") => Some((MarkerShape::Star, 5.0)),
-            (Line::Solid, _) => Some((MarkerShape::Circle, 4.0)),
+            (Line::Solid | Line::Marks, _) => Some((MarkerShape::Circle, 4.0)),
             (Line::Dashed, _) => Some((MarkerShape::Square, 4.0)),
         }
     }
@@ -403,6 +431,7 @@ mod tests {
                 colour: 17,
                 line: Line::Solid,
                 fabric: "tcp".into(),
+                of: Of::default(),
                 marks: values.iter().map(|&(x, y)| Mark { x, y, range: Some((y, y * 2.0)), emulated: x > 0.5 }).collect(),
             }],
             level: Some((1.0, "level")),
@@ -418,13 +447,14 @@ mod tests {
             for x in odd {
                 for y in odd {
                     if let Some(figure) = figure(scale, &[(x, y)]).drawable() {
-                        let svg = kuva::render_to_svg(figure.plots(), figure.layout());
+                        let svg = kuva::render_to_svg(figure.plots(1.0), figure.layout(Style::default()));
                         assert!(svg.contains("<svg"));
                     }
                 }
             }
             let figure = figure(scale, &[(0.1, 0.2), (0.9, 0.3)]).drawable().unwrap();
-            assert!(figure.write(folder.path()).unwrap().contains("Title"));
+            figure.write(folder.path(), Style::default()).unwrap();
+            assert!(std::fs::read_to_string(folder.path().join("figure.svg")).unwrap().contains("Title"));
             assert!(folder.path().join("figure.png").exists());
         }
     }

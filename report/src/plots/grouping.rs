@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::figure::{Line, Mark, PATTERNS, Series};
+use super::figure::{Line, Mark, Of, PATTERNS, Series};
+use super::limits::reasons;
 use crate::row::Point;
 use crate::summary::{Metric, PointSummary};
 use crate::units;
@@ -124,10 +125,21 @@ pub(super) fn lines(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Se
                 colour: colour_of(&first.sender_pattern).filter(|_| by_pattern).unwrap_or(PATTERNS.len() + place),
                 line: if tells_ordering && first.ordering == "unordered" { Line::Dashed } else { Line::Solid },
                 fabric: first.fabric.clone(),
+                of: common(&chosen),
                 marks: marks(&chosen, x, y),
             })
         })
         .collect()
+}
+
+/// The pattern and the size of points, where all have the same.
+pub(super) fn common(points: &[&PointSummary]) -> Of {
+    let patterns = distinct(points, |point| point.sender_pattern.clone());
+    let sizes = distinct(points, |point| point.message_bytes);
+    Of {
+        pattern: if let [only] = &patterns[..] { only.clone() } else { String::new() },
+        size: if let [only] = sizes[..] { Some(only) } else { None },
+    }
 }
 
 /// The dimensions that tell lines apart. A window or block counts only where two points share everything else.
@@ -209,12 +221,10 @@ pub(super) fn subtitle(points: &[&PointSummary], how: &[&str]) -> String {
 /// The same of a figure in which `look` tells what is emulated.
 pub(super) fn subtitle_with(points: &[&PointSummary], how: &[&str], look: &str) -> String {
     let mut parts: Vec<String> = how.iter().map(|&part| part.to_owned()).collect();
-    let labels: BTreeSet<&str> = points.iter().flat_map(|point| point.emulations()).collect();
-    if !labels.is_empty() {
-        let labels: Vec<&str> = labels.into_iter().collect();
+    if points.iter().any(|point| point.emulation().is_some()) {
         let all = points.iter().all(|point| point.emulation().is_some());
         let which = if all { "all" } else { look };
-        parts.push(format!("EMULATED, {which} ({}): not what RDMA hardware does", labels.join(", ")));
+        parts.push(format!("EMULATED, {which} ({}): not what RDMA hardware does", reasons(points)));
     }
     parts.join("; ")
 }
@@ -311,10 +321,10 @@ mod tests {
         let points: Vec<&PointSummary> = summary.points.iter().collect();
         let lines = lines(&points, Dimension::Nodes, Metric::Algbw);
         assert_eq!(lines[0].marks.iter().map(|mark| mark.emulated).collect::<Vec<_>>(), [false, true]);
-        assert!(subtitle(&points, &["a"]).starts_with("a; EMULATED, hollow marks (oversubscribed)"));
+        assert!(subtitle(&points, &["a"]).starts_with("a; EMULATED, hollow marks (oversubscribed: more nodes than cores)"));
         let summary = Summary::of(&[emulated]);
         let points: Vec<&PointSummary> = summary.points.iter().collect();
-        assert_eq!(subtitle(&points, &["a"]), "a; EMULATED, all (oversubscribed): not what RDMA hardware does");
+        assert_eq!(subtitle(&points, &["a"]), "a; EMULATED, all (oversubscribed: more nodes than cores): not what RDMA hardware does");
     }
 
     #[test]

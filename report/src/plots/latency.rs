@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
-use super::grouping::{Dimension, distinct, label, lines, only, splitting, subtitle, subtitle_with, thin_out, trials};
+use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
+use super::grouping::{Dimension, common, distinct, label, lines, only, splitting, subtitle, subtitle_with, thin_out, trials};
 use super::published;
 use crate::files::file_name;
 use crate::histogram::{read_percentile_text, stem};
@@ -19,9 +19,13 @@ pub(super) fn figures(points: &[&PointSummary], histograms: &Path) -> Vec<Figure
             let chosen = only(points, |point| point.fabric == fabric && point.message_bytes == size);
             let name = format!("latency-{size}-{}", file_name(&fabric));
             let subject = format!("{} messages, {fabric}", units::bytes(size));
-            figures.push(percentiles(&name, &subject, &chosen));
+            let distribution = distribution(&name, &subject, &chosen, histograms);
+            // Of one group size the distribution says more.
+            if distinct(&chosen, |point| point.nodes).len() > 1 || distribution.is_none() {
+                figures.push(percentiles(&name, &subject, &chosen));
+            }
             figures.extend(growth(&name, &subject, &fabric, size, &chosen));
-            figures.extend(distribution(&name, &subject, &chosen, histograms));
+            figures.extend(distribution);
         }
     }
     figures
@@ -80,6 +84,7 @@ fn growth(name: &str, subject: &str, fabric: &str, size: u64, points: &[&PointSu
         colour,
         line: Line::Published,
         fabric: String::new(),
+        of: Of { pattern: String::new(), size: Some(size) },
         marks,
     }));
     Some(Figure {
@@ -133,7 +138,8 @@ fn distribution(name: &str, subject: &str, points: &[&PointSummary], histograms:
             .map(|percentile| Mark { x: percentile.quantile, y: percentile.latency_us, range: None, emulated: false })
             .collect();
         let line = if point.emulation().is_some() { Line::DashedCurve } else { Line::Curve };
-        series.push(Series { label: label(&point.point, &splitting, points), colour: 0, line, fabric: String::new(), marks });
+        let (label, fabric) = (label(&point.point, &splitting, points), point.point.fabric.clone());
+        series.push(Series { label, colour: 0, line, fabric, of: common(&[point]), marks });
     }
     for (colour, series) in series.iter_mut().enumerate() {
         series.colour = PATTERNS.len() + colour;
@@ -167,6 +173,7 @@ mod tests {
             colour: 0,
             line: Line::Solid,
             fabric: String::new(),
+            of: Of::default(),
             marks: vec![mark(4.0, 30.0), mark(2.0, 10.0)],
         };
         let marks = over_first(series).unwrap().marks;

@@ -2,10 +2,22 @@
 
 mod change;
 mod charts;
+mod delay;
 mod figure;
+mod gap;
 mod grouping;
 mod latency;
+pub(crate) mod limits;
+mod offered;
 mod published;
+mod replicas;
+mod study;
+mod style;
+mod timeline;
+
+pub(crate) use figure::{Axis, COLOURS, Figure, Line, Mark, Of, Scale, Series};
+
+pub use style::{Style, StyleName};
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +25,7 @@ use std::path::Path;
 use crate::error::ResultsError;
 use crate::summary::Summary;
 
-/// A figure that was drawn.
+/// A figure of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawn {
     /// File name without its ending; there are a `.svg` and a `.png`.
@@ -24,8 +36,17 @@ pub struct Drawn {
     pub title: String,
     /// What to see in it.
     pub caption: String,
-    /// The SVG.
-    pub(super) svg: String,
+    /// What is drawn.
+    pub(super) figure: Figure,
+}
+
+/// Every figure that the points of a run allow; `run` is the folder with histograms and timelines.
+pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<Drawn> {
+    let drawable = |(experiment, figure): (String, Figure)| {
+        let figure = figure.drawable()?;
+        Some(Drawn { name: figure.name.clone(), experiment, title: figure.title.clone(), caption: figure.caption.clone(), figure })
+    };
+    charts::figures(summary, run).into_iter().filter_map(drawable).collect()
 }
 
 /// Draws every figure that the points of a run allow into `folder`, which is made if it is missing. Figures of an
@@ -33,14 +54,11 @@ pub struct Drawn {
 ///
 /// # Errors
 /// [`ResultsError::Io`] or [`ResultsError::Plot`].
-pub(super) fn draw(summary: &Summary, run: &Path, folder: &Path) -> Result<Vec<Drawn>, ResultsError> {
+pub(super) fn draw(summary: &Summary, run: &Path, folder: &Path, style: Style) -> Result<Vec<Drawn>, ResultsError> {
     fs::create_dir_all(folder).map_err(ResultsError::io(folder, "create"))?;
-    let mut drawn = Vec::new();
-    for (experiment, figure) in charts::figures(summary, run) {
-        let Some(figure) = figure.drawable() else {
-            continue;
-        };
-        drawn.push(Drawn { svg: figure.write(folder)?, name: figure.name, experiment, title: figure.title, caption: figure.caption });
+    let drawn = figures(summary, run);
+    for drawn in &drawn {
+        drawn.figure.write(folder, style)?;
     }
     remove_others(folder, &drawn)?;
     Ok(drawn)

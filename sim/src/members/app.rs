@@ -21,9 +21,8 @@ const WINDOW_BYTES: u64 = 1 << 20;
 /// No state at all: what a newcomer has whose pieces did not fit together.
 const GARBAGE: u64 = u64::MAX;
 
-/// What a state is beside its ballast: what was made of all deliveries, the view that it has come to, and by sender up to
-/// where it holds messages of that.
-type Own = (u64, (u64, BTreeMap<Rank, u64>));
+/// The view that a state has come to, and by sender up to where it holds messages of that.
+type Taken = (u64, BTreeMap<Rank, u64>);
 
 pub(super) struct App {
     node: NodeId,
@@ -47,8 +46,7 @@ pub(super) struct App {
     pub(super) outstanding: u64,
     /// What was made of all deliveries.
     pub(super) state: u64,
-    /// The view that it has come to, and by sender up to where it holds messages of that.
-    taken: (u64, BTreeMap<Rank, u64>),
+    taken: Taken,
     /// It has the state of the view that it is in.
     live: bool,
     /// It wants to leave.
@@ -237,7 +235,7 @@ impl App {
     fn put_together(&mut self) {
         let given = std::mem::take(&mut self.given);
         let head = &given[..given.len().min(STATE_BYTES_MAX)];
-        let read: Option<(Own, &[u8])> = postcard::take_from_bytes(head).ok();
+        let read: Option<((u64, Taken), &[u8])> = postcard::take_from_bytes(head).ok();
         (self.state, self.taken) = (GARBAGE, Default::default());
         if let Some(((state, taken), rest)) = read
             && given[head.len() - rest.len()..].iter().copied().eq(self.ballast(state))

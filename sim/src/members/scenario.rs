@@ -134,7 +134,7 @@ impl Colony {
             let apart = Blow::Deaf { ns: 4_000_000, both: true };
             blows.insert(0, (blows[0].0.min(random.below(busy_ns)), apart));
         }
-        Colony {
+        let colony = Colony {
             seed,
             founders,
             options: MemberOptions {
@@ -154,7 +154,10 @@ impl Colony {
             messages: random.between(0, 60),
             busy_ns,
             step_ns: random.pick(&[1000, 10_000, 60_000]),
-        }
+        };
+        // At the slower one a second newcomer with much state has to wait for its turn.
+        let state_bytes_per_second = random.pick(&[200_000_000, 1 << 40]);
+        Colony { options: MemberOptions { state_bytes_per_second, ..colony.options }, ..colony }
     }
 }
 

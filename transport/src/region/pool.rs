@@ -16,6 +16,7 @@ pub struct SizeClass {
 
 /// Every block that would fit is out. An answer, not a wait: try again once blocks have come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PoolExhausted {
     /// All blocks of the class are out.
     #[error("all {out} blocks of {block_bytes} bytes are out; wait for deliveries or configure a larger pool")]
@@ -118,6 +119,11 @@ impl Pool {
         let Handle { class, block, holding, .. } = block.into().0;
         assert!(Arc::ptr_eq(&holding, &self.holding), "the block belongs to another pool");
         self.classes[class as usize].free.push(block);
+    }
+
+    /// Whether this pool handed the block out.
+    pub fn has(&self, block: &FilledBlock) -> bool {
+        Arc::ptr_eq(&block.0.holding, &self.holding)
     }
 
     /// Blocks that are out, over all classes.

@@ -1,18 +1,13 @@
 //! The data path: copies into the peers' mappings.
 
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::socket_peercred;
-use rustix::process::{PidfdFlags, pidfd_open};
-
 use super::bell::Bell;
 use super::fence;
 use super::link::{Kept, Met};
+use super::process::Process;
 use super::watch::{Gone, Watch};
 use crate::endpoint::{Endpoint, Event, OpenError, QueueFull, Waker};
 use crate::link_name::LinkName;
@@ -38,18 +33,10 @@ fn last_level_cache_bytes() -> usize {
 struct Peer {
     regions: Vec<Region>,
     link_name: Option<LinkName>,
-    /// Its process, if it is another one and the system names it: a pidfd.
-    process: Option<OwnedFd>,
+    process: Option<Process>,
     bell: Bell,
     touched: bool,
     down: bool,
-}
-
-/// The process at the other end of a socket. It made the socket or got it from its parent, and holds it: so the number
-/// is not another's by now.
-fn process_of(socket: &UnixStream) -> Option<OwnedFd> {
-    let pid = socket_peercred(socket).ok()?.pid;
-    pidfd_open(pid, PidfdFlags::empty()).ok()
 }
 
 /// One member's links over shared memory.
@@ -86,7 +73,7 @@ impl ShmEndpoint {
         let mut peers: Vec<Option<Peer>> = (0..members).map(|_| None).collect();
         let mut sockets = Vec::with_capacity(links.len());
         for link in links {
-            let (process, bell) = (process_of(&link.socket), link.bell);
+            let (process, bell) = (Process::of(&link.socket), link.bell);
             sockets.push((link.peer, link.socket));
             peers[link.peer.index()] =
                 Some(Peer { regions: link.regions, link_name: link.link_name, process, bell, touched: false, down: false });
@@ -118,15 +105,20 @@ impl ShmEndpoint {
         })
     }
 
-    /// Ends the epoch here; what the next one may use.
-    pub(super) fn retire(mut self) -> Vec<Kept> {
+    /// Ends the epoch here; what the next one may use, and memory of peers that it may not.
+    pub(super) fn retire(mut self) -> (Vec<Kept>, Vec<Region>) {
         let mut kept = Vec::new();
+        let mut stale = Vec::new();
         for (rank, socket) in self.watch.stop() {
-            if let Some(Peer { regions: theirs, link_name: Some(link_name), down: false, .. }) = self.peers[rank.index()].take() {
-                kept.push(Kept { link_name, socket, mine: self.regions.clone(), theirs });
+            match self.peers[rank.index()].take() {
+                Some(Peer { regions: theirs, link_name: Some(link_name), down: false, .. }) => {
+                    kept.push(Kept { link_name, socket, mine: self.regions.clone(), theirs });
+                }
+                peer => stale.extend(peer.into_iter().flat_map(|peer| peer.regions)),
             }
         }
-        kept
+        stale.extend(self.peers.drain(..).flatten().flat_map(|peer| peer.regions));
+        (kept, stale)
     }
 
     #[cfg(test)]
@@ -222,11 +214,9 @@ impl Endpoint for ShmEndpoint {
         self.absent.get(rank.index())?.clone()
     }
 
-    /// Its memory goes with its process, and a pidfd can be read once that is so.
     fn is_gone(&self, rank: Rank) -> bool {
         let process = self.peers[rank.index()].as_ref().and_then(|peer| peer.process.as_ref());
-        let ended = |process| poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&Timespec::default()));
-        process.is_some_and(|process| ended(process).is_ok_and(|ready| ready > 0))
+        process.is_some_and(Process::is_over)
     }
 
     fn arm(&mut self) {

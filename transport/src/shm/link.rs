@@ -58,6 +58,13 @@ pub(super) struct Link {
     pub(super) link_name: Option<LinkName>,
 }
 
+impl Link {
+    /// Whether a region is one of this peer's.
+    pub(super) fn has(&self, region: &Region) -> bool {
+        self.regions.iter().any(|its| its.is_same(region))
+    }
+}
+
 /// What led to a peer when its epoch ended here.
 #[derive(Debug)]
 pub(super) struct Kept {

@@ -13,11 +13,13 @@
 //! Sockets have abstract names that are new each time, so a killed run leaves nothing stale behind: memfds and sockets
 //! end with the last process that holds them.
 
+mod aside;
 mod bell;
 mod endpoint;
 mod fence;
 mod link;
 mod memory;
+mod process;
 mod watch;
 
 pub use endpoint::ShmEndpoint;
@@ -33,17 +35,28 @@ use crate::region::{Region, RegionError, RegionOptions};
 /// The shared-memory fabric of this host. Clones share what was kept from retired endpoints.
 #[derive(Clone, Debug, Default)]
 pub struct ShmFabric {
-    kept: Arc<Mutex<Vec<Kept>>>,
+    left: Arc<Mutex<Left>>,
+}
+
+/// What retired endpoints left.
+#[derive(Debug, Default)]
+struct Left {
+    /// What the next one may use.
+    kept: Vec<Kept>,
+    /// What none will: see [`aside`].
+    stale: Vec<Region>,
 }
 
 impl ShmFabric {
     /// The shared-memory fabric of this host.
     pub fn new() -> ShmFabric {
+        // The first time takes the kernel some milliseconds, for which the others would wait when an endpoint opens.
+        fence::register();
         ShmFabric::default()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn left(&self) -> MutexGuard<'_, Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,14 +80,21 @@ impl Fabric for ShmFabric {
         let bell = bell::Bell::new()?;
         let fenceable = fence::register();
         let me = exchange.node(exchange.rank());
-        let kept = self.kept().extract_if(.., |kept| Some(kept.link_name.me) == me).collect();
-        let met = link::connect(exchange, regions, &bell, fenceable, kept)?;
-        ShmEndpoint::new(exchange.rank(), regions.to_vec(), bell, met, fenceable)
+        let kept: Vec<Kept> = self.left().kept.extract_if(.., |kept| Some(kept.link_name.me) == me).collect();
+        let before: Vec<Region> = kept.iter().flat_map(|kept| &kept.theirs).cloned().collect();
+        let met = link::connect(exchange, regions, &bell, fenceable, kept);
+        let mut stale = std::mem::take(&mut self.left().stale);
+        let is_used = |region: &Region| met.as_ref().is_ok_and(|met| met.links.iter().any(|link| link.has(region)));
+        stale.extend(before.into_iter().filter(|region| !is_used(region)));
+        aside::let_go(stale);
+        ShmEndpoint::new(exchange.rank(), regions.to_vec(), bell, met?, fenceable)
     }
 
     fn retire(&self, endpoint: ShmEndpoint) {
-        let kept = endpoint.retire();
-        self.kept().extend(kept);
+        let (kept, stale) = endpoint.retire();
+        let mut left = self.left();
+        left.kept.extend(kept);
+        left.stale.extend(stale);
     }
 }
 

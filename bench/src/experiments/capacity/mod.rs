@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// If the measuring processes fail, or the user interrupts.
 pub(super) fn measure(plan: &Plan, stage: &Stage<'_>) -> Result<Capacity, Fault> {
-    let seconds = BoundSeconds::of(stage.request.quick);
+    let seconds = BoundSeconds::of(stage.request.quick, stage.hosts.is_some());
     measure_best(plan, stage, BOUND_REPEATS, &|line, part| stage.progress.bound(line, part(&seconds)))
 }
 
@@ -70,11 +70,14 @@ fn measure_best(plan: &Plan, stage: &Stage<'_>, repeats: u32, told: &Told<'_>) -
     }
     if over(FabricKind::Tcp).next().is_some() {
         let seconds = STREAM_FACTOR * seconds;
-        let measured = if stage.hosts.is_some() { wire::streams(stage, seconds) } else { streams(stage, repeats, seconds) };
-        let streams = measured?;
-        let (one, all) = (units::number(streams.one), units::number(streams.all));
-        told(&format!("TCP streams: {one} GB/s by one, {all} by several"), |seconds| seconds.streams);
-        capacity.streams = Some(streams);
+        capacity.streams = Some(if stage.hosts.is_some() {
+            let streams = wire::streams(stage, seconds)?;
+            let (one, all) = (units::number(streams.one), units::number(streams.all));
+            told(&format!("TCP streams to the second host: {one} GB/s by one, {all} by several"), |seconds| seconds.streams);
+            streams
+        } else {
+            streams(stage, repeats, seconds, told)?
+        });
     }
     if over(FabricKind::Verbs).next().is_some() {
         let rate = best_bandwidth(stage, FabricKind::Verbs, RAW_WRITE_BYTES, STREAM_FACTOR * seconds, repeats)?;
@@ -92,7 +95,7 @@ fn best_copy(copier: &mut Copier<'_>, bytes: u64, warmth: Warmth, all_cores: boo
     Ok(best)
 }
 
-fn streams(stage: &Stage<'_>, repeats: u32, seconds: f64) -> Result<Streams, Fault> {
+fn streams(stage: &Stage<'_>, repeats: u32, seconds: f64, told: &Told<'_>) -> Result<Streams, Fault> {
     let config = WorkersConfig {
         works: vec![Work::Stream(StreamJob {})],
         cores: vec![None],
@@ -103,7 +106,7 @@ fn streams(stage: &Stage<'_>, repeats: u32, seconds: f64) -> Result<Streams, Fau
     };
     let mut workers = Workers::start(config, stage.interrupt, Instant::now() + PATIENCE)?;
     let cores = &stage.machine.cores;
-    let mut most = |threads: Threads| -> Result<f64, Fault> {
+    let mut most = |what: &str, threads: Threads| -> Result<f64, Fault> {
         let mut most: f64 = 0.0;
         for _ in 0..repeats {
             for write_bytes in STREAM_WRITES {
@@ -112,14 +115,15 @@ fn streams(stage: &Stage<'_>, repeats: u32, seconds: f64) -> Result<Streams, Fau
                 most = streamed.iter().map(|streamed| streamed.bytes as f64 / streamed.seconds / 1e9).fold(most, f64::max);
             }
         }
+        told(&format!("{what}: {} GB/s", units::number(most)), |seconds| seconds.streams / 4.0);
         Ok(most)
     };
-    let mut one = most(Threads::Sleeping(1))?;
-    let mut all = most(Threads::Sleeping((cores.len() as u32).max(2)))?;
+    let mut one = most("a TCP stream whose ends sleep", Threads::Sleeping(1))?;
+    let mut all = most("several TCP streams whose ends sleep", Threads::Sleeping((cores.len() as u32).max(2)))?;
     // Two threads that poll one core would only be in each other's way.
     if let [first, second, ..] = cores[..] {
-        one = one.max(most(Threads::Polling(first, second))?);
-        all = all.max(most(Threads::Ring(cores.clone()))?);
+        one = one.max(most("a TCP stream whose ends poll", Threads::Polling(first, second))?);
+        all = all.max(most("a ring of TCP streams over all cores that poll", Threads::Ring(cores.clone()))?);
     }
     workers.dismiss(&StreamOrder::Finish);
     Ok(Streams { one, all: all.max(one) })

@@ -1,6 +1,7 @@
 //! The parent's side of everything that a group does: warm-up, trials, and whether all nodes saw the same.
 
 pub mod node;
+pub(super) mod over_time;
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +9,9 @@ use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Setting;
 use crate::experiments::warm_up::WarmUp;
-use crate::jobs::group::{GroupJob, GroupOrder, Load, Seen, Trial};
+use crate::jobs::group::{GroupJob, GroupOrder, Load, Relayed, Seen, Trial};
 use crate::jobs::job::Work;
-use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::kinds::{FabricKind, Ordering};
 use crate::jobs::os;
 use crate::jobs::shape::Shape;
 use crate::run::fault::Fault;
@@ -24,6 +25,8 @@ pub(super) struct Members<'a> {
     setting: Setting,
     patience: Duration,
     trials: u64,
+    /// Whether trials are long enough for bandwidth over time.
+    watched: bool,
 }
 
 /// One trial as all nodes saw it.
@@ -53,17 +56,24 @@ impl<'a> Members<'a> {
             message_bytes: setting.message_bytes,
             shape: setting.shape.unwrap_or_else(|| Shape::of(setting.message_bytes, setting.window)),
             block_bytes: setting.block_bytes,
-            schedule: setting.schedule.unwrap_or(Schedule::Pipeline),
+            schedule: setting.schedule,
             verify: stage.verify(),
             spin: axes.spin,
             membership: axes.membership,
             own_core,
+            delay: setting.delay(),
         };
         let works = (0..setting.nodes).map(|_| Work::Group(job.clone())).collect();
         let set_up = policy::set_up_seconds(setting.nodes, point.memory_bytes);
         let deadline = Instant::now() + stage.patience(set_up);
         let workers = stage.workers(works, deadline)?;
-        Ok(Members { workers, setting: setting.clone(), patience: stage.patience(point.trial_seconds), trials: 0 })
+        Ok(Members {
+            workers,
+            setting: setting.clone(),
+            patience: stage.patience(point.trial_seconds),
+            trials: 0,
+            watched: over_time::is_long(point.trial_seconds),
+        })
     }
 
     /// What the nodes could not have as asked, each sentence once.
@@ -93,8 +103,20 @@ impl<'a> Members<'a> {
     /// # Errors
     /// As [`Workers::run`], or two nodes whose deliveries differ.
     pub(super) fn run(&mut self, messages: u64, load: Load, timed: bool) -> Result<Outcome, Fault> {
-        let trial = Trial { number: self.trials, messages, load, timed };
+        self.order(Trial { number: self.trials, messages, load, timed, traced: false, watched: self.watched })
+    }
+
+    /// One message, of which it is recorded what happens to each block.
+    ///
+    /// # Errors
+    /// As [`run`](Members::run).
+    pub(super) fn trace(&mut self) -> Result<Outcome, Fault> {
+        self.order(Trial { number: self.trials, messages: 1, load: Load::Closed, timed: false, traced: true, watched: false })
+    }
+
+    fn order(&mut self, trial: Trial) -> Result<Outcome, Fault> {
         self.trials += 1;
+        let messages = trial.messages;
         let nodes: Vec<Seen> = self.workers.run(&GroupOrder::Trial(trial), Instant::now() + self.patience)?;
         if let Some(differing) = nodes.iter().position(|seen| seen.order != nodes[0].order) {
             let what =
@@ -144,11 +166,18 @@ impl Outcome {
         })
     }
 
+    /// How most senders' last messages were relayed: the first ones of a group may go otherwise, before its members know
+    /// that others send too.
+    pub(super) fn relayed(&self) -> Option<Relayed> {
+        let all: Vec<Relayed> = self.nodes.iter().filter_map(|seen| seen.relayed).collect();
+        all.iter().copied().max_by_key(|one| all.iter().filter(|other| *other == one).count())
+    }
+
     /// The columns that any trial of a group has.
     pub(super) fn row(&self, stage: &Stage<'_>, setting: &Setting, part: Option<&str>) -> Row {
         let sum = |of: fn(&Seen) -> u64| self.nodes.iter().map(of).sum::<u64>();
         let mean = |total: u64, batches: u64| (batches > 0).then(|| total as f64 / batches as f64);
-        let messages = self.messages as f64 * f64::from(setting.senders);
+        let messages = self.messages as f64 * f64::from(setting.sending());
         Row {
             messages_per_sender: Some(self.messages),
             seconds: Some(self.seconds),
@@ -160,7 +189,7 @@ impl Outcome {
             receive_batch_mean: mean(sum(|seen| seen.counted.received), sum(|seen| seen.counted.receive_batches)),
             delivery_batch_mean: mean(sum(|seen| seen.counted.delivered), sum(|seen| seen.counted.delivery_batches)),
             verified: stage.verify().name().into(),
-            ..setting.row(part)
+            ..setting.row_as(self.relayed(), part)
         }
     }
 }

@@ -6,21 +6,25 @@
 //!           mark of all = 2t+2   (everyone has delivered, so every relay has gone out)
 //! ```
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeouts, Upcalls};
+use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeline, Timeouts, Upcalls};
 use squall_transport::{Endpoint, Rank};
 
 use crate::ask::policy;
 use crate::experiments::payload::{self, OrderHash};
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
-use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Seen, Trial};
+use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Relayed, Seen, Trial, WATCH_NS};
 use crate::jobs::job::Job;
 use crate::jobs::kinds::Ordering;
 use crate::jobs::kinds::Verify;
 use crate::jobs::os;
+use crate::jobs::traced::events;
+
+/// Events of blocks that are recorded of a message at the most: 100 MB in blocks of 16 KB go to two members.
+const EVENTS_MAX: usize = 1 << 16;
 
 /// The node's side.
 ///
@@ -29,7 +33,8 @@ use crate::jobs::os;
 pub fn node(job: &Job, group_job: &GroupJob, control: &mut Control) -> anyhow::Result<()> {
     let config = group_job.shape.config(group_job.senders, group_job.ordering, group_job.block_bytes, group_job.schedule);
     let membership = group_job.membership.then(|| Timeouts::after_ns(policy::SUSPECT_AFTER_NS));
-    let config = Config { membership, ..config };
+    // Nobody joins a group that is measured.
+    let config = Config { membership, senders_max: 0, ..config };
     let mut session = meet(job)?;
     with_fabric!(group_job.fabric, job, fabric => {
         let group = Group::join(&config, &fabric, &mut session)?;
@@ -52,9 +57,34 @@ struct Member<E: Endpoint> {
     /// For waits between trials, so that other processes can be measured then.
     idle_pace: Pace,
     own_core: bool,
+    /// Makes the loop slower, if it is to be.
+    drag: Option<Drag>,
     receiver: Receiver,
     /// Messages sent in all trials.
     sent: u64,
+    /// It is recorded what happens to blocks.
+    traced: bool,
+    /// Of a long trial.
+    watch: Option<Watch>,
+}
+
+/// Deliveries over time.
+struct Watch {
+    /// Messages of the trial.
+    messages: u64,
+    next_ns: u64,
+    looks: Vec<(u64, u64)>,
+}
+
+impl Watch {
+    /// Looks if it is time: `remaining` messages are still to come.
+    fn look(&mut self, remaining: u64) {
+        let now_ns = os::now_ns();
+        if now_ns >= self.next_ns {
+            self.looks.push((now_ns, self.messages - remaining));
+            self.next_ns = now_ns + WATCH_NS;
+        }
+    }
 }
 
 impl<E: Endpoint> Member<E> {
@@ -63,16 +93,19 @@ impl<E: Endpoint> Member<E> {
         let idle_pace = policy::pace(group_job.own_core, group_job.fabric);
         Member {
             me: Rank::new(job.rank as usize),
-            senders: u64::from(group_job.senders),
-            sends: job.rank < group_job.senders,
+            senders: u64::from(group_job.senders - group_job.delay.idle),
+            sends: job.rank < group_job.senders - group_job.delay.idle,
             message_bytes: group_job.message_bytes,
             burst: (policy::SEND_BURST_BYTES / group_job.message_bytes).clamp(1, policy::SEND_BURST_MESSAGES),
             verify: group_job.verify,
             pace: if group_job.spin { Pace::spinning() } else { idle_pace.clone() },
             idle_pace,
             own_core: group_job.own_core,
+            drag: (job.rank + group_job.delay.slow >= job.nodes).then(|| Drag::of(group_job)),
             receiver: Receiver::new(members, group_job),
             sent: 0,
+            traced: false,
+            watch: None,
             group,
         }
     }
@@ -104,13 +137,18 @@ impl<E: Endpoint> Member<E> {
 
     fn run(&mut self, trial: &Trial) -> anyhow::Result<Seen> {
         self.receiver.begin(trial, self.senders * trial.messages);
+        self.traced = trial.traced;
+        self.group.record(trial.traced.then(|| Timeline::new(EVENTS_MAX)));
         self.pass_mark(2 * trial.number + 1)?;
+        let messages = self.receiver.remaining;
+        self.watch = trial.watched.then(|| Watch { messages, next_ns: 0, looks: Vec::new() });
         let stats_before = self.group.stats();
         let cpu_before = os::cpu_ns();
         let mut seen = Seen::default();
         let goal = if self.sends { self.sent + trial.messages } else { self.sent };
         if trial.timed {
             seen.sends_ns.reserve(trial.messages as usize);
+            seen.calls_ns.reserve(if matches!(trial.load, Load::Paced(_)) { trial.messages as usize } else { 0 });
         }
         if self.sends {
             seen.first_send_ns = os::now_ns();
@@ -128,8 +166,14 @@ impl<E: Endpoint> Member<E> {
         seen.last_delivery_ns = self.receiver.last_ns;
         self.pass_mark(2 * trial.number + 2)?;
         seen.counted = Counted::between(&stats_before, &self.group.stats());
+        seen.relayed = self.group.last_relay().map(Relayed::of);
+        if let Some(timeline) = self.group.record(None) {
+            (seen.events, seen.events_lost) = (events(timeline.records()), timeline.lost());
+        }
+        self.traced = false;
         seen.order = self.receiver.order.hashes().to_vec();
         seen.deliveries_ns = std::mem::take(&mut self.receiver.deliveries_ns);
+        seen.looks = self.watch.take().map(|watch| watch.looks).unwrap_or_default();
         Ok(seen)
     }
 
@@ -156,8 +200,33 @@ impl<E: Endpoint> Member<E> {
         }
     }
 
+    /// What happens to blocks from here on happens now.
+    fn note_time(&mut self) {
+        if self.traced
+            && let Some(timeline) = self.group.timeline_mut()
+        {
+            timeline.set_now(os::now_ns());
+        }
+    }
+
     fn turn(&mut self) -> anyhow::Result<()> {
-        self.group.turn(&mut self.receiver, &mut self.pace)?;
+        self.note_time();
+        match &mut self.drag {
+            None => {
+                self.group.turn(&mut self.receiver, &mut self.pace)?;
+            }
+            Some(drag) => {
+                let turn = self.group.step(&mut self.receiver)?;
+                drag.hold();
+                if !turn.is_busy() {
+                    self.group.turn(&mut self.receiver, &mut self.pace)?;
+                    drag.rest();
+                }
+            }
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.look(self.receiver.remaining);
+        }
         if let Some(wrong) = &self.receiver.wrong {
             bail!("{wrong}");
         }
@@ -192,6 +261,7 @@ impl<E: Endpoint> Member<E> {
     fn send_in_turns(&mut self, goal: u64, seen: &mut Seen) -> anyhow::Result<()> {
         while self.sent < goal {
             let now_ns = os::now_ns();
+            self.note_time();
             if self.send_next()? {
                 seen.sends_ns.push(now_ns);
             }
@@ -210,9 +280,15 @@ impl<E: Endpoint> Member<E> {
         while self.sent < goal {
             let now_ns = os::now_ns();
             if now_ns >= due_ns {
-                if self.send_next()? {
+                let burst_end = goal.min(self.sent + self.burst);
+                while self.sent < burst_end && due_ns <= now_ns {
+                    let called_ns = os::now_ns();
+                    if !self.send_next()? {
+                        break;
+                    }
                     // From when it was due: what a late send costs is the sender's latency too.
                     seen.sends_ns.push(due_ns);
+                    seen.calls_ns.push(called_ns);
                     due_ns += interval_ns;
                 }
                 self.turn()?;
@@ -224,6 +300,37 @@ impl<E: Endpoint> Member<E> {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes a loop slower: behind each turn it waits for a part of what that took.
+struct Drag {
+    /// Of a turn.
+    part: f64,
+    /// Whether others may need the core meanwhile.
+    gives_way: bool,
+    /// When the last wait was over.
+    since: Instant,
+}
+
+impl Drag {
+    fn of(group_job: &GroupJob) -> Drag {
+        Drag { part: f64::from(group_job.delay.percent) / 100.0, gives_way: !group_job.own_core, since: Instant::now() }
+    }
+
+    /// Waits, busily: the loop is slow, and does not sleep.
+    fn hold(&mut self) {
+        let worked: Duration = self.since.elapsed().min(policy::TURN_MAX);
+        let until = Instant::now() + worked.mul_f64(self.part);
+        while Instant::now() < until {
+            if self.gives_way { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+        self.rest();
+    }
+
+    /// What has passed was no work.
+    fn rest(&mut self) {
+        self.since = Instant::now();
     }
 }
 

@@ -1,17 +1,19 @@
 //! One member of a group whose members change: the node's side of `view-change`.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read};
+use std::io::Read;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use squall_group::{Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, StatePiece, Timeouts, Upcalls, View};
+use squall_group::{Delivery, Member, MemberOptions, Outgoing, Pace, StatePiece, Timeouts, Turn, Upcalls, View};
 use squall_transport::exchange::ClusterKey;
 use squall_transport::{Fabric, NodeId, Rank};
 
+use super::state::{Counts, Restoring, snapshot};
 use crate::ask::policy;
 use crate::experiments::payload;
-use crate::jobs::change::{BIN_NS, Change, ChangeJob, ChangeOrder, Said, Seen};
+use crate::jobs::change::{BIN_NS, Bin, Change, ChangeJob, ChangeOrder, Said, Seen};
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, mesh, with_fabric};
 use crate::jobs::job::Job;
@@ -33,8 +35,8 @@ pub fn node(job: &Job, change: &ChangeJob, control: &mut Control) -> anyhow::Res
 fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Control) -> anyhow::Result<()> {
     let senders = if change.late { 1 } else { job.nodes };
     let config = squall_group::Config {
-        senders_max: change.members_max as usize,
-        membership: Some(Timeouts::after_ns(policy::change_suspect_after_ns(change.message_bytes, job.nodes, change.own_core))),
+        senders_max: change.senders_max as usize,
+        membership: Some(Timeouts::after_ns(change.suspect_after_ns)),
         ..change.shape.config(senders, Ordering::Ordered, change.block_bytes, change.schedule)
     };
     let options = MemberOptions::new(config);
@@ -44,15 +46,15 @@ fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Cont
     let mut receiver = Receiver::new(change);
     let member = if change.late {
         control.done(&Said::In(mesh.address()))?;
-        let (contact, origin_ns) = loop {
+        let (contacts, origin_ns) = loop {
             match control.next().context("the order to join")? {
-                ChangeOrder::Join(contact, origin_ns) => break (contact, origin_ns),
+                ChangeOrder::Join(contacts, origin_ns) => break (contacts, origin_ns),
                 ChangeOrder::Finish => return Ok(()),
-                ChangeOrder::Load(_) | ChangeOrder::Leave | ChangeOrder::Report => {}
+                ChangeOrder::Load(_) | ChangeOrder::Leave | ChangeOrder::Die(_) | ChangeOrder::Report => {}
             }
         };
         receiver.origin_ns = Some(origin_ns);
-        Member::join(options, fabric, mesh, &[contact], true, JOIN_PATIENCE)?
+        Member::join(options, fabric, mesh, &contacts, change.sends, JOIN_PATIENCE)?
     } else {
         let mut session = meet(job)?;
         let member = Member::found(options, fabric, mesh, &mut session)?;
@@ -70,6 +72,8 @@ fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Cont
         sent: 0,
         due_ns: 0,
         leaves: false,
+        active: false,
+        votes_ns: None,
         changes: Vec::new(),
     };
     life.run(control)
@@ -86,6 +90,10 @@ struct Life<'a, F: Fabric> {
     sent: u64,
     due_ns: u64,
     leaves: bool,
+    /// It delivers in a view after the first.
+    active: bool,
+    /// When it had its vote, if it came late.
+    votes_ns: Option<u64>,
     changes: Vec<Change>,
 }
 
@@ -104,6 +112,7 @@ impl<F: Fabric> Life<'_, F> {
                         self.leaves = true;
                         self.member.leave();
                     }
+                    ChangeOrder::Die(at_ns) => die_at(at_ns)?,
                     ChangeOrder::Report => control.done(&Said::Seen(self.seen()))?,
                     ChangeOrder::Join(..) => bail!("told to join while a member"),
                     ChangeOrder::Finish => return Ok(()),
@@ -111,12 +120,20 @@ impl<F: Fabric> Life<'_, F> {
             }
             let until = self.send()?;
             match self.member.turn_until(&mut self.receiver, &mut self.pace, until) {
+                Ok(Turn::Left) if self.leaves => return self.rest(control),
                 Ok(_) => {}
-                Err(MemberError::Ended(Ended::Closed)) if self.leaves => return self.rest(control),
                 Err(error) => return Err(error.into()),
             }
             if let Some(wrong) = &self.receiver.wrong {
                 bail!("{wrong}");
+            }
+            if !self.active && self.receiver.firsts_ns.keys().any(|&view| view > 0) {
+                self.active = true;
+                control.done(&Said::Active)?;
+            }
+            if self.change.late && self.votes_ns.is_none() && !self.member.is_behind() {
+                self.votes_ns = Some(os::now_ns());
+                control.done(&Said::Votes)?;
             }
         }
     }
@@ -127,7 +144,7 @@ impl<F: Fabric> Life<'_, F> {
             match control.next().context("the next order")? {
                 ChangeOrder::Report => control.done(&Said::Seen(self.seen()))?,
                 ChangeOrder::Finish => return Ok(()),
-                ChangeOrder::Load(_) | ChangeOrder::Leave | ChangeOrder::Join(..) => {}
+                ChangeOrder::Load(_) | ChangeOrder::Leave | ChangeOrder::Die(_) | ChangeOrder::Join(..) => {}
             }
         }
     }
@@ -139,17 +156,19 @@ impl<F: Fabric> Life<'_, F> {
             view: change.view,
             wedged_ns: ns(change.wedged),
             trimmed_ns: ns(change.trimmed),
+            met_ns: ns(change.met),
             installed_ns: ns(change.installed),
         });
     }
 
     fn seen(&self) -> Seen {
-        Seen { changes: self.changes.clone(), firsts_ns: self.receiver.firsts_ns.clone(), bins: self.receiver.bins.clone() }
+        let Receiver { firsts_ns, bins, .. } = &self.receiver;
+        Seen { changes: self.changes.clone(), firsts_ns: firsts_ns.clone(), bins: bins.clone(), votes_ns: self.votes_ns }
     }
 
     /// Sends what is due; when to look again at the latest.
     fn send(&mut self) -> anyhow::Result<Option<Instant>> {
-        if self.receiver.origin_ns.is_none() || self.leaves || self.member.is_behind() {
+        if self.receiver.origin_ns.is_none() || self.leaves || !self.change.sends || self.member.is_behind() {
             return Ok(None);
         }
         let interval_ns = self.change.interval_ns;
@@ -176,21 +195,33 @@ impl<F: Fabric> Life<'_, F> {
     }
 }
 
+/// Has the kernel end this process at that time, as by `kill -9`.
+fn die_at(at_ns: u64) -> anyhow::Result<()> {
+    let die = move || {
+        thread::sleep(Duration::from_nanos(at_ns.saturating_sub(os::now_ns())));
+        os::kill_myself();
+    };
+    thread::Builder::new().name("death".into()).spawn(die)?;
+    Ok(())
+}
+
 /// What is done with deliveries. Its state is how many messages of each sender there were, so that a newcomer knows
 /// which come next.
 struct Receiver {
     message_bytes: usize,
     verify: Verify,
-    /// Messages delivered, by the sender's name.
-    counts: BTreeMap<u64, u64>,
+    counts: Counts,
     nodes: Vec<NodeId>,
     view: u64,
     /// The first message of this view is still to come.
     fresh: bool,
     origin_ns: Option<u64>,
+    last_ns: u64,
     firsts_ns: BTreeMap<u64, u64>,
-    bins: Vec<u64>,
-    given: Vec<u8>,
+    bins: Vec<Bin>,
+    state_bytes: u64,
+    restore_bytes_per_second: Option<u64>,
+    restoring: Restoring,
     wrong: Option<String>,
 }
 
@@ -199,16 +230,32 @@ impl Receiver {
         Receiver {
             message_bytes: change.message_bytes as usize,
             verify: change.verify,
-            counts: BTreeMap::new(),
+            counts: Counts::new(),
             nodes: Vec::new(),
             view: 0,
             fresh: false,
             origin_ns: None,
+            last_ns: 0,
             firsts_ns: BTreeMap::new(),
             bins: Vec::new(),
-            given: Vec::new(),
+            state_bytes: change.state_bytes,
+            restore_bytes_per_second: change.restore_bytes_per_second,
+            restoring: Restoring::default(),
             wrong: None,
         }
+    }
+
+    /// Counts a delivery.
+    fn note(&mut self, bytes: u64, now_ns: u64) {
+        let Some(origin_ns) = self.origin_ns.filter(|&origin_ns| now_ns >= origin_ns) else { return };
+        let gap_ns = now_ns - self.last_ns.max(origin_ns);
+        self.last_ns = now_ns;
+        let place = ((now_ns - origin_ns) / BIN_NS) as usize;
+        if self.bins.len() <= place {
+            self.bins.resize(place + 1, Bin::default());
+        }
+        let bin = &mut self.bins[place];
+        *bin = Bin { bytes: bin.bytes + bytes, deliveries: bin.deliveries + 1, gap_ns: bin.gap_ns.max(gap_ns) };
     }
 }
 
@@ -225,13 +272,7 @@ impl Upcalls for Receiver {
         if std::mem::take(&mut self.fresh) {
             self.firsts_ns.insert(self.view, now_ns);
         }
-        if let Some(since_ns) = self.origin_ns.and_then(|origin_ns| now_ns.checked_sub(origin_ns)) {
-            let bin = (since_ns / BIN_NS) as usize;
-            if self.bins.len() <= bin {
-                self.bins.resize(bin + 1, 0);
-            }
-            self.bins[bin] += payload.len() as u64;
-        }
+        self.note(payload.len() as u64, now_ns);
     }
 
     fn view_installed(&mut self, view: &View) {
@@ -239,17 +280,13 @@ impl Upcalls for Receiver {
     }
 
     fn snapshot(&mut self) -> Box<dyn Read + Send> {
-        Box::new(Cursor::new(postcard::to_stdvec(&self.counts).expect("plain data")))
+        snapshot(&self.counts, self.state_bytes)
     }
 
     fn restore(&mut self, piece: StatePiece<'_>) {
-        match piece {
-            StatePiece::Begin => self.given.clear(),
-            StatePiece::Bytes(bytes) => self.given.extend_from_slice(bytes),
-            StatePiece::End => match postcard::from_bytes(&self.given) {
-                Ok(counts) => self.counts = counts,
-                Err(error) => self.wrong = Some(format!("the state from another member does not decode: {error}")),
-            },
+        match self.restoring.take(piece, self.state_bytes, self.restore_bytes_per_second) {
+            Ok(counts) => self.counts = counts.unwrap_or_else(|| std::mem::take(&mut self.counts)),
+            Err(wrong) => self.wrong = Some(wrong),
         }
     }
 }

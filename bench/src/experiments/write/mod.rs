@@ -148,8 +148,8 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         stage.progress.doing(&format!("{}: trial {trial} of {}", perftest::NAME, point.trials));
         let mut peer = Perftest::start(setting, stage)?;
         match peer.run(setting, trial, count)? {
-            Some(row) => stage.emit(point, perftest::compared(row, &ours))?,
-            None => stage.progress.say(perftest::NO_FIGURE),
+            Ok(row) => stage.emit(point, perftest::compared(row, &ours))?,
+            Err(why) => stage.progress.say(&format!("  note: {why}")),
         }
         peer.finish();
     }

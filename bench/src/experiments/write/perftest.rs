@@ -33,8 +33,7 @@ use squall_report::Row;
 /// How it is called in the column `fabric`.
 pub const NAME: &str = "perftest";
 /// What is said where it printed none.
-pub(super) const NO_FIGURE: &str =
-    "  note: perftest printed no figure (inf, 0, or none at all), whatever was tried: its clock fails on this machine";
+const NO_FIGURE: &str = "perftest printed no figure (inf, 0, or none at all), whatever was tried: its clock fails on this machine";
 /// What it says where its clock went backwards.
 const NO_REPORT: &str = "produce a report";
 /// `timeout` ends what hangs, with this code.
@@ -79,25 +78,29 @@ impl<'a> Perftest<'a> {
         Ok(Perftest { workers: stage.workers(works, Instant::now() + PATIENCE)?, job })
     }
 
-    /// One measurement of so many writes, as a row of `setting`; nothing if its clock failed whatever was tried.
+    /// One measurement of so many writes, as a row of `setting`; or why perftest has none.
     ///
     /// # Errors
     /// As [`Workers::run`].
-    pub(super) fn run(&mut self, setting: &Setting, trial: u32, count: u64) -> Result<Option<Row>, Fault> {
+    pub(super) fn run(&mut self, setting: &Setting, trial: u32, count: u64) -> Result<Result<Row, String>, Fault> {
         let count = count.clamp(ITERATIONS_MIN, if self.job.ping_pong { TURNS_MAX } else { ITERATIONS_MAX });
         let began = Instant::now();
         for _ in 0..ATTEMPTS {
             let printed: Vec<Printed> = self.workers.run(&PerftestOrder::Run(count), Instant::now() + PATIENCE)?;
-            if let Some(figures) = printed.into_iter().find_map(|printed| printed.0) {
-                let row =
-                    Row { fabric: NAME.into(), trial, messages_per_sender: Some(count), verified: "none".into(), ..setting.row(None) };
-                return Ok(Some(filled(row, &self.job, count, &figures)));
+            match printed.into_iter().next().unwrap_or_default() {
+                Printed::Figures(figures) => {
+                    let row =
+                        Row { fabric: NAME.into(), trial, messages_per_sender: Some(count), verified: "none".into(), ..setting.row(None) };
+                    return Ok(Ok(filled(row, &self.job, count, &figures)));
+                }
+                Printed::Failed(why) => return Ok(Err(why)),
+                Printed::Nothing => {}
             }
             if began.elapsed() >= Duration::from_secs(SECONDS_MAX) {
                 break;
             }
         }
-        Ok(None)
+        Ok(Err(NO_FIGURE.to_owned()))
     }
 
     pub(super) fn finish(self) {
@@ -216,11 +219,11 @@ fn client(program: &str, arguments: &[String], server: IpAddr) -> anyhow::Result
         let output = run(program, &arguments)?;
         let is_measured = output.status.success() || output.status.code() == Some(TIMED_OUT) || lacks_report(&output);
         if is_measured {
-            return Ok(Printed(figures(&String::from_utf8_lossy(&output.stdout))));
+            return Ok(figures(&String::from_utf8_lossy(&output.stdout)).map_or(Printed::Nothing, Printed::Figures));
         }
         if Instant::now() >= deadline {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            bail!("{program} failed with {}: {said}", output.status);
+            let said = String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+            return Ok(Printed::Failed(format!("{program} failed with {}: {said}", output.status)));
         }
         std::thread::sleep(RETRY_EVERY);
     }

@@ -1,27 +1,8 @@
-//! Medians, and how sure one may be of a ratio of two of them.
+//! A ratio of two medians, and how sure one may be of it.
 
-/// The middle value, or the mean of the two in the middle; nothing for no values.
-pub fn median(values: &[f64]) -> Option<f64> {
-    if values.is_empty() {
-        return None;
-    }
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    Some(median_of_sorted(&sorted))
-}
-
-fn median_of_sorted(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { sorted[middle - 1].midpoint(sorted[middle]) }
-}
-
-/// The value below which a share `quantile` of the sorted values lies, between neighbours by straight lines.
-fn quantile_of_sorted(sorted: &[f64], quantile: f64) -> f64 {
-    let position = quantile * (sorted.len() - 1) as f64;
-    let below = position.floor() as usize;
-    let above = (below + 1).min(sorted.len() - 1);
-    sorted[below] + (sorted[above] - sorted[below]) * (position - below as f64)
-}
+use super::middle::{median, median_of_sorted, quantile_of_sorted};
+use super::random::SplitMix;
+use super::ranks::combinations;
 
 /// Ratio of two medians with its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,31 +83,6 @@ pub fn median_ratio(a: &[f64], b: &[f64]) -> Option<MedianRatio> {
     Some(MedianRatio { ratio, low, high, significance })
 }
 
-/// How likely samples of one distribution, `a` scaled by `scale`, would have `b` so low among them: the exact one-sided
-/// chance of the rank sum of Mann and Whitney. Values that are equal count against it.
-pub fn rank_chance(a: &[f64], b: &[f64], scale: f64) -> f64 {
-    let reached = a.iter().map(|a| b.iter().filter(|b| **b >= a * scale).count()).sum();
-    // Ways to deal out the values so that `b` reaches `a` in so many pairs are the coefficients of a Gaussian binomial,
-    // the product of (1 - q^(b + i)) / (1 - q^i).
-    let mut ways = vec![0.0; reached + 1];
-    ways[0] = 1.0;
-    for i in 1..=a.len() {
-        for at in (b.len() + i..=reached).rev() {
-            ways[at] -= ways[at - b.len() - i];
-        }
-        for at in i..=reached {
-            ways[at] += ways[at - i];
-        }
-    }
-    (ways.iter().sum::<f64>() / combinations(a.len() + b.len(), a.len())).clamp(0.0, 1.0)
-}
-
-/// Trials a side that can show a difference with so little chance: a complete separation of so many is one of
-/// `C(2n, n)`.
-pub fn trials_that_tell(chance: f64) -> u32 {
-    (1..).find(|&trials| 1.0 / combinations(2 * trials as usize, trials as usize) <= chance).unwrap_or(u32::MAX)
-}
-
 impl MedianRatio {
     /// The ratio the other way round.
     pub fn inverse(self) -> MedianRatio {
@@ -141,38 +97,14 @@ fn resampled_median(values: &[f64], random: &mut SplitMix, drawn: &mut Vec<f64>)
     median_of_sorted(drawn)
 }
 
-/// Ways to choose `k` of `n`.
-fn combinations(n: usize, k: usize) -> f64 {
-    (0..k.min(n - k)).fold(1.0, |ways, i| ways * (n - i) as f64 / (i + 1) as f64)
-}
-
-/// Steele, Lea and Flood's SplitMix64: a counter and a mixing function; enough to draw samples with.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `limit`; the bias of taking the high half of the product is below 2^-32 for any sample here.
-    fn below(&mut self, limit: usize) -> usize {
-        ((u128::from(self.next()) * limit as u128) >> 64) as usize
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::statistics::random::SplitMix;
     use proptest::prelude::*;
-    use statrs::statistics::{Data, OrderStatistics};
 
     #[test]
     fn nothing_has_no_median() {
-        assert_eq!(median(&[]), None);
         assert_eq!(median_ratio(&[], &[1.0]), None);
         assert_eq!(median_ratio(&[0.0], &[1.0]), None);
     }
@@ -231,40 +163,7 @@ mod tests {
         assert!((176..=200).contains(&covered), "{covered} of {EXPERIMENTS}");
     }
 
-    #[test]
-    fn ranks_are_dealt_out_as_often_as_counted_by_hand() {
-        // Of the 20 ways to deal out six values, one has every `b` below every `a`, and one more has one pair the other
-        // way round.
-        assert_eq!(rank_chance(&[4.0, 5.0, 6.0], &[1.0, 2.0, 3.0], 1.0), 0.05);
-        assert_eq!(rank_chance(&[3.0, 5.0, 6.0], &[1.0, 2.0, 4.0], 1.0), 0.1);
-        assert_eq!(rank_chance(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0], 1.0), 1.0);
-        assert_eq!(rank_chance(&[4.0, 5.0, 6.0], &[1.0, 2.0, 3.0], 0.1), 1.0);
-        assert_eq!(rank_chance(&[1.0; 3], &[1.0; 3], 1.0), 1.0);
-        assert_eq!(rank_chance(&[], &[1.0], 1.0), 1.0);
-    }
-
-    #[test]
-    fn a_hundredth_takes_five_trials_a_side() {
-        assert_eq!((trials_that_tell(0.05), trials_that_tell(0.01), trials_that_tell(1e-4)), (3, 5, 8));
-    }
-
-    #[test]
-    fn combinations_are_pascals_triangle() {
-        for n in 0..20usize {
-            for k in 0..=n {
-                let expected = statrs::function::factorial::binomial(n as u64, k as u64);
-                assert!((combinations(n, k) - expected).abs() < 1e-6 * expected);
-            }
-        }
-    }
-
     proptest! {
-        #[test]
-        fn median_is_that_of_statrs(values in prop::collection::vec(-1e9f64..1e9, 1..50)) {
-            let expected = Data::new(values.clone()).median();
-            prop_assert!((median(&values).unwrap() - expected).abs() <= 1e-6);
-        }
-
         #[test]
         fn interval_holds_the_ratio_of_odd_samples(
             a in prop::collection::vec(0.1f64..1e3, 1..9),
