@@ -32,7 +32,7 @@ impl Run<'_> {
             let what = format!("nothing happened to anybody who had the state, and {node}, which had it, stops: {error}");
             return self.see(Property::ViewProgress, what);
         }
-        if matches!(error, MemberError::StateLost { .. }) && !self.hurt {
+        if matches!(error, MemberError::StateLost { .. }) && !self.hurt && !hurt {
             return self.see(Property::StateTransfer, format!("{node} finds no state, and nobody who had it was lost: {error}"));
         }
         if last && !left {
