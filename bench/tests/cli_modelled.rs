@@ -44,6 +44,11 @@ fn latencies_come_with_percentiles() {
 fn what_a_model_does_not_have_is_refused_with_the_mend() {
     for (more, named) in [
         ("--pin 0", "--pin"),
+        ("--perftest", "--perftest"),
+        ("--verify full", "--verify"),
+        ("--spin", "cpu.spin_us"),
+        ("--deadline 5", "--deadline"),
+        ("--mtu 1024", "--mtu"),
         ("--seconds 1", "--messages"),
         ("--fabric shm", "squall compare"),
         ("--fabric sim-token-ring", "sim-rdma-400g"),
@@ -54,6 +59,10 @@ fn what_a_model_does_not_have_is_refused_with_the_mend() {
     }
     let (status, _, errors) = squall("run write --fabric sim-rdma-100g");
     assert!(status != 0 && errors.contains("multicast"), "{errors}");
+    let (status, _, errors) = squall("run smc-rate --fabric sim-rdma-100g --schedule tree");
+    assert!(status == 2 && errors.contains("does not sweep --schedule"), "{errors}");
+    let (status, _, errors) = squall("run tcp-gap --fabric sim-rdma-100g");
+    assert!(status == 2 && errors.contains("sim-rdma-100g,sim-tcp-100g"), "{errors}");
     let (status, _, errors) = squall("run multicast --fabric shm --nodes 128");
     assert!(status != 0 && errors.contains("sim-rdma-100g"), "{errors}");
 }
@@ -79,4 +88,47 @@ fn a_profile_of_ones_own_is_another_fabric_and_its_mistakes_are_named() {
     std::fs::write(&file, text.replace("sim-rdma-100g", "sim-mine").replace("turn_ns = 60.0", "turn_ns = -60.0")).unwrap();
     let (status, _, errors) = run(&root.path().join("other"));
     assert!(status != 0 && errors.contains("cpu.turn_ns") && errors.contains("-60"), "{errors}");
+}
+
+#[test]
+fn what_needs_more_memory_or_another_topology_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("out");
+    let point = "--size 10KB --senders all --ordering ordered --messages 5 --trials 2";
+    let (status, shown, errors) = squall(&format!("run multicast --fabric sim-rdma-100g --nodes 2,512 {point} --out {}", out.display()));
+    assert_eq!(status, 3, "{errors}");
+    assert!(shown.contains("512 nodes") && shown.contains("MiB") && shown.contains("use fewer nodes"), "{shown}");
+    assert_eq!(read_rows(&out).unwrap().rows.iter().filter(|row| row.is_measured()).count(), 2, "the other point ran");
+    let (_, text, _) = squall("study --show sim-rdma-100g");
+    let file = root.path().join("leaves.toml");
+    let leaves = text.replace("sim-rdma-100g", "sim-leaves").replace("[cpu]", "hosts_a_leaf = 4\noversubscription = 2.0\n\n[cpu]");
+    std::fs::write(&file, leaves).unwrap();
+    let (status, _, errors) =
+        squall(&format!("run multicast --profile {} --nodes 4,6 {point} --out {}", file.display(), root.path().join("other").display()));
+    assert!(status == 2 && errors.contains("6 nodes") && errors.contains("multiple of 4"), "{errors}");
+    assert!(!root.path().join("other").exists(), "nothing runs before it is known to fit");
+}
+
+#[test]
+fn a_gap_a_delay_and_a_load_run_on_modelled_clusters_with_their_figures() {
+    let root = tempfile::tempdir().unwrap();
+    let run = |name: &str, sweep: &str| {
+        let out = root.path().join(name);
+        let (status, _, errors) = squall(&format!("run {name} {sweep} --trials 1 --out {}", out.display()));
+        assert_eq!(status, 0, "{errors}");
+        let rows = read_rows(&out).unwrap().rows;
+        assert!(rows.iter().all(|row| row.emulated == "simulated" && row.is_measured()), "{rows:?}");
+        (rows, out.join("plots"))
+    };
+    let (_, plots) = run("tcp-gap", "--fabric sim-rdma-100g,sim-tcp-100g --nodes 2 --size 10KB --messages 200");
+    assert!(plots.join("tcp-gap-gap.svg").exists() && plots.join("tcp-gap-gap-10240.svg").exists());
+    let (rows, plots) = run("delay", "--quick --fabric sim-rdma-100g --messages 300");
+    assert!(plots.join("delay-slow-sim-rdma-100g.svg").exists());
+    let rate = |kind: &str| rows.iter().find(|row| row.schedule == kind).and_then(|row| row.algbw_gigabytes_per_second).unwrap();
+    assert!(rate("direct-even") >= rate("direct-1-slow-900") && rate("direct-2-idle") > 0.0);
+    let (rows, plots) = run("latency-load", "--quick --fabric sim-rdma-100g --size 10KB");
+    assert!(plots.join("latency-load-10240-sim-rdma-100g.svg").exists());
+    let p99 = |kind: &str| rows.iter().find(|row| row.schedule == kind).and_then(|row| row.latency_us_p99).unwrap();
+    assert!(p99("direct-load-120-due") > 2.0 * p99("direct-load-120-call"), "past the knee the call hides what waits");
+    assert!(p99("direct-load-30-due") < 2.0 * p99("direct-load-30-call"));
 }

@@ -272,3 +272,50 @@ fn a_view_change_is_timed_step_by_step_and_drawn_over_time() {
     let (status, _, stderr) = Run::new("run view-change --nodes 2").finish(&[]);
     assert!(status == 2 && stderr.contains("use 3 or more"), "{stderr}");
 }
+
+#[test]
+fn slow_loops_and_idle_senders_are_points_beside_the_even_group() {
+    let run = Run::new("run delay --messages 20 --trials 1 --nodes 2,4 --size 100 --fabric shm,tcp --verify full");
+    let (status, _, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stderr}");
+    let rows = run.rows();
+    let kinds: HashSet<&str> = rows.iter().map(|row| row.schedule.as_str()).collect();
+    for kind in ["direct-even", "direct-1-slow-10", "direct-1-slow-4900", "direct-2-slow-50", "direct-1-idle", "direct-2-idle"] {
+        assert!(kinds.contains(kind), "{kinds:?}");
+    }
+    for row in &rows {
+        let idle: u32 = row.schedule.strip_suffix("-idle").map_or(0, |rest| rest.trim_start_matches("direct-").parse().unwrap());
+        assert_eq!((row.senders, row.verified.as_str()), (row.nodes - idle, "full"), "{row:?}");
+        assert!(idle == 0 || row.nulls > Some(0), "nulls stand in for who sends nothing: {row:?}");
+    }
+    assert!(run.out.join("plots/delay-slow-shm.svg").exists() && run.out.join("plots/delay-idle-tcp.svg").exists());
+}
+
+#[test]
+fn an_offered_load_is_timed_from_when_messages_were_due_and_from_their_call() {
+    let run = Run::new("run latency-load --quick --messages 50 --trials 1 --size 1 --fabric shm");
+    let (status, _, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stderr}");
+    let rows = run.rows();
+    assert_eq!(rows.len(), 2 * 3);
+    for pair in rows.chunks(2) {
+        assert!(pair[0].schedule.ends_with("-due") && pair[1].schedule.ends_with("-call"), "{pair:?}");
+        assert!(pair[0].latency_us_max >= pair[1].latency_us_max, "what is due is never called before: {pair:?}");
+        assert!(pair[0].note.contains("offered") && pair[0].latency_us_min > Some(0.0), "{pair:?}");
+    }
+    assert!(run.out.join("plots/latency-load-1-shm.svg").exists());
+}
+
+#[test]
+fn a_fast_fabric_is_put_beside_tcp_in_bandwidth_and_latency() {
+    let run = Run::new("run tcp-gap --quick --messages 10 --trials 1 --size 1KB --fabric shm,tcp");
+    let (status, _, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stderr}");
+    let rows = run.rows();
+    assert_eq!(rows.iter().filter(|row| row.schedule == "direct").count(), 2);
+    assert_eq!(rows.iter().filter(|row| row.schedule == "direct-closed-sender").count(), 2);
+    assert!(run.out.join("plots/tcp-gap-gap.svg").exists() && run.out.join("plots/tcp-gap-gap-1024.svg").exists());
+    let (status, _, stderr) = Run::new("run tcp-gap --fabric shm").finish(&[]);
+    assert_eq!(status, 2, "{stderr}");
+    assert!(stderr.contains("--fabric shm,tcp"), "{stderr}");
+}

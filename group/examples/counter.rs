@@ -14,11 +14,8 @@ use std::net::Ipv4Addr;
 use std::process::{Child, Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use squall_group::{Config, Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, Timeouts, Upcalls, View};
-use squall_transport::exchange::{ClusterKey, ConnectOptions, Place, RendezvousServer, ServerEvent, ServerOptions, Session};
-use squall_transport::mesh::{Mesh, MeshOptions};
-use squall_transport::shm::ShmFabric;
-use squall_transport::{NodeId, Rank};
+use squall_group::prelude::*;
+use squall_group::transport::exchange::LeaveReason;
 
 const HELP: &str = "A replicated counter over shared memory, one process a member.
 
@@ -32,7 +29,7 @@ usage: counter [--members N] [--increments N] [--kill]
 /// How long the parent waits for its members.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A member that is silent for so long is taken for dead; a killed one is noticed at once, by its links.
-const SUSPECT_AFTER_NS: u64 = 2_000_000_000;
+const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 /// A message that says that its sender has added all that it will; additions have 8 bytes.
 const DONE: &[u8] = b"done";
 /// What the parent hands to its children: where to meet, and the key; an environment only its own user can read.
@@ -139,7 +136,7 @@ fn member(options: Options) -> Result<(), Failure> {
     let options_connect = ConnectOptions { node, rank: Some(rank), timeout: PATIENCE };
     let mut session = Session::connect(env::var(PLACE)?.parse::<Place>()?, &key, &options_connect)?;
     let mesh = Mesh::open((Ipv4Addr::LOCALHOST, 0).into(), &key, node, MeshOptions::default())?;
-    let membership = Some(Timeouts::after_ns(SUSPECT_AFTER_NS));
+    let membership = Some(Timeouts::after(SUSPECT_AFTER));
     let senders = (0..options.members).map(Rank::new).collect();
     let config = Config { ring_bytes: 1 << 16, small_max: 1 << 10, membership, ..Config::new(senders) };
     let member = Member::found(MemberOptions::new(config), ShmFabric::new(), mesh, &mut session)?;
@@ -188,16 +185,9 @@ fn count(
     }
     member.leave();
     let nodes = counter.nodes.clone();
-    loop {
-        match member.turn(counter, &mut pace) {
-            Ok(_) => {}
-            Err(MemberError::Ended(Ended::Closed)) => {
-                counter.nodes = nodes;
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    while member.turn(counter, &mut pace)? != Turn::Left {}
+    counter.nodes = nodes;
+    Ok(())
 }
 
 /// The members' processes; those that still run are killed when it is dropped.
@@ -241,7 +231,7 @@ fn parent(options: Options) -> Result<(), Failure> {
             match event {
                 ServerEvent::Message { bytes, .. } if bytes == b"counting" => counting += 1,
                 ServerEvent::Message { bytes, .. } => reports.push(String::from_utf8(bytes)?),
-                ServerEvent::Left { rank, reason: squall_transport::exchange::LeaveReason::Lost(how) } if Some(rank.index()) != victim => {
+                ServerEvent::Left { rank, reason: LeaveReason::Lost(how) } if Some(rank.index()) != victim => {
                     return Err(format!("member {rank} is lost: {how}").into());
                 }
                 ServerEvent::Refused { address, reason } => eprintln!("counter: refused {address}: {reason}"),

@@ -16,15 +16,11 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use squall_group::{Config, Delivery, Member, MemberOptions, Outgoing, Pace, StatePiece, Timeouts, Upcalls};
-use squall_transport::exchange::{ClusterKey, LocalExchange};
-use squall_transport::mesh::{Mesh, MeshOptions};
-use squall_transport::shm::ShmFabric;
-use squall_transport::{NodeId, Rank};
+use squall_group::prelude::*;
 
 const FOUNDERS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(300);
-const SUSPECT_AFTER_NS: u64 = 2_000_000_000;
+const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 /// Before newcomers come, and after.
 const CALM: Duration = Duration::from_secs(2);
 /// Between two messages of a member.
@@ -86,7 +82,7 @@ impl Upcalls for Application {
 }
 
 fn options() -> MemberOptions {
-    let membership = Some(Timeouts::after_ns(SUSPECT_AFTER_NS));
+    let membership = Some(Timeouts::after(SUSPECT_AFTER));
     MemberOptions::new(Config {
         ring_bytes: 1 << 18,
         small_max: 1 << 10,
@@ -135,13 +131,13 @@ fn found(
     }
     let coming = application.take();
     member.leave();
-    while member.turn(&mut application, &mut pace).is_ok() {}
+    while member.turn(&mut application, &mut pace).expect("nobody is lost") != Turn::Left {}
     [calm, coming]
 }
 
 fn join(key: &ClusterKey, node: u64, contacts: &[SocketAddr], phase: &AtomicU64, up: impl FnOnce()) {
     let (nothing, mesh) = (Arc::new(Vec::new()), mesh(key, node));
-    let mut member = Member::join(options(), ShmFabric::new(), mesh, contacts, false, PATIENCE).expect("there is room");
+    let mut member = Member::join(options(), ShmFabric::new(), mesh, contacts, Role::Receiver, PATIENCE).expect("there is room");
     let (mut application, mut pace) = (Application::new(&nothing), Pace::for_members(2 * FOUNDERS));
     while member.is_behind() {
         member.turn(&mut application, &mut pace).expect("nobody is lost");
@@ -151,7 +147,7 @@ fn join(key: &ClusterKey, node: u64, contacts: &[SocketAddr], phase: &AtomicU64,
         member.turn(&mut application, &mut pace).expect("nobody is lost");
     }
     member.leave();
-    while member.turn(&mut application, &mut pace).is_ok() {}
+    while member.turn(&mut application, &mut pace).expect("nobody is lost") != Turn::Left {}
 }
 
 fn parse() -> Result<(u64, usize), String> {

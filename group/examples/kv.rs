@@ -19,11 +19,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use squall_group::{Config, Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, StatePiece, Timeouts, Upcalls, View};
-use squall_transport::exchange::{ClusterKey, LocalExchange};
-use squall_transport::mesh::{Mesh, MeshOptions};
-use squall_transport::shm::ShmFabric;
-use squall_transport::{NodeId, Rank};
+use squall_group::prelude::*;
 
 const HELP: &str = "A replicated key-value map over shared memory, one process a member.
 
@@ -36,7 +32,7 @@ usage: kv [--members N] [--rounds N]
 /// How long the parent waits for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A member that is silent for so long is taken for dead; a killed one is noticed at once, by its links.
-const SUSPECT_AFTER_NS: u64 = 2_000_000_000;
+const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 /// Keys that are put, over and over.
 const KEYS: u64 = 5000;
 /// Between two puts of a member.
@@ -152,12 +148,12 @@ impl Upcalls for Map {
 fn member() -> Result<(), Failure> {
     let (node, key) = (NodeId(env::var(NODE)?.parse()?), ClusterKey::from_hex(&env::var(KEY)?)?);
     let mesh = Mesh::open((Ipv4Addr::LOCALHOST, 0).into(), &key, node, MeshOptions::default())?;
-    let membership = Some(Timeouts::after_ns(SUSPECT_AFTER_NS));
+    let membership = Some(Timeouts::after(SUSPECT_AFTER));
     let config = Config { ring_bytes: 1 << 16, small_max: 1 << 10, membership, ..Config::new(vec![Rank(0)]) };
     let (options, fabric) = (MemberOptions::new(config), ShmFabric::new());
     let mut map = Map::default();
     let mut member = match env::var(CONTACT) {
-        Ok(contact) => Member::join(options, fabric, mesh, &[contact.parse()?], true, PATIENCE)?,
+        Ok(contact) => Member::join(options, fabric, mesh, &[contact.parse()?], Role::Sender, PATIENCE)?,
         Err(_) => {
             let mut alone = LocalExchange::mesh(1).remove(0);
             let member = Member::found(options, fabric, mesh, &mut alone)?;
@@ -194,13 +190,8 @@ fn serve(member: &mut Member<ShmFabric>, map: &mut Map, is_over: &Receiver<()>) 
     }
     println!("map {} {:016x}", map.entries.len(), map.digest());
     member.leave();
-    loop {
-        match member.turn(map, &mut pace) {
-            Ok(_) => {}
-            Err(MemberError::Ended(Ended::Closed)) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
+    while member.turn(map, &mut pace)? != Turn::Left {}
+    Ok(())
 }
 
 /// One member's process, as the parent sees it; it is killed when it is dropped.

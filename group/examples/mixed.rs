@@ -11,10 +11,8 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 
-use squall_group::{Config, Delivery, Driver, DriverError, Group, JoinError, Outgoing, Pace, Upcalls};
-use squall_transport::Rank;
-use squall_transport::exchange::LocalExchange;
-use squall_transport::shm::ShmFabric;
+use squall_group::prelude::*;
+use squall_group::{DriverError, JoinError};
 
 const HELP: &str = "Small and large messages of several senders in one order, over shared memory.
 
@@ -96,7 +94,7 @@ fn member(mut exchange: LocalExchange, members: usize, messages: u64) -> Result<
     let driver = Driver::spawn(group, log, Pace::for_members(members), None)?;
     let handle = driver.handle();
     for number in 0..messages {
-        let payload = (0..length(me, number)).map(|offset| byte(me, number, offset)).collect();
+        let payload: Vec<u8> = (0..length(me, number)).map(|offset| byte(me, number, offset)).collect();
         if handle.send(payload).is_err() {
             break;
         }

@@ -14,8 +14,12 @@ use squall_transport::{Rank, RegionOptions};
 /// No ring and no message is larger: the most that a buffer's place in a `ready` word can name.
 const SIZE_BYTES_MAX: u64 = 1 << 40;
 
+/// Senders that there are buffers for where members come and go and nobody says otherwise.
+pub const SENDERS_MAX: usize = 8;
+
 /// When messages are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Mode {
     /// In one total order, once every member has received them (atomic multicast).
     Ordered,
@@ -46,6 +50,10 @@ impl FromStr for Mode {
 
 /// What every member of a group agrees on beforehand. [`Config::new`] gives defaults for small messages; raise
 /// [`large_max`](Config::large_max) to send large ones.
+///
+/// Write `Config { large_max, ..Config::new(senders) }`, never all fields: later versions may have more of them, whose
+/// defaults keep what such a configuration means. (That is why it is not `#[non_exhaustive]`, which forbids just this
+/// way to write it.)
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Who sends, ascending by rank.
@@ -62,7 +70,10 @@ pub struct Config {
     pub large_max: u64,
     /// Large messages of a sender that may be under way at once.
     pub transfers_max: usize,
-    /// Senders that the buffers for large messages suffice for, if more than `senders` may come to send in later views.
+    /// Senders that the buffers for large messages suffice for, where members come and go (`membership`) and more than
+    /// `senders` may come to send: a newcomer that wants to send and for which there are none is refused. Every member
+    /// registers `transfers_max * large_max` bytes for each of them, of [`memory_bytes`](Config::memory_bytes) in all.
+    /// Without `membership`, or without large messages, it costs nothing and limits nothing.
     pub senders_max: usize,
     /// When silence counts as death. Without it the members never change, and the loss of one ends the group at all
     /// others.
@@ -83,6 +94,7 @@ pub struct Config {
 
 /// A configuration that cannot work, with what to change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// No sender, a sender twice or out of order, or one that is no member.
     #[error("senders must be some of the {members} members, each once, ascending by rank; they are {senders:?}")]
@@ -158,7 +170,8 @@ pub(crate) struct Columns {
 }
 
 impl Config {
-    /// Defaults: ordered, 1 MiB rings, messages up to 16 KiB.
+    /// Defaults: ordered, 1 MiB rings, messages up to 16 KiB; no change of members. Of those who raise `large_max`, four
+    /// messages a sender are under way at once; with `membership` there is room for [`SENDERS_MAX`] senders.
     pub fn new(senders: Vec<Rank>) -> Config {
         Config {
             senders,
@@ -168,7 +181,7 @@ impl Config {
             window_messages: 1 << 20,
             large_max: 0,
             transfers_max: 4,
-            senders_max: 0,
+            senders_max: SENDERS_MAX,
             membership: None,
             block_bytes: None,
             schedule: ScheduleKind::Pipeline,
@@ -217,6 +230,11 @@ impl Config {
         self.layout(members).0.bytes() + Pool::bytes_for(&self.pool_classes())
     }
 
+    /// The longest message that may be sent, in bytes.
+    pub fn message_bytes_max(&self) -> u64 {
+        self.small_max.max(self.large_max)
+    }
+
     pub(crate) fn has_large(&self) -> bool {
         self.large_max > self.small_max
     }
@@ -231,7 +249,11 @@ impl Config {
     /// No view has more. It never grows from one view to the next, since no view has more senders than this said in the
     /// one before: so buffers that were made in an earlier view are enough for any later one.
     pub(crate) fn sender_limit(&self) -> usize {
-        if self.has_large() { self.senders.len().max(self.senders_max) } else { usize::MAX }
+        match (self.has_large(), self.membership) {
+            (false, _) => usize::MAX,
+            (true, None) => self.senders.len(),
+            (true, Some(_)) => self.senders.len().max(self.senders_max),
+        }
     }
 
     pub(crate) fn pool_classes(&self) -> Vec<SizeClass> {

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::time::Instant;
 
-use squall_membership::{Membership, Mutation, Protocol, Ranks, RequestError, Senders};
+use squall_membership::{Membership, Mutation, Newcomer, Protocol, Ranks, RequestError, Senders};
 
 use crate::config::{Columns, Config};
 use crate::error::JoinRefused;
@@ -77,6 +77,13 @@ impl Epoch {
             leash: (Ranks::EMPTY, 0),
             mutation: Mutation::None,
         })
+    }
+
+    /// Whether there are buffers for this newcomer, beside those of `view` and those who wait. Who only listens takes none.
+    pub(crate) fn room_for(&self, view: &View, waiting: &[Newcomer], newcomer: Newcomer) -> Result<(), JoinRefused> {
+        let (needed, senders_max) = (view.senders_with(waiting) + 1, self.senders_max);
+        let takes_buffers = newcomer.sends() || self.mutation == Mutation::ListenersRefused;
+        if takes_buffers && needed > senders_max { Err(JoinRefused::Senders { senders_max, needed }) } else { Ok(()) }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::config::ConfigError;
 
 /// Why a group could not be joined.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum JoinError {
     /// The configuration cannot work.
     #[error(transparent)]
@@ -28,6 +29,7 @@ pub enum JoinError {
 
 /// Why a message was not taken. All but the last three pass by themselves: turn the loop and try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// The window is full.
     #[error("the window is full; turn the loop until more is delivered")]
@@ -60,15 +62,20 @@ impl SendError {
 
 /// Why a newcomer was not asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum JoinRefused {
     /// The members never change.
     #[error("the members of this group never change; configure `membership` at every member")]
     Fixed,
     /// There are no buffers for one more sender.
-    #[error("there are buffers for large messages of {senders_max} senders only; raise `senders_max` at every member")]
+    #[error(
+        "there are buffers for the large messages of {senders_max} senders, and this one would be sender {needed}; configure `senders_max` of at least {needed} at every member, or join as a receiver"
+    )]
     Senders {
-        /// The limit.
+        /// The limit: the larger one of [`Config::senders_max`](crate::Config::senders_max) and the first senders.
         senders_max: usize,
+        /// What would do for all that send or wait to.
+        needed: usize,
     },
     /// Membership does not take it.
     #[error(transparent)]
@@ -77,6 +84,7 @@ pub enum JoinRefused {
 
 /// Why the group is over at this member. Where membership is fixed, the loss of any member ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Ended {
     /// The link to a member broke: its process ended or its host is gone.
     #[error("member {0} is gone (its process ended or the link to it broke); start the group again without it")]

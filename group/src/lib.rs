@@ -12,8 +12,7 @@
 //! threads of one process; across processes only the exchange differs.
 //!
 //! ```
-//! use squall_group::{Config, Delivery, Group, Outgoing, Pace, Upcalls};
-//! use squall_transport::{Rank, exchange::LocalExchange, shm::ShmFabric};
+//! use squall_group::prelude::*;
 //!
 //! struct Printer(u64);
 //! impl Upcalls for Printer {
@@ -30,7 +29,7 @@
 //!             let config = Config::new(vec![Rank::new(0), Rank::new(1)]);
 //!             let mut group = Group::join(&config, &ShmFabric::new(), &mut exchange).expect("three members join");
 //!             let (mut printer, mut pace) = (Printer(0), Pace::for_members(3));
-//!             if group.view().my_sender().is_some() {
+//!             if group.view().is_sender() {
 //!                 group.send(b"hello").expect("the window is empty");
 //!             }
 //!             while printer.0 < 2 {
@@ -45,8 +44,11 @@
 //! }
 //! ```
 //!
+//! - [`prelude`] has all that a first program names; this crate is the only one it depends on. [`transport`] is there
+//!   too, by that name.
 //! - Callers that own their loop call [`Group::step`] or [`Group::turn`]; the others hand the group to a [`Driver`],
-//!   which owns a pinned thread.
+//!   which owns a thread, pinned if asked. Its handles take messages from any thread or future, a [`Ticket`] says what
+//!   became of each, and [`Deliveries`] are a stream: [`driver`] shows an async program.
 //! - [`Group::reserve`] gives memory that peers will be sent from, to be filled in place; a delivery's payload lies in
 //!   memory that peers wrote.
 //! - Messages up to [`Config::small_max`] bytes go by SMC, larger ones by RDMC; both are in one order.
@@ -64,10 +66,7 @@
 //! ```
 //! use std::io::{Cursor, Read};
 //! use std::time::Duration;
-//! use squall_group::{Config, Delivery, Member, MemberOptions, Outgoing, Pace, StatePiece, Timeouts, Upcalls};
-//! use squall_transport::exchange::{ClusterKey, LocalExchange, random_node};
-//! use squall_transport::mesh::{Mesh, MeshOptions};
-//! use squall_transport::{Rank, shm::ShmFabric};
+//! use squall_group::prelude::*;
 //!
 //! /// Its state is all bytes that were delivered.
 //! struct Log(Vec<u8>);
@@ -90,7 +89,7 @@
 //! let key = ClusterKey::random();
 //! let mesh = || Mesh::open("127.0.0.1:0".parse().unwrap(), &key, random_node(), MeshOptions::default()).expect("loopback is there");
 //! let options = || {
-//!     let membership = Some(Timeouts::after_ns(1_000_000_000));
+//!     let membership = Some(Timeouts::after(Duration::from_secs(1)));
 //!     MemberOptions::new(Config { membership, ..Config::new(vec![Rank::new(0)]) })
 //! };
 //!
@@ -109,7 +108,7 @@
 //! });
 //!
 //! // Another one joins, by asking it.
-//! let mut newcomer = Member::join(options(), ShmFabric::new(), mesh(), &[contact], true, Duration::from_secs(10)).expect("it is there");
+//! let mut newcomer = Member::join(options(), ShmFabric::new(), mesh(), &[contact], Role::Sender, Duration::from_secs(10)).expect("it is there");
 //! let (mut log, mut pace) = (Log(Vec::new()), Pace::for_members(2));
 //! while newcomer.is_behind() {
 //!     newcomer.turn(&mut log, &mut pace).expect("nobody dies");
@@ -120,17 +119,36 @@
 //!     newcomer.turn(&mut log, &mut pace).expect("nobody dies");
 //! }
 //! newcomer.leave();
-//! while newcomer.turn(&mut log, &mut pace).is_ok() {}
+//! while newcomer.turn(&mut log, &mut pace).expect("nobody dies") != Turn::Left {}
 //! founding.join().expect("it saw the same");
 //! ```
 //!
 //! [`Group::install`], [`Group::request`], [`Group::leave`] and [`Group::await_state`] are what it is made of, for
 //! programs with their own way to meet.
+//!
+//! # What a turn says, and what an error is
+//!
+//! A turn is [`Turn::Busy`] or [`Turn::Idle`], and [`Turn::Left`] once a member has left as it wanted to. All else is an
+//! error, so a loop of `turn(..)?` passes no failure over: [`Ended`] says why a group is over, [`MemberError`] why a
+//! process is no member. [`SendError::is_full`] tells what passes by itself from what does not.
+//!
+//! # Time
+//!
+//! Settings are [`Duration`](std::time::Duration)s. What runs on a clock of the caller's, which may be a virtual one,
+//! counts nanoseconds from any beginning: [`Group::step_at`], [`Member::step_at`] and what they are told is due.
+//!
+//! # How it grows
+//!
+//! Errors are `#[non_exhaustive]`: match those that you act on, and let `_` be the rest. Configurations ([`Config`],
+//! [`MemberOptions`], [`Timeouts`] and those of `transport`) are made by their constructors, with single fields changed
+//! behind them: `Config { large_max, ..Config::new(senders) }`. Written so, a program goes on compiling when there are
+//! more fields, whose defaults change nothing for it. That is why they are not `#[non_exhaustive]`, which forbids this
+//! way to write them. [`StatePiece`] and [`Turn`] are closed: whoever forgets one of their cases has a bug.
 
 #![forbid(unsafe_code)]
 
 mod config;
-mod driver;
+pub mod driver;
 mod epoch;
 mod error;
 mod group;
@@ -141,14 +159,19 @@ mod member;
 mod order;
 mod outgoing;
 mod pace;
+pub mod prelude;
+mod role;
 mod stats;
 mod stream;
+mod turn;
 mod upcalls;
 mod view;
 mod witness;
 
-pub use config::{Config, ConfigError, Mode};
-pub use driver::{Driver, DriverError, Handle};
+pub use config::{Config, ConfigError, Mode, SENDERS_MAX};
+pub use driver::{
+    Deliveries, Drivable, Driver, DriverError, Handle, Message, NextTold, NotTaken, Payload, Receipt, Sending, Ticket, Told, Undelivered,
+};
 pub use error::{Ended, JoinError, JoinRefused, SendError};
 pub use group::Group;
 #[doc(hidden)]
@@ -156,9 +179,13 @@ pub use member::MemberMutation;
 pub use member::{Member, MemberError, MemberOptions, ViewChange};
 pub use outgoing::{Outgoing, Slot};
 pub use pace::Pace;
-pub use squall_membership::{Newcomer, Phase, Stop, Timeouts, Witness};
+pub use role::Role;
+pub use squall_membership::{Newcomer, Phase, RequestError, Stop, Timeouts, TimeoutsError, Witness};
 pub use squall_rdmc::schedule::ScheduleKind;
+#[doc(no_inline)]
+pub use squall_transport as transport;
 pub use stats::Stats;
+pub use turn::Turn;
 pub use upcalls::{Delivery, StatePiece, Upcalls};
 pub use view::{CONTACT_SENDS, View};
 pub use witness::{Journal, WitnessError, WitnessService};

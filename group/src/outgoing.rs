@@ -119,7 +119,7 @@ impl Outgoing {
     #[cold]
     fn reserve_large(&mut self, bytes: u64) -> Result<(), SendError> {
         if bytes > self.config.large_max {
-            return Err(SendError::TooLarge { bytes, max: self.config.large_max.max(self.config.small_max) });
+            return Err(SendError::TooLarge { bytes, max: self.config.message_bytes_max() });
         }
         let smc = self.smc.as_mut().ok_or(SendError::NotASender)?;
         smc.reserve(squall_rdmc::Descriptor::BYTES as u64).map_err(|_| SendError::WindowFull)?;

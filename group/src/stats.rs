@@ -2,6 +2,7 @@
 
 /// Counts since the group was joined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Messages sent, nulls not counted.
     pub messages_sent: u64,

@@ -56,9 +56,20 @@ impl View {
         self.me.index() < self.members
     }
 
-    /// My place among the senders.
-    pub fn my_sender(&self) -> Option<usize> {
-        self.senders.iter().position(|&sender| sender == self.me)
+    /// Whether I send.
+    pub fn is_sender(&self) -> bool {
+        self.sends(self.me)
+    }
+
+    /// Whether `rank` sends.
+    pub fn sends(&self, rank: Rank) -> bool {
+        self.senders.contains(&rank)
+    }
+
+    /// The place of `rank` among the senders, if it sends: what [`Group::received`](crate::Group::received) and trims
+    /// count by, where everything else names members by their ranks.
+    pub fn place_of(&self, rank: Rank) -> Option<usize> {
+        self.senders.iter().position(|&sender| sender == rank)
     }
 
     /// Whether `rank` votes; whoever does not is a learner.

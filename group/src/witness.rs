@@ -14,14 +14,15 @@ use crate::member::message::Control;
 
 /// Why a witness cannot testify.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WitnessError {
     /// Its file cannot be used.
-    #[error("the witness's file {}: {source}", .path.display())]
+    #[error("the witness's file {}: {reason}", .path.display())]
     File {
         /// Which.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Its file holds what no witness writes.
     #[error("the witness's file {}, line {line}: expected 64 hex digits and a number; is it another program's file?", .path.display())]
@@ -85,7 +86,7 @@ impl WitnessService {
     /// [`WitnessError`].
     pub fn new(mesh: Mesh, file: Option<&Path>) -> Result<WitnessService, WitnessError> {
         let Some(path) = file else { return WitnessService::with(mesh, None, Path::new("")) };
-        let failed = |source| WitnessError::File { path: path.to_owned(), source };
+        let failed = |reason| WitnessError::File { path: path.to_owned(), reason };
         let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(failed)?;
         WitnessService::with(mesh, Some(file), path)
     }
@@ -112,7 +113,7 @@ impl<N: Net, J: Journal> WitnessService<N, J> {
     pub fn with(net: N, mut journal: Option<J>, path: &Path) -> Result<WitnessService<N, J>, WitnessError> {
         let (mut sides, mut written) = (HashMap::new(), 0);
         if let Some(journal) = &mut journal {
-            let failed = |source| WitnessError::File { path: path.to_owned(), source };
+            let failed = |reason| WitnessError::File { path: path.to_owned(), reason };
             let bytes = journal.read().map_err(failed)?;
             let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
             for (index, line) in bytes[..whole].split_inclusive(|&byte| byte == b'\n').enumerate() {
@@ -171,7 +172,7 @@ impl<N: Net, J: Journal> WitnessService<N, J> {
             let cut = if self.torn { journal.cut(self.written) } else { Ok(()) };
             self.torn = true;
             let written = cut.and_then(|()| journal.append(line.as_bytes()));
-            written.map_err(|source| WitnessError::File { path: self.path.clone(), source })?;
+            written.map_err(|reason| WitnessError::File { path: self.path.clone(), reason })?;
             (self.torn, self.written) = (false, self.written + line.len() as u64);
         }
         self.sides.insert(ballot, node);

@@ -13,7 +13,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use liar::{Generous, Habit, Lies, Random, way_in};
-use squall_group::{Config, Delivery, Ended, Group, JoinError, Mode, Outgoing, ScheduleKind, Timeouts, Upcalls};
+use squall_group::{Config, Delivery, Ended, Group, JoinError, Mode, Outgoing, ScheduleKind, Timeouts, Turn, Upcalls};
+use squall_membership::Mutation;
 use squall_transport::exchange::LocalExchange;
 use squall_transport::shm::ShmFabric;
 use squall_transport::tcp::TcpFabric;
@@ -134,8 +135,8 @@ fn live<E: Endpoint>(mut group: Group<E>, trial: &Trial, mut passage: Passage, a
             passage.pass();
         }
         match group.step_at(turn * TURN_NS, app) {
-            Ok(true) => {}
-            Ok(false) => std::thread::yield_now(),
+            Ok(Turn::Busy) => {}
+            Ok(_) => std::thread::yield_now(),
             Err(ended) => return Fate::Ended(ended),
         }
         if group.next_view().is_some() || passage.through.load(Ordering::Relaxed) == trial.members {
@@ -201,6 +202,8 @@ fn judge(trial: &Trial, fates: &[Fate]) -> Result<Seen, String> {
         seen.noticed |= said.blames() == Some(liar);
         let ended = |member: Rank| matches!(fates[member.index()], Fate::Ended(_));
         let is_fair = match said {
+            // Who leads cuts off what it is told that others lack.
+            Ended::Malformed(malformed) if malformed.column == "membership.trim" => true,
             Ended::Malformed(_) | Ended::Refused { .. } => said.blames() == Some(liar),
             // What a liar says of others is its word against theirs, and it is named.
             Ended::Accused { member, by } => member == liar || by == liar,
@@ -291,6 +294,55 @@ fn a_table_of_another_size_is_refused_and_its_owner_named() {
     for blamed in [with_another_table(ShmFabric::new), with_another_table(TcpFabric::default)] {
         // Who comes second may only see that the first has left.
         assert!(blamed.contains(&Some(Rank::new(1))), "{blamed:?}");
+    }
+}
+
+/// Three members that have delivered all that was sent, of whom member 2 then leaves, and member 0, which leads the change
+/// of view, breaks this rule: whom each of the other two blames, if anybody.
+fn ends_by_a_leader_that(breaks: Mutation) -> Vec<Option<Ended>> {
+    const MESSAGES: u64 = 5;
+    let config = Trial::new(0).config;
+    let config = Config { senders: (0..3).map(Rank::new).collect(), ..config };
+    let live = |(index, mut exchange): (usize, LocalExchange)| {
+        let config = config.clone();
+        std::thread::spawn(move || {
+            let mut group = Group::join(&config, &ShmFabric::new(), &mut exchange).expect("all join");
+            if index == 0 {
+                group.set_mutation(breaks);
+            }
+            for _ in 0..MESSAGES {
+                group.send(&[HONEST; 8]).expect("the window is empty");
+            }
+            for turn in 0.. {
+                match group.step_at(turn * TURN_NS, &mut Reader::default()) {
+                    Ok(Turn::Busy) => {}
+                    Ok(Turn::Idle) => std::thread::yield_now(),
+                    Ok(Turn::Left) | Err(_) => break,
+                }
+                if group.stats().delivered == 3 * MESSAGES {
+                    group.raise_mark(1);
+                }
+                if index == 2 && group.mark_of_all() == 1 {
+                    group.leave();
+                }
+                if group.next_view().is_some() {
+                    break;
+                }
+            }
+            group.blamed()
+        })
+    };
+    let members: Vec<_> = LocalExchange::mesh(3).into_iter().enumerate().map(live).collect();
+    members.into_iter().map(|member| member.join().expect("no panic")).skip(1).collect()
+}
+
+#[test]
+fn a_leader_that_cuts_off_what_was_delivered_is_named() {
+    assert_eq!(ends_by_a_leader_that(Mutation::None), [None, None]);
+    for blamed in ends_by_a_leader_that(Mutation::CutsShort) {
+        let said = blamed.expect("both have delivered what is cut off");
+        assert!(matches!(said, Ended::Malformed(malformed) if malformed.column == "membership.trim"), "{said}");
+        assert_eq!(said.blames(), Some(Rank::new(0)));
     }
 }
 

@@ -3,6 +3,7 @@
 mod cluster;
 
 use std::thread::spawn;
+use std::time::Duration;
 
 use cluster::{Cluster, Member, PATIENT_NS, config};
 use squall_group::{CONTACT_SENDS, Config, Ended, Newcomer, SendError, Timeouts, View};
@@ -38,8 +39,8 @@ fn founder<T: Send + 'static>(
 #[test]
 fn a_learner_that_stalls_is_removed_once_a_window_is_full_because_of_it_alone() {
     // Silence would be death after half a minute only.
-    let learner_ns = 20_000_000;
-    let config = Config { membership: Some(Timeouts { learner_ns, ..Timeouts::after_ns(PATIENT_NS) }), ..config(1, PATIENT_NS) };
+    let learner = Duration::from_millis(20);
+    let config = Config { membership: Some(Timeouts { learner, ..Timeouts::after_ns(PATIENT_NS) }), ..config(1, PATIENT_NS) };
     let (cluster, waiting) = (Cluster::default(), newcomer(77));
     let waits = cluster.wait(&waiting);
     let thread = founder(&config, &cluster, waiting, |member| {

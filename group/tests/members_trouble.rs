@@ -10,7 +10,7 @@ use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
 use colony::{Life, mesh, options};
-use squall_group::{Member, MemberError};
+use squall_group::{Config, Ended, Member, MemberError, MemberOptions, Role, Turn};
 use squall_transport::NodeId;
 use squall_transport::exchange::{ClusterKey, LocalExchange};
 use squall_transport::mesh::{Mesh, MeshOptions};
@@ -115,4 +115,65 @@ fn a_name_that_is_taken_and_a_key_of_another_cluster_are_refused() {
     drop(serving.join().unwrap());
     end.send(()).unwrap();
     assert_eq!(founding.join().unwrap().0, 1);
+}
+
+/// A group of one that allows large messages, with what else is to be said of it, asked by a newcomer that sends and by
+/// one that does not: what each was told, if it did not come in.
+fn asked(change: impl Fn(Config) -> Config) -> [Option<String>; 2] {
+    let options = || {
+        let base = options(1);
+        let unchanged = Config::new(base.config.senders.clone());
+        MemberOptions { config: change(Config { senders_max: unchanged.senders_max, ..base.config }), ..base }
+    };
+    let mut alone = LocalExchange::mesh(1).remove(0);
+    let mut founder = Life::new(Member::found(options(), ShmFabric::new(), mesh(0), &mut alone).expect("it is alone"));
+    let (contact, (done, is_done)) = (founder.member.address(), channel());
+    let newcomers = [(1, Role::Sender), (2, Role::Receiver)].map(|(node, role)| {
+        let (options, done) = (options(), done.clone());
+        spawn(move || {
+            let joined = Member::join(options, ShmFabric::new(), mesh(node), &[contact], role, PATIENCE);
+            let told = joined.map_err(|error| error.to_string()).map(|member| {
+                let mut life = Life::new(member);
+                life.live(0, |life| !life.member.is_behind()).expect("nobody is lost");
+                assert_eq!(life.member.view().is_sender(), role.sends());
+                life.member.leave();
+                while life.member.turn(&mut life.app, &mut life.pace).expect("nobody is lost") != Turn::Left {}
+            });
+            done.send(()).expect("the founder waits");
+            told.err()
+        })
+    });
+    let mut left = newcomers.len();
+    founder
+        .live(0, |life| {
+            left -= is_done.try_iter().count();
+            left == 0 && life.member.view().members == 1
+        })
+        .expect("the group goes on");
+    newcomers.map(|newcomer| newcomer.join().unwrap())
+}
+
+#[test]
+fn a_newcomer_that_sends_finds_room_in_a_group_that_says_nothing_of_it() {
+    assert_eq!(asked(|config| config), [None, None]);
+}
+
+#[test]
+fn a_newcomer_that_finds_no_room_is_told_what_to_configure() {
+    let [sender, receiver] = asked(|config| Config { senders_max: 1, ..config });
+    assert_eq!(receiver, None, "it needs no buffers");
+    let told = sender.expect("there are buffers for the founder only");
+    assert!(told.contains("of 1 senders") && told.contains("`senders_max` of at least 2 at every member"), "{told}");
+}
+
+#[test]
+fn whoever_leaves_is_told_so_and_a_turn_more_is_a_fault() {
+    let mut alone = LocalExchange::mesh(1).remove(0);
+    let mut life = Life::new(Member::found(options(1), ShmFabric::new(), mesh(0), &mut alone).expect("it is alone"));
+    life.member.leave();
+    while life.member.turn(&mut life.app, &mut life.pace).expect("nothing fails") != Turn::Left {}
+    for _ in 0..2 {
+        let fault = life.member.turn(&mut life.app, &mut life.pace).expect_err("it has left");
+        assert!(matches!(fault, MemberError::Ended(Ended::Closed)), "{fault}");
+    }
 }

@@ -62,7 +62,7 @@ fn run<T: Send + 'static>(members: usize, config: &Config, member: impl Fn(Group
 fn send_and_deliver(mut group: Group<ShmEndpoint>, count: u64, total: usize, size: impl Fn(u64) -> u64) -> Log {
     let (mut log, mut pace) = (Log::default(), Pace::for_members(8));
     let me = group.view().me;
-    let mut sent = if group.view().my_sender().is_some() { 0 } else { count };
+    let mut sent = if group.view().is_sender() { 0 } else { count };
     while sent < count || log.deliveries.len() < total {
         while sent < count {
             match group.reserve(size(sent)) {

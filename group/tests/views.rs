@@ -125,7 +125,7 @@ fn a_newcomer_that_is_asked_for_twice_needs_buffers_once() {
         member.group.request(newcomer(7)).expect("there is room for it");
     }
     let refused = member.group.request(newcomer(8)).expect_err("there is none for another");
-    assert!(refused.to_string().contains("2 senders only"), "{refused}");
+    assert!(refused.to_string().contains("of 2 senders, and this one would be sender 3"), "{refused}");
 }
 
 #[test]

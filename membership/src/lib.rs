@@ -31,7 +31,7 @@
 //!
 //! | column | the row's owner says | read for | invariant |
 //! | --- | --- | --- | --- |
-//! | `heartbeat` | I live; raised when nothing else was pushed for `heartbeat_ns` | silence | grows |
+//! | `heartbeat` | I live; raised when nothing else was pushed for `Timeouts::heartbeat` | silence | grows |
 //! | `begin`, `end` | this batch of words begins, has ended | whole rows | `begin = end` and nothing torn, or look again |
 //! | `suspected[n]`, a bit each | these I do not read any more | spreading, waiting of leaders, `Excluded` | bits are set, never cleared; less than half of the voters (see Q); a learner's is empty |
 //! | `leaving` | I want to leave: 1 if others vote then, 2 in any case | the leader's list | never falls |
@@ -55,9 +55,9 @@
 //!   suspects. It stops when it trusts no voter any more (`NoVoters`), or has for long suspected one that no voter does
 //!   (`AtOdds`): that costs nobody anything.
 //! - **S, suspicion.** A member suspects whom its link has lost, whose words it cannot read, who was silent for
-//!   `suspect_after_ns` of the member's own *running* time, and whom a member suspects that it does not suspect itself.
-//!   A process that was stopped counts a gap for a quarter of the time-out at the most, so it hears the others before
-//!   it judges them. Suspicion is never withdrawn, and nothing of a suspect is read again.
+//!   `Timeouts::suspect_after` of the member's own *running* time, and whom a member suspects that it does not suspect
+//!   itself. A process that was stopped counts a gap for a quarter of the time-out at the most, so it hears the others
+//!   before it judges them. Suspicion is never withdrawn, and nothing of a suspect is read again.
 //! - **Q, quorum.** Before a member tells whom it suspects it counts: if half or more of the voters are suspects it
 //!   stops (`NoQuorum`), and tells nobody. So one member that has lost its links does not take others with it. Who
 //!   reads that it is suspected itself stops (`Excluded`).
@@ -148,15 +148,16 @@ mod publication;
 mod pulse;
 mod ranks;
 mod row;
+mod timeouts;
 mod trim;
 
-pub use limits::{CHANGES_MAX, LEARNER_NS, LEAVE_NS, MEMBERS_MAX, REQUESTS_MAX, SUSPECT_AFTER_NS_MIN};
+pub use limits::{CHANGES_MAX, LEARNER, LEAVE, MEMBERS_MAX, REQUESTS_MAX, SUSPECT_AFTER_MIN};
 pub use membership::Membership;
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use outcome::{Decision, Phase, RequestError, Stop, Witness};
 pub use protocol::{Protocol, Senders};
-pub use pulse::{Timeouts, TimeoutsError};
 pub use ranks::Ranks;
 pub use row::{Accepted, Change, Columns, Leaving, Newcomer, Row, What};
+pub use timeouts::{Timeouts, TimeoutsError};
 pub use trim::{members_after, quorum, ragged_trim, reaches};

@@ -1,6 +1,6 @@
 //! The protocol on a table: rows that land go in, my row goes out, silence becomes suspicion.
 
-use squall_sst::{Column, Table};
+use squall_sst::{Column, Malformed, Table};
 use squall_transport::{NodeId, Outbox, Rank};
 
 use crate::limits::AT_ODDS_TIMEOUTS;
@@ -8,9 +8,10 @@ use crate::mutation::Mutation;
 use crate::outcome::{Decision, Phase, RequestError, Witness};
 use crate::protocol::Protocol;
 use crate::publication::{Found, Publication};
-use crate::pulse::{Patience, Pulse, Timeouts};
+use crate::pulse::{Patience, Pulse};
 use crate::ranks::Ranks;
 use crate::row::{Columns, Leaving, Newcomer, Row};
+use crate::timeouts::Timeouts;
 
 /// One member's membership in one view.
 ///
@@ -110,7 +111,10 @@ impl Membership {
                 match self.publication.look(peer, table) {
                     Found::Nothing => {}
                     Found::Row(row) => self.protocol.see(peer, row),
-                    Found::Malformed => self.protocol.suspect(peer),
+                    Found::Malformed { batch } => {
+                        self.protocol.blame(Malformed { member: peer, column: "membership.row", value: batch });
+                        self.protocol.suspect(peer);
+                    }
                 }
             }
         }
@@ -129,13 +133,13 @@ impl Membership {
             }
             // A peer that is done here too does not wait for my last words.
             let stuffed = untold && self.protocol.row().installed;
-            if self.waits.room[peer.index()].is_over(stuffed, self.pulse.running_ns(), self.pulse.timeouts().suspect_after_ns) {
+            if self.waits.room[peer.index()].is_over(stuffed, self.pulse.running_ns(), self.pulse.limits().suspect_after_ns) {
                 self.protocol.suspect(peer);
             }
         }
         self.doubt_learners();
         let waits_to_leave = self.protocol.row().leaving == Leaving::Asks;
-        let leave_ns = self.pulse.timeouts().leave_ns.saturating_sub(self.waits.left_ns);
+        let leave_ns = self.pulse.limits().leave_ns.saturating_sub(self.waits.left_ns);
         if self.waits.leave.is_over(waits_to_leave, self.pulse.running_ns(), leave_ns) {
             self.protocol.insist_on_leaving();
         }
@@ -147,17 +151,17 @@ impl Membership {
         if self.protocol.voters() == self.protocol.members() {
             return;
         }
-        let (running_ns, timeouts) = (self.pulse.running_ns(), self.pulse.timeouts());
+        let (running_ns, limits) = (self.pulse.running_ns(), self.pulse.limits());
         let laggards = self.protocol.laggards();
-        if self.waits.laggards.is_over(!laggards.is_empty(), running_ns, timeouts.suspect_after_ns) {
+        if self.waits.laggards.is_over(!laggards.is_empty(), running_ns, limits.suspect_after_ns) {
             laggards.iter().for_each(|rank| self.protocol.suspect(rank));
         }
-        if self.waits.learners.is_over(self.protocol.waits_for_learners_only(), running_ns, timeouts.learner_ns) {
+        if self.waits.learners.is_over(self.protocol.waits_for_learners_only(), running_ns, limits.learner_ns) {
             let learners = (self.protocol.voters()..self.protocol.members()).map(Rank::new);
             learners.filter(|&rank| self.protocol.waits_for(rank)).collect::<Ranks>().iter().for_each(|rank| self.protocol.suspect(rank));
         }
         let odds = self.protocol.at_odds_with().is_some();
-        if self.waits.odds.is_over(odds, running_ns, AT_ODDS_TIMEOUTS * timeouts.suspect_after_ns) {
+        if self.waits.odds.is_over(odds, running_ns, limits.suspect_after_ns.saturating_mul(AT_ODDS_TIMEOUTS)) {
             self.protocol.give_up();
         }
     }
@@ -255,6 +259,14 @@ impl Membership {
         self.protocol.is_settled()
     }
 
+    /// As [`Protocol::say_delivered`].
+    ///
+    /// # Panics
+    /// As there.
+    pub fn say_delivered(&mut self, delivered: Vec<u64>) {
+        self.protocol.say_delivered(delivered);
+    }
+
     /// As [`Protocol::request`].
     ///
     /// # Errors
@@ -263,7 +275,7 @@ impl Membership {
         self.protocol.request(newcomer)
     }
 
-    /// As [`Protocol::leave`]. It insists after [`Timeouts::leave_ns`].
+    /// As [`Protocol::leave`]. It insists after [`Timeouts::leave`].
     pub fn leave(&mut self) {
         self.leave_after(0);
     }

@@ -39,6 +39,8 @@ pub enum Mutation {
     WholeEarly,
     /// The last voter leaves though others are there who have no vote.
     LeavesAtOnce,
+    /// A leader cuts off the last message that all have received.
+    CutsShort,
     /// Who has acted leaves the view before the others have heard so.
     LeavesUnheard,
     /// Who waits for a witness looks all the time.

@@ -7,6 +7,7 @@ use crate::row::Change;
 
 /// Why a member stops for good: it delivers nothing more and installs nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Stop {
     /// Another member suspects this one: the group goes on without it.
     #[error("member {by} suspects this one, so the group goes on without it; join again under a new name")]
@@ -46,6 +47,7 @@ pub enum Witness {
 
 /// Why a newcomer cannot be asked for here and now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RequestError {
     /// It is a member.
     #[error("{0} is a member already; a process that comes back needs a new name")]

@@ -45,7 +45,10 @@ pub(crate) enum Found {
     /// Its row now.
     Row(Row),
     /// Words that no member says: it runs another version, or its memory is broken.
-    Malformed,
+    Malformed {
+        /// The number of the batch.
+        batch: u64,
+    },
 }
 
 impl Publication {
@@ -118,7 +121,7 @@ impl Publication {
             return Found::Nothing;
         }
         peer.seen = end;
-        Row::decode(&self.columns, &self.scratch).map_or(Found::Malformed, Found::Row)
+        Row::decode(&self.columns, &self.scratch).map_or(Found::Malformed { batch: end }, Found::Row)
     }
 }
 
@@ -164,7 +167,7 @@ mod tests {
             let (mut step, mut seen) = (0, 0);
             let mut look = |reader: &mut Publication, newest: u64| match reader.look(Rank(0), &tables[1].0) {
                 Found::Nothing => Ok(false),
-                Found::Malformed => Err(TestCaseError::fail("malformed")),
+                Found::Malformed { .. } => Err(TestCaseError::fail("malformed")),
                 Found::Row(found) => {
                     let at = found.received.as_ref().map_or(0, |received| received[0]);
                     prop_assert!(at >= seen && at <= newest && found == row(at));

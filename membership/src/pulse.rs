@@ -3,60 +3,7 @@
 use squall_sst::{Column, Table};
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
-use crate::limits::{LEARNER_NS, LEAVE_NS, SUSPECT_AFTER_NS_MIN};
-
-/// Time-outs of failure detection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// A member that is silent for so long of my running time is suspected, in nanoseconds.
-    pub suspect_after_ns: u64,
-    /// A member that has said nothing else for so long raises its heartbeat, in nanoseconds.
-    pub heartbeat_ns: u64,
-    /// A member that has said nothing yet in this epoch may be silent for so long, if that is longer, in nanoseconds:
-    /// it may still be on its way into the epoch.
-    pub first_word_ns: u64,
-    /// A learner may hold up senders, or the end of a view, for so long of a voter's running time, in nanoseconds.
-    pub learner_ns: u64,
-    /// Who wants to leave waits so long, over all views together, for others to have the state and a vote, in
-    /// nanoseconds of its running time: whether it gives that state, or somebody is to be listed who takes it.
-    pub leave_ns: u64,
-}
-
-/// Time-outs that cannot work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a heartbeat every {heartbeat_ns} ns and suspicion after {suspect_after_ns} ns of silence cannot work: use at least {SUSPECT_AFTER_NS_MIN} ns, and four heartbeats in it"
-)]
-pub struct TimeoutsError {
-    /// What was asked for.
-    pub suspect_after_ns: u64,
-    /// What was asked for.
-    pub heartbeat_ns: u64,
-}
-
-impl Timeouts {
-    /// Suspicion after so much silence, with eight heartbeats in it. Who is patient with silence is also patient with
-    /// learners.
-    pub fn after_ns(suspect_after_ns: u64) -> Timeouts {
-        Timeouts {
-            suspect_after_ns,
-            heartbeat_ns: suspect_after_ns / 8,
-            first_word_ns: 0,
-            learner_ns: LEARNER_NS.max(suspect_after_ns / 16).min(suspect_after_ns),
-            leave_ns: LEAVE_NS.max(suspect_after_ns),
-        }
-    }
-
-    /// Whether they can work.
-    ///
-    /// # Errors
-    /// They are too short for any clock, or leave no room for a heartbeat that is late.
-    pub fn check(&self) -> Result<(), TimeoutsError> {
-        let Timeouts { suspect_after_ns, heartbeat_ns, .. } = *self;
-        let fine = suspect_after_ns >= SUSPECT_AFTER_NS_MIN && heartbeat_ns > 0 && heartbeat_ns <= suspect_after_ns / 4;
-        if fine { Ok(()) } else { Err(TimeoutsError { suspect_after_ns, heartbeat_ns }) }
-    }
-}
+use crate::timeouts::{Limits, Timeouts};
 
 /// Running time that one look at the clock adds, of `elapsed_ns` since the last one.
 ///
@@ -90,6 +37,7 @@ impl Patience {
 #[derive(Debug)]
 pub(crate) struct Pulse {
     timeouts: Timeouts,
+    limits: Limits,
     heartbeat: Column,
     /// Words that, when they move in a row, say as much as its heartbeat.
     signs: Vec<Column>,
@@ -111,14 +59,14 @@ struct Heard {
 impl Pulse {
     pub(crate) fn new(timeouts: Timeouts, heartbeat: Column, signs: Vec<Column>, members: usize) -> Pulse {
         let peers = vec![Heard::default(); members];
-        Pulse { timeouts, heartbeat, signs, now_ns: None, running_ns: 0, beats: 0, said_ns: 0, said: 0, peers }
+        Pulse { timeouts, limits: timeouts.into(), heartbeat, signs, now_ns: None, running_ns: 0, beats: 0, said_ns: 0, said: 0, peers }
     }
 
     /// It is `now_ns`.
     pub(crate) fn pass(&mut self, now_ns: u64) {
         let elapsed_ns = self.now_ns.map_or(0, |before| now_ns.saturating_sub(before));
         self.now_ns = Some(now_ns.max(self.now_ns.unwrap_or(0)));
-        self.running_ns += running_ns(elapsed_ns, self.timeouts.suspect_after_ns);
+        self.running_ns += running_ns(elapsed_ns, self.limits.suspect_after_ns);
     }
 
     /// How long this process has run.
@@ -130,6 +78,10 @@ impl Pulse {
         self.timeouts
     }
 
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Whether `peer` has been silent for too long.
     pub(crate) fn is_silent(&mut self, peer: Rank, table: &Table) -> bool {
         let signs = self.signs.iter().map(|sign| table.get(*sign, peer));
@@ -139,8 +91,8 @@ impl Pulse {
             *heard = Heard { sum, at_ns: self.running_ns };
         }
         let silence_max_ns = match heard.sum {
-            0 => self.timeouts.suspect_after_ns.max(self.timeouts.first_word_ns),
-            _ => self.timeouts.suspect_after_ns,
+            0 => self.limits.suspect_after_ns.max(self.limits.first_word_ns),
+            _ => self.limits.suspect_after_ns,
         };
         self.running_ns - heard.at_ns > silence_max_ns
     }
@@ -148,7 +100,7 @@ impl Pulse {
     /// Raises my heartbeat at `peers` if it is time and I have said nothing else. Whether I did.
     pub(crate) fn beat(&mut self, table: &Table, outbox: &mut Outbox, peers: impl Iterator<Item = Rank>) -> bool {
         let now_ns = self.now_ns.unwrap_or(0);
-        if now_ns < self.said_ns + self.timeouts.heartbeat_ns {
+        if now_ns < self.said_ns + self.limits.heartbeat_ns {
             return false;
         }
         self.said_ns = now_ns;
@@ -169,14 +121,14 @@ impl Pulse {
     /// Says nothing, and looks again when it would be time for the next heartbeat.
     pub(crate) fn skip(&mut self) {
         let now_ns = self.now_ns.unwrap_or(0);
-        if now_ns >= self.said_ns + self.timeouts.heartbeat_ns {
+        if now_ns >= self.said_ns + self.limits.heartbeat_ns {
             self.said_ns = now_ns;
         }
     }
 
     /// When the next look is due, in the caller's time.
     pub(crate) fn next_ns(&self) -> u64 {
-        self.said_ns + self.timeouts.heartbeat_ns
+        self.said_ns + self.limits.heartbeat_ns
     }
 }
 
@@ -201,13 +153,6 @@ mod tests {
     }
 
     #[test]
-    fn time_outs_leave_room_for_late_heartbeats() {
-        assert_eq!(Timeouts::after_ns(1_000_000).check(), Ok(()));
-        assert!(Timeouts::after_ns(999_999).check().is_err());
-        assert!(Timeouts { heartbeat_ns: 1_000_001, ..Timeouts::after_ns(4_000_000) }.check().is_err());
-    }
-
-    #[test]
     fn silence_counts_in_running_time_only() {
         let (mut pulse, table, _) = pulse();
         for now_ms in 0..=8 {
@@ -221,7 +166,7 @@ mod tests {
     #[test]
     fn a_member_on_its_way_into_the_epoch_may_be_silent_for_longer() {
         let (mut pulse, [table, peers, _], sign) = pulse_on_tables();
-        pulse.timeouts.first_word_ns = 20_000_000;
+        pulse.limits.first_word_ns = 20_000_000;
         for now_ms in 0..=20 {
             pulse.pass(now_ms * 1_000_000);
             assert!(!pulse.is_silent(Rank(1), &table), "at {now_ms} ms");

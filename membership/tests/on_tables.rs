@@ -16,6 +16,8 @@ struct Member {
     region: Region,
     outbox: Outbox,
     received: Vec<u64>,
+    /// What it says to have delivered when it wedges, if anything.
+    delivered: Option<Vec<u64>>,
     runs: bool,
 }
 
@@ -42,7 +44,7 @@ impl Cluster {
             let table = Table::new(region.clone(), &layout, Rank::new(rank));
             // Learners have what voters have.
             let received = if rank < voters { vec![10 + rank as u64, 20 - rank as u64] } else { vec![30, 30] };
-            Member { membership, table, region, outbox: Outbox::new(count), received, runs: true }
+            Member { membership, table, region, outbox: Outbox::new(count), received, delivered: None, runs: true }
         };
         Cluster { members: (0..count).map(member).collect(), now_ns: 0 }
     }
@@ -66,7 +68,7 @@ impl Cluster {
     }
 
     fn step(&mut self, rank: usize) {
-        let Member { membership, table, outbox, received, runs, .. } = &mut self.members[rank];
+        let Member { membership, table, outbox, received, delivered, runs, .. } = &mut self.members[rank];
         if !*runs {
             return;
         }
@@ -75,7 +77,10 @@ impl Cluster {
             membership.reach(tail);
         }
         match membership.phase() {
-            Phase::Wedging => membership.freeze(received.clone()),
+            Phase::Wedging => {
+                delivered.take().into_iter().for_each(|delivered| membership.say_delivered(delivered));
+                membership.freeze(received.clone());
+            }
             Phase::Decided => membership.install(),
             _ => return,
         }
@@ -353,5 +358,21 @@ proptest! {
             let rests = matches!(phase, Phase::Steady | Phase::Split | Phase::Stopped(_)) || member.membership.is_settled();
             prop_assert!(rests, "{:?}", phase);
         }
+    }
+}
+
+#[test]
+fn a_member_that_has_received_less_than_it_told_before_is_suspected_and_named() {
+    for (delivered, blamed) in [([11, 18], None), ([11, 19], Some(2))] {
+        let mut cluster = Cluster::new(3);
+        cluster.run_ms(20);
+        // What was delivered here all had: 2 says that it has received 18 of the second sender.
+        cluster.members[1].delivered = Some(delivered.to_vec());
+        cluster.members[0].runs = false;
+        cluster.run_ms(20);
+        let protocol = cluster.members[1].membership.protocol();
+        let named = protocol.blamed().map(|malformed| (malformed.member, malformed.column, malformed.value));
+        assert_eq!(named, blamed.map(|rank| (Rank(rank), "membership.received", 18)));
+        assert_eq!(protocol.suspects().has(Rank(2)), blamed.is_some());
     }
 }

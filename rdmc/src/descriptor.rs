@@ -15,6 +15,7 @@ pub struct Descriptor {
 
 /// Why bytes are no descriptor, or not one that this group accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DescriptorError {
     /// The record has another length.
     #[error("a descriptor has {expected} bytes; this one has {found}", expected = Descriptor::BYTES)]

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 /// An expected failure of reading, writing or comparing results.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ResultsError {
     /// The operating system refused something.
-    #[error("cannot {doing} {}: {source}{}", path.display(), advice(source))]
+    #[error("cannot {doing} {}: {reason}{}", path.display(), advice(reason))]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What was attempted, as a verb: `create`, `read`, `write`.
         doing: &'static str,
         /// The reason.
-        source: io::Error,
+        reason: io::Error,
     },
     /// A result file holds something that it may not hold.
     #[error("{}, line {line}: {what}; expected {expected}. {mend}", path.display())]
@@ -105,7 +106,7 @@ pub enum ResultsError {
 impl ResultsError {
     pub(super) fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> ResultsError {
         let path = path.to_path_buf();
-        move |source| ResultsError::Io { path, doing, source }
+        move |reason| ResultsError::Io { path, doing, reason }
     }
 }
 

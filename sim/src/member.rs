@@ -127,7 +127,7 @@ impl Member {
         let app = &mut self.app;
         let result = catch_unwind(AssertUnwindSafe(|| {
             let sent = app.send_wanted(group.outgoing());
-            let stepped = group.step(app).map(|progress| progress | sent);
+            let stepped = group.step(app).map(|turn| turn.is_busy() | sent);
             app.recorder.stepped(group);
             stepped
         }));

@@ -258,17 +258,18 @@ pub struct Trace {
 
 /// Why a trace could not be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TraceError {
     /// The file could not be read.
     #[error("the trace cannot be read: {0}")]
-    Read(#[from] io::Error),
+    Read(io::Error),
     /// A line is not an event.
-    #[error("line {line} of the trace is not an event: {source}")]
+    #[error("line {line} of the trace is not an event: {reason}")]
     Line {
         /// Counted from 1.
         line: usize,
         /// What is wrong with it.
-        source: serde_json::Error,
+        reason: serde_json::Error,
     },
     /// It does not start as a trace does.
     #[error("expected a trace of version {VERSION}, found {found:?}")]
@@ -276,6 +277,12 @@ pub enum TraceError {
         /// The first line.
         found: String,
     },
+}
+
+impl From<io::Error> for TraceError {
+    fn from(reason: io::Error) -> TraceError {
+        TraceError::Read(reason)
+    }
 }
 
 const VERSION: u32 = 1;
@@ -313,7 +320,7 @@ impl Trace {
         let mut trace = Trace::new(header.interleaving);
         for (index, line) in lines.enumerate() {
             let event = serde_json::from_str(&line?);
-            trace.events.push(event.map_err(|source| TraceError::Line { line: index + 2, source })?);
+            trace.events.push(event.map_err(|reason| TraceError::Line { line: index + 2, reason })?);
         }
         Ok(trace)
     }

@@ -38,7 +38,7 @@ fn config(mode: Mode) -> Config {
 fn live<E: Endpoint>(mut group: Group<E>, mode: Mode) -> Recorder {
     let (recorder, mut pace) = (Recorder::new(group.view(), mode), Pace::for_members(MEMBERS));
     let mut application = Application { recorder, delivered: 0 };
-    let sends = group.view().my_sender().is_some();
+    let sends = group.view().is_sender();
     let mut sent = if sends { 0 } else { MESSAGES };
     while sent < MESSAGES || application.delivered < 2 * MESSAGES {
         while sent < MESSAGES {

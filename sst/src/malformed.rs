@@ -7,7 +7,7 @@ use squall_transport::Rank;
 ///
 /// Only the owner of a row or a ring writes it, so the owner is to blame. A member that writes into another's place
 /// makes that other one look guilty: no fabric tells who wrote a byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("member {member} wrote an invalid `{column}`, {value:#x}: it runs another version, or its memory is broken")]
 pub struct Malformed {
     /// Whose row or ring.

@@ -34,6 +34,13 @@ pub(crate) struct AppCosts {
     pub(crate) gap_ps: u64,
 }
 
+/// When a message was due, and when it was sent.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    due_ps: u64,
+    called_ps: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct App {
     network: ModelNetwork,
@@ -43,9 +50,12 @@ pub(crate) struct App {
     load: Load,
     left: u64,
     not_before_ps: u64,
-    /// When my messages that are on their way were sent, or were due.
-    sent_ps: VecDeque<u64>,
+    /// My messages that are on their way.
+    sent: VecDeque<Sent>,
+    /// From when a message was due.
     pub(crate) latencies_ps: Vec<u64>,
+    /// From the call that sent it.
+    pub(crate) from_call_ps: Vec<u64>,
     pub(crate) first_send_ps: Option<u64>,
     pub(crate) last_delivery_ps: u64,
     pub(crate) delivered: u64,
@@ -63,8 +73,9 @@ impl App {
             load,
             left: messages,
             not_before_ps: 0,
-            sent_ps: VecDeque::new(),
+            sent: VecDeque::new(),
             latencies_ps: Vec::new(),
+            from_call_ps: Vec::new(),
             first_send_ps: None,
             last_delivery_ps: 0,
             delivered: 0,
@@ -79,7 +90,7 @@ impl App {
 
     /// Whether the next message is not sent before another was delivered.
     fn waits(&self) -> bool {
-        self.load == Load::Closed && !self.sent_ps.is_empty()
+        self.load == Load::Closed && !self.sent.is_empty()
     }
 
     fn touch_ps(&self) -> u64 {
@@ -101,7 +112,8 @@ impl App {
             self.left -= 1;
             sent += 1;
             self.first_send_ps.get_or_insert(now_ps);
-            self.sent_ps.push_back(if matches!(self.load, Load::Paced { .. }) { self.not_before_ps } else { now_ps });
+            let due_ps = if matches!(self.load, Load::Paced { .. }) { self.not_before_ps } else { now_ps };
+            self.sent.push_back(Sent { due_ps, called_ps: now_ps });
             self.not_before_ps = match self.load {
                 Load::Paced { interval_ps } => self.not_before_ps + interval_ps,
                 _ => now_ps + self.costs.gap_ps,
@@ -118,8 +130,9 @@ impl Upcalls for App {
         self.order = mix(self.order ^ mix(delivery.index << 16 | u64::from(delivery.sender.0)));
         self.last_delivery_ps = self.network.clock_ps(self.rank);
         if delivery.sender == self.rank {
-            let sent_ps = self.sent_ps.pop_front().expect("what is delivered was sent");
-            self.latencies_ps.push(self.last_delivery_ps - sent_ps);
+            let sent = self.sent.pop_front().expect("what is delivered was sent");
+            self.latencies_ps.push(self.last_delivery_ps - sent.due_ps);
+            self.from_call_ps.push(self.last_delivery_ps - sent.called_ps);
         }
     }
 }

@@ -35,6 +35,18 @@ pub(crate) struct Work {
     pub(crate) load: Load,
     pub(crate) app: AppCosts,
     pub(crate) costs: LoopCosts,
+    pub(crate) delay: Delay,
+}
+
+/// Members that are held up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Delay {
+    /// Each turn of the loop of so many members, the last ones, takes longer.
+    pub slow: usize,
+    /// By this part of it.
+    pub slower_by: f64,
+    /// So many senders, the last ones, send nothing.
+    pub idle: usize,
 }
 
 /// One modelled host: a member, its application, and what its loop is about.
@@ -49,6 +61,8 @@ struct Host {
     idle: Option<Idle>,
     seen: Stats,
     busy_ps: u64,
+    /// How many times as long as it should its turns take.
+    stretch: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,13 +103,15 @@ impl Cluster {
                 ..work.costs
             };
             let app_costs = AppCosts { send_ps: scaled(work.app.send_ps), delivery_ps: scaled(work.app.delivery_ps), ..work.app };
-            let messages = if group.view().my_sender().is_some() { work.messages } else { 0 };
+            let sends = rank.index() < config.senders.len() - work.delay.idle;
+            let messages = if sends { work.messages } else { 0 };
+            let stretch = if rank.index() + work.delay.slow >= nodes { 1.0 + work.delay.slower_by } else { 1.0 };
             let app = App::new(&network, rank, app_costs, work.message_bytes, work.load, messages);
             let turn_ps = random.below(costs.turn_ps);
-            hosts.push(Host { group, app, costs, turn_ps, idle: None, seen: Stats::default(), busy_ps: 0 });
+            hosts.push(Host { group, app, costs, turn_ps, idle: None, seen: Stats::default(), busy_ps: 0, stretch });
         }
         let turns = hosts.iter().enumerate().map(|(index, host)| Reverse((host.turn_ps, index))).collect();
-        let expected = work.messages * config.senders.len() as u64;
+        let expected = work.messages * (config.senders.len() - work.delay.idle) as u64;
         Ok(Cluster { network, hosts, turns, expected, unfinished: nodes })
     }
 
@@ -151,7 +167,8 @@ impl Cluster {
         network.spend(rank, host.costs.turn_ps);
         let was_done = host.app.delivered == self.expected;
         let mut progress = host.app.send(&mut host.group);
-        progress |= host.group.step(&mut host.app).map_err(|ended| RunError::Ended { rank, why: ended.to_string() })?;
+        let turn = host.group.step(&mut host.app).map_err(|ended| RunError::Ended { rank, why: ended.to_string() })?;
+        progress |= turn.is_busy();
         let stats = host.group.stats();
         let (records, blocks) = (stats.received - host.seen.received, stats.blocks_posted - host.seen.blocks_posted);
         host.seen = stats;
@@ -163,7 +180,9 @@ impl Cluster {
         if !was_done && host.app.delivered == self.expected {
             self.unfinished -= 1;
         }
-        let period_ps = (end_ps - at_ps).max(1);
+        // What a slow loop posts leaves in time; its next turn is late.
+        let period_ps = (((end_ps - at_ps) as f64 * host.stretch) as u64).max(1);
+        let end_ps = at_ps + period_ps;
         if progress || news {
             host.idle = None;
             host.busy_ps += period_ps;

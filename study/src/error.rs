@@ -8,6 +8,7 @@ use crate::profile::ProfileError;
 
 /// Why a point has no result.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// The profile does not fit.
     #[error(transparent)]

@@ -12,6 +12,7 @@
 //! - [`Peer`]: Derecho's limits as settings of the same code; [`published`]: its published curves; [`PeerError`]: how
 //!   far apart they are.
 //! - [`goals`]: the table of what must come out.
+//! - [`calibrate`]: what this code costs on this machine's core. [`parallel`]: many runs on all cores.
 //!
 //! What it does not do: lose or break anything (`squall-sim` does), move payloads of large messages, or measure. A
 //! number from here is never one of a machine.
@@ -20,10 +21,12 @@
 
 mod app;
 pub mod bound;
+pub mod calibrate;
 mod cluster;
 mod error;
 pub mod goals;
 mod memory;
+pub mod parallel;
 mod peer;
 mod peer_error;
 mod profile;
@@ -34,8 +37,8 @@ mod spread;
 
 pub use error::RunError;
 pub use memory::{MEMORY_BYTES_MAX, TooLarge};
-pub use peer::{Peer, PeerKernel};
-pub use peer_error::{FITTED_NODES, PeerError, PointError, drawn};
+pub use peer::{Peer, PeerSockets};
+pub use peer_error::{FITTED_NODES, PeerError, PointError, Published};
 pub use profile::{Profile, ProfileError};
-pub use run::{Load, Outcome, Run, Senders};
+pub use run::{Delay, Load, Outcome, Run, Senders};
 pub use spread::Spread;

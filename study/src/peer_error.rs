@@ -1,51 +1,109 @@
 //! How far the peer in the model is from its published points.
 
 use crate::error::RunError;
+use crate::parallel::on_all_cores;
 use crate::peer::Peer;
 use crate::profile::Profile;
-use crate::published::{self, Bandwidth};
-use crate::run::Run;
+use crate::published::{Bandwidth, Latency};
+use crate::run::{Outcome, Run, Senders};
 
 /// Members of the groups that the free parameters were fitted on; all others are held out.
 pub const FITTED_NODES: [usize; 3] = [2, 4, 16];
 
-/// A published point, and what the model draws there.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PointError {
-    /// The published one.
-    pub point: Bandwidth,
-    /// The model's.
-    pub gigabytes_per_second: f64,
+/// A published point at which the peer can be run in the model.
+pub trait Published: Copy + Send + Sync {
+    /// Members.
+    fn nodes(&self) -> usize;
+
+    /// What was published.
+    fn value(&self) -> f64;
+
+    /// The peer there.
+    fn run(&self, profile: &Profile, peer: &Peer) -> Run;
+
+    /// The same value of what came out.
+    fn drawn(&self, outcome: &Outcome) -> f64;
 }
 
-impl PointError {
-    /// By how much the model is off, as a part of the published value; negative: too slow.
+impl Published for Bandwidth {
+    fn nodes(&self) -> usize {
+        self.nodes
+    }
+
+    fn value(&self) -> f64 {
+        self.gigabytes_per_second
+    }
+
+    fn run(&self, profile: &Profile, peer: &Peer) -> Run {
+        Run { peer: Some(peer.clone()), ..Run::stream(profile, self.nodes, self.senders, self.message_bytes) }
+    }
+
+    fn drawn(&self, outcome: &Outcome) -> f64 {
+        outcome.bytes_per_s / 1e9
+    }
+}
+
+impl Published for Latency {
+    fn nodes(&self) -> usize {
+        self.nodes
+    }
+
+    fn value(&self) -> f64 {
+        self.latency_us
+    }
+
+    /// Its authors measured latency in a stream, waiting in the window included ([`Peer::latency_window`]).
+    fn run(&self, profile: &Profile, peer: &Peer) -> Run {
+        let window = Some(peer.latency_window(self.message_bytes));
+        Run { peer: Some(peer.clone()), window, ..Run::stream(profile, self.nodes, Senders::All, self.message_bytes) }
+    }
+
+    fn drawn(&self, outcome: &Outcome) -> f64 {
+        outcome.latency.mean_us()
+    }
+}
+
+/// A published point, and what the model draws there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PointError<P> {
+    /// The published one.
+    pub point: P,
+    /// The model's, in its unit.
+    pub drawn: f64,
+}
+
+impl<P: Published> PointError<P> {
+    /// By how much the model is off, as a part of the published value; negative: too little.
     pub fn part(&self) -> f64 {
-        self.gigabytes_per_second / self.point.gigabytes_per_second - 1.0
+        self.drawn / self.point.value() - 1.0
     }
 
     /// Whether the free parameters were fitted on it.
     pub fn is_fitted(&self) -> bool {
-        FITTED_NODES.contains(&self.point.nodes)
+        FITTED_NODES.contains(&self.point.nodes())
     }
 }
 
-/// All points of one network.
+/// Many points.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PeerError {
+pub struct PeerError<P> {
     /// As published, each with the model's value.
-    pub points: Vec<PointError>,
+    pub points: Vec<PointError<P>>,
 }
 
-impl PeerError {
-    /// Runs the peer at every point of `network` that `chosen` takes.
+impl<P: Published> PeerError<P> {
+    /// Runs the peer at `points`, each as `shortened` leaves it.
     ///
     /// # Errors
     /// As [`Run::run`].
-    pub fn of(profile: &Profile, peer: &Peer, network: &str, chosen: impl Fn(&Bandwidth) -> bool) -> Result<PeerError, RunError> {
-        let wanted = published::bandwidth().into_iter().filter(|point| point.network == network && chosen(point));
-        let points: Result<_, RunError> = wanted.map(|point| drawn(profile, peer, point)).collect();
-        Ok(PeerError { points: points? })
+    pub fn of(profile: &Profile, peer: &Peer, points: &[P], shortened: impl Fn(Run) -> Run + Sync) -> Result<PeerError<P>, RunError> {
+        let mut drawn = Vec::with_capacity(points.len());
+        let each = |point: &P, outcome: Result<Outcome, RunError>| -> Result<(), RunError> {
+            drawn.push(PointError { point: *point, drawn: point.drawn(&outcome?) });
+            Ok(())
+        };
+        on_all_cores(points, |point| shortened(point.run(profile, peer)).run(), each)?;
+        Ok(PeerError { points: drawn })
     }
 
     /// Median of the errors' sizes, over all points that were held out.
@@ -57,16 +115,6 @@ impl PeerError {
     pub fn median_fitted(&self) -> f64 {
         median(self.points.iter().filter(|point| point.is_fitted()).map(|point| point.part().abs()).collect())
     }
-}
-
-/// The peer at one published point.
-///
-/// # Errors
-/// As [`Run::run`].
-pub fn drawn(profile: &Profile, peer: &Peer, point: Bandwidth) -> Result<PointError, RunError> {
-    let run = Run { peer: Some(peer.clone()), ..Run::stream(profile, point.nodes, point.senders, point.message_bytes) };
-    let gigabytes_per_second = run.run()?.bytes_per_s / 1e9;
-    Ok(PointError { point, gigabytes_per_second })
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -16,6 +16,7 @@ const PREFIX: &str = "sim-";
 
 /// What is wrong with a profile, and what to do about it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProfileError {
     /// No profile has this name.
     #[error("there is no profile `{name}`; built in are {known}, and `--profile FILE` reads your own")]
@@ -221,11 +222,31 @@ impl Profile {
             return Err(ProfileError::Value { file: file.into(), field: "name".into(), value: format!("`{}`", profile.name), expected });
         }
         match profile.fields().into_iter().find(|field| !(field.least..=field.most).contains(&field.value)) {
-            None => Ok(profile),
+            None => profile.fits_together(file),
             Some(Field { name, value, least, most, unit }) => {
                 let expected = format!("{least} to {most} {unit}").trim_end().to_owned();
                 Err(ProfileError::Value { file: file.into(), field: name.into(), value: value.to_string(), expected })
             }
+        }
+    }
+
+    /// Fields that make sense one by one, and not together.
+    fn fits_together(self, file: &str) -> Result<Profile, ProfileError> {
+        let wrong = |field: &str, value: f64, expected: &str| {
+            Err(ProfileError::Value { file: file.into(), field: field.into(), value: value.to_string(), expected: expected.into() })
+        };
+        let SwitchTable { hosts_a_leaf, oversubscription, .. } = self.switch;
+        if let Some(hosts) = hosts_a_leaf.filter(|hosts| hosts.fract() != 0.0) {
+            return wrong("switch.hosts_a_leaf", hosts, "a whole number of hosts");
+        }
+        match (oversubscription, hosts_a_leaf, self.cpu.wake_us, self.cpu.spin_us) {
+            (Some(times), None, ..) => {
+                wrong("switch.oversubscription", times, "`switch.hosts_a_leaf` beside it: one switch alone never blocks")
+            }
+            (_, _, Some(wake_us), None) => {
+                wrong("cpu.wake_us", wake_us, "`cpu.spin_us` beside it: a loop that spins for ever is never woken")
+            }
+            _ => Ok(self),
         }
     }
 
@@ -333,6 +354,7 @@ impl Profile {
                 intake_bytes: kernel.intake_bytes as u64,
             }),
             lanes: None,
+            hollow_pools: true,
         }
     }
 }

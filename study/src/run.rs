@@ -8,6 +8,7 @@ use squall_transport::model::Counted;
 use crate::app::AppCosts;
 pub use crate::app::Load;
 use crate::bound;
+pub use crate::cluster::Delay;
 use crate::cluster::{Cluster, LoopCosts, Work};
 use crate::error::RunError;
 use crate::memory;
@@ -25,6 +26,8 @@ const DESCRIPTOR_RING_BYTES: u64 = 64 << 10;
 const LARGE_WINDOW_BYTES: u64 = 16 << 20;
 /// Seconds of the line that a stream should last, if nobody says how many messages.
 const STREAM_SECONDS: f64 = 0.02;
+/// Messages of all senders that such a stream has at the most.
+const STREAM_MESSAGES_MAX: u64 = 20_000;
 
 /// Who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +88,8 @@ pub struct Run {
     pub schedule: Option<ScheduleKind>,
     /// With the limits of a peer.
     pub peer: Option<Peer>,
+    /// Who is slow, or sends nothing.
+    pub delay: Delay,
     /// Chance follows from it.
     pub seed: u64,
 }
@@ -102,6 +107,8 @@ pub struct Outcome {
     pub bound_part: f64,
     /// Own messages, from sending (or when due) to delivery at the sender.
     pub latency: Spread,
+    /// The same from the call that sent them.
+    pub from_call: Spread,
     /// By rank.
     pub stats: Vec<Stats>,
     /// By rank.
@@ -129,6 +136,7 @@ impl Run {
             block_bytes: None,
             schedule: None,
             peer: None,
+            delay: Delay::default(),
             seed: 1,
         }
     }
@@ -142,16 +150,21 @@ impl Run {
     pub fn messages(&self) -> u64 {
         let line = self.bound_bytes_per_s();
         let rule = || {
-            let total = (line * STREAM_SECONDS / self.message_bytes.max(64) as f64) as u64;
+            let total = ((line * STREAM_SECONDS / self.message_bytes.max(64) as f64) as u64).min(STREAM_MESSAGES_MAX);
             let least = if self.is_relayed() { self.window().clamp(3, 24) } else { 200 };
-            (total / self.senders as u64).clamp(least, 20_000)
+            (total / self.senders as u64).max(least)
         };
         self.messages.unwrap_or_else(rule)
     }
 
+    /// Senders that send.
+    pub fn sending(&self) -> usize {
+        self.senders.saturating_sub(self.delay.idle).max(1)
+    }
+
     /// What it cannot beat.
     pub fn bound_bytes_per_s(&self) -> f64 {
-        bound::bytes_per_s(&self.profile, self.nodes, self.senders, self.is_relayed())
+        bound::bytes_per_s(&self.profile, self.nodes, self.sending(), self.is_relayed())
     }
 
     /// Messages that a sender may have undelivered.
@@ -240,6 +253,7 @@ impl Run {
                 wake_ps: us(cpu.wake_us, 0),
                 skew: cpu.skew,
             },
+            delay: Delay { idle: self.senders - self.sending(), ..self.delay },
         };
         if let Some(peer) = &self.peer {
             peer.slow_down(self.senders, self.is_relayed(), &mut work);
@@ -282,7 +296,7 @@ impl Run {
         let end_ps = cluster.apps().map(|app| app.last_delivery_ps).max().unwrap_or(0);
         let took_ps = (end_ps - begin_ps).max(1) as f64;
         let messages = self.messages();
-        let bytes_per_s = (messages * self.senders as u64 * self.message_bytes) as f64 / took_ps * 1e12;
+        let bytes_per_s = (messages * self.sending() as u64 * self.message_bytes) as f64 / took_ps * 1e12;
         let bound = self.bound_bytes_per_s();
         if bytes_per_s > bound * 1.000_001 {
             return Err(RunError::BeyondBound { got: bytes_per_s / 1e9, bound: bound / 1e9 });
@@ -294,6 +308,7 @@ impl Run {
             bytes_per_s,
             bound_part: bytes_per_s / bound,
             latency: Spread::of(cluster.apps().flat_map(|app| app.latencies_ps.iter().copied()).collect()),
+            from_call: Spread::of(cluster.apps().flat_map(|app| app.from_call_ps.iter().copied()).collect()),
             stats: cluster.stats(),
             core_busy: cluster.busy_ps().iter().map(|&busy| busy as f64 / took_ps).collect(),
             egress_busy: counted.iter().map(|counted| counted.egress_ps as f64 / took_ps).collect(),

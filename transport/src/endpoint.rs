@@ -34,6 +34,7 @@ pub enum WriteOrder {
 
 /// Why a fabric could not be opened.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The exchange with the other members failed.
     #[error(transparent)]

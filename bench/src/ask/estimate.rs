@@ -59,7 +59,7 @@ pub(super) fn moving_seconds(setting: &Setting, messages: u64, machine: &Machine
     let turns = |messages: f64| messages * costs.turn * copies.max(1.0) + moving(messages);
     match (setting.experiment, setting.variant) {
         (Experiment::Write, Variant::PingPong) => turns(2.0 * of_each),
-        (Experiment::Latency, Variant::Closed) => turns(of_each) * crowding,
+        (_, Variant::Closed) => turns(of_each) * crowding,
         // So many times what one takes in the closed loop, in which all senders have one under way.
         (Experiment::Latency, Variant::Light) => {
             let most = policy::LATENCIES_MAX as f64 / f64::from(setting.senders);

@@ -21,14 +21,27 @@ pub enum Experiment {
     Multicast,
     /// From the send to the delivery: closed loop, light load, saturated
     Latency,
+    /// Latency as the offered load grows to the knee and past it: from when a message was due, and from the call
+    LatencyLoad,
+    /// Bandwidth with members whose loop is slow, and with senders that send nothing
+    Delay,
+    /// A fast fabric beside TCP: bandwidth and latency; not part of `reproduce`, which draws it from others
+    TcpGap,
     /// How long a group is held up when a member is killed, leaves or joins; not part of `reproduce`
     ViewChange,
 }
 
 impl Experiment {
     /// Those of `reproduce`, in the order in which it runs them.
-    pub const ALL: [Experiment; 5] =
-        [Experiment::Memcpy, Experiment::Write, Experiment::SmcRate, Experiment::Multicast, Experiment::Latency];
+    pub const ALL: [Experiment; 7] = [
+        Experiment::Memcpy,
+        Experiment::Write,
+        Experiment::SmcRate,
+        Experiment::Multicast,
+        Experiment::Latency,
+        Experiment::LatencyLoad,
+        Experiment::Delay,
+    ];
 
     /// The axes it sweeps, by their flags' names; giving another is an error.
     pub fn axes(self) -> &'static [&'static str] {
@@ -38,7 +51,8 @@ impl Experiment {
             Experiment::SmcRate => &["fabric", "nodes", "size", "senders", "ordering", "window"],
             Experiment::RdmcSchedules => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
             Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule", "upset"],
-            Experiment::Multicast | Experiment::Latency => {
+            Experiment::TcpGap => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
+            Experiment::Multicast | Experiment::Latency | Experiment::LatencyLoad | Experiment::Delay => {
                 &["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule"]
             }
         }
@@ -52,9 +66,13 @@ impl Experiment {
             Experiment::Memcpy => &[],
             Experiment::Write => &["messages", "verify", "perftest", "spin", "pin"],
             Experiment::ViewChange => &["verify", "pin", "newcomers", "state", "restore"],
-            Experiment::SmcRate | Experiment::Multicast | Experiment::RdmcSchedules | Experiment::Latency => {
-                &["messages", "verify", "spin", "membership", "pin"]
-            }
+            Experiment::SmcRate
+            | Experiment::Multicast
+            | Experiment::RdmcSchedules
+            | Experiment::Latency
+            | Experiment::LatencyLoad
+            | Experiment::Delay
+            | Experiment::TcpGap => &["messages", "verify", "spin", "membership", "pin"],
         }
     }
 }

@@ -61,7 +61,10 @@ fn given_axes(axes: &Axes) -> Vec<&'static str> {
 }
 
 /// One experiment by itself must take every axis that was given; `reproduce` gives each what it takes.
-fn check_axes(request: &Request) -> Result<(), UsageError> {
+///
+/// # Errors
+/// If it does not.
+pub fn check_axes(request: &Request) -> Result<(), UsageError> {
     let [experiment] = request.experiments[..] else { return Ok(()) };
     let taken = experiment.axes();
     match given_axes(&request.axes).into_iter().find(|given| !taken.contains(given)) {

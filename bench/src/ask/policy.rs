@@ -6,6 +6,7 @@ use squall_group::Pace;
 
 use super::experiment::Experiment;
 use super::setting::Variant;
+use crate::jobs::group::Delay;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::shape::{LARGE_WINDOW_MIN, SMALL_MAX};
 
@@ -62,6 +63,34 @@ pub const LATENCIES_MAX: u64 = 100_000;
 
 /// Window of the saturated latency of small messages: a full ring of one-byte messages would measure its own length.
 pub const SATURATED_WINDOW: u64 = 64;
+/// Offered loads of `latency-load`, in percent of the saturated rate: light ones, and the knee from both sides.
+pub fn offered_loads(quick: bool) -> &'static [u32] {
+    if quick { &[30, 80, 120] } else { &[10, 30, 50, 70, 80, 90, 100, 120] }
+}
+
+/// By how many percent one member's loop is slower in `delay`: up to 50 times.
+const SLOWER_PERCENT: [u32; 6] = [10, 50, 100, 400, 900, 4900];
+const SLOWER_PERCENT_QUICK: [u32; 2] = [50, 900];
+/// By how many percent the loops of half of the members are.
+const HALF_SLOWER_PERCENT: u32 = 50;
+
+/// Who is slow or idle in `delay` among so many members, beginning with nobody.
+pub fn delays(nodes: u32, quick: bool) -> Vec<Delay> {
+    let slower: &[u32] = if quick { &SLOWER_PERCENT_QUICK } else { &SLOWER_PERCENT };
+    let mut delays = vec![Delay::default()];
+    delays.extend(slower.iter().map(|&percent| Delay { slow: 1, percent, idle: 0 }));
+    delays.push(Delay { idle: 1, ..Delay::default() });
+    let half = nodes / 2;
+    if half > 1 {
+        delays.push(Delay { slow: half, percent: HALF_SLOWER_PERCENT, idle: 0 });
+        delays.push(Delay { idle: half, ..Delay::default() });
+    }
+    delays
+}
+
+/// What a slow loop counts as its own work of one turn, at the most: what is longer, others had the core.
+pub const TURN_MAX: Duration = Duration::from_millis(2);
+
 /// Light load of the open loop: one message of each sender in this many closed-loop latencies of the whole group.
 pub const LIGHT_LOAD_GAP: u64 = 20;
 
@@ -106,9 +135,10 @@ const DEADLINE_MIN: Duration = Duration::from_secs(30);
 /// Seconds that a trial of `experiment` should take.
 pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
     match (experiment, quick) {
-        (Experiment::Multicast | Experiment::RdmcSchedules, false) => 0.5,
-        (Experiment::Multicast | Experiment::RdmcSchedules, true) => 0.1,
+        (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, false) => 0.5,
+        (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, true) => 0.1,
         (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
+        (Experiment::LatencyLoad | Experiment::Delay, false) => 0.25,
         // The fault, and time to see what was before and after.
         (Experiment::ViewChange, false) => 3.0,
         (Experiment::ViewChange, true) => 0.5,

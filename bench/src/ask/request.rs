@@ -70,7 +70,7 @@ pub struct Axes {
     #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u32).range(1..=i64::from(NODES_MAX)))]
     #[serde(default)]
     pub newcomers: Option<u32>,
-    /// State that whoever joins is given in `view-change` [default: none] [example: 200MB]
+    /// State that whoever joins is given in `view-change`, under light load [default: none] [example: 200MB]
     #[arg(long, value_name = "SIZE", help_heading = "How to measure")]
     #[serde(default)]
     pub state: Option<ByteSize>,

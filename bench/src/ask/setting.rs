@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::axes::Senders;
 use super::experiment::Experiment;
 use super::upset::Upset;
+use crate::jobs::group::Delay;
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::shape::Shape;
 use squall_report::bounds::{Carriage, Load, Warmth};
@@ -28,6 +29,13 @@ pub enum Variant {
     Light,
     /// `latency`: as fast as the window lets.
     Saturated,
+    /// `latency-load`: a constant rate.
+    Offered {
+        /// In percent of what is delivered when senders send as fast as the window lets.
+        percent: u32,
+    },
+    /// `delay`.
+    Delayed(Delay),
     /// `view-change`.
     Change {
         /// What happens.
@@ -35,6 +43,26 @@ pub enum Variant {
         /// As fast as the window lets, rather than a constant rate far below the capacity.
         full: bool,
     },
+}
+
+impl Variant {
+    /// As in the column `schedule`.
+    pub fn name(self) -> Option<String> {
+        match self {
+            Variant::Plain => None,
+            Variant::Bandwidth => Some("bandwidth".to_owned()),
+            Variant::PingPong => Some("latency".to_owned()),
+            Variant::Copy(copy) => Some(format!("{}-{}", if copy.all_cores { "all-core" } else { "one-core" }, warmth_name(copy.warmth))),
+            Variant::Closed => Some("closed".to_owned()),
+            Variant::Light => Some("light".to_owned()),
+            Variant::Saturated => Some("saturated".to_owned()),
+            Variant::Offered { percent } => Some(format!("load-{percent}")),
+            Variant::Delayed(Delay { slow: 0, idle: 0, .. }) => Some("even".to_owned()),
+            Variant::Delayed(Delay { slow: 0, idle, .. }) => Some(format!("{idle}-idle")),
+            Variant::Delayed(Delay { slow, percent, .. }) => Some(format!("{slow}-slow-{percent}")),
+            Variant::Change { upset, full } => Some(format!("{upset}-{}", if full { "full" } else { "light" })),
+        }
+    }
 }
 
 /// A variant of `memcpy`.
@@ -85,6 +113,16 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Who of the group is slow, or sends nothing.
+    pub fn delay(&self) -> Delay {
+        if let Variant::Delayed(delay) = self.variant { delay } else { Delay::default() }
+    }
+
+    /// How many send: those that are senders, less those that send nothing.
+    pub fn sending(&self) -> u32 {
+        self.senders - self.delay().idle
+    }
+
     /// The row's part that names the point. `part` tells the rows of one trial apart, if it has several.
     pub fn row(&self, part: Option<&str>) -> Row {
         Row {
@@ -92,7 +130,7 @@ impl Setting {
             fabric: self.fabric.map_or_else(|| "memory".to_owned(), |fabric| fabric.to_string()),
             ordering: self.ordering.map(|ordering| ordering.to_string()).unwrap_or_default(),
             nodes: self.nodes,
-            senders: self.senders,
+            senders: self.sending(),
             sender_pattern: self.pattern.map(|pattern| pattern.to_string()).unwrap_or_default(),
             message_bytes: self.message_bytes,
             window: self.window,
@@ -111,23 +149,15 @@ impl Setting {
     pub fn parts(&self) -> &'static [Option<&'static str>] {
         match self.variant {
             Variant::Change { upset, .. } => upset.parts(),
-            _ if self.experiment == Experiment::Latency => &[Some(AT_SENDER), Some(AT_LAST)],
+            Variant::Closed | Variant::Light | Variant::Saturated => &[Some(AT_SENDER), Some(AT_LAST)],
+            Variant::Offered { .. } => &[Some(FROM_DUE), Some(FROM_CALL)],
             _ => &[None],
         }
     }
 
     /// Relay schedule, or the variant of an experiment that relays nothing, or both.
     fn schedule_column(&self, part: Option<&str>) -> String {
-        let variant = match self.variant {
-            Variant::Plain => None,
-            Variant::Bandwidth => Some("bandwidth".to_owned()),
-            Variant::PingPong => Some("latency".to_owned()),
-            Variant::Copy(copy) => Some(format!("{}-{}", if copy.all_cores { "all-core" } else { "one-core" }, warmth_name(copy.warmth))),
-            Variant::Closed => Some("closed".to_owned()),
-            Variant::Light => Some("light".to_owned()),
-            Variant::Saturated => Some("saturated".to_owned()),
-            Variant::Change { upset, full } => Some(format!("{upset}-{}", if full { "full" } else { "light" })),
-        };
+        let variant = self.variant.name();
         let schedule = self.schedule.map(|schedule| schedule.to_string());
         let direct = (self.shape.is_some() && schedule.is_none()).then(|| "direct".to_owned());
         [schedule.or(direct), variant, part.map(str::to_owned)].into_iter().flatten().collect::<Vec<_>>().join("-")
@@ -136,7 +166,7 @@ impl Setting {
     /// The group that bounds are for.
     pub fn load(&self) -> Load {
         let relayed = self.shape.is_some_and(|shape| shape.is_relayed()) && self.schedule != Some(Schedule::Sequential);
-        Load { nodes: self.nodes, senders: self.senders, carriage: if relayed { Carriage::Relayed } else { Carriage::Direct } }
+        Load { nodes: self.nodes, senders: self.sending(), carriage: if relayed { Carriage::Relayed } else { Carriage::Direct } }
     }
 }
 
@@ -144,3 +174,7 @@ impl Setting {
 pub const AT_SENDER: &str = "sender";
 /// To delivery at the last node.
 pub const AT_LAST: &str = "last";
+/// From when a message was due to its delivery at the sender.
+pub const FROM_DUE: &str = "due";
+/// From the call that sent it.
+pub const FROM_CALL: &str = "call";

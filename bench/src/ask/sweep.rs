@@ -47,6 +47,9 @@ impl Sweep<'_> {
             Experiment::RdmcSchedules => self.rdmc_schedules(),
             Experiment::Multicast => self.multicast(),
             Experiment::Latency => self.latency(),
+            Experiment::LatencyLoad => self.latency_load(),
+            Experiment::Delay => self.delay(),
+            Experiment::TcpGap => self.tcp_gap(),
             Experiment::ViewChange => self.view_change(),
         }
     }
@@ -173,16 +176,68 @@ impl Sweep<'_> {
         Ok(settings)
     }
 
+    /// Light loads, and the knee from both sides.
+    fn latency_load(&self) -> Result<Vec<Setting>, UsageError> {
+        let sizes = self.sizes(&[1, 10 * KB], &[1]);
+        let nodes = self.nodes(&[2, 4], &[2]);
+        let variants = policy::offered_loads(self.request.quick).iter().map(|&percent| Variant::Offered { percent });
+        self.each(variants, &sizes, &nodes)
+    }
+
+    /// One member with a slower loop, half of them, and senders that send nothing.
+    fn delay(&self) -> Result<Vec<Setting>, UsageError> {
+        let sizes = self.sizes(&[10 * KB, MB], &[10 * KB]);
+        let mut settings = Vec::new();
+        for nodes in self.nodes(&[2, 4], &[2]) {
+            settings.extend(self.each(policy::delays(nodes, self.request.quick).into_iter().map(Variant::Delayed), &sizes, &[nodes])?);
+        }
+        // Where nobody would be left to send, there is nothing to measure.
+        settings.retain(|setting| setting.delay().idle < setting.senders);
+        Ok(settings)
+    }
+
+    /// Bandwidth when all send, and latency of one message at a time, over TCP and over what is compared with it.
+    fn tcp_gap(&self) -> Result<Vec<Setting>, UsageError> {
+        let fabrics = self.fabrics();
+        if !fabrics.contains(&FabricKind::Tcp) || fabrics.len() < 2 {
+            return Err(UsageError("tcp-gap puts a fast fabric beside TCP: give both, such as --fabric shm,tcp".into()));
+        }
+        let nodes = self.nodes(&[2, 4, 8], &[2]);
+        let sizes = self.sizes(&PUBLISHED_SIZES.map(|size| size.0), &PUBLISHED_SIZES.map(|size| size.0));
+        let mut settings = self.groups(&sizes, &nodes, &[Senders::All], &[Ordering::Ordered], Variant::Plain)?;
+        let sizes = self.sizes(&[1], &[1]);
+        settings.extend(self.groups(&sizes, &nodes, &[Senders::One], &[Ordering::Ordered], Variant::Closed)?);
+        Ok(settings)
+    }
+
+    /// All variants of ordered groups in which all send.
+    fn each(&self, variants: impl Iterator<Item = Variant>, sizes: &[u64], nodes: &[u32]) -> Result<Vec<Setting>, UsageError> {
+        let mut settings = Vec::new();
+        for variant in variants {
+            settings.extend(self.groups(sizes, nodes, &[Senders::All], &[Ordering::Ordered], variant)?);
+        }
+        Ok(settings)
+    }
+
     /// Small messages at a constant rate and as fast as the window lets; large ones as fast as it lets.
     fn view_change(&self) -> Result<Vec<Setting>, UsageError> {
         let nodes = self.nodes(&[5], &[5]);
         if let Some(few) = nodes.iter().find(|&&nodes| nodes < 3) {
             return Err(UsageError(format!("--nodes {few}: neither of two members is a majority when the other is lost; use 3 or more")));
         }
+        // At full load a group delivers faster than anybody who joins takes it in beside the state.
+        let is_given_state = self.axes().state.is_some();
         let mut settings = Vec::new();
-        for size in self.sizes(&[KB, 20 * MB], &[KB]) {
+        for size in self.sizes(if is_given_state { &[KB] } else { &[KB, 20 * MB] }, &[KB]) {
+            if is_given_state && size > SMALL_MAX {
+                let (size, max) = (ByteSize(size), ByteSize(SMALL_MAX));
+                return Err(UsageError(format!(
+                    "--state is given under light load, which messages of --size {size} are not; use up to {max}"
+                )));
+            }
             for full in [false, true] {
-                if !full && size > SMALL_MAX {
+                let is_left_out = if full { is_given_state } else { size > SMALL_MAX };
+                if is_left_out {
                     continue;
                 }
                 for upset in self.upsets() {
@@ -247,7 +302,8 @@ impl Sweep<'_> {
     fn shapes(&self, group: Setting) -> Result<Vec<Setting>, UsageError> {
         let mut settings = Vec::new();
         for window in optional(&self.axes().window) {
-            let saturated = group.variant == Variant::Saturated || self.experiment == Experiment::ViewChange;
+            let saturated =
+                matches!(group.variant, Variant::Saturated | Variant::Offered { .. }) || self.experiment == Experiment::ViewChange;
             let usual = policy::usual_window(group.message_bytes, group.nodes, group.senders, saturated);
             let shape = Shape::of(group.message_bytes, window.or(usual));
             let group = Setting { window: Some(shape.window), shape: Some(shape), ..group.clone() };

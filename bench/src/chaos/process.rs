@@ -5,7 +5,7 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use squall_group::{Config, Ended, Member, MemberError, MemberOptions, Pace, Stop, Timeouts, Upcalls};
+use squall_group::{Config, Ended, Member, MemberError, MemberOptions, Pace, Stop, Timeouts, Turn, Upcalls};
 use squall_transport::exchange::ClusterKey;
 use squall_transport::{Fabric, Rank};
 
@@ -154,8 +154,10 @@ impl<F: Fabric> Life<'_, F> {
             if let Some(group) = self.member.group_mut() {
                 self.application.trace.turned(group);
             }
-            if let Err(error) = turned {
-                return Ok((parting(&error), error.to_string()));
+            match turned {
+                Ok(Turn::Left) => return Ok((Parting::Left, "it has left".into())),
+                Ok(_) => {}
+                Err(error) => return Ok((parting(&error), error.to_string())),
             }
         }
     }
@@ -202,7 +204,6 @@ impl<F: Fabric> Life<'_, F> {
 
 fn parting(error: &MemberError) -> Parting {
     match error {
-        MemberError::Ended(Ended::Closed) => Parting::Left,
         MemberError::Ended(Ended::Stopped(Stop::Excluded { .. })) => Parting::Excluded,
         MemberError::Ended(Ended::Stopped(Stop::NoQuorum { .. })) => Parting::Alone,
         // A newcomer without a vote that has lost sight of those who have one asks again.

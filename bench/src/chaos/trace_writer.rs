@@ -155,7 +155,7 @@ impl TraceWriter {
                 self.behind = true;
             }
         }
-        if group.view().my_sender().is_some() {
+        if group.view().is_sender() {
             let stats = group.stats();
             self.note_nulls(stats.messages_sent + stats.nulls_sent);
         }

@@ -5,39 +5,27 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use squall_report::{Environment, Row, RunFolder};
-use squall_study::published::{self, Bandwidth};
-use squall_study::{FITTED_NODES, Outcome, Peer, PeerError, PointError, Profile, Run, Senders, goals, raw};
+use squall_report::{Environment, Point, RunFolder};
+use squall_study::{FITTED_NODES, Peer, PeerError, PointError, Profile, Published, calibrate, goals, raw};
 
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_POINTS_FAILED};
-use crate::ask::experiment::Experiment;
 use crate::ask::request::UsageError;
-use crate::experiments::modelled;
+use crate::experiments::study::{self, Network, Task};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   squall study                        everything, in some minutes
   squall study --quick                fewer group sizes, in less than one
   squall study --show sim-rdma-100g   a built-in profile: a start for one's own
+  squall study --calibrate            what this code costs here, as the [cpu] of a profile
 
 Nothing here is a measurement: rows say `simulated`.";
 
-/// Published networks, and the profile that stands for each.
-const NETWORKS: [(&str, &str); 5] = [
-    ("ib100g-libfabric", "sim-rdma-100g"),
-    ("tcp-eth100g", "sim-tcp-100g"),
-    ("ib100g-verbs", "sim-rdma-100g"),
-    ("roce100g-libfabric", "sim-rdma-100g"),
-    ("tcp-eth10g", "sim-tcp-10g"),
-];
-/// Those whose points `--quick` draws.
-const QUICK_NETWORKS: usize = 2;
-const QUICK_NODES: [usize; 4] = [2, 4, 8, 16];
+/// Points from one line of progress to the next.
+const PROGRESS_TASKS: usize = 50;
 /// Largest group of the table of goals with `--quick`.
 const QUICK_NODES_MAX: usize = 16;
-/// The peer's rows are told apart from Squall's by this.
-const PEER_PREFIX: &str = "derecho-in-";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StudyArgs {
@@ -53,16 +41,14 @@ pub(super) struct StudyArgs {
     /// Print a built-in profile, and do nothing else
     #[arg(long, value_name = "NAME")]
     show: Option<String>,
+    /// Measure what this code costs on a core of this machine, print it as the table [cpu] of a profile, and do nothing
+    /// else
+    #[arg(long)]
+    calibrate: bool,
 }
 
-/// A point of a figure: what was published, what the peer in the model does, what Squall does there.
-struct Drawn {
-    error: PointError,
-    squall: Outcome,
-}
-
-/// What was drawn already, by profile and point: networks share profiles.
-type Known = HashMap<(String, u64, &'static str, usize), (f64, Outcome)>;
+/// What was drawn: the value, and its share of the bound.
+type Drawn = HashMap<Point, (f64, f64)>;
 
 /// Draws all of it; the exit status.
 pub(super) fn draw(args: &StudyArgs) -> anyhow::Result<u8> {
@@ -72,20 +58,30 @@ pub(super) fn draw(args: &StudyArgs) -> anyhow::Result<u8> {
         say(text.trim_end())?;
         return Ok(EXIT_DONE);
     }
+    if args.calibrate {
+        say(calibrate::measure()?.to_string().trim_end())?;
+        return Ok(EXIT_DONE);
+    }
     let asked = json!({ "study": true, "quick": args.quick });
     let mut folder = RunFolder::create(args.out.as_deref(), "study", std::env::args().collect(), asked, Value::Null)?;
     folder.write_environment(&Environment::collect())?;
     let mut lines = vec![self_check()?];
     let (text, met) = table_of_goals(args)?;
     lines.push(text);
-    let mut known = Known::new();
-    let networks = if args.quick { &NETWORKS[..QUICK_NETWORKS] } else { &NETWORKS[..] };
-    for (network, profile) in networks {
-        let _ = writeln!(io::stderr(), "{network}, beside {profile}");
-        let drawn = figure(args, network, &Profile::built_in(profile)?, &mut known, &mut folder)?;
-        lines.push(curves(network, profile, &drawn));
+    let networks = if args.quick { study::paper() } else { &study::NETWORKS };
+    let tasks = study::tasks(networks, args.quick)?;
+    let mut drawn = Drawn::new();
+    let count = tasks.len();
+    study::draw(&tasks, &mut folder, |task, outcome| {
+        drawn.insert(task.key(), (task.value(outcome), outcome.bound_part));
+        if drawn.len().is_multiple_of(PROGRESS_TASKS) {
+            let _ = writeln!(io::stderr(), "{} of {count} points are drawn", drawn.len());
+        }
+        Ok(())
+    })?;
+    for network in networks {
+        lines.extend(curves(args, network, &drawn)?);
     }
-    lines.push(latencies(args)?);
     let rendered = folder.render()?;
     if args.json {
         say(&format!("{:#}", super::table::json(&rendered.summary, &folder.path().display().to_string())))?;
@@ -121,81 +117,52 @@ fn table_of_goals(args: &StudyArgs) -> anyhow::Result<(String, bool)> {
     Ok((lines.join("\n"), found.iter().all(goals::Goal::is_met)))
 }
 
-fn figure(args: &StudyArgs, network: &str, profile: &Profile, known: &mut Known, folder: &mut RunFolder) -> anyhow::Result<Vec<Drawn>> {
-    let wanted = |point: &Bandwidth| point.network == network && (!args.quick || QUICK_NODES.contains(&point.nodes));
-    let mut drawn = Vec::new();
-    for point in published::bandwidth().into_iter().filter(wanted) {
-        let key = (profile.name.clone(), point.message_bytes, point.senders.name(), point.nodes);
-        let (of_peer, squall) = match known.get(&key) {
-            Some(found) => found.clone(),
-            None => {
-                let found = both(profile, &point, folder)?;
-                known.insert(key, found.clone());
-                found
-            }
-        };
-        drawn.push(Drawn { error: PointError { point, gigabytes_per_second: of_peer }, squall });
-    }
-    Ok(drawn)
-}
-
-/// The peer and Squall at one point, and their rows.
-fn both(profile: &Profile, point: &Bandwidth, folder: &mut RunFolder) -> anyhow::Result<(f64, Outcome)> {
-    let squall = Run::stream(profile, point.nodes, point.senders, point.message_bytes);
-    let peer = Run { peer: Some(Peer::on(profile)), ..squall.clone() };
-    let (of_squall, of_peer) = (squall.run()?, peer.run()?);
-    let row = |run: &Run, outcome: &Outcome| modelled::row(Experiment::Multicast, run, point.senders.name(), None, outcome);
-    folder.append(&Row { trial: 1, ..row(&squall, &of_squall) })?;
-    let fabric = format!("{PEER_PREFIX}{}", profile.name);
-    folder.append(&Row { trial: 1, fabric, ..row(&peer, &of_peer) })?;
-    Ok((of_peer.bytes_per_s / 1e9, of_squall))
-}
-
 /// All points of one network: published, the peer in the model with its error, Squall in the model.
-fn curves(network: &str, profile: &str, drawn: &[Drawn]) -> String {
+fn curves(args: &StudyArgs, network: &Network, drawn: &Drawn) -> anyhow::Result<Vec<String>> {
+    let profile = Profile::built_in(network.profile)?;
+    let peer = Peer::on(&profile);
+    let of = |task: &Task| drawn.get(&task.key()).copied().unwrap_or_default();
+    let Network { bandwidth, profile: name, .. } = network;
     let mut lines = vec![format!(
-        "\n{network}: published GB/s, the peer in the model ({profile}; * fitted) with its error, and Squall there with its share of the bound"
+        "\n{bandwidth}: published GB/s, the peer in the model ({name}; * fitted) with its error, and Squall there with its share of the bound"
     )];
-    for Drawn { error, squall } in drawn {
-        let point = error.point;
-        lines.push(format!(
-            "  {:>9} B {:4} n={:<2} {:7.3}  {:7.3}{} {:+6.1} %  {:7.3}  {:.3}",
-            point.message_bytes,
-            point.senders.name(),
-            point.nodes,
-            point.gigabytes_per_second,
-            error.gigabytes_per_second,
-            if error.is_fitted() { "*" } else { " " },
-            100.0 * error.part(),
-            squall.bytes_per_s / 1e9,
-            squall.bound_part
-        ));
+    let mut errors = Vec::new();
+    for point in study::bandwidths(network, args.quick) {
+        let [of_peer, of_squall] = Task::of_bandwidth(&profile, &peer, &point).map(|task| of(&task));
+        let error = PointError { point, drawn: of_peer.0 };
+        let what = format!("{:>9} B {:4}", point.message_bytes, point.senders.name());
+        lines.push(format!("{}  {:7.3}  {:.3}", line(&what, &error), of_squall.0, of_squall.1));
+        errors.push(error);
     }
-    let errors = PeerError { points: drawn.iter().map(|drawn| drawn.error).collect() };
-    lines.push(format!(
+    lines.push(medians(&PeerError { points: errors }));
+    let latencies = study::latencies(network, args.quick);
+    if let Some(source) = network.latency {
+        lines.push(format!(
+            "\n{source}: latency at the sender in us, all send: published (a stream), the peer in the model (a stream) with its error, and Squall with one message of each at a time"
+        ));
+        let mut errors = Vec::new();
+        for point in latencies {
+            let [of_peer, of_squall] = Task::of_latency(&profile, &peer, &point).map(|task| of(&task));
+            let error = PointError { point, drawn: of_peer.0 };
+            lines.push(format!("{}  {:9.2}", line(&format!("{:>9} B", point.message_bytes), &error), of_squall.0));
+            errors.push(error);
+        }
+        lines.push(medians(&PeerError { points: errors }));
+    }
+    Ok(lines)
+}
+
+fn line<P: Published>(what: &str, error: &PointError<P>) -> String {
+    let (nodes, published, off) = (error.point.nodes(), error.point.value(), 100.0 * error.part());
+    let mark = if error.is_fitted() { "*" } else { " " };
+    format!("  {what} n={nodes:<2} {published:9.3}  {:9.3}{mark} {off:+6.1} %", error.drawn)
+}
+
+fn medians<P: Published>(errors: &PeerError<P>) -> String {
+    format!(
         "  median error: {:.1} % where it was fitted (n = {}), {:.1} % on all other points",
         100.0 * errors.median_fitted(),
         FITTED_NODES.map(|nodes| nodes.to_string()).join(", "),
         100.0 * errors.median_held_out()
-    ));
-    lines.join("\n")
-}
-
-/// Latency of one byte with all members sending, one message of each at a time.
-fn latencies(args: &StudyArgs) -> anyhow::Result<String> {
-    let mut lines = vec!["\n1 B, all send, ordered, latency at the sender in us: published, the peer in the model, Squall".to_owned()];
-    for (source, profile) in [("rdma_TOCS_fig12b", "sim-rdma-100g"), ("tcp_TOCS_fig13b", "sim-tcp-100g")] {
-        let profile = Profile::built_in(profile)?;
-        let wanted = |point: &published::Latency| {
-            point.source == source && point.message_bytes == 1 && (!args.quick || QUICK_NODES.contains(&point.nodes))
-        };
-        for point in published::latency().into_iter().filter(wanted) {
-            let run = goals::light(&profile, point.nodes, Senders::All, 1);
-            let peer = Run { peer: Some(Peer::on(&profile)), ..run.clone() };
-            let p50 = |run: Run| run.run().map(|outcome| outcome.latency.us(0.5));
-            let (peer, squall) = (p50(peer)?, p50(run)?);
-            lines.push(format!("  {source:17} n={:<2} {:8.1}  {peer:8.1}  {squall:8.2}", point.nodes, point.latency_us));
-        }
-    }
-    Ok(lines.join("\n"))
+    )
 }

@@ -4,6 +4,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde_json::{Map, Value, json};
 
+use crate::experiments::study::STUDY;
 use squall_report::{Metric, NOISY, PointSummary, Summary, advice, precision, units};
 
 const HEADER: [&str; 14] = [
@@ -36,8 +37,12 @@ const ABOVE_BOUND: &str = " !";
 
 /// The points of a run, one a line, then the latencies of those that have some, and below it what was not measured.
 pub(super) fn text(summary: &Summary) -> String {
-    let mut text = table(&HEADER, FIRST_NUMBER, summary.points.iter().map(line));
-    let latencies: Vec<_> = summary.points.iter().filter(|point| point.spread(Metric::LatencyP50).is_some()).map(latency_line).collect();
+    let (drawn, measured): (Vec<_>, Vec<_>) = summary.points.iter().partition(|point| point.point.experiment == STUDY);
+    let mut text = table(&HEADER, FIRST_NUMBER, measured.iter().copied().map(line));
+    let latencies: Vec<_> = measured.into_iter().filter(|point| point.spread(Metric::LatencyP50).is_some()).map(latency_line).collect();
+    if !drawn.is_empty() {
+        text = format!("{} of the published figures are drawn on a model in the report\n\n{text}", units::counted(drawn.len(), "point"));
+    }
     if !latencies.is_empty() {
         text.push_str("\n\n");
         text.push_str(&table(&LATENCY_HEADER, FIRST_LATENCY, latencies.into_iter()));

@@ -9,7 +9,7 @@ use super::latencies::{histogram, with_latencies};
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::{AT_LAST, AT_SENDER, Setting, Variant};
-use crate::jobs::group::Load;
+use crate::jobs::group::{Load, Seen};
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
 use squall_report::{HistogramLog, Row, units};
@@ -87,27 +87,39 @@ fn calibrate(members: &mut Members<'_>, point: &PlannedPoint, asked: Option<u64>
     Ok((Load::Paced(interval_ns), asked.unwrap_or(fitting).min(most)))
 }
 
+/// When a message was delivered at its sender.
+pub(super) fn delivered_at_sender(outcome: &Outcome, sender: usize, index: usize) -> Option<u64> {
+    outcome.nodes[sender].deliveries_ns.get(sender)?.get(index).copied()
+}
+
 /// From the send of each message to its delivery at its sender.
 fn at_sender(outcome: &Outcome, setting: &Setting) -> Result<Histogram<u64>, Fault> {
-    over_messages(outcome, setting, |sender, index| outcome.nodes[sender].deliveries_ns.get(sender)?.get(index).copied())
+    over_messages(outcome, setting, |node| &node.sends_ns, |sender, index| delivered_at_sender(outcome, sender, index))
 }
 
 /// From the send of each message to its last delivery: the nodes share a clock.
 fn at_last(outcome: &Outcome, setting: &Setting) -> Result<Histogram<u64>, Fault> {
-    over_messages(outcome, setting, |sender, index| {
-        let deliveries = outcome.nodes.iter().map(|node| node.deliveries_ns.get(sender)?.get(index).copied());
-        deliveries.collect::<Option<Vec<u64>>>()?.into_iter().max()
-    })
+    over_messages(
+        outcome,
+        setting,
+        |node| &node.sends_ns,
+        |sender, index| {
+            let deliveries = outcome.nodes.iter().map(|node| node.deliveries_ns.get(sender)?.get(index).copied());
+            deliveries.collect::<Option<Vec<u64>>>()?.into_iter().max()
+        },
+    )
 }
 
-fn over_messages(
+/// From what `sent_ns` gives for each message to what `delivered_ns` gives for it.
+pub(super) fn over_messages(
     outcome: &Outcome,
     setting: &Setting,
+    sent_ns: impl Fn(&Seen) -> &Vec<u64>,
     delivered_ns: impl Fn(usize, usize) -> Option<u64>,
 ) -> Result<Histogram<u64>, Fault> {
     let mut latencies = histogram()?;
     for sender in 0..setting.senders as usize {
-        for (index, sent_ns) in outcome.nodes[sender].sends_ns.iter().enumerate() {
+        for (index, sent_ns) in sent_ns(&outcome.nodes[sender]).iter().enumerate() {
             let missing = || Fault::Failed(format!("a node kept no delivery time of message {index} of node {sender}"));
             let delivered_ns = delivered_ns(sender, index).ok_or_else(missing)?;
             // Saturating: a clock read on another core may be a few nanoseconds behind.
@@ -123,7 +135,6 @@ mod tests {
     use super::*;
     use crate::ask::axes::Senders;
     use crate::ask::experiment::Experiment;
-    use crate::jobs::group::Seen;
     use crate::jobs::kinds::{FabricKind, Ordering};
 
     fn seen(sends_ns: Vec<u64>, deliveries_ns: Vec<Vec<u64>>) -> Seen {

@@ -11,27 +11,34 @@ mod latency;
 pub mod memcpy;
 pub mod modelled;
 mod multicast;
+mod offered;
 pub mod payload;
+pub mod study;
 pub mod view_change;
 mod warm_up;
 pub mod write;
 
 use crate::ask::experiment::Experiment;
 use crate::ask::point::PlannedPoint;
+use crate::ask::setting::Variant;
 use crate::run::execute::Measures;
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
 
-/// How each experiment is measured, and what bounds them.
-pub const MEASURES: Measures = Measures { capacity: capacity::measure, beside: capacity::measure_beside, point: measure };
+/// How each experiment is measured, what bounds them, and what comes first.
+pub const MEASURES: Measures =
+    Measures { first: study::first, capacity: capacity::measure, beside: capacity::measure_beside, point: measure };
 
 /// Measures one point and writes its rows.
 fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
     match point.setting.experiment {
         Experiment::Memcpy => memcpy::measure(point, stage),
         Experiment::Write => write::measure(point, stage),
-        Experiment::SmcRate | Experiment::RdmcSchedules | Experiment::Multicast => multicast::measure(point, stage),
+        Experiment::SmcRate | Experiment::RdmcSchedules | Experiment::Multicast | Experiment::Delay => multicast::measure(point, stage),
         Experiment::Latency => latency::measure(point, stage),
+        Experiment::LatencyLoad => offered::measure(point, stage),
+        Experiment::TcpGap if point.setting.variant == Variant::Plain => multicast::measure(point, stage),
+        Experiment::TcpGap => latency::measure(point, stage),
         Experiment::ViewChange => view_change::measure(point, stage),
     }
 }

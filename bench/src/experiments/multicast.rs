@@ -24,7 +24,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         let outcome = members.run(messages, Load::Full, false)?;
         let over_time = OverTime::of(&outcome, setting.message_bytes);
         let probed = Some(stage.probed(before)).filter(|note| !note.is_empty());
-        let notes = [outcome.requests(setting.senders), over_time.as_ref().map(OverTime::note), probed];
+        let notes = [outcome.requests(setting.sending()), over_time.as_ref().map(OverTime::note), probed];
         let note = members.noted(notes.into_iter().flatten().collect::<Vec<_>>().join("; "));
         if let Some(over_time) = &over_time {
             let written = stage.folder.write_timeline(&setting.row(None).point(), trial, &over_time.csv());

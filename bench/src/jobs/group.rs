@@ -32,6 +32,20 @@ pub struct GroupJob {
     /// The group detects failures.
     #[serde(default)]
     pub membership: bool,
+    /// Who is slow, or sends nothing.
+    #[serde(default)]
+    pub delay: Delay,
+}
+
+/// Who of a group is slow, or sends nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delay {
+    /// Each turn of the loop of so many members, the last ones, takes longer.
+    pub slow: u32,
+    /// By so many percent.
+    pub percent: u32,
+    /// So many senders, the last ones, send nothing.
+    pub idle: u32,
 }
 
 /// What every node is told.
@@ -87,6 +101,9 @@ pub struct Seen {
     pub order: Vec<u64>,
     /// If timed: when each of its own messages was (to be) sent.
     pub sends_ns: Vec<u64>,
+    /// If timed at a constant rate: when each was sent.
+    #[serde(default)]
+    pub calls_ns: Vec<u64>,
     /// If timed: when each sender's messages were delivered, by sender.
     pub deliveries_ns: Vec<Vec<u64>>,
     /// If watched: looks, each with its time and the messages delivered until then.

@@ -38,6 +38,8 @@ pub struct Assignment {
 
 /// How what is asked for is measured.
 pub struct Measures {
+    /// What comes before everything else, if anything does.
+    pub first: fn(&Request, &mut RunFolder, &Interrupt, &Progress) -> Result<(), Fault>,
     /// What the machine can do at most, as far as the points of a plan are bound by it.
     pub capacity: fn(&Plan, &Stage<'_>) -> Result<Capacity, Fault>,
     /// The same for one point that passes its bound, while its nodes wait.
@@ -198,6 +200,10 @@ fn run(
     }
     folder.rows().notices().iter().for_each(|notice| progress.say(notice));
     announcement(plan, &remaining, bounds_seconds).iter().for_each(|line| progress.say(line));
+    match (measures.first)(request, folder, interrupt, &progress) {
+        Err(Fault::Failed(why)) => progress.say(&format!("  note: {why}")),
+        other => other?,
+    }
     let mut stage = Stage {
         interrupt,
         hosts,

@@ -13,6 +13,7 @@ use crate::epoch::Clock;
 use crate::error::{Ended, JoinRefused};
 use crate::order::Order;
 use crate::outgoing::{Cut, State};
+use crate::turn::Turn;
 use crate::upcalls::Upcalls;
 use crate::view::View;
 
@@ -53,7 +54,7 @@ impl<E: Endpoint> Group<E> {
     ///
     /// # Errors
     /// As [`Group::step`].
-    pub fn step_at(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
+    pub fn step_at(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<Turn, Ended> {
         if let Some(epoch) = &mut self.epoch {
             epoch.clock = Clock::Given(now_ns);
             epoch.look = true;
@@ -77,17 +78,18 @@ impl<E: Endpoint> Group<E> {
         if waiting.iter().any(|waits| waits.node == newcomer.node) {
             return Ok(());
         }
-        // Who only listens takes no buffer.
-        let takes_buffers = newcomer.sends() || epoch.mutation == Mutation::ListenersRefused;
-        if takes_buffers && self.view.senders_with(waiting) >= epoch.senders_max {
-            return Err(JoinRefused::Senders { senders_max: epoch.senders_max });
-        }
+        epoch.room_for(&self.view, waiting, newcomer)?;
         Ok(epoch.membership.request(newcomer)?)
     }
 
-    /// Wants to leave: the group goes on without this member, whose [`Group::step`] ends with [`Ended::Closed`] once
-    /// nobody needs it any more. The last member that votes stays while others learn or ask to join, until one of them
-    /// votes, but no longer than [`Timeouts::leave_ns`](crate::Timeouts::leave_ns): then it ends with
+    /// Whether there are buffers for this newcomer, as the view is now.
+    pub(crate) fn room_for(&self, newcomer: Newcomer) -> Result<(), JoinRefused> {
+        self.epoch.as_ref().map_or(Ok(()), |epoch| epoch.room_for(&self.view, &[], newcomer))
+    }
+
+    /// Wants to leave: the group goes on without this member, whose [`Group::step`] says [`Turn::Left`] once nobody needs
+    /// it any more. The last member that votes stays while others learn or ask to join, until one of them votes, but no
+    /// longer than [`Timeouts::leave`](crate::Timeouts::leave): then it ends with
     /// [`Ended::LastLeft`]. Where the members never change it does nothing: use [`Group::close`].
     pub fn leave(&mut self) {
         self.leave_after(0);
@@ -176,6 +178,9 @@ impl<E: Endpoint> Group<E> {
         let Some(epoch) = &mut self.epoch else { return Ok(false) };
         let now_ns = epoch.clock.now_ns();
         let progress = epoch.membership.step(now_ns, &self.table, &mut self.outbox);
+        if let Some(malformed) = epoch.membership.protocol().blamed() {
+            self.blamed.get_or_insert(malformed.into());
+        }
         self.outbox.drain(&mut self.endpoint);
         match epoch.membership.phase() {
             Phase::Steady => Ok(progress),
@@ -263,12 +268,12 @@ impl<E: Endpoint> Group<E> {
         }
         let slow = self.who_keeps_the_window_full();
         let Some(epoch) = &mut self.epoch else { return };
-        let (running_ns, patience_ns) = (epoch.membership.running_ns(), epoch.membership.timeouts().learner_ns);
+        let (running_ns, patience) = (epoch.membership.running_ns(), epoch.membership.timeouts().learner);
         let (before, since_ns) = epoch.leash;
         let still: Ranks = before.iter().filter(|&learner| slow.has(learner)).collect();
         if still.is_empty() {
             epoch.leash = (slow, running_ns);
-        } else if running_ns - since_ns > patience_ns {
+        } else if Duration::from_nanos(running_ns - since_ns) > patience {
             still.iter().for_each(|learner| epoch.membership.suspect(learner));
             epoch.look = true;
         } else {
@@ -303,7 +308,10 @@ impl<E: Endpoint> Group<E> {
         }
         let rdmc = &self.outgoing.rdmc;
         let received = self.streams.iter_mut().map(|stream| stream.frontier(rdmc)).collect();
+        // Where order is total, what was delivered here every voter had said to have.
+        let delivered = matches!(self.order, Order::RoundRobin(_)).then(|| self.handed_out());
         if let Some(epoch) = &mut self.epoch {
+            delivered.into_iter().for_each(|delivered| epoch.membership.say_delivered(delivered));
             epoch.membership.freeze(received);
         }
     }

@@ -9,7 +9,7 @@ use squall_smc::Outbound;
 use squall_sst::{Counter, Table};
 use squall_transport::{Endpoint, Outbox, Region, Waker};
 
-use crate::config::Columns;
+use crate::config::{Columns, Config};
 use crate::epoch::Epoch;
 use crate::error::{Ended, SendError};
 use crate::held::Held;
@@ -86,6 +86,11 @@ impl<E: Endpoint> Group<E> {
     /// Whether the state is awaited, or what was held back meanwhile is being handed out.
     pub fn is_behind(&self) -> bool {
         self.held.is_some()
+    }
+
+    /// What the members agree on, with the senders of this view.
+    pub fn config(&self) -> &Config {
+        self.outgoing.config()
     }
 
     /// What could not be had as asked when the group was joined, one sentence each.

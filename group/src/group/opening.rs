@@ -107,7 +107,7 @@ impl<E: Endpoint> Group<E> {
         let notices = table_region.notices().iter().chain(pool_region.notices()).cloned().collect();
         let endpoint = fabric.open(exchange, &[table_region.clone(), pool_region.clone()])?;
 
-        let own = view.my_sender();
+        let own = view.place_of(view.me);
         let table = Table::new(table_region, &layout, me);
         let streams = config.senders.iter().enumerate().map(|(sender, &rank)| {
             let ring = table.ring(columns.smc.ring, sender);

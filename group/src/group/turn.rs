@@ -12,29 +12,35 @@ use crate::error::Ended;
 use crate::held::Held;
 use crate::outgoing::{Outgoing, State};
 use crate::pace::Pace;
+use crate::turn::Turn;
 use crate::upcalls::{Delivery, Upcalls};
 
 /// Messages and nulls handed out in one turn at the most, so that acknowledgements and sends get their turn too.
 const DELIVERIES_A_TURN_MAX: u64 = 4096;
 
 impl<E: Endpoint> Group<E> {
-    /// One turn of the loop: takes in what has landed, hands out what may be delivered, sends what is to be sent.
-    /// Whether anything happened. Never waits.
+    /// One turn of the loop: takes in what has landed, hands out what may be delivered, sends what is to be sent. Never
+    /// waits.
     ///
     /// # Errors
     /// The group is over, and why; the same answer from then on.
     #[inline]
-    pub fn step(&mut self, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
+    pub fn step(&mut self, upcalls: &mut impl Upcalls) -> Result<Turn, Ended> {
         if let Some(ended) = self.ended {
             return Err(ended);
         }
         self.stats.turns += 1;
-        let result = self.turn_once(upcalls);
-        if let Err(ended) = result {
-            self.ended = Some(ended);
-            self.outgoing.state = State::Ended;
+        match self.turn_once(upcalls) {
+            Ok(progress) => Ok(progress.into()),
+            Err(ended) => self.end(ended),
         }
-        result
+    }
+
+    #[cold]
+    fn end(&mut self, ended: Ended) -> Result<Turn, Ended> {
+        self.ended = Some(ended);
+        self.outgoing.state = State::Ended;
+        if ended == Ended::Closed { Ok(Turn::Left) } else { Err(ended) }
     }
 
     #[inline]
@@ -130,7 +136,7 @@ impl<E: Endpoint> Group<E> {
     #[cold]
     fn hold_back(&mut self, mut held: Box<Held>, upcalls: &mut impl Upcalls) -> Result<bool, Ended> {
         let taken = self.deliver(held.as_mut());
-        let replayed = held.replay(upcalls, &mut self.outgoing);
+        let replayed = upcalls.is_ready() && held.replay(upcalls, &mut self.outgoing);
         let over = held.is_over();
         self.held = (!held.is_done()).then_some(held);
         match over {
@@ -153,13 +159,14 @@ impl<E: Endpoint> Group<E> {
     /// Hands out what may be delivered.
     #[inline]
     fn deliver(&mut self, upcalls: &mut impl Upcalls) -> Result<bool, Malformed> {
-        let mut left = DELIVERIES_A_TURN_MAX;
+        let may = if upcalls.is_ready() { DELIVERIES_A_TURN_MAX } else { 0 };
+        let mut left = may;
         self.order.refresh(&self.table)?;
         while let Some(run) = self.order.next(left) {
             left -= run.count;
             self.hand_out(run, upcalls);
         }
-        let any = left < DELIVERIES_A_TURN_MAX;
+        let any = left < may;
         if any {
             self.stats.delivery_batches += 1;
             for stream in &mut self.streams {
@@ -215,7 +222,7 @@ impl<E: Endpoint> Group<E> {
     /// # Errors
     /// As [`Group::step`].
     #[inline]
-    pub fn turn(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<bool, Ended> {
+    pub fn turn(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<Turn, Ended> {
         self.turn_until(upcalls, pace, None)
     }
 
@@ -224,15 +231,16 @@ impl<E: Endpoint> Group<E> {
     /// # Errors
     /// As [`Group::step`].
     #[inline]
-    pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, Ended> {
-        if self.step(upcalls)? {
+    pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<Turn, Ended> {
+        let turn = self.step(upcalls)?;
+        if turn.is_busy() {
             pace.busy();
             self.give_way();
-            return Ok(true);
+            return Ok(turn);
         }
         if pace.spins() {
             pace.pause();
-            return Ok(false);
+            return Ok(Turn::Idle);
         }
         self.sleep(upcalls, pace, until)
     }
@@ -247,15 +255,15 @@ impl<E: Endpoint> Group<E> {
     }
 
     #[cold]
-    fn sleep(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, Ended> {
+    fn sleep(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<Turn, Ended> {
         self.endpoint.arm();
         self.look_at_epoch();
         // What landed before `arm` wakes nobody: look once more.
         match self.step(upcalls) {
-            Ok(false) => {
+            Ok(Turn::Idle) => {
                 self.stats.parks += 1;
                 self.endpoint.park(self.epoch_due(Pace::sleep_max(until)));
-                Ok(false)
+                Ok(Turn::Idle)
             }
             other => {
                 self.endpoint.disarm();
@@ -273,9 +281,11 @@ impl<E: Endpoint> Group<E> {
     pub fn close(mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<(), Ended> {
         self.closing.raise(&self.table, 1);
         loop {
-            let progress = self.turn(upcalls, pace)?;
+            let turn = self.turn(upcalls, pace)?;
             let all = self.closing.least(&self.table) == 1;
-            if all && !progress && self.outbox.is_empty() && !self.endpoint.backlog() {
+            // What is not delivered yet would be lost.
+            let idle = turn == Turn::Idle && upcalls.is_ready();
+            if all && idle && self.outbox.is_empty() && !self.endpoint.backlog() {
                 return Ok(());
             }
         }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use squall_transport::exchange::ExchangeError;
 
@@ -9,6 +10,7 @@ use crate::error::{Ended, JoinError};
 
 /// Why a process is no member, or no longer one.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MemberError {
     /// The group is over for this member, and why.
     #[error(transparent)]
@@ -31,12 +33,12 @@ pub enum MemberError {
         reason: String,
     },
     /// Asked, but nobody answered.
-    #[error("{contact} was asked, but no member admitted this joining process within {waited_ms} ms; ask again under a new name")]
+    #[error("{contact} was asked, but no member admitted this joining process within {waited:?}; ask again under a new name")]
     Late {
         /// Whom it asked last.
         contact: SocketAddr,
         /// How long it waited.
-        waited_ms: u64,
+        waited: Duration,
     },
     /// Member after member began to give this newcomer the state, and was lost or fell silent.
     #[error("{givers} members began to send this joining process the application's state, and none finished; join again under a new name")]

@@ -1,6 +1,7 @@
 //! A newcomer that is in no view yet: whom it asks, and who gives it the state.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use squall_transport::mesh::Net;
 use squall_transport::{Fabric, NodeId};
@@ -8,6 +9,7 @@ use squall_transport::{Fabric, NodeId};
 use super::message::{Control, Outline};
 use super::taking::Taking;
 use super::{Member, MemberError, Stage};
+use crate::role::Role;
 
 /// Givers that a newcomer may lose before it gives up.
 const GIVERS_MAX: u32 = 4;
@@ -15,8 +17,7 @@ const GIVERS_MAX: u32 = 4;
 /// A newcomer on its way.
 #[derive(Debug)]
 pub(crate) struct Following {
-    /// It wants to send.
-    pub(crate) sends: bool,
+    pub(crate) role: Role,
     agreement: String,
     /// Whom to ask, one after the other, and who is next.
     contacts: Vec<SocketAddr>,
@@ -40,9 +41,9 @@ struct Asked {
 }
 
 impl Following {
-    pub(crate) fn new(contacts: Vec<SocketAddr>, sends: bool, agreement: String, timeout_ns: u64, now_ns: u64) -> Following {
+    pub(crate) fn new(contacts: Vec<SocketAddr>, role: Role, agreement: String, timeout_ns: u64, now_ns: u64) -> Following {
         Following {
-            sends,
+            role,
             agreement,
             contacts,
             next: 0,
@@ -79,7 +80,7 @@ impl Following {
             return Ok(());
         }
         let contact = self.contacts[self.next.saturating_sub(1)];
-        Err(MemberError::Late { contact, waited_ms: self.timeout_ns / 1_000_000 })
+        Err(MemberError::Late { contact, waited: Duration::from_nanos(self.timeout_ns) })
     }
 
     /// When it has something to do by itself.
@@ -121,7 +122,7 @@ impl Following {
     pub(crate) fn up(&mut self, node: NodeId, address: SocketAddr, net: &impl Net) {
         for asked in self.asked.iter_mut().filter(|asked| asked.contact == address && asked.node.is_none()) {
             asked.node = Some(node);
-            let ask = Control::Ask { transfer: asked.transfer, sends: self.sends, agreement: self.agreement.clone() };
+            let ask = Control::Ask { transfer: asked.transfer, sends: self.role.sends(), agreement: self.agreement.clone() };
             // If it has gone, its Down follows.
             let _ = ask.say(net, node);
         }

@@ -161,6 +161,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         let address = self.net.peers().into_iter().find_map(|(node, address)| (node == ask.from).then_some(address));
         let Some(address) = address else { return Err("it has gone again".into()) };
         let newcomer = contact::newcomer(ask.from, address, ask.sends);
+        self.group.as_ref().map_or(Ok(()), |group| group.room_for(newcomer)).map_err(|refused| refused.to_string())?;
         let at = self.position();
         self.givings.add(ask.from, Some(newcomer), ask.transfer, at, now_ns, upcalls)
     }

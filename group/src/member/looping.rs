@@ -7,10 +7,13 @@ use squall_transport::exchange::{Exchange, Named};
 use squall_transport::mesh::{Mesh, MeshEvent, Net};
 use squall_transport::{Fabric, NodeId, Waker};
 
+use super::stepping::{progress_of, told};
 use super::{Member, MemberError, MemberOptions, Stage};
 use crate::group::Group;
 use crate::outgoing::Outgoing;
 use crate::pace::Pace;
+use crate::role::Role;
+use crate::turn::Turn;
 use crate::upcalls::{Delivery, Upcalls};
 
 /// How long the first members wait for each other's connections, at the least.
@@ -72,9 +75,8 @@ impl<F: Fabric> Member<F> {
     }
 
     /// Joins a group that is there, by asking `contacts` (addresses of any members): one after the other, and the next
-    /// one at once if one is silent; `sends`: it wants to send. When this returns a member gives it the state, and
-    /// [`Member::turn`] brings that in; in a view it is, and delivers what is sent there, once [`Member::is_behind`]
-    /// says no more that it waits.
+    /// one at once if one is silent. When this returns a member gives it the state, and [`Member::turn`] brings that
+    /// in; in a view it is, and delivers what is sent there, once [`Member::is_behind`] says no more that it waits.
     ///
     /// # Errors
     /// [`MemberError`]: no contact answers, or those that do refuse, or none admits it within `timeout`. `mesh` is then
@@ -84,11 +86,11 @@ impl<F: Fabric> Member<F> {
         fabric: F,
         mesh: Mesh,
         contacts: &[SocketAddr],
-        sends: bool,
+        role: impl Into<Role>,
         timeout: Duration,
     ) -> Result<Member<F>, MemberError> {
         let origin = Instant::now();
-        let mut member = Member::newcomer(options, fabric, mesh, contacts, sends, timeout, 0)?;
+        let mut member = Member::newcomer(options, fabric, mesh, contacts, role, timeout, 0)?;
         member.origin = Some(origin);
         // Members that are not asked may welcome it before word of the one that takes it is here.
         while member.taking.is_none() && matches!(member.stage, Stage::Following(_)) {
@@ -115,7 +117,7 @@ impl<F: Fabric> Member<F> {
     /// # Errors
     /// The group is over for this member, and why; the same answer from then on.
     #[inline]
-    pub fn turn(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<bool, MemberError> {
+    pub fn turn(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<Turn, MemberError> {
         self.turn_until(upcalls, pace, None)
     }
 
@@ -124,16 +126,19 @@ impl<F: Fabric> Member<F> {
     /// # Errors
     /// As there.
     #[inline]
-    pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<bool, MemberError> {
+    pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<Turn, MemberError> {
         let event = self.net.next();
         if event.is_none()
             && self.is_quiet()
             && let Some(group) = &mut self.group
         {
-            let turned = group.turn_until(upcalls, pace, until).map_err(MemberError::from);
-            return self.end_if(turned);
+            return match group.turn_until(upcalls, pace, until) {
+                Ok(turn) if turn != Turn::Left => Ok(turn),
+                over => told(false, self.end_if(progress_of(over))),
+            };
         }
-        self.turn_busy(event, upcalls, pace, until)
+        let was_over = self.over.is_some();
+        told(was_over, self.turn_busy(event, upcalls, pace, until))
     }
 
     /// Whether there is nothing to do but messages.
@@ -177,7 +182,7 @@ impl<F: Fabric> Member<F> {
             group.look_at_epoch();
             let turned = if progress { group.step(&mut tap) } else { group.turn_until(&mut tap, pace, until) };
             group.give_way();
-            progress |= self.end_if(turned.map_err(MemberError::from))?;
+            progress |= self.end_if(progress_of(turned))?;
             self.call_newcomers();
         } else if !progress {
             let longest = Instant::now() + SLEEP_MAX;

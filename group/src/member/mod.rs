@@ -52,6 +52,7 @@ use crate::error::{JoinError, SendError};
 use crate::group::Group;
 use crate::kept::Kept;
 use crate::outgoing::{Outgoing, Slot, State};
+use crate::role::Role;
 use crate::view::View;
 use asks::Asks;
 use change::Passing;
@@ -91,8 +92,8 @@ impl MemberOptions {
     /// Members may leave a meeting with one that does not come at different steps of it, one patience apart each: who
     /// is still there beats no heart yet.
     fn lenient(&self) -> Config {
-        let first_word_ns = u64::try_from(2 * self.patience.as_nanos()).unwrap_or(u64::MAX);
-        let membership = self.config.membership.map(|timeouts| Timeouts { first_word_ns, ..timeouts });
+        let first_word = self.patience.saturating_mul(2);
+        let membership = self.config.membership.map(|timeouts| Timeouts { first_word, ..timeouts });
         Config { membership, ..self.config.clone() }
     }
 }
@@ -131,6 +132,7 @@ impl Patience {
 
 /// When the last change of view came how far, in this process's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ViewChange {
     /// The view that it led to.
     pub view: u64,
@@ -202,6 +204,8 @@ pub struct Member<F: Fabric, N: Net = Mesh> {
     /// This process has no state, and delivers nothing by itself.
     behind: bool,
     taking: Option<Taking>,
+    /// The application takes nothing at present.
+    application_waits: bool,
     /// Transfers that this process asked for so far.
     transfers: u64,
     /// Members of this view that have no state either.
@@ -229,7 +233,7 @@ pub struct Member<F: Fabric, N: Net = Mesh> {
 impl<F: Fabric, N: Net> Member<F, N> {
     fn new(options: MemberOptions, fabric: F, net: N, view: View, stage: Stage<N::Gather>) -> Result<Member<F, N>, MemberError> {
         let behind = matches!(stage, Stage::Following(_));
-        let sends = matches!(&stage, Stage::Following(following) if following.sends);
+        let sends = matches!(&stage, Stage::Following(following) if following.role.sends());
         let outside = Outgoing::outside(&options.config, sends).map_err(JoinError::from)?;
         Ok(Member {
             patience: Patience::of(&options),
@@ -248,6 +252,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
             givings: Givings::default(),
             behind,
             taking: None,
+            application_waits: false,
             transfers: 0,
             without: Vec::new(),
             taken: Vec::new(),
@@ -312,8 +317,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
     }
 
     /// A newcomer that asks `contacts`, one after the other or several at once if one does not answer, as a state
-    /// machine: [`Member::step_at`] takes it in. `sends`: it wants to send. `timeout`: how long it looks for a member
-    /// that takes it.
+    /// machine: [`Member::step_at`] takes it in. `timeout`: how long it looks for a member that takes it. `now_ns`: as
+    /// there.
     ///
     /// # Errors
     /// Memory cannot be had.
@@ -322,15 +327,16 @@ impl<F: Fabric, N: Net> Member<F, N> {
         fabric: F,
         net: N,
         contacts: &[SocketAddr],
-        sends: bool,
+        role: impl Into<Role>,
         timeout: Duration,
         now_ns: u64,
     ) -> Result<Member<F, N>, MemberError> {
+        let role = role.into();
         // Before anybody waits for it.
         let kept = Kept::in_advance(&options.config, &fabric).map_err(JoinError::from)?;
         let agreement = options.config.agreement(fabric.name());
         let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
-        let following = Following::new(contacts.to_vec(), sends, agreement, timeout_ns, now_ns);
+        let following = Following::new(contacts.to_vec(), role, agreement, timeout_ns, now_ns);
         let mut member = Member::new(options, fabric, net, View::nobodys(), Stage::Following(following))?;
         member.kept = Some(kept);
         Ok(member)
@@ -358,6 +364,11 @@ impl<F: Fabric, N: Net> Member<F, N> {
     /// group as it follows it from outside: its own rank is then one that nobody has.
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// What it was made with: the members agree on it, but for the senders, which are those of the first view.
+    pub fn config(&self) -> &Config {
+        &self.options.config
     }
 
     /// My name.
@@ -421,9 +432,9 @@ impl<F: Fabric, N: Net> Member<F, N> {
         self.outgoing().send(payload)
     }
 
-    /// Wants to leave: turn on until [`Ended::Closed`](crate::Ended::Closed). What of mine is not delivered by then may
+    /// Wants to leave: turn on until [`Turn::Left`](crate::Turn::Left). What of mine is not delivered by then may
     /// be cut off. While nobody else has the application's state and a vote, and somebody is on the way to both, it
-    /// stays, for up to [`Timeouts::leave_ns`].
+    /// stays, for up to [`Timeouts::leave`].
     pub fn leave(&mut self) {
         self.leaving.get_or_insert(None);
     }

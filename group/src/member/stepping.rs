@@ -10,25 +10,48 @@ use super::tap::Tap;
 use super::{Member, MemberError, MemberMutation, Stage};
 use crate::error::{Ended, JoinRefused};
 use crate::group::Group;
+use crate::turn::Turn;
 use crate::upcalls::Upcalls;
 
 /// Words and news of the mesh that are heard in one step, so that messages get their turn too.
 const EVENTS_A_STEP_MAX: usize = 64;
 
+/// What a group's turn came to, for a member, that has yet to end itself.
+pub(super) fn progress_of(turned: Result<Turn, Ended>) -> Result<bool, MemberError> {
+    match turned? {
+        Turn::Left => Err(Ended::Closed.into()),
+        turn => Ok(turn.is_busy()),
+    }
+}
+
+/// What the caller is told of a turn: that this member has left, once.
+pub(super) fn told(was_over: bool, turned: Result<bool, MemberError>) -> Result<Turn, MemberError> {
+    match turned {
+        Err(MemberError::Ended(Ended::Closed)) if !was_over => Ok(Turn::Left),
+        other => other.map(Turn::from),
+    }
+}
+
 impl<F: Fabric, N: Net> Member<F, N> {
-    /// Does what is to be done at `now_ns`, in any monotone time of the caller: hears the mesh, goes on with whatever
-    /// is under way, steps the group. Whether anything happened. Never waits: step again when something lands or is
-    /// heard, or [`Member::due_ns`] has come.
+    /// Does what is to be done at `now_ns`, in any monotone time of the caller, which may be a virtual one and is
+    /// counted in nanoseconds for that: hears the mesh, goes on with whatever is under way, steps the group. Never
+    /// waits: step again when something lands or is heard, or [`Member::due_ns`] has come.
     ///
     /// # Errors
     /// The group is over for this member, and why; the same answer from then on.
-    pub fn step_at(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<bool, MemberError> {
+    pub fn step_at(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<Turn, MemberError> {
         self.stepped = true;
+        let was_over = self.over.is_some();
+        let stepped = self.step_once(now_ns, upcalls);
+        told(was_over, stepped)
+    }
+
+    fn step_once(&mut self, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<bool, MemberError> {
         let mut progress = self.tend(now_ns, upcalls)?;
         if self.is_steppable() {
             let (group, mut tap) = self.tapped(upcalls);
-            let stepped = group.step_at(now_ns, &mut tap).map_err(MemberError::from);
-            progress |= self.end_if(stepped)?;
+            let stepped = group.step_at(now_ns, &mut tap);
+            progress |= self.end_if(progress_of(stepped))?;
             self.call_newcomers();
         }
         Ok(progress)
@@ -46,7 +69,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         // Between views nobody asks another giver.
         let looks = matches!(self.stage, Stage::Following(_) | Stage::InView);
         let taking_ns = self.taking.as_ref().filter(|_| looks).and_then(|taking| match taking.has_more() {
-            true => (!self.waits_for_its_view()).then_some(now_ns),
+            true => (!self.waits_for_its_view() && !self.application_waits).then_some(now_ns),
             false => Some(taking.heard_ns + self.patience.giver_ns + 1),
         });
         let asks = self.is_in_view() && self.group.as_ref().is_some_and(Group::needs_witness);
@@ -150,7 +173,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
 
     /// How long a leave waits for others to have the state, whether they take it outside of the view or learn in it.
     fn leave_ns(&self) -> u64 {
-        self.options.config.membership.map_or(0, |timeouts| timeouts.leave_ns)
+        self.options.config.membership.map_or(0, |timeouts| u64::try_from(timeouts.leave.as_nanos()).unwrap_or(u64::MAX))
     }
 
     /// Until when it stays although it wants to leave, if it does.
@@ -209,9 +232,13 @@ impl<F: Fabric, N: Net> Member<F, N> {
         if self.waits_for_its_view() || self.reach(upcalls) {
             return Ok(false);
         }
+        self.application_waits = self.taking.is_some() && !upcalls.is_ready();
+        if self.application_waits {
+            return Ok(false);
+        }
         let (me, in_view, id) = (self.net.node(), self.is_in_view(), self.view.id);
         let config = &self.options.config;
-        let payload_bytes_max = config.small_max.max(config.large_max);
+        let payload_bytes_max = config.message_bytes_max();
         let Some(taking) = &mut self.taking else { return Ok(false) };
         let enters = |outline: &Outline| outline.nodes.contains(&me) && !(in_view && id >= outline.id);
         let took = taking.turn(&self.net, payload_bytes_max, enters, &mut self.outside, upcalls).map_err(MemberError::State)?;
@@ -236,6 +263,10 @@ impl<F: Fabric, N: Net> Member<F, N> {
         let in_view = self.is_in_view();
         let Some(taking) = &mut self.taking else { return false };
         let Some(outline) = taking.outline().filter(|_| !taking.told) else { return false };
+        if in_view && outline.id > self.view.id {
+            // Of a view that is to come and that this process is not in, or so its giver says: it hears why from others.
+            return false;
+        }
         if let Some(group) = self.group.as_mut().filter(|_| in_view && outline.id >= self.first) {
             group.restored(outline.id);
             self.taken = taking.taken().to_vec();

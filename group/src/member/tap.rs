@@ -17,6 +17,11 @@ pub(crate) struct Tap<'a, U> {
 }
 
 impl<U: Upcalls> Upcalls for Tap<'_, U> {
+    #[inline]
+    fn is_ready(&mut self) -> bool {
+        self.upcalls.is_ready()
+    }
+
     fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing) {
         if self.taken.get(delivery.sender.index()).is_some_and(|&taken| delivery.index < taken) {
             return;

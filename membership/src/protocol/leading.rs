@@ -137,7 +137,8 @@ impl Protocol {
         if accepted.changes.is_empty() || accepted.trim.is_some() || !self.laggards().is_empty() {
             return;
         }
-        self.row.accepted.trim = self.least();
+        let short = u64::from(self.mutation == Mutation::CutsShort);
+        self.row.accepted.trim = self.least().map(|least| least.iter().map(|end| end.saturating_sub(short)).collect());
     }
 
     /// Learners that are to vote in the next view and have yet to receive what it begins behind: I lead, and wait for

@@ -1,8 +1,10 @@
 //! The protocol itself: rows of others in, my row out. It knows no table, no time and no fabric.
 
 mod deciding;
+mod floor;
 mod leading;
 
+use squall_sst::Malformed;
 use squall_transport::{NodeId, Rank};
 
 use crate::limits::{MEMBERS_MAX, REQUESTS_MAX};
@@ -49,6 +51,9 @@ pub struct Protocol {
     /// The changes that I lead are another leader's, and stay as they are.
     adopted: bool,
     wants_wedge: bool,
+    /// Of each sender, what I had delivered when I wedged; empty where it says nothing about what others have.
+    delivered: Vec<u64>,
+    blamed: Option<Malformed>,
     witness: Option<Witness>,
     decision: Option<Decision>,
     stop: Option<Stop>,
@@ -86,6 +91,8 @@ impl Protocol {
             gone: Ranks::EMPTY,
             adopted: false,
             wants_wedge: false,
+            delivered: Vec::new(),
+            blamed: None,
             witness: None,
             decision: None,
             stop: None,
@@ -208,7 +215,7 @@ impl Protocol {
             let received = self.row.received.as_deref().filter(|_| counted);
             let view = Members { nodes: &self.nodes, voters: self.voters };
             let follows = || can_follow(&row, &self.rows[peer.index()], self.votes(peer), view, received);
-            if self.mutation == Mutation::None && !follows() {
+            if self.mutation == Mutation::None && !follows() || self.is_below(peer, &row) {
                 return self.suspect(peer);
             }
             if self.mutation == Mutation::ForgetsSuspicion && self.suspects.has(peer) {

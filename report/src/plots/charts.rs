@@ -1,14 +1,12 @@
 //! Which figures an experiment gets.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
 use super::grouping::{Dimension, above_bound, colour_of, distinct, lines, only, subtitle, thin_out, trials};
 use super::limits::limits;
-use super::{change, latency, published};
+use super::{change, delay, gap, latency, offered, published, replicas, study};
 use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
-use crate::statistics::median;
 use crate::summary::{Metric, PointSummary, Summary};
 use crate::units;
 
@@ -24,9 +22,15 @@ pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {
     for experiment in experiments {
         let points: Vec<&PointSummary> = summary.points.iter().filter(|point| point.point.experiment == experiment).collect();
         let found = match experiment {
-            "multicast" => [multicast(&points), tcp_gap("multicast", &points)].concat(),
-            "tcp-gap" => tcp_gap("tcp-gap", &points),
-            "latency" => latency::figures(&points, &run.join(HISTOGRAMS_FOLDER)),
+            "study" => study::figures(&points),
+            "multicast" => {
+                let copies: Vec<&PointSummary> = summary.points.iter().filter(|point| point.point.experiment == "memcpy").collect();
+                [multicast(&points), replicas::figures(&points, &copies), gap::of_bandwidth("multicast", &points)].concat()
+            }
+            "tcp-gap" => [gap::of_bandwidth("tcp-gap", &points), gap::of_latency("tcp-gap", &points)].concat(),
+            "latency" => [latency::figures(&points, &run.join(HISTOGRAMS_FOLDER)), gap::of_latency("latency", &points)].concat(),
+            "latency-load" => offered::figures(&points),
+            "delay" => delay::figures(&points),
             "view-change" => change::figures(&points, &run.join(TIMELINES_FOLDER)),
             "write" => write(&points),
             "smc-rate" => smc_rate(&points),
@@ -37,10 +41,6 @@ pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {
         figures.extend(found.into_iter().map(|figure| (experiment.to_owned(), figure)));
     }
     figures
-}
-
-fn size_axis() -> Axis {
-    Axis { label: "message size".into(), scale: Scale::Bytes }
 }
 
 fn y_axis(metric: Metric, scale: Scale) -> Axis {
@@ -106,7 +106,7 @@ fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<
         let marks = published::bandwidths()
             .into_iter()
             .filter(|row| row.network == network && row.message_bytes == size && row.senders == pattern)
-            .filter_map(|row| mark(f64::from(row.nodes), row.bound_fraction()?))
+            .filter_map(|row| Mark::of_other(f64::from(row.nodes), row.bound_fraction()?))
             .collect();
         let verb = if pattern == "one" { "sends" } else { "send" };
         let label = format!("{name}: {pattern} {verb} (of nominal)");
@@ -129,72 +129,6 @@ fn multicast_bound(size: u64, fabric: &str, points: &[&PointSummary]) -> Option<
         level: Some((1.0, "bound")),
         event: None,
     })
-}
-
-fn mark(x: f64, y: f64) -> Option<Mark> {
-    y.is_finite().then_some(Mark { x, y, range: None, emulated: false })
-}
-
-/// How many times faster each other fabric is than TCP, by message size, over all node counts.
-fn tcp_gap(name: &str, points: &[&PointSummary]) -> Vec<Figure> {
-    let tcp = only(points, |point| point.fabric == "tcp");
-    let fast = only(points, |point| point.fabric != "tcp");
-    let mut ratios: BTreeMap<(String, String, String), BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
-    for point in &fast {
-        let same = |other: &&&PointSummary| {
-            let (a, b) = (&point.point, &other.point);
-            (a.nodes, a.message_bytes) == (b.nodes, b.message_bytes) && (&a.ordering, &a.sender_pattern) == (&b.ordering, &b.sender_pattern)
-        };
-        let median_of = |point: &PointSummary| Some(point.spread(Metric::Algbw)?.median);
-        let ratio = tcp.iter().find(same).and_then(|other| Some(median_of(point)? / median_of(other)?)).filter(|ratio| ratio.is_finite());
-        if let Some(ratio) = ratio {
-            let key = &point.point;
-            let line = (key.fabric.clone(), key.sender_pattern.clone(), key.ordering.clone());
-            let by_size = ratios.entry(line).or_default();
-            by_size.entry(key.message_bytes).or_default().push(ratio);
-        }
-    }
-    let series: Vec<Series> = gap_series(&ratios);
-    if series.is_empty() {
-        return Vec::new();
-    }
-    vec![Figure {
-        name: format!("{name}-gap"),
-        title: "Gap to TCP: bandwidth of the fast fabric over that of TCP".into(),
-        subtitle: subtitle(&fast, &["ratio of medians; mark: middle over all group sizes, bars: least to greatest"]),
-        caption: "How many times the bandwidth of TCP the fast fabric reaches in the same group. The gap grows as \
-                  messages shrink, since the cost of TCP is per message more than per byte."
-            .into(),
-        x: size_axis(),
-        y: Axis { label: "times the bandwidth of TCP".into(), scale: Scale::Log },
-        series,
-        level: Some((1.0, "as fast as TCP")),
-        event: None,
-    }]
-}
-
-fn gap_series(ratios: &BTreeMap<(String, String, String), BTreeMap<u64, Vec<f64>>>) -> Vec<Series> {
-    ratios
-        .iter()
-        .map(|((fabric, pattern, ordering), by_size)| {
-            let ends = |values: &[f64]| {
-                let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-                let most = values.iter().copied().fold(0.0, f64::max);
-                (most > least).then_some((least, most))
-            };
-            Series {
-                label: format!("{fabric} / tcp, {pattern}, {ordering}"),
-                colour: colour_of(pattern).unwrap_or(PATTERNS.len()),
-                line: if ordering == "unordered" { Line::Dashed } else { Line::Solid },
-                fabric: fabric.clone(),
-                of: Of { pattern: pattern.clone(), size: None },
-                marks: by_size
-                    .iter()
-                    .filter_map(|(size, values)| Some(Mark { x: *size as f64, y: median(values)?, range: ends(values), emulated: false }))
-                    .collect(),
-            }
-        })
-        .collect()
 }
 
 fn write(points: &[&PointSummary]) -> Vec<Figure> {
@@ -285,7 +219,7 @@ fn by_size(name: &str, title: &str, points: &[&PointSummary], metric: Metric, sc
         title: format!("{title}: {} by message size", noun(metric)),
         subtitle: subtitle(points, &[&trials(points)]),
         caption: limits(points).trim_start().to_owned(),
-        x: size_axis(),
+        x: Axis::sizes(),
         y: y_axis(metric, scale),
         series,
         level: None,

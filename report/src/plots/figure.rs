@@ -53,6 +53,11 @@ impl Axis {
     pub(crate) fn nodes() -> Axis {
         Axis { label: "nodes in the group".into(), scale: Scale::Count }
     }
+
+    /// Message sizes.
+    pub(crate) fn sizes() -> Axis {
+        Axis { label: "message size".into(), scale: Scale::Bytes }
+    }
 }
 
 /// How values are spread on an axis.
@@ -128,6 +133,13 @@ pub(crate) struct Mark {
     pub(crate) range: Option<(f64, f64)>,
     /// Whether something stood in for the hardware, or held it back: such marks are hollow.
     pub(crate) emulated: bool,
+}
+
+impl Mark {
+    /// A number of somebody else, without a spread; none of what is no number.
+    pub(crate) fn of_other(x: f64, y: f64) -> Option<Mark> {
+        y.is_finite().then_some(Mark { x, y, range: None, emulated: false })
+    }
 }
 
 /// Colours that stay apart in print and for colour-blind eyes (after Okabe and Ito, and Tol).

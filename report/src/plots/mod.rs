@@ -2,11 +2,16 @@
 
 mod change;
 mod charts;
+mod delay;
 mod figure;
+mod gap;
 mod grouping;
 mod latency;
 pub(crate) mod limits;
+mod offered;
 mod published;
+mod replicas;
+mod study;
 mod style;
 
 pub(crate) use figure::{Axis, COLOURS, Figure, Line, Mark, Of, Scale, Series};

@@ -78,6 +78,11 @@ impl PublishedBandwidth {
         Bound::of_links(self.link_gigabytes_per_second(), "link").fraction(load.busbw(self.gigabytes_per_second))
     }
 
+    /// Whether it is of this size on this network.
+    pub(crate) fn is(&self, network: &str, message_bytes: u64) -> bool {
+        self.network == network && self.message_bytes == message_bytes
+    }
+
     /// 100 Gb/s are 12.5 gigabytes a second, 10 Gb/s are 1.25.
     fn link_gigabytes_per_second(&self) -> f64 {
         if self.network.ends_with("10g") { 1.25 } else { 12.5 }

@@ -58,7 +58,7 @@ impl App {
             ordered: churn.config.mode == Mode::Ordered,
             random,
             me: view.me,
-            sends: view.my_sender().is_some(),
+            sends: view.is_sender(),
             bytes: (churn.config.small_max, churn.config.large_max),
             left: messages,
             every_ns: churn.busy_ns / (messages + 1),
@@ -80,7 +80,7 @@ impl App {
 
     pub(super) fn enter(&mut self, view: &View, behind: bool) {
         self.me = view.me;
-        self.sends = view.my_sender().is_some();
+        self.sends = view.is_sender();
         self.recorder.installed(view);
         self.sent.clear();
         self.delivered = 0;

@@ -206,7 +206,7 @@ impl Process {
         let app = &mut self.app;
         let result = catch_unwind(AssertUnwindSafe(|| {
             let sent = app.send_ready(now_ns, group.outgoing());
-            let stepped = group.step_at(now_ns, app).map(|progress| progress | sent);
+            let stepped = group.step_at(now_ns, app).map(|turn| turn.is_busy() | sent);
             app.recorder.stepped(group);
             stepped
         }));

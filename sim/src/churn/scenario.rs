@@ -1,5 +1,7 @@
 //! What a seed stands for: a group whose members come and go.
 
+use std::time::Duration;
+
 use squall_group::{Config, Mode, Timeouts};
 use squall_transport::sim::{LinkSpec, Random};
 use squall_transport::{Rank, RegionOptions};
@@ -147,8 +149,9 @@ fn config(members: usize, random: &mut Random) -> Config {
     }
     config.region = RegionOptions::default();
     // Who comes later into a view than others may be waiting for one that is lost.
-    let learner_ns = random.pick(&[SUSPECT_AFTER_NS / 10, SUSPECT_AFTER_NS]);
-    config.membership = Some(Timeouts { first_word_ns: 2 * SUSPECT_AFTER_NS, learner_ns, ..Timeouts::after_ns(SUSPECT_AFTER_NS) });
+    let suspect_after = Duration::from_nanos(SUSPECT_AFTER_NS);
+    let learner = random.pick(&[suspect_after / 10, suspect_after]);
+    config.membership = Some(Timeouts { first_word: 2 * suspect_after, learner, ..Timeouts::after(suspect_after) });
     config
 }
 

@@ -111,7 +111,7 @@ impl Process {
                 group.set_mutation(mutation);
             }
             let sent = app.is_live() && app.send_ready(now_ns, member.outgoing());
-            let stepped = member.step_at(now_ns, app).map(|progress| progress | sent);
+            let stepped = member.step_at(now_ns, app).map(|turn| turn.is_busy() | sent);
             let (in_view, behind, view) = (member.is_in_view(), member.is_behind(), member.view().clone());
             if in_view {
                 app.enter(&view, !behind);
@@ -199,7 +199,7 @@ impl Process {
     }
 
     fn sends(&self) -> bool {
-        self.view().is_some_and(|view| view.my_sender().is_some())
+        self.view().is_some_and(|view| view.is_sender())
     }
 
     /// Whether it has nothing left to do: in one view with all its members, all sent and all delivered.

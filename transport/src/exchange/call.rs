@@ -42,6 +42,7 @@ pub struct ConnectOptions {
 
 /// Why a member did not join.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// Nothing accepts connections there.
     #[error(

@@ -8,6 +8,7 @@ use crate::rank::Rank;
 /// Why an exchange failed. After any of these the exchange is of no more use: a gather that failed
 /// once fails for every member from then on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExchangeError {
     /// The members' gather cannot complete.
     #[error("gathering \"{what}\" failed: {fault}")]
@@ -69,6 +70,7 @@ pub enum ExchangeError {
 
 /// Why a gather cannot complete; the same at every member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum GatherFault {
     /// A member left before it gave its part.
     #[error("rank {rank} left before it gave its part ({reason})")]
@@ -128,6 +130,7 @@ pub struct Camp {
 
 /// Why a message was not sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendError {
     /// No member has this rank now.
     #[error("rank {rank} has not joined or has left")]

@@ -66,6 +66,7 @@ pub enum ServerEvent {
 
 /// How a member left.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LeaveReason {
     /// It said that it had finished.
     #[error("it finished")]

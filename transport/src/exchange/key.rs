@@ -19,6 +19,7 @@ pub struct ClusterKey([u8; KEY_BYTES]);
 
 /// Why there is no cluster key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// The text has another length.
     #[error("a cluster key is {HEX_DIGITS} hex digits; this one has {digits} characters (make one with: openssl rand -hex 32)")]

@@ -40,7 +40,13 @@ pub(crate) enum LinkError {
     #[error("its bytes were changed on the way")]
     Tampered,
     #[error("it sent {0}")]
-    Frame(#[from] FrameError),
+    Frame(FrameError),
+}
+
+impl From<FrameError> for LinkError {
+    fn from(error: FrameError) -> LinkError {
+        LinkError::Frame(error)
+    }
 }
 
 /// Turns bytes from a socket into frames, and frames into bytes for a socket.

@@ -73,6 +73,7 @@ impl ServerOptions {
 
 /// Why a rendezvous cannot start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BindError {
     /// The address cannot be listened at.
     #[error("cannot listen at {address}: {reason} (is it an address of this host, and its port free?)")]

@@ -6,6 +6,7 @@ use crate::rank::{NodeId, Rank};
 
 /// Why a connection did not become a member. The other side is told, as far as it has proved itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refusal {
     /// It does not hold the cluster key.
     #[error("handshake failed: wrong cluster key?")]

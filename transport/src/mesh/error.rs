@@ -10,6 +10,7 @@ use crate::rank::NodeId;
 
 /// Why a mesh cannot be opened.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MeshError {
     /// It cannot listen, or an option is out of its range.
     #[error(transparent)]
@@ -34,6 +35,7 @@ pub enum MeshError {
 
 /// Why a message was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MeshSendError {
     /// No connection with this node stands.
     #[error("node {node} is not connected: connect to it and wait until it is up")]

@@ -24,4 +24,6 @@ pub(super) enum What {
     Dealt { link: u32, lane: u64 },
     /// Lanes: the sender's thread may post the next.
     Next { node: u32, lane: u64 },
+    /// Movers: the receiver's has taken in so many writes.
+    Moved { link: u32, writes: u32 },
 }

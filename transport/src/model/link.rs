@@ -29,6 +29,8 @@ pub(super) struct Link {
     /// Posted, in order.
     pub(super) waiting: VecDeque<Pending>,
     pub(super) flying: VecDeque<Flying>,
+    /// Movers: what the receiver's is to take in.
+    pub(super) landed: VecDeque<Flying>,
     /// Bytes posted that the card has not been told of.
     pub(super) untold: u64,
     /// Bytes that the card may send.

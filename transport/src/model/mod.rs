@@ -13,10 +13,10 @@
 //!
 //! - [`ModelSpec`]: what costs how much. [`KernelSpec`] makes the links TCP: bytes cost both cores time, calls too, and
 //!   what is in flight fits the kernel's buffers. [`LaneSpec`] holds large messages back as a fabric with less
-//!   pipelining does.
+//!   pipelining does, and has threads beside the loop.
 //! - [`ModelNetwork`]: the time, and everything on its way. [`ModelFabric`] opens endpoints on it.
-//! - The pool is *hollow*: a Span between pools takes its time and moves no byte, and [`ModelFabric`] gives reserved
-//!   address space for it. The table is real.
+//! - The pool may be *hollow* (`ModelSpec::hollow_pools`): a Span between pools takes its time and moves no byte. The
+//!   table is real. [`ModelFabric`] gives reserved address space for both.
 //!
 //! What it does not do: run members (the crate `squall-study` does), lose or break anything, or bound a switch's
 //! buffers: what an ingress port cannot take waits before it and holds up nobody's egress.
@@ -33,4 +33,4 @@ mod wire;
 
 pub use fabric::{ModelEndpoint, ModelFabric};
 pub use network::{Counted, ModelNetwork};
-pub use spec::{HostSpec, KernelSpec, LaneSpec, ModelSpec, NicSpec, PS_PER_S, SwitchSpec};
+pub use spec::{HostSpec, KernelSpec, LaneSpec, ModelSpec, MoverSpec, NicSpec, PS_PER_S, SwitchSpec};

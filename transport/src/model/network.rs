@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::atomic::Ordering;
     use crate::endpoint::{Endpoint, Fabric};
-    use crate::model::{HostSpec, LaneSpec, ModelEndpoint, ModelFabric, NicSpec, SwitchSpec};
+    use crate::model::{HostSpec, LaneSpec, ModelEndpoint, ModelFabric, MoverSpec, NicSpec, SwitchSpec};
     use crate::region::{Region, RegionOptions};
     use crate::sim::SoloExchange;
     use crate::write::{POOL, Place, TABLE, Write};
@@ -110,7 +110,7 @@ mod tests {
             queue_max: 8,
         };
         let switch = SwitchSpec { hop_ps: 300_000, leaf_hosts: None, oversubscription: 1.0 };
-        ModelSpec { nic, switch, host: HostSpec { post_ps: 10_000, doorbell_ps: 50_000 }, kernel: None, lanes: None }
+        ModelSpec { nic, switch, host: HostSpec { post_ps: 10_000, doorbell_ps: 50_000 }, kernel: None, lanes: None, hollow_pools: true }
     }
 
     fn open(spec: &ModelSpec, members: usize) -> (ModelNetwork, Vec<(ModelEndpoint, Region)>) {
@@ -206,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_lane_has_one_block_on_its_way_and_its_thread_takes_time() {
-        let lanes = LaneSpec { block_ps: 5_000_000, block_spread: 0.0, record_bytes: 0, slot_bytes: 0, words_by_reference: true };
+        let lanes =
+            LaneSpec { block_ps: 5_000_000, block_spread: 0.0, record_bytes: 0, slot_bytes: 0, words_by_reference: true, mover: None };
         let (network, mut members) = open(&ModelSpec { lanes: Some(lanes), ..spec() }, 2);
         network.begin_turn(Rank::new(0), 0);
         for count in [1, 2] {
@@ -217,5 +218,20 @@ mod tests {
         let (first, second) = (until(&network, &members[1].1, 1), until(&network, &members[1].1, 2));
         // A block, the receiver's thread, word back, the sender's thread.
         assert!(second - first > 10_000_000 + 10_000_000 + 500_000, "{first} and {second}");
+    }
+
+    #[test]
+    fn a_mover_takes_one_write_after_the_other_at_both_ends() {
+        let mover = MoverSpec { write_ps: 1_000_000, byte_ps: 0.0 };
+        let lanes =
+            LaneSpec { block_ps: 0, block_spread: 0.0, record_bytes: 0, slot_bytes: 0, words_by_reference: false, mover: Some(mover) };
+        let (network, mut members) = open(&ModelSpec { lanes: Some(lanes), ..spec() }, 2);
+        network.begin_turn(Rank::new(0), 0);
+        (1..=5).for_each(|value| members[0].0.post(Rank::new(1), counter(value)).unwrap());
+        assert_eq!(network.end_turn(Rank::new(0)).0, 5 * 60_000, "the loop itself pays for posts and doorbells alone");
+        let first = until(&network, &members[1].1, 1);
+        // A post, a doorbell, the mover, the card, the hop, the least time of a word, memory, the other mover.
+        assert_eq!(first, 60_000 + 1_000_000 + 200_000 + 300_000 + 10_000 + 100_000 + 1_000_000);
+        assert_eq!(until(&network, &members[1].1, 5) - first, 4_000_000);
     }
 }

@@ -44,5 +44,7 @@ pub(super) struct Node {
     pub(super) lanes: BTreeMap<u64, Lane>,
     pub(super) block: Option<(u32, Write)>,
     pub(super) thread_free_ps: u64,
+    /// When the thread that moves writes is free.
+    pub(super) mover_free_ps: u64,
     pub(super) counted: Counted,
 }

@@ -16,6 +16,8 @@ pub struct ModelSpec {
     pub kernel: Option<KernelSpec>,
     /// None: any number of blocks are on their way at once.
     pub lanes: Option<LaneSpec>,
+    /// A Span between pools takes its time and moves no byte, so that pools never become memory.
+    pub hollow_pools: bool,
 }
 
 /// A network card with one port.
@@ -84,8 +86,9 @@ pub struct KernelSpec {
     pub intake_bytes: u64,
 }
 
-/// Blocks of large messages go one by one: in each lane the next is posted once the receiver has dealt with the one
-/// before. A lane is what one member sends of one sender's messages.
+/// Threads beside the loop. Blocks of large messages go one by one: in each lane the next is posted once the receiver
+/// has dealt with the one before. A lane is what one member sends of one sender's messages. Other writes leave when they
+/// are posted, not when the turn is over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LaneSpec {
     /// What a member's one thread for blocks takes to deal with a block that came, and as long again to post the next.
@@ -98,6 +101,17 @@ pub struct LaneSpec {
     pub slot_bytes: u64,
     /// Words are fetched from memory like Spans, not part of the request.
     pub words_by_reference: bool,
+    /// A host's one thread that moves every write, out and in, as a library over sockets has it; `None`: cards do.
+    pub mover: Option<MoverSpec>,
+}
+
+/// What a mover takes at either end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MoverSpec {
+    /// A write.
+    pub write_ps: u64,
+    /// A byte of it.
+    pub byte_ps: f64,
 }
 
 impl NicSpec {

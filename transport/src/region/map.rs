@@ -40,16 +40,17 @@ impl RegionOptions {
 
 /// Why a region could not be had.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RegionError {
     /// The system gives no such memory.
-    #[error("cannot get {bytes} bytes of shared memory: {call}: {source}: {}", advice(call, source, *bytes))]
+    #[error("cannot get {bytes} bytes of shared memory: {call}: {reason}: {}", advice(call, reason, *bytes))]
     Allocate {
         /// How much was asked for.
         bytes: usize,
         /// The call that failed.
         call: &'static str,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A peer's memory is not what it said.
     #[error(
@@ -95,10 +96,10 @@ impl Mapping {
     pub(crate) fn allocate(bytes: usize, options: &RegionOptions) -> Result<Mapping, RegionError> {
         let page = rustix::param::page_size();
         let Some(whole) = bytes.max(1).checked_next_multiple_of(page) else {
-            return Err(RegionError::Allocate { bytes, call: "ftruncate", source: rustix::io::Errno::FBIG.into() });
+            return Err(RegionError::Allocate { bytes, call: "ftruncate", reason: rustix::io::Errno::FBIG.into() });
         };
         let bytes = whole;
-        let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, source: errno.into() };
+        let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, reason: errno.into() };
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         // Some systems allow only files that can never be executed; older ones do not know that flag.
         let fd = match memfd_create("squall", flags) {
@@ -126,7 +127,7 @@ impl Mapping {
 
     /// Maps `bytes` of a memfd that must be sealed against shrinking, so that no access can fault.
     pub(crate) fn of(fd: OwnedFd, bytes: usize) -> Result<Mapping, RegionError> {
-        let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, source: errno.into() };
+        let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, reason: errno.into() };
         let found = fstat(&fd).map_err(failed("fstat"))?.st_size as usize;
         let seals = fcntl_get_seals(&fd).map_err(failed("F_GET_SEALS"))?;
         if found < bytes || bytes == 0 || !seals.contains(SealFlags::SHRINK) {
@@ -147,7 +148,7 @@ impl Mapping {
     /// Address space of this process alone, of which only touched pages become memory.
     pub(crate) fn reserve(bytes: usize) -> Result<Mapping, RegionError> {
         let bytes = bytes.max(1).next_multiple_of(rustix::param::page_size());
-        let failed = |errno: rustix::io::Errno| RegionError::Allocate { bytes, call: "mmap", source: errno.into() };
+        let failed = |errno: rustix::io::Errno| RegionError::Allocate { bytes, call: "mmap", reason: errno.into() };
         let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
         // SAFETY: a new mapping at an address the kernel chooses.
         let base = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, access, flags) }.map_err(failed)?;

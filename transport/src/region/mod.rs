@@ -22,6 +22,12 @@
 //! R3, as everywhere one-sided writes are used: the memory of a member that accepts writes is as correct as the members
 //! that write. A program that opens an endpoint is such a member, at both ends if it opens both. Its posts are to this
 //! crate's safety what a write to `/proc/self/mem` is to the standard library's.
+//!
+//! Not checked by Miri: it knows neither a memfd that is mapped twice nor `mbind`, `mlock` and `madvise`, so it could
+//! run this folder only over memory that is not what regions are, and it needs another compiler. What stands in its
+//! place: the checks above, which stay in release; `tests/safe.rs`, which writes in safe code what must not be let
+//! through; properties over lengths and offsets of every copy; loom for what threads share; and at each `unsafe` the
+//! rule that it leans on.
 
 mod copy;
 mod hands;

@@ -16,6 +16,7 @@ pub struct SizeClass {
 
 /// Every block that would fit is out. An answer, not a wait: try again once blocks have come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PoolExhausted {
     /// All blocks of the class are out.
     #[error("all {out} blocks of {block_bytes} bytes are out; wait for deliveries or configure a larger pool")]

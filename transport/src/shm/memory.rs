@@ -50,15 +50,15 @@ pub(super) enum NoMemory {
 
 impl From<RegionError> for NoMemory {
     fn from(error: RegionError) -> NoMemory {
-        let lacking = |source: &std::io::Error| {
+        let lacking = |reason: &std::io::Error| {
             let mine = [Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::AGAIN].map(Errno::raw_os_error);
-            source.raw_os_error().is_some_and(|errno| mine.contains(&errno))
+            reason.raw_os_error().is_some_and(|errno| mine.contains(&errno))
         };
         match error {
             RegionError::Peer { .. } => NoMemory::Theirs(error.to_string()),
             // What it sent is no memory, or none that can be mapped.
-            RegionError::Allocate { call, source, .. } if !lacking(&source) => {
-                NoMemory::Theirs(format!("what it sent cannot be mapped as its memory ({call}: {source}); same program?"))
+            RegionError::Allocate { call, reason, .. } if !lacking(&reason) => {
+                NoMemory::Theirs(format!("what it sent cannot be mapped as its memory ({call}: {reason}); same program?"))
             }
             error => NoMemory::Mine(error.into()),
         }

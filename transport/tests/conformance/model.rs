@@ -1,6 +1,5 @@
-//! Provider `model`: driven by whoever holds the cluster, as `sim` is. No link of it breaks (T6), time is virtual (T7),
-//! and pools are hollow: no check that reads payload out of a pool can be asked of it. What is left is order, tearing,
-//! values and what a wrong post is.
+//! Provider `model`: driven by whoever holds the cluster, as `sim` is. No link of it breaks (T6), it allocates as it
+//! goes (T7), and whoever runs it never parks. Pools are real here, so that what is read out of them can be asked for.
 
 use squall_transport::model::{HostSpec, KernelSpec, ModelEndpoint, ModelFabric, ModelNetwork, ModelSpec, NicSpec, SwitchSpec};
 use squall_transport::sim::SoloExchange;
@@ -24,7 +23,7 @@ fn spec(kernel: Option<KernelSpec>) -> ModelSpec {
         queue_max: 64,
     };
     let switch = SwitchSpec { hop_ps: 300_000, leaf_hosts: None, oversubscription: 1.0 };
-    ModelSpec { nic, switch, host: HostSpec { post_ps: 10_000, doorbell_ps: 50_000 }, kernel, lanes: None }
+    ModelSpec { nic, switch, host: HostSpec { post_ps: 10_000, doorbell_ps: 50_000 }, kernel, lanes: None, hollow_pools: false }
 }
 
 fn kernel() -> KernelSpec {
@@ -75,5 +74,12 @@ driven!(2, [
     a_word_carries_its_value
     a_word_never_tears
     words_in_an_aligned_span_do_not_tear
+    a_full_queue_leaves_nothing_behind
+    posting_never_waits_for_a_peer_that_does_not_poll
     a_wrong_post_is_a_bug_of_the_caller
+    large_spans_are_complete_when_their_counter_is_seen
+]);
+driven!(4, [
+    data_is_complete_when_its_counter_is_seen
+    streams_of_all_members_at_once
 ]);

@@ -61,6 +61,7 @@ impl<'a> Members<'a> {
             spin: axes.spin,
             membership: axes.membership,
             own_core,
+            delay: setting.delay(),
         };
         let works = (0..setting.nodes).map(|_| Work::Group(job.clone())).collect();
         let set_up = policy::set_up_seconds(setting.nodes, point.memory_bytes);
@@ -157,7 +158,7 @@ impl Outcome {
     pub(super) fn row(&self, stage: &Stage<'_>, setting: &Setting, part: Option<&str>) -> Row {
         let sum = |of: fn(&Seen) -> u64| self.nodes.iter().map(of).sum::<u64>();
         let mean = |total: u64, batches: u64| (batches > 0).then(|| total as f64 / batches as f64);
-        let messages = self.messages as f64 * f64::from(setting.senders);
+        let messages = self.messages as f64 * f64::from(setting.sending());
         Row {
             messages_per_sender: Some(self.messages),
             seconds: Some(self.seconds),

@@ -6,7 +6,7 @@
 //!           mark of all = 2t+2   (everyone has delivered, so every relay has gone out)
 //! ```
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeouts, Upcalls};
@@ -29,7 +29,8 @@ use crate::jobs::os;
 pub fn node(job: &Job, group_job: &GroupJob, control: &mut Control) -> anyhow::Result<()> {
     let config = group_job.shape.config(group_job.senders, group_job.ordering, group_job.block_bytes, group_job.schedule);
     let membership = group_job.membership.then(|| Timeouts::after_ns(policy::SUSPECT_AFTER_NS));
-    let config = Config { membership, ..config };
+    // Nobody joins a group that is measured.
+    let config = Config { membership, senders_max: 0, ..config };
     let mut session = meet(job)?;
     with_fabric!(group_job.fabric, job, fabric => {
         let group = Group::join(&config, &fabric, &mut session)?;
@@ -52,6 +53,8 @@ struct Member<E: Endpoint> {
     /// For waits between trials, so that other processes can be measured then.
     idle_pace: Pace,
     own_core: bool,
+    /// Makes the loop slower, if it is to be.
+    drag: Option<Drag>,
     receiver: Receiver,
     /// Messages sent in all trials.
     sent: u64,
@@ -84,14 +87,15 @@ impl<E: Endpoint> Member<E> {
         let idle_pace = policy::pace(group_job.own_core, group_job.fabric);
         Member {
             me: Rank::new(job.rank as usize),
-            senders: u64::from(group_job.senders),
-            sends: job.rank < group_job.senders,
+            senders: u64::from(group_job.senders - group_job.delay.idle),
+            sends: job.rank < group_job.senders - group_job.delay.idle,
             message_bytes: group_job.message_bytes,
             burst: (policy::SEND_BURST_BYTES / group_job.message_bytes).clamp(1, policy::SEND_BURST_MESSAGES),
             verify: group_job.verify,
             pace: if group_job.spin { Pace::spinning() } else { idle_pace.clone() },
             idle_pace,
             own_core: group_job.own_core,
+            drag: (job.rank + group_job.delay.slow >= job.nodes).then(|| Drag::of(group_job)),
             receiver: Receiver::new(members, group_job),
             sent: 0,
             watch: None,
@@ -135,6 +139,7 @@ impl<E: Endpoint> Member<E> {
         let goal = if self.sends { self.sent + trial.messages } else { self.sent };
         if trial.timed {
             seen.sends_ns.reserve(trial.messages as usize);
+            seen.calls_ns.reserve(if matches!(trial.load, Load::Paced(_)) { trial.messages as usize } else { 0 });
         }
         if self.sends {
             seen.first_send_ns = os::now_ns();
@@ -182,7 +187,19 @@ impl<E: Endpoint> Member<E> {
     }
 
     fn turn(&mut self) -> anyhow::Result<()> {
-        self.group.turn(&mut self.receiver, &mut self.pace)?;
+        match &mut self.drag {
+            None => {
+                self.group.turn(&mut self.receiver, &mut self.pace)?;
+            }
+            Some(drag) => {
+                let progress = self.group.step(&mut self.receiver)?;
+                drag.hold();
+                if !progress {
+                    self.group.turn(&mut self.receiver, &mut self.pace)?;
+                    drag.rest();
+                }
+            }
+        }
         if let Some(watch) = &mut self.watch {
             watch.look(self.receiver.remaining);
         }
@@ -238,9 +255,15 @@ impl<E: Endpoint> Member<E> {
         while self.sent < goal {
             let now_ns = os::now_ns();
             if now_ns >= due_ns {
-                if self.send_next()? {
+                let burst_end = goal.min(self.sent + self.burst);
+                while self.sent < burst_end && due_ns <= now_ns {
+                    let called_ns = os::now_ns();
+                    if !self.send_next()? {
+                        break;
+                    }
                     // From when it was due: what a late send costs is the sender's latency too.
                     seen.sends_ns.push(due_ns);
+                    seen.calls_ns.push(called_ns);
                     due_ns += interval_ns;
                 }
                 self.turn()?;
@@ -252,6 +275,37 @@ impl<E: Endpoint> Member<E> {
             }
         }
         Ok(())
+    }
+}
+
+/// Makes a loop slower: behind each turn it waits for a part of what that took.
+struct Drag {
+    /// Of a turn.
+    part: f64,
+    /// Whether others may need the core meanwhile.
+    gives_way: bool,
+    /// When the last wait was over.
+    since: Instant,
+}
+
+impl Drag {
+    fn of(group_job: &GroupJob) -> Drag {
+        Drag { part: f64::from(group_job.delay.percent) / 100.0, gives_way: !group_job.own_core, since: Instant::now() }
+    }
+
+    /// Waits, busily: the loop is slow, and does not sleep.
+    fn hold(&mut self) {
+        let worked: Duration = self.since.elapsed().min(policy::TURN_MAX);
+        let until = Instant::now() + worked.mul_f64(self.part);
+        while Instant::now() < until {
+            if self.gives_way { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+        self.rest();
+    }
+
+    /// What has passed was no work.
+    fn rest(&mut self) {
+        self.since = Instant::now();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The processes of one trial, and what is done to them.
 
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use squall_transport::exchange::ClusterKey;
@@ -10,7 +11,7 @@ use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Setting;
 use crate::ask::upset::Upset;
-use crate::jobs::change::{ChangeJob, ChangeOrder, Said, Seen};
+use crate::jobs::change::{BIN_NS, ChangeJob, ChangeOrder, Said, Seen};
 use crate::jobs::control::Reply;
 use crate::jobs::job::{Job, Work};
 use crate::jobs::kinds::{FabricKind, Schedule};
@@ -106,10 +107,14 @@ impl<'a> Cluster<'a> {
         self.listen_for(seconds * BEFORE)?;
         let last = self.members - 1;
         let cpu_before = self.crowd.cpu_seconds();
-        let mut fault_ns = os::now_ns();
+        // At the edge of a bin, so that no bin is of both times.
+        let bins = (os::now_ns() + HEAD_START_NS).saturating_sub(origin_ns).div_ceil(BIN_NS);
+        let fault_ns = origin_ns + bins * BIN_NS;
+        if upset != Upset::Kill {
+            thread::sleep(Duration::from_nanos(fault_ns.saturating_sub(os::now_ns())));
+        }
         match upset {
             Upset::Kill => {
-                fault_ns += HEAD_START_NS;
                 self.victim = Some(last);
                 self.tell(last, &ChangeOrder::Die(fault_ns))?;
             }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use squall_group::{Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, StatePiece, Timeouts, Upcalls, View};
+use squall_group::{Delivery, Member, MemberOptions, Outgoing, Pace, StatePiece, Timeouts, Turn, Upcalls, View};
 use squall_transport::exchange::ClusterKey;
 use squall_transport::{Fabric, NodeId, Rank};
 
@@ -120,8 +120,8 @@ impl<F: Fabric> Life<'_, F> {
             }
             let until = self.send()?;
             match self.member.turn_until(&mut self.receiver, &mut self.pace, until) {
+                Ok(Turn::Left) if self.leaves => return self.rest(control),
                 Ok(_) => {}
-                Err(MemberError::Ended(Ended::Closed)) if self.leaves => return self.rest(control),
                 Err(error) => return Err(error.into()),
             }
             if let Some(wrong) = &self.receiver.wrong {

@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
     fn enter(&mut self, view: View) {
         let network = self.mesh(&view);
         let mut solo = SoloExchange::new(view.me, view.members);
-        let sends = view.my_sender().is_some() || view.will_send.has(view.me);
+        let sends = view.is_sender() || view.will_send.has(view.me);
         let messages = if sends { self.churn.messages } else { 0 };
         let group = Group::enter(&self.churn.config, view, &ChurnFabric::on(&network, self.mutant), &mut solo)
             .expect("a scenario's view can be entered");

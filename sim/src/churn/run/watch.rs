@@ -62,7 +62,8 @@ impl Run<'_> {
             let what = format!("the group was at rest, and then went on without a reason: {}", self.states());
             return self.see(Property::ViewProgress, what);
         }
-        let heartbeats = QUIET_NS / self.churn.config.membership.map_or(QUIET_NS, |timeouts| timeouts.heartbeat_ns) + 2;
+        let between_ns = self.churn.config.membership.map_or(QUIET_NS, |timeouts| timeouts.heartbeat.as_nanos() as u64);
+        let heartbeats = QUIET_NS / between_ns + 2;
         for (index, process) in self.processes.iter().enumerate() {
             let peers = process.view().map_or(0, |view| view.members as u64 - 1);
             self.observed.idle_posts.insert(index, (process.posts() - posts[index]).saturating_sub(heartbeats * peers));

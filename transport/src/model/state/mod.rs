@@ -97,10 +97,8 @@ impl State {
                 }
             }
             What::Dealt { link, lane } => self.dealt(link, lane),
-            What::Next { node, lane } => {
-                let node = node as usize;
-                self.next_block(node, lane);
-            }
+            What::Next { node, lane } => self.next_block(node as usize, lane),
+            What::Moved { link, writes } => self.moved(link, writes),
         }
     }
 }

@@ -105,6 +105,9 @@ impl State {
     }
 
     pub(super) fn land(&mut self, index: u32) {
+        if self.spec.lanes.as_ref().is_some_and(|lanes| lanes.mover.is_some()) {
+            return self.move_in(index);
+        }
         let now_ps = self.now_ps;
         let mut any = false;
         while self.links[index as usize].lands(now_ps) {
@@ -145,7 +148,7 @@ impl State {
         let (from, to) = self.ends(index);
         match write {
             // Hollow: the time is all there is of it.
-            Write::Span { to: place, .. } if place.region == POOL => {}
+            Write::Span { to: place, .. } if place.region == POOL && self.spec.hollow_pools => {}
             Write::Span { from: source, to: place, len } => {
                 let (mine, theirs) = (&self.nodes[from].regions, &self.nodes[to].regions);
                 let (mine, theirs) = (&mine[usize::from(source.region.0)], &theirs[usize::from(place.region.0)]);

@@ -20,6 +20,9 @@ impl State {
         let node = &mut self.nodes[from];
         node.clock_ps += self.spec.host.post_ps;
         node.counted.writes += 1;
+        if self.spec.lanes.is_some() && !waits {
+            self.ring(from, link, 1);
+        }
         Ok(())
     }
 
@@ -41,7 +44,7 @@ impl State {
 
     fn push(&mut self, link: u32, write: Write) {
         let line_bytes = self.spec.nic.line_bytes(self.payload_bytes(&write));
-        if self.links[link as usize].untold == 0 {
+        if self.links[link as usize].untold == 0 && self.spec.lanes.is_none() {
             let (from, _) = self.ends(link);
             self.nodes[from].touched.push(link);
         }

@@ -1,4 +1,5 @@
-//! Lanes: one block on its way in each, and threads that deal with blocks.
+//! Threads beside the loop: one that deals with blocks, of which each lane has one on its way, and one that moves
+//! writes.
 
 use super::{State, span_len};
 use crate::model::due::What;
@@ -79,12 +80,46 @@ impl State {
         link.waiting.push_back(Pending { write: block.span, left: span_bytes, lane: Some(lane) });
         link.waiting.push_back(Pending { write: block.counter, left: counter_bytes, lane: Some(lane) });
         let bytes = span_bytes + counter_bytes;
-        if let Some(kernel) = &self.spec.kernel {
-            link.in_kernels += bytes;
-            let this = &mut self.nodes[node];
-            this.thread_free_ps = this.thread_free_ps.max(self.now_ps) + (bytes as f64 * kernel.send_byte_ps) as u64;
-        }
-        let at_ps = self.now_ps + self.spec.nic.start_ps;
+        let at_ps = self.moved_ps(node, self.now_ps, 2, bytes) + self.spec.nic.start_ps;
         self.schedule(at_ps, What::Told { link: block.link, bytes });
+    }
+
+    /// When this host's mover has moved so many writes of so many bytes that it hears of at `from_ps`; at once without
+    /// one.
+    pub(super) fn moved_ps(&mut self, node: usize, from_ps: u64, writes: u64, bytes: u64) -> u64 {
+        let Some(mover) = self.spec.lanes.as_ref().and_then(|lanes| lanes.mover) else { return from_ps };
+        let takes_ps = writes * mover.write_ps + (bytes as f64 * mover.byte_ps) as u64;
+        let node = &mut self.nodes[node];
+        node.mover_free_ps = node.mover_free_ps.max(from_ps) + takes_ps;
+        node.mover_free_ps
+    }
+
+    /// Writes have landed that the receiver's mover takes in, once it comes to them.
+    pub(super) fn move_in(&mut self, index: u32) {
+        let now_ps = self.now_ps;
+        let (mut writes, mut bytes) = (0, 0);
+        while self.links[index as usize].lands(now_ps) {
+            let link = &mut self.links[index as usize];
+            let Some(flying) = link.flying.pop_front() else { return };
+            (writes, bytes) = (writes + 1, bytes + span_len(&flying.write));
+            link.landed.push_back(flying);
+        }
+        if writes > 0 {
+            let (_, to) = self.ends(index);
+            let at_ps = self.moved_ps(to, now_ps, writes, bytes);
+            self.schedule(at_ps, What::Moved { link: index, writes: writes as u32 });
+        }
+    }
+
+    pub(super) fn moved(&mut self, index: u32, writes: u32) {
+        let mut any = false;
+        for _ in 0..writes {
+            let Some(flying) = self.links[index as usize].landed.pop_front() else { return };
+            any |= self.is_in(index, &flying);
+        }
+        if any {
+            let (_, to) = self.ends(index);
+            self.stir(to);
+        }
     }
 }

@@ -50,18 +50,23 @@ impl State {
                 self.nodes[node].touched = touched;
             }
             None => {
-                for link in touched.drain(..) {
-                    let this = &mut self.nodes[node];
-                    this.clock_ps += self.spec.host.doorbell_ps;
-                    this.counted.doorbells += 1;
-                    let at_ps = this.clock_ps + self.spec.nic.start_ps;
-                    let bytes = std::mem::take(&mut self.links[link as usize].untold);
-                    self.schedule(at_ps, What::Told { link, bytes });
-                }
+                touched.drain(..).for_each(|link| self.ring(node, link, 0));
                 self.nodes[node].touched = touched;
             }
         }
         (self.nodes[node].clock_ps, self.nodes[node].news)
+    }
+
+    /// The doorbell of a link: the card hears of what it was not told yet, once the mover, if there is one, has moved
+    /// so many writes.
+    pub(super) fn ring(&mut self, node: usize, link: u32, writes: u64) {
+        let this = &mut self.nodes[node];
+        this.clock_ps += self.spec.host.doorbell_ps;
+        this.counted.doorbells += 1;
+        let rung_ps = this.clock_ps;
+        let bytes = std::mem::take(&mut self.links[link as usize].untold);
+        let at_ps = self.moved_ps(node, rung_ps, writes, bytes) + self.spec.nic.start_ps;
+        self.schedule(at_ps, What::Told { link, bytes });
     }
 
     /// Kernels: what there is room for goes into the socket.

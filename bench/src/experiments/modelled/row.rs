@@ -1,0 +1,86 @@
+//! What came out of a model, as rows.
+
+use squall_group::{Mode, Stats};
+use squall_rdmc::schedule::ScheduleKind;
+use squall_report::Row;
+use squall_report::bounds::{Carriage, Load as BoundLoad};
+use squall_study::{Outcome, Run, Spread};
+
+use crate::ask::setting::{AT_SENDER, FROM_CALL, FROM_DUE, Variant};
+
+/// What the column `emulated` says.
+const SIMULATED: &str = "simulated";
+/// The same for the note of each row.
+const NOTE: &str = "a model of a cluster, in virtual time: payloads are not moved, deliveries are compared across nodes";
+
+/// The rows of one trial are told apart by these.
+pub(super) fn parts(variant: Variant) -> &'static [Option<&'static str>] {
+    match variant {
+        Variant::Closed | Variant::Light | Variant::Saturated => &[Some(AT_SENDER)],
+        Variant::Offered { .. } => &[Some(FROM_DUE), Some(FROM_CALL)],
+        _ => &[None],
+    }
+}
+
+/// A row that names the point.
+pub(in crate::experiments) fn named(experiment: &str, run: &Run, pattern: &str, variant: Variant, part: Option<&str>) -> Row {
+    let how = if run.is_relayed() { run.schedule().name() } else { "direct" }.to_owned();
+    Row {
+        experiment: experiment.to_owned(),
+        fabric: run.profile.name.clone(),
+        ordering: if run.mode == Mode::Ordered { "ordered" } else { "unordered" }.into(),
+        nodes: run.nodes as u32,
+        senders: run.sending() as u32,
+        sender_pattern: pattern.to_owned(),
+        message_bytes: run.message_bytes,
+        window: Some(run.window()),
+        block_bytes: run.is_relayed().then(|| run.block_bytes().into()),
+        schedule: [Some(how), variant.name(), part.map(str::to_owned)].into_iter().flatten().collect::<Vec<_>>().join("-"),
+        emulated: SIMULATED.into(),
+        ..Row::default()
+    }
+}
+
+/// The row of one run, or of one part of it.
+pub(in crate::experiments) fn row(
+    experiment: &str,
+    run: &Run,
+    pattern: &str,
+    (variant, part): (Variant, Option<&str>),
+    outcome: &Outcome,
+) -> Row {
+    let relayed = run.is_relayed() && run.schedule() != ScheduleKind::Sequential;
+    let carriage = if relayed { Carriage::Relayed } else { Carriage::Direct };
+    let load = BoundLoad { nodes: run.nodes as u32, senders: run.sending() as u32, carriage };
+    let algbw = outcome.bytes_per_s / 1e9;
+    let (busbw, bound) = (load.busbw(algbw), run.profile.payload_bytes_per_s() / 1e9);
+    let sum = |of: fn(&Stats) -> u64| outcome.stats.iter().map(of).sum::<u64>();
+    let mean = |total: u64, batches: u64| (batches > 0).then(|| total as f64 / batches as f64);
+    let latency: &Spread = if part == Some(FROM_CALL) { &outcome.from_call } else { &outcome.latency };
+    let us = |at| (latency.count() > 0 && part.is_some()).then(|| latency.us(at));
+    let streams = !matches!(variant, Variant::Closed | Variant::Light | Variant::Offered { .. });
+    Row {
+        messages_per_sender: Some(outcome.messages),
+        seconds: Some(outcome.seconds),
+        algbw_gigabytes_per_second: streams.then_some(algbw),
+        busbw_gigabytes_per_second: streams.then_some(busbw),
+        bound_gigabytes_per_second: streams.then_some(bound),
+        bound_kind: if streams { "modelled links".into() } else { String::new() },
+        bound_fraction: streams.then_some(busbw / bound),
+        messages_per_second: Some(outcome.messages as f64 * run.sending() as f64 / outcome.seconds),
+        latency_us_min: us(0.0),
+        latency_us_p50: us(0.5),
+        latency_us_p90: us(0.9),
+        latency_us_p99: us(0.99),
+        latency_us_p999: us(0.999),
+        latency_us_max: us(1.0),
+        cpu_seconds: Some(outcome.core_busy.iter().sum::<f64>() * outcome.seconds),
+        nulls: Some(sum(|stats| stats.nulls_sent)),
+        send_batch_mean: mean(sum(|stats| stats.messages_sent + stats.nulls_sent), sum(|stats| stats.send_batches)),
+        receive_batch_mean: mean(sum(|stats| stats.received), sum(|stats| stats.receive_batches)),
+        delivery_batch_mean: mean(sum(|stats| stats.delivered), sum(|stats| stats.delivery_batches)),
+        verified: "none".into(),
+        note: NOTE.into(),
+        ..named(experiment, run, pattern, variant, part)
+    }
+}
