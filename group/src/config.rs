@@ -5,11 +5,13 @@ use std::str::FromStr;
 
 use squall_membership::{MEMBERS_MAX, Timeouts, TimeoutsError};
 use squall_rdmc::schedule::ScheduleKind;
-use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, block_bytes_for};
+use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, Limit, Relay};
 use squall_smc::record_bytes;
 use squall_sst::{Layout, LayoutBuilder};
 use squall_transport::region::{Pool, SizeClass};
 use squall_transport::{Rank, RegionOptions};
+
+use crate::probe;
 
 /// No ring and no message is larger: the most that a buffer's place in a `ready` word can name.
 const SIZE_BYTES_MAX: u64 = 1 << 40;
@@ -78,10 +80,13 @@ pub struct Config {
     /// When silence counts as death. Without it the members never change, and the loss of one ends the group at all
     /// others.
     pub membership: Option<Timeouts>,
-    /// Block size in bytes of large messages; by rule ([`block_bytes_for`]) if not given.
+    /// Block size in bytes of large messages; chosen for each message ([`Relay::choose`]) if not given.
     pub block_bytes: Option<u32>,
-    /// Who relays what to whom.
-    pub schedule: ScheduleKind,
+    /// Who relays what to whom; chosen for each message ([`Relay::choose`]) if not given. Members need not agree on it.
+    pub schedule: Option<ScheduleKind>,
+    /// What large messages are limited by, which that choice depends on. If it is not given, it is measured when the
+    /// group opens its first view over a fabric whose links can be the limit: 50 ms of traffic at the most.
+    pub limit: Option<Limit>,
     /// Bytes of blocks that are posted in one turn of the loop: more keeps links busier, less answers small messages
     /// sooner.
     pub post_bytes_max: u64,
@@ -165,6 +170,8 @@ pub(crate) struct Columns {
     /// `lost`: one more than the rank whose loss ended the group at the row's owner, 0 while it goes on; read when the
     /// owner itself goes.
     pub(crate) lost: squall_sst::Column,
+    /// See [`probe`].
+    pub(crate) probe: squall_sst::Columns,
     /// Where the members may change.
     pub(crate) membership: Option<squall_membership::Columns>,
 }
@@ -184,7 +191,8 @@ impl Config {
             senders_max: SENDERS_MAX,
             membership: None,
             block_bytes: None,
-            schedule: ScheduleKind::Pipeline,
+            schedule: None,
+            limit: None,
             post_bytes_max: 1 << 20,
             held_bytes_max: 256 << 20,
             region: RegionOptions::data_path(),
@@ -239,9 +247,10 @@ impl Config {
         self.large_max > self.small_max
     }
 
-    /// Block size for a message of `bytes` bytes.
-    pub fn block_bytes_of(&self, bytes: u64, members: usize) -> u32 {
-        self.block_bytes.unwrap_or_else(|| block_bytes_for(bytes, members))
+    /// How a message of `bytes` bytes is relayed to `members` members, of whom `busy` send large messages.
+    pub fn relay_of(&self, bytes: u64, members: usize, busy: usize) -> Relay {
+        let chosen = Relay::choose(self.limit.unwrap_or_default(), bytes, self.block_bytes, members, busy);
+        Relay { schedule: self.schedule.unwrap_or(chosen.schedule), ..chosen }
     }
 
     /// Senders that the buffers suffice for; without large messages there is no limit.
@@ -285,6 +294,7 @@ impl Config {
             mark: layout.word("group.mark"),
             closing: layout.word("group.closing"),
             lost: layout.word("group.lost"),
+            probe: probe::columns(layout),
             rdmc: squall_rdmc::Columns::compose(layout, senders, &self.rdmc_limits()),
             membership: self.membership.map(|_| squall_membership::Columns::compose(layout, senders)),
         })
@@ -294,7 +304,7 @@ impl Config {
     /// are it is told.
     pub(crate) fn agreement(&self, fabric: &str) -> String {
         format!(
-            "{fabric} {} ring {} small {} large {} x {} for {} senders blocks {:?} window {} schedule {}",
+            "{fabric} {} ring {} small {} large {} x {} for {} senders blocks {:?} window {}",
             self.mode,
             self.ring_bytes,
             self.small_max,
@@ -302,8 +312,7 @@ impl Config {
             self.transfers_max,
             self.senders_max,
             self.block_bytes,
-            self.window_messages,
-            self.schedule
+            self.window_messages
         )
     }
 
@@ -311,7 +320,7 @@ impl Config {
     pub(crate) fn description(&self, layout: &Layout) -> String {
         let senders: Vec<u16> = self.senders.iter().map(|sender| sender.0).collect();
         format!(
-            "mode: {}; senders: {senders:?}; small_max: {}; large_max: {}; transfers_max: {}; block_bytes: {:?}; window_messages: {}; schedule: {}; \
+            "mode: {}; senders: {senders:?}; small_max: {}; large_max: {}; transfers_max: {}; block_bytes: {:?}; window_messages: {}; \
              table: {}",
             self.mode,
             self.small_max,
@@ -319,7 +328,6 @@ impl Config {
             self.transfers_max,
             self.block_bytes,
             self.window_messages,
-            self.schedule,
             layout.description()
         )
     }

@@ -29,10 +29,10 @@ impl Order {
     }
 
     #[inline]
-    pub(crate) fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox) {
+    pub(crate) fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox, due: bool) {
         match self {
-            Order::RoundRobin(order) => order.acknowledge(table, outbox),
-            Order::Unordered(order) => order.acknowledge(table, outbox),
+            Order::RoundRobin(order) => order.acknowledge(table, outbox, due),
+            Order::Unordered(order) => order.acknowledge(table, outbox, due),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use squall_rdmc::{BufferError, Rdmc};
+use squall_rdmc::{BufferError, Rdmc, Relay};
 use squall_smc::{Kind, Outbound};
 use squall_transport::region::{Block, FilledBlock, Pool, RegionError};
 use squall_transport::{Rank, Region, RegionOptions};
@@ -38,6 +38,8 @@ pub struct Outgoing {
     pub(crate) pool: Pool,
     config: Config,
     members: usize,
+    /// How the last large message was relayed.
+    pub(crate) relay: Option<Relay>,
     /// This member is to send in a later view.
     will_send: bool,
     pub(crate) state: State,
@@ -58,6 +60,7 @@ impl Outgoing {
             pool,
             config,
             members: view.voters,
+            relay: None,
             will_send: view.will_send.has(view.me),
             state: State::Open,
             was_full: false,
@@ -74,7 +77,7 @@ impl Outgoing {
     pub(crate) fn outside(config: &Config, sends: bool) -> Result<Outgoing, RegionError> {
         let config = Config { senders: vec![Rank::new(0)], ..config.clone() };
         let columns = config.layout(1).1;
-        let rdmc = Rdmc::new(columns.rdmc, 1, Rank::new(0), &config.senders, config.rdmc_limits(), config.schedule);
+        let rdmc = Rdmc::new(columns.rdmc, 1, Rank::new(0), &config.senders, config.rdmc_limits());
         let pool = Pool::new(Region::allocate(1, &RegionOptions::default())?, &[]);
         Ok(Outgoing { state: State::Closed, will_send: sends, ..Outgoing::new(None, rdmc, pool, config, &View::nobodys()) })
     }
@@ -147,8 +150,9 @@ impl Outgoing {
     /// Starts the message in `block`, for whose descriptor there is room.
     fn start(&mut self, block: FilledBlock) -> u64 {
         let Some(smc) = &mut self.smc else { unreachable!("only senders get slots") };
-        let block_bytes = self.config.block_bytes_of(block.len(), self.members);
-        let descriptor = self.rdmc.start(block, block_bytes);
+        let relay = self.config.relay_of(block.len(), self.members, self.rdmc.busy_senders());
+        self.relay = Some(relay);
+        let descriptor = self.rdmc.start(block, relay);
         smc.payload_mut().copy_from_slice(&descriptor.encode());
         smc.commit(Kind::Large)
     }

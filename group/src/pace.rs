@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 /// How long to spin when every member has a core of its own: some times what waking a sleeper takes, and longer than a
 /// block of 1 MB takes to come (80 us), so that a steady flow never pays for a wake-up a block.
 const SPIN_ALONE: Duration = Duration::from_micros(200);
-/// How long to spin when members share cores: time taken from those who have work.
-const SPIN_SHARED: Duration = Duration::from_micros(2);
+/// How long to look again and again when members share cores, giving the core away between two looks. A member that
+/// falls asleep is woken for every batch, and finds little: waking it costs 7 to 65 us. One that lets the others run
+/// first costs them a switch, and finds what they all wrote meanwhile.
+const YIELD_SHARED: Duration = Duration::from_micros(50);
 /// Turns between two looks at the clock.
 const CLOCK_EVERY: u32 = 32;
 /// The longest sleep: nothing waits for it, it only bounds how late a caller that watches something else looks again.
@@ -33,16 +35,31 @@ impl Pace {
         Pace::new(Duration::MAX, false)
     }
 
-    /// Gives the core away at each idle turn before it sleeps: where members share cores and falling asleep costs
-    /// messages, as it does over verbs (an invitation to be woken must have landed first).
+    /// Gives the core away at each idle turn before it sleeps: for members that share cores.
     pub fn yielding(self) -> Pace {
         Pace { yields: true, ..self }
+    }
+
+    /// For members that share cores.
+    pub fn sharing() -> Pace {
+        Pace::new(YIELD_SHARED, true).yielding()
+    }
+
+    /// For members with a core each.
+    pub fn alone() -> Pace {
+        Pace::new(SPIN_ALONE, true)
     }
 
     /// What suits `members` members on this host.
     pub fn for_members(members: usize) -> Pace {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Pace::new(if members <= cores { SPIN_ALONE } else { SPIN_SHARED }, true)
+        if members <= cores { Pace::alone() } else { Pace::sharing() }
+    }
+
+    /// Whether others need the core that this one waits on.
+    #[inline]
+    pub(crate) fn shares_core(&self) -> bool {
+        self.yields
     }
 
     pub(crate) fn busy(&mut self) {
@@ -106,6 +123,7 @@ mod tests {
     fn members_that_share_cores_spin_less() {
         let (alone, crowded) = (Pace::for_members(1), Pace::for_members(usize::MAX));
         assert!(alone.park && crowded.park && crowded.spin < alone.spin);
+        assert!(crowded.yields && !alone.yields);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use liar::{Generous, Habit, Lies, Random, way_in};
-use squall_group::{Config, Delivery, Ended, Group, JoinError, Mode, Outgoing, ScheduleKind, Timeouts, Turn, Upcalls};
+use squall_group::{Config, Delivery, Ended, Group, JoinError, Limit, Mode, Outgoing, ScheduleKind, Timeouts, Turn, Upcalls};
 use squall_membership::Mutation;
 use squall_transport::exchange::LocalExchange;
 use squall_transport::shm::ShmFabric;
@@ -59,7 +59,8 @@ impl Trial {
             large_max: if bit(16) { 20_000 } else { 256 },
             transfers_max: 2,
             block_bytes: Some(4096),
-            schedule: [ScheduleKind::Pipeline, ScheduleKind::Chain][random.below(2) as usize],
+            limit: Some(Limit::Cores),
+            schedule: Some([ScheduleKind::Pipeline, ScheduleKind::Chain][random.below(2) as usize]),
             region: RegionOptions::default(),
             ..Config::new((0..members).map(Rank::new).collect())
         };

@@ -25,8 +25,9 @@ pub trait Orderer {
     /// The index up to which my own stream is to be filled with nulls by now (0: none owed).
     fn owed(&self) -> u64;
 
-    /// Tells the others what was received.
-    fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox);
+    /// Notes what was received, and tells the others if it is `due`, or if it is no more than a round of turns: a lone
+    /// message waits for nothing.
+    fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox, due: bool);
 
     /// Looks how far the others are. Once a batch: what becomes deliverable meanwhile waits for the next batch, so that
     /// acknowledgements get out between them.

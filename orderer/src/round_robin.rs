@@ -19,6 +19,8 @@ pub struct RoundRobin {
     received: Vec<u64>,
     owed: u64,
     received_seq: Counter,
+    /// Up to here the others were told.
+    told: u64,
     delivered_seq: Counter,
     /// The same of the others.
     received_by: Frontier,
@@ -45,6 +47,7 @@ impl RoundRobin {
             received: vec![0; senders],
             owed: 0,
             received_seq: Counter::new(columns.received_seq, members),
+            told: 0,
             delivered_seq: Counter::new(columns.delivered_seq, members),
             received_by: Frontier::new(columns.received_seq, Columns::RECEIVED_SEQ, members),
             delivered_by: Frontier::new(columns.delivered_seq, Columns::DELIVERED_SEQ, members),
@@ -62,6 +65,11 @@ impl RoundRobin {
     pub fn acknowledged_by(self, voters: usize) -> RoundRobin {
         assert!(voters > 0, "nobody would ever have received anything");
         RoundRobin { voters, ..self }
+    }
+
+    /// Only `senders` are told what was delivered: nobody else reclaims a ring.
+    pub fn reclaimed_by(self, senders: &[Rank]) -> RoundRobin {
+        RoundRobin { delivered_seq: Counter::read_by(self.columns.delivered_seq, senders.iter().copied()), ..self }
     }
 
     /// First Seq that I have not received.
@@ -114,9 +122,12 @@ impl Orderer for RoundRobin {
     }
 
     #[inline]
-    fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox) {
+    fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox, due: bool) {
         self.received_seq.raise(table, self.frontier());
-        self.received_seq.push(table, outbox);
+        if due || self.received_seq.value() - self.told <= self.senders {
+            self.told = self.received_seq.value();
+            self.received_seq.push(table, outbox);
+        }
     }
 
     #[inline]
@@ -207,7 +218,7 @@ mod tests {
         let (tables, columns) = world(2, 3);
         let (mut order, mut outbox) = (RoundRobin::new(columns, 2, 3, Some(mine)), Outbox::new(2));
         (0..3).for_each(|sender| order.received(sender, 10, 10));
-        order.acknowledge(&tables[0], &mut outbox);
+        order.acknowledge(&tables[0], &mut outbox, true);
         tables[1].set(columns.received_seq, delivered);
         order.refresh(&tables[0]).unwrap();
         while order.next(1).is_some() {}
@@ -261,7 +272,7 @@ mod tests {
         tables[0].set(columns.received_seq, 4);
         tables[1].set(columns.received_seq, 3);
         order.received(0, 4, 4);
-        order.acknowledge(&tables[0], &mut Outbox::new(3));
+        order.acknowledge(&tables[0], &mut Outbox::new(3), true);
         order.refresh(&tables[0]).unwrap();
         assert_eq!(order.next(9).map(|run| run.count), Some(3), "member 2 has received nothing");
         let mut learner = RoundRobin::new(columns, 3, 1, None).acknowledged_by(2);
@@ -295,7 +306,7 @@ mod tests {
         let (tables, columns) = world(2, 3);
         let mut order = RoundRobin::new(columns, 2, 3, None);
         (0..3).for_each(|sender| order.received(sender, 4, 4));
-        order.acknowledge(&tables[0], &mut Outbox::new(2));
+        order.acknowledge(&tables[0], &mut Outbox::new(2), true);
         tables[1].set(columns.received_seq, 2);
         order.refresh(&tables[0]).unwrap();
         assert_eq!([order.next(9), order.next(9), order.next(9)].map(|run| run.map(|run| run.seq)), [Some(0), Some(1), None]);
@@ -320,7 +331,7 @@ mod tests {
                 received[member][sender] += more;
                 let mut outbox = Outbox::new(members);
                 orders[member].received(sender, received[member][sender], 0);
-                orders[member].acknowledge(&tables[member], &mut outbox);
+                orders[member].acknowledge(&tables[member], &mut outbox, true);
                 for member in 0..members {
                     orders[member].refresh(&tables[member]).unwrap();
                     while let Some(run) = orders[member].next(2) {

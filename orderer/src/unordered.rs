@@ -61,7 +61,7 @@ impl Orderer for Unordered {
     }
 
     #[inline]
-    fn acknowledge(&mut self, _table: &Table, _outbox: &mut Outbox) {}
+    fn acknowledge(&mut self, _table: &Table, _outbox: &mut Outbox, _due: bool) {}
 
     #[inline]
     fn refresh(&mut self, _table: &Table) -> Result<(), Malformed> {

@@ -13,7 +13,8 @@
 //!   once, of several senders and successive ones of one sender, and take turns block by block.
 //! - [`Columns`]: the words of the table that it owns. [`Descriptor`]: the announcement. [`Limits`]: every bound.
 //! - [`Timeline`]: when each block was posted, landed and was relayed, and what a transfer waited for.
-//! - [`block_bytes_for`]: block size, if nobody says otherwise.
+//! - [`Relay`]: by which schedule and in how large blocks a message goes, chosen by its sender for each message: from
+//!   what is the [`Limit`], its size, the group, and how many send.
 //!
 //! Why a buffer stays safe. It is written only by those it was made `ready` for, each block once, and filled once every
 //! counter has been seen. It is read by the application until `delivered`, and by Spans to the next members until those
@@ -36,6 +37,7 @@ mod mutation;
 mod notices;
 mod plans;
 mod rdmc;
+mod relay;
 mod shares;
 mod timeline;
 mod transfer;
@@ -47,5 +49,6 @@ pub use limits::{BLOCKS_LIMIT, Limits};
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use rdmc::{AnnounceError, Leftover, Progress, Rdmc};
+pub use relay::{Limit, Relay};
 pub use shares::BufferError;
 pub use timeline::{Moment, Record, Timeline, Waits};

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use squall_rdmc::schedule::ScheduleKind;
-use squall_rdmc::{AnnounceError, BufferError, Columns, Descriptor, DescriptorError, Limits, Moment, Progress, Rdmc, Timeline};
+use squall_rdmc::{AnnounceError, BufferError, Columns, Descriptor, DescriptorError, Limits, Moment, Progress, Rdmc, Relay, Timeline};
 use squall_sst::{LayoutBuilder, Malformed, Table};
 use squall_transport::outbox::OUTBOX_WRITES_MAX;
 use squall_transport::region::{Pool, Region, RegionOptions, SizeClass};
@@ -30,7 +30,7 @@ impl Engine {
         let classes = [SizeClass { block_bytes: BUFFER_BYTES, blocks: buffers }];
         let pool = Pool::new(Region::allocate(Pool::bytes_for(&classes) as usize, &options).unwrap(), &classes);
         let senders = [Rank::new(0), Rank::new(1)];
-        let rdmc = Rdmc::new(columns, 4, Rank::new(me), &senders, limits, ScheduleKind::Chain);
+        let rdmc = Rdmc::new(columns, 4, Rank::new(me), &senders, limits);
         Engine { columns, table: Table::new(region.clone(), &layout, Rank::new(me)), region, pool, outbox: Outbox::new(4), rdmc }
     }
 
@@ -40,7 +40,7 @@ impl Engine {
 
     fn start(&mut self, bytes: u64, block_bytes: u32) -> Result<Descriptor, BufferError> {
         let block = self.rdmc.reserve(bytes, &mut self.pool)?;
-        Ok(self.rdmc.start(block.fill(), block_bytes))
+        Ok(self.rdmc.start(block.fill(), chain(block_bytes)))
     }
 
     fn step(&mut self) -> Progress {
@@ -62,7 +62,11 @@ impl Engine {
 }
 
 fn descriptor(transfer: u64) -> Descriptor {
-    Descriptor { bytes: 3000, block_bytes: 1000, transfer }
+    Descriptor { bytes: 3000, block_bytes: 1000, transfer, schedule: ScheduleKind::Chain }
+}
+
+fn chain(block_bytes: u32) -> Relay {
+    Relay { schedule: ScheduleKind::Chain, block_bytes }
 }
 
 #[test]
@@ -85,12 +89,47 @@ fn reserved_blocks_count_against_the_window_and_start_in_any_order() {
     let first = engine.rdmc.reserve(100, &mut engine.pool).unwrap();
     let second = engine.rdmc.reserve(200, &mut engine.pool).unwrap();
     assert!(engine.rdmc.reserve(1, &mut engine.pool).is_err());
-    let started = engine.rdmc.start(second.fill(), 50);
-    assert_eq!(started, Descriptor { bytes: 200, block_bytes: 50, transfer: 0 });
+    let started = engine.rdmc.start(second.fill(), chain(50));
+    assert_eq!(started, Descriptor { bytes: 200, block_bytes: 50, transfer: 0, schedule: ScheduleKind::Chain });
     assert_eq!(engine.rdmc.payload(0, 0).len(), 200);
     engine.rdmc.give_back(first, &mut engine.pool);
     assert_eq!(engine.start(300, 50).unwrap().transfer, 1);
     assert_eq!(engine.rdmc.received(0), 2);
+}
+
+#[test]
+fn who_has_begun_a_message_lately_is_busy() {
+    let mut engine = Engine::new(0, 9);
+    assert_eq!(engine.rdmc.busy_senders(), 1);
+    engine.announce(1, descriptor(0)).unwrap();
+    assert_eq!(engine.rdmc.busy_senders(), 2);
+    // Behind as many messages of mine as may be under way the other one is idle.
+    for transfer in 0..3 {
+        assert_eq!(engine.rdmc.busy_senders(), 2);
+        engine.start(10, 10).unwrap();
+        engine.rdmc.delivered(0, transfer);
+        engine.tell(engine.columns.ready.get(transfer as usize % 2), 1, (transfer + 1) << 28 | 1);
+        engine.step();
+        engine.tell(engine.columns.received.get(0), 1, transfer + 1);
+        assert_eq!(engine.rdmc.reclaim(&engine.table, &mut engine.pool), 1);
+    }
+    assert_eq!(engine.rdmc.busy_senders(), 1);
+}
+
+#[test]
+fn each_message_is_relayed_as_its_own_descriptor_says() {
+    let mut engine = Engine::new(2, 9);
+    engine.announce(0, Descriptor { schedule: ScheduleKind::Sequential, ..descriptor(0) }).unwrap();
+    engine.announce(0, descriptor(1)).unwrap();
+    // In the first the root itself sends here; in the chain it is the member before.
+    let ready = |slot| engine.columns.ready.get(slot).at(Rank::new(2));
+    let (first, second) = (ready(0), ready(1));
+    let told = |writes: Vec<Write>| match writes[..] {
+        [Write::Word { at, .. }] => Some(at.offset),
+        _ => None,
+    };
+    assert_eq!(told(engine.writes_to(0)), Some(first));
+    assert_eq!(told(engine.writes_to(1)), Some(second));
 }
 
 #[test]
@@ -100,7 +139,7 @@ fn what_breaks_the_limits_or_the_order_is_refused() {
     let late = DescriptorError::OutOfOrder { expected: 0, found: 1 };
     assert_eq!(engine.announce(0, descriptor(1)), refused(late));
     let blocks = u64::from(Limits::DEFAULT.blocks_max) + 1;
-    let many = Descriptor { bytes: blocks, block_bytes: 1, transfer: 0 };
+    let many = Descriptor { bytes: blocks, block_bytes: 1, ..descriptor(0) };
     assert_eq!(engine.announce(0, many), refused(DescriptorError::TooManyBlocks { blocks, max: Limits::DEFAULT.blocks_max }));
     let no_class = engine.announce(0, Descriptor { bytes: 5000, ..descriptor(0) });
     assert!(matches!(no_class, Err(AnnounceError::NoBuffer(BufferError::Exhausted(_)))));
@@ -250,7 +289,7 @@ fn what_one_epoch_began_another_sends_from_where_it_lies() {
     let mut block = old.rdmc.reserve(300, &mut old.pool).unwrap();
     block.bytes_mut().fill(7);
     let place = block.offset();
-    old.rdmc.start(block.fill(), 100);
+    old.rdmc.start(block.fill(), chain(100));
     old.be_ready(0, 0);
     assert_eq!(old.rdmc.step(&old.table, &mut old.outbox, 1).unwrap().posted_blocks, 1);
     let cut: Vec<_> = (0..2).map(|transfer| old.rdmc.withdraw(transfer)).collect();
@@ -263,8 +302,8 @@ fn what_one_epoch_began_another_sends_from_where_it_lies() {
     let full = BufferError::SlotBusy { transfers_max: 2 };
     assert_eq!(new.start(10, 10).unwrap_err(), full, "they are the whole window");
     let [first, second] = <[_; 2]>::try_from(cut).unwrap();
-    assert_eq!(new.rdmc.start(first, 100), Descriptor { bytes: 400, block_bytes: 100, transfer: 0 });
-    assert_eq!(new.rdmc.start(second, 100).transfer, 1);
+    assert_eq!(new.rdmc.start(first, chain(100)), Descriptor { bytes: 400, block_bytes: 100, transfer: 0, schedule: ScheduleKind::Chain });
+    assert_eq!(new.rdmc.start(second, chain(100)).transfer, 1);
     assert_eq!(new.rdmc.payload(0, 1), [7; 300]);
     new.be_ready(1, 1);
     new.step();
@@ -324,10 +363,10 @@ fn a_group_of_one_receives_its_own_messages() {
     let region = Region::allocate(layout.bytes() as usize, &RegionOptions::default()).unwrap();
     let table = Table::new(region.clone(), &layout, Rank::new(0));
     let mut pool = Pool::new(region, &[SizeClass { block_bytes: 8, blocks: 1 }]);
-    let mut rdmc = Rdmc::new(columns, 1, Rank::new(0), &[Rank::new(0)], limits, ScheduleKind::Pipeline);
+    let mut rdmc = Rdmc::new(columns, 1, Rank::new(0), &[Rank::new(0)], limits);
     for transfer in 0..10 {
         let block = rdmc.reserve(8, &mut pool).unwrap();
-        rdmc.start(block.fill(), 8);
+        rdmc.start(block.fill(), chain(8));
         assert_eq!(rdmc.received(0), transfer + 1);
         rdmc.delivered(0, transfer);
         assert_eq!(rdmc.reclaim(&table, &mut pool), 1);

@@ -9,11 +9,11 @@ use squall_rdmc::schedule::ScheduleKind;
 use world::{Random, Setup, World};
 
 fn setups() -> impl Strategy<Value = Setup> {
-    let schedule = prop::sample::select(&ScheduleKind::ALL[..]);
-    (any::<u64>(), schedule, 1..=9usize, 1..=4usize, 1..=6u64, 1..=3u32, 0..=3u32).prop_map(
-        |(seed, schedule, members, senders, messages, transfers_max, extra_buffers)| Setup {
+    let schedules = prop::sample::subsequence(ScheduleKind::ALL.to_vec(), 1..=ScheduleKind::ALL.len());
+    (any::<u64>(), schedules, 1..=9usize, 1..=4usize, 1..=6u64, 1..=3u32, 0..=3u32).prop_map(
+        |(seed, schedules, members, senders, messages, transfers_max, extra_buffers)| Setup {
             seed,
-            schedule,
+            schedules,
             members,
             senders: senders.min(members),
             messages,
@@ -38,7 +38,7 @@ fn caught(mutation: Mutation) -> usize {
     let wrong = |seed| {
         let setup = Setup {
             seed: Random(seed).below(u64::MAX),
-            schedule: ScheduleKind::Pipeline,
+            schedules: vec![ScheduleKind::Pipeline],
             members: 5,
             senders: 2,
             messages: 4,

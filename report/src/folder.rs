@@ -131,6 +131,17 @@ impl RunFolder {
         replace(&folder.join(format!("{}.csv", stem(point, trial))), text.as_bytes())
     }
 
+    /// Writes the same as a trace, in the trace event format of Chrome (JSON), as
+    /// `timelines/<point>-t<trial>.trace.json`.
+    ///
+    /// # Errors
+    /// [`ResultsError::Io`].
+    pub fn write_trace(&self, point: &Point, trial: u32, json: &str) -> Result<(), ResultsError> {
+        let folder = self.path.join(TIMELINES_FOLDER);
+        fs::create_dir_all(&folder).map_err(ResultsError::io(&folder, "create"))?;
+        replace(&folder.join(format!("{}.trace.json", stem(point, trial))), json.as_bytes())
+    }
+
     /// Writes `summary.csv`, the plots and `report.html` from what the folder holds now.
     ///
     /// # Errors

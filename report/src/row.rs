@@ -317,6 +317,22 @@ pub struct Point {
     pub schedule: String,
 }
 
+/// What the column `schedule` of a point begins with that is yet to run and whose group chooses how to relay.
+pub const CHOSEN: &str = "chosen";
+
+impl Point {
+    /// Whether `ran` is what became of this point, which may leave to the group how it relays: in which blocks (it names
+    /// none), by which schedule ([`CHOSEN`]).
+    pub fn covers(&self, ran: &Point) -> bool {
+        let block_bytes = self.block_bytes.or(ran.block_bytes);
+        let schedule = match self.schedule.strip_prefix(CHOSEN) {
+            Some(rest) if ran.schedule.ends_with(rest) => ran.schedule.clone(),
+            _ => self.schedule.clone(),
+        };
+        Point { block_bytes, schedule, ..self.clone() } == *ran
+    }
+}
+
 impl std::fmt::Display for Point {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.experiment, self.fabric)?;
@@ -352,6 +368,16 @@ mod tests {
         let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
         let names: Vec<&str> = COLUMNS.iter().map(|column| column.0).collect();
         assert_eq!(text.lines().next().unwrap(), names.join(","));
+    }
+
+    #[test]
+    fn a_point_that_was_asked_for_covers_what_was_chosen_for_it() {
+        let asked = Row { experiment: "latency".into(), schedule: "chosen-closed-last".into(), ..Row::default() }.point();
+        let ran = |schedule: &str, block_bytes| Point { schedule: schedule.into(), block_bytes, ..asked.clone() };
+        assert!(asked.covers(&ran("two-trees-closed-last", Some(65536))) && asked.covers(&asked));
+        assert!(!asked.covers(&ran("two-trees-light-last", Some(65536))));
+        let given = ran("chain-closed-last", Some(4096));
+        assert!(given.covers(&given) && !given.covers(&ran("chain-closed-last", Some(8192))) && !given.covers(&asked));
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl Summary {
         let mut place: HashMap<Point, usize> = HashMap::new();
         for row in rows {
             let point = row.point();
-            summary.unmeasured.retain(|unmeasured| unmeasured.point != point);
+            summary.unmeasured.retain(|unmeasured| !unmeasured.point.covers(&point));
             if !row.is_measured() {
                 let reason = row.note.clone();
                 summary.unmeasured.push(Unmeasured { point, reason });

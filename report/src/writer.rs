@@ -72,14 +72,14 @@ impl RowWriter {
         &self.path
     }
 
-    /// Trials already measured of a point; the next one is this plus 1.
+    /// Trials already measured of a point, as it was asked for; the next one is this plus 1.
     pub fn trials(&self, point: &Point) -> u32 {
-        self.trials.get(point).copied().unwrap_or(0)
+        self.trials.iter().filter(|(ran, _)| point.covers(ran)).map(|(_, trials)| trials).sum()
     }
 
     /// Why a point was skipped or failed, unless a later trial of it succeeded.
     pub fn failure(&self, point: &Point) -> Option<&str> {
-        self.failures.get(point).map(String::as_str)
+        self.failures.iter().find(|(failed, _)| point.covers(failed)).map(|(_, why)| why.as_str())
     }
 
     /// What was put right when the file was opened, one sentence each.

@@ -26,6 +26,11 @@ pub(crate) struct Member {
     pub(crate) idle_steps: u64,
 }
 
+/// Whether a member behaves as one that shares its core, of `seed`: every other one does.
+pub(crate) fn shares_core(seed: u64, member: Rank) -> bool {
+    mix(seed ^ mix(member.index() as u64 + 1)) & 1 == 1
+}
+
 /// What a step came to.
 pub(crate) enum Stepped {
     /// Whether anything happened.
@@ -36,7 +41,7 @@ pub(crate) enum Stepped {
 
 impl Member {
     pub(crate) fn new(
-        group: Group<SimulatedEndpoint>,
+        mut group: Group<SimulatedEndpoint>,
         scenario: &Scenario,
         mutant: Option<Mutant>,
         network: &SimNetwork,
@@ -62,6 +67,7 @@ impl Member {
             sent_count: 0,
             delivered_count: 0,
         };
+        group.gather_acknowledgements(shares_core(scenario.seed, rank));
         let bursts = plan.bursts.iter().copied().collect();
         Member { group: Some(group), app, bursts, next_step_ns: Some(0), idle_steps: 0 }
     }

@@ -1,6 +1,6 @@
 //! What a seed stands for: a group, its links, its load and its troubles.
 
-use squall_group::{Config, Mode, ScheduleKind};
+use squall_group::{Config, Limit, Mode, ScheduleKind};
 use squall_rdmc::Descriptor;
 use squall_smc::record_bytes;
 use squall_transport::sim::{LinkSpec, Random};
@@ -115,12 +115,15 @@ fn config(members: usize, random: &mut Random) -> Config {
         let blocks = random.pick(&[1, 2, 3, 7, 20]);
         config.block_bytes = Some((config.large_max / blocks).max(16) as u32);
         config.schedule = random.pick(&[
-            ScheduleKind::Pipeline,
-            ScheduleKind::TwoTrees,
-            ScheduleKind::Tree,
-            ScheduleKind::Chain,
-            ScheduleKind::Sequential,
+            Some(ScheduleKind::Pipeline),
+            Some(ScheduleKind::TwoTrees),
+            Some(ScheduleKind::Tree),
+            Some(ScheduleKind::Chain),
+            Some(ScheduleKind::Sequential),
+            None,
         ]);
+        // Each sender then chooses for each message, as others send or not.
+        config.limit = config.schedule.is_none().then(|| Limit::of_links(25_000_000));
         config.post_bytes_max = random.pick(&[1, 4096, 1 << 20]);
     }
     config.region = RegionOptions::default();

@@ -5,22 +5,29 @@ use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 use crate::layout::Column;
 use crate::table::Table;
 
-/// A monotone word of my row, pushed to every other member by value.
+/// A monotone word of my row, pushed by value to every other member, or to those who read it.
 ///
-/// Pushes coalesce: however often it was raised since the last push, one Word a peer goes out, and a peer whose queue
-/// is full gets the then newest value later.
+/// Pushes coalesce: however often it was raised since the last push, one Word a reader goes out, and a reader whose
+/// queue is full gets the then newest value later.
 #[derive(Clone, Debug)]
 pub struct Counter {
     column: Column,
     value: u64,
     behind: bool,
-    pushed: Vec<u64>,
+    /// Who reads it, and what each was told.
+    readers: Vec<(Rank, u64)>,
 }
 
 impl Counter {
-    /// The counter of `column`, 0 everywhere, in a group of `members`.
+    /// The counter of `column`, 0 everywhere, in a group of `members` who all read it.
     pub fn new(column: Column, members: usize) -> Counter {
-        Counter { column, value: 0, behind: false, pushed: vec![0; members] }
+        Counter::read_by(column, (0..members).map(Rank::new))
+    }
+
+    /// The counter of `column`, 0 everywhere, of which only `readers` are told: a Word costs its sender and its reader,
+    /// and wakes the reader.
+    pub fn read_by(column: Column, readers: impl IntoIterator<Item = Rank>) -> Counter {
+        Counter { column, value: 0, behind: false, readers: readers.into_iter().map(|reader| (reader, 0)).collect() }
     }
 
     /// Its value.
@@ -58,7 +65,7 @@ impl Counter {
         true
     }
 
-    /// Tells every member that does not have the newest value. Whether anything was pushed.
+    /// Tells every reader that does not have the newest value. Whether anything was pushed.
     #[inline]
     pub fn push(&mut self, table: &Table, outbox: &mut Outbox) -> bool {
         if !self.behind {
@@ -67,13 +74,12 @@ impl Counter {
         let at = Place::new(TABLE, self.column.at(table.me()));
         let mut pushed = false;
         self.behind = false;
-        for row in 0..table.members() {
-            let to = Rank::new(row);
-            if to == table.me() || self.pushed[row] == self.value {
+        for (reader, told) in &mut self.readers {
+            if *reader == table.me() || *told == self.value {
                 continue;
             }
-            if outbox.push(to, Write::Word { at, value: self.value }).is_ok() {
-                self.pushed[row] = self.value;
+            if outbox.push(*reader, Write::Word { at, value: self.value }).is_ok() {
+                *told = self.value;
                 pushed = true;
             } else {
                 self.behind = true;

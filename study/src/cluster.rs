@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use squall_group::{Config, Group, Stats};
+use squall_group::{Config, Group, Record, Stats, Timeline};
 use squall_transport::Rank;
 use squall_transport::model::{Counted, ModelEndpoint, ModelFabric, ModelNetwork, ModelSpec};
 use squall_transport::sim::{Random, SoloExchange};
@@ -115,6 +115,18 @@ impl Cluster {
         Ok(Cluster { network, hosts, turns, expected, unfinished: nodes })
     }
 
+    /// Has every member record up to `records_max` things that happen to blocks.
+    pub(crate) fn record(&mut self, records_max: usize) {
+        for host in &mut self.hosts {
+            host.group.record(Some(Timeline::new(records_max)));
+        }
+    }
+
+    /// What they recorded, by rank.
+    pub(crate) fn records(&mut self) -> Vec<Vec<Record>> {
+        self.hosts.iter_mut().map(|host| host.group.record(None).map_or_else(Vec::new, |timeline| timeline.records().to_vec())).collect()
+    }
+
     /// Runs until every member has delivered everything.
     ///
     /// # Errors
@@ -165,6 +177,9 @@ impl Cluster {
         let (network, rank) = (&self.network, Rank::new(index));
         network.begin_turn(rank, at_ps);
         network.spend(rank, host.costs.turn_ps);
+        if let Some(timeline) = host.group.timeline_mut() {
+            timeline.set_now(at_ps / 1000);
+        }
         let was_done = host.app.delivered == self.expected;
         let mut progress = host.app.send(&mut host.group);
         let turn = host.group.step(&mut host.app).map_err(|ended| RunError::Ended { rank, why: ended.to_string() })?;

@@ -1,6 +1,6 @@
 //! One point of the study.
 
-use squall_group::{Config, Mode, Stats};
+use squall_group::{Config, Limit, Mode, Record, Relay, Stats};
 use squall_rdmc::schedule::ScheduleKind;
 use squall_transport::Rank;
 use squall_transport::model::Counted;
@@ -24,6 +24,8 @@ const RING_BYTES: u64 = 1 << 20;
 const DESCRIPTOR_RING_BYTES: u64 = 64 << 10;
 /// What a sender's large messages may take of a pool.
 const LARGE_WINDOW_BYTES: u64 = 16 << 20;
+/// What a member records of a block at the most: its landing, and its post to each of some members.
+const RECORDS_A_BLOCK: usize = 8;
 /// Seconds of the line that a stream should last, if nobody says how many messages.
 const STREAM_SECONDS: f64 = 0.02;
 /// Messages of all senders that such a stream has at the most.
@@ -175,26 +177,33 @@ impl Run {
         })
     }
 
-    /// Who relays: links are the limit here, so the root should send each block once.
+    /// Who relays, once all that send are under way.
     pub fn schedule(&self) -> ScheduleKind {
-        let rule = if self.peer.is_some() { ScheduleKind::Pipeline } else { ScheduleKind::TwoTrees };
-        self.schedule.unwrap_or(rule)
+        self.relay().schedule
     }
 
-    /// Bytes of a block: as `block_bytes_for`, with what a block costs on this cluster.
-    ///
-    /// Sending M bytes in b blocks over d levels takes (b + d) steps of M / b bytes and an overhead of o bytes; least
-    /// at blocks of sqrt(M o / d).
+    /// Bytes of a block.
     pub fn block_bytes(&self) -> u32 {
-        if let Some(bytes) = self.block_bytes.or_else(|| self.peer.as_ref().map(|peer| peer.block_bytes(self.message_bytes))) {
-            return bytes;
-        }
-        const LEAST: u64 = 16 << 10;
-        const MOST: u64 = 1 << 20;
-        let levels = u64::from(self.nodes.max(2).next_power_of_two().ilog2());
-        let overhead = self.overhead_bytes();
-        let bytes = (self.message_bytes as f64 * overhead / levels as f64).sqrt() as u64;
-        bytes.clamp(LEAST, MOST).next_multiple_of(4096) as u32
+        self.relay().block_bytes
+    }
+
+    /// As the group chooses it, with what a block costs on this cluster. The peer knows one schedule.
+    fn relay(&self) -> Relay {
+        let chosen = Relay::choose(self.limit(), self.message_bytes, self.given_block_bytes(), self.nodes, self.senders);
+        Relay { schedule: self.given_schedule().unwrap_or(chosen.schedule), ..chosen }
+    }
+
+    fn given_schedule(&self) -> Option<ScheduleKind> {
+        self.schedule.or(self.peer.as_ref().map(|_| ScheduleKind::Pipeline))
+    }
+
+    fn given_block_bytes(&self) -> Option<u32> {
+        self.block_bytes.or_else(|| self.peer.as_ref().map(|peer| peer.block_bytes(self.message_bytes)))
+    }
+
+    /// Links are the limit here.
+    fn limit(&self) -> Limit {
+        Limit::Links { overhead_bytes: self.overhead_bytes() as u64 }
     }
 
     /// What a block costs beside its bytes, in bytes that could have been sent: the core's work for it, calls included.
@@ -214,7 +223,6 @@ impl Run {
             true => DESCRIPTOR_RING_BYTES,
             false => ((window + 1) * record_bytes).next_power_of_two().clamp(least, RING_BYTES.max(least)),
         };
-        let block_bytes = self.block_bytes();
         Config {
             mode: self.mode,
             ring_bytes,
@@ -222,8 +230,9 @@ impl Run {
             window_messages: window,
             large_max: if relayed { self.message_bytes } else { 0 },
             transfers_max: if self.peer.is_some() { 1 } else { window as usize },
-            block_bytes: relayed.then_some(block_bytes),
-            schedule: self.schedule(),
+            block_bytes: self.given_block_bytes().filter(|_| relayed),
+            schedule: self.given_schedule(),
+            limit: Some(self.limit()),
             post_bytes_max: if self.peer.is_some() { 1 } else { 1 << 20 },
             ..Config::new(senders)
         }
@@ -266,6 +275,25 @@ impl Run {
     /// # Errors
     /// What does not fit, and any outcome that cannot be: two orders, or more than the bound.
     pub fn run(&self) -> Result<Outcome, RunError> {
+        let mut cluster = self.cluster()?;
+        cluster.run()?;
+        self.outcome(&cluster)
+    }
+
+    /// The same, and what every member recorded of its blocks, by rank; times are virtual nanoseconds.
+    ///
+    /// # Errors
+    /// As [`Run::run`].
+    pub fn traced(&self) -> Result<(Outcome, Vec<Vec<Record>>), RunError> {
+        let mut cluster = self.cluster()?;
+        let blocks = self.message_bytes.div_ceil(self.block_bytes().into()) * self.messages();
+        cluster.record(RECORDS_A_BLOCK * blocks as usize * self.senders + self.nodes);
+        cluster.run()?;
+        let outcome = self.outcome(&cluster)?;
+        Ok((outcome, cluster.records()))
+    }
+
+    fn cluster(&self) -> Result<Cluster, RunError> {
         self.profile.check_nodes(self.nodes)?;
         let config = self.config();
         memory::check(&config, self.nodes)?;
@@ -273,9 +301,7 @@ impl Run {
         if let Some(peer) = &self.peer {
             peer.limit(self.message_bytes, self.is_relayed(), &mut spec);
         }
-        let mut cluster = Cluster::new(&spec, &config, self.nodes, &self.work(), self.seed)?;
-        cluster.run()?;
-        self.outcome(&cluster)
+        Cluster::new(&spec, &config, self.nodes, &self.work(), self.seed)
     }
 
     fn outcome(&self, cluster: &Cluster) -> Result<Outcome, RunError> {

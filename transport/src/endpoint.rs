@@ -133,6 +133,12 @@ pub trait Fabric {
         true
     }
 
+    /// Whether what is posted goes over links, whose rate is not known and can be measured; not where this host's cores
+    /// copy it, or where time is not that of a clock.
+    fn has_links(&self) -> bool {
+        false
+    }
+
     /// How the writes of its endpoints land, and so how rule T1 comes about.
     fn write_order(&self) -> WriteOrder {
         WriteOrder::Ordered

@@ -26,7 +26,7 @@ pub(super) fn check(request: &Request, points: &[PlannedPoint]) -> Result<(), Us
         return Err(UsageError("--lost-after has an effect over --fabric tcp only, which is not among what runs; leave it out".into()));
     }
     let of_relays = [("block", !axes.block.is_empty()), ("schedule", !axes.schedule.is_empty())];
-    let is_relayed = points.iter().any(|point| point.setting.schedule.is_some());
+    let is_relayed = points.iter().any(|point| point.setting.is_relayed());
     match of_relays.into_iter().find(|(_, given)| *given && !is_relayed) {
         None => Ok(()),
         Some((flag, _)) => {

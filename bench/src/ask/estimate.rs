@@ -51,7 +51,7 @@ pub(super) fn moving_seconds(setting: &Setting, messages: u64, machine: &Machine
     let copies = f64::from(setting.nodes.saturating_sub(1).max(1));
     let of_each = messages as f64;
     let all = of_each * f64::from(setting.senders);
-    let lone = setting.senders == 1 && setting.schedule.is_none() && setting.shape.is_some();
+    let lone = setting.senders == 1 && setting.shape.is_some() && !setting.is_relayed();
     let rate = if lone { costs.lone_bytes_per_second } else { costs.bytes_per_second };
     let moving = |messages: f64| messages * setting.message_bytes as f64 * copies / rate;
     // More nodes than cores: each turn of a node serves fewer messages.

@@ -17,6 +17,8 @@ pub enum Experiment {
     SmcRate,
     /// One sender's large messages, by every schedule that relays them; not part of `reproduce`
     RdmcSchedules,
+    /// One sender's large message, block by block at every node; not part of `reproduce`
+    RdmcTimeline,
     /// The main experiment: bandwidth of a group
     Multicast,
     /// From the send to the delivery: closed loop, light load, saturated
@@ -50,6 +52,7 @@ impl Experiment {
             Experiment::Write => &["fabric", "size", "window"],
             Experiment::SmcRate => &["fabric", "nodes", "size", "senders", "ordering", "window"],
             Experiment::RdmcSchedules => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
+            Experiment::RdmcTimeline => &["fabric", "nodes", "size", "block", "schedule"],
             Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule", "upset"],
             Experiment::TcpGap => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
             Experiment::Multicast | Experiment::Latency | Experiment::LatencyLoad | Experiment::Delay => {
@@ -65,6 +68,7 @@ impl Experiment {
         match self {
             Experiment::Memcpy => &[],
             Experiment::Write => &["messages", "verify", "perftest", "spin", "pin"],
+            Experiment::RdmcTimeline => &["verify", "spin", "pin"],
             Experiment::ViewChange => &["verify", "pin", "newcomers", "state", "restore"],
             Experiment::SmcRate
             | Experiment::Multicast

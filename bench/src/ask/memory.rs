@@ -4,7 +4,6 @@ use squall_report::bounds::Warmth;
 
 use super::setting::{Setting, Variant};
 use crate::jobs::copy::stride;
-use crate::jobs::kinds::Schedule;
 use crate::jobs::shape::RING_BYTES;
 use crate::jobs::write::region_bytes;
 
@@ -12,8 +11,7 @@ use crate::jobs::write::region_bytes;
 pub(super) fn memory_bytes(setting: &Setting) -> u64 {
     let nodes = u64::from(setting.nodes);
     if let (Some(shape), Some(ordering)) = (setting.shape, setting.ordering) {
-        let schedule = setting.schedule.unwrap_or(Schedule::Pipeline);
-        return nodes * shape.config(setting.senders, ordering, setting.block_bytes, schedule).memory_bytes(setting.nodes as usize);
+        return nodes * shape.config(setting.senders, ordering, setting.block_bytes, setting.schedule).memory_bytes(setting.nodes as usize);
     }
     if let (Some(_), Some(window)) = (setting.fabric, setting.window) {
         return nodes * region_bytes(setting.message_bytes, window);

@@ -26,13 +26,8 @@ pub const SEND_BURST_MESSAGES: u64 = 256;
 /// Silence of a node that counts as its end where failures are detected: longer than a node of an oversubscribed host
 /// waits for its core.
 pub const SUSPECT_AFTER_NS: u64 = 10_000_000_000;
-/// How long an idle node spins before it sleeps if it has a core for itself: longer than a block of 1 MB takes to come
-/// (80 us), so that a steady flow of blocks never pays for a wake-up each.
-const SPIN_ALONE: Duration = Duration::from_micros(200);
 /// How long an idle raw writer spins before it sleeps; where the two share a core it gives it away meanwhile.
-pub const WRITE_SPIN: Duration = SPIN_ALONE;
-/// The same where nodes share cores: it is time taken from those who have work.
-const SPIN_SHARED: Duration = Duration::from_micros(2);
+pub const WRITE_SPIN: Duration = Duration::from_micros(200);
 
 /// Raw writes posted between two flushes.
 pub const WRITE_BURST_MAX: u64 = 32;
@@ -137,7 +132,7 @@ pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
     match (experiment, quick) {
         (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, false) => 0.5,
         (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, true) => 0.1,
-        (Experiment::SmcRate | Experiment::Latency, false) => 0.5,
+        (Experiment::SmcRate | Experiment::Latency | Experiment::RdmcTimeline, false) => 0.5,
         (Experiment::LatencyLoad | Experiment::Delay, false) => 0.25,
         // The fault, and time to see what was before and after.
         (Experiment::ViewChange, false) => 3.0,
@@ -173,9 +168,10 @@ pub fn change_suspect_after_ns(message_bytes: u64, members: u32, own_core: bool,
 /// How an idle node waits. Decided by the parent: a node that is pinned sees one core only.
 pub fn pace(own_core: bool, fabric: FabricKind) -> Pace {
     match (own_core, fabric) {
-        (true, _) => Pace::new(SPIN_ALONE, true),
-        (false, FabricKind::Verbs) => Pace::new(SPIN_ALONE, true).yielding(),
-        (false, _) => Pace::new(SPIN_SHARED, true),
+        (true, _) => Pace::alone(),
+        // Falling asleep costs messages: an invitation to be woken must have landed first.
+        (false, FabricKind::Verbs) => Pace::alone().yielding(),
+        (false, _) => Pace::sharing(),
     }
 }
 

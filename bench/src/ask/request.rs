@@ -56,10 +56,10 @@ pub struct Axes {
     /// Messages that a sender may have undelivered [default: by size and memory]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
     pub window: Vec<u64>,
-    /// Bytes of a relay block [default: by message size and group size]
+    /// Bytes of a relay block [default: chosen for each message]
     #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = list_of_sizes)]
     pub block: std::vec::Vec<ByteSize>,
-    /// How large messages are relayed [default: pipeline]
+    /// How large messages are relayed [default: chosen for each message]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     pub schedule: Vec<Schedule>,
     /// What happens in `view-change` [default: kill, leave, join; join if it is said who joins]

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::axes::Senders;
 use super::experiment::Experiment;
 use super::upset::Upset;
-use crate::jobs::group::Delay;
+use crate::jobs::group::{Delay, Relayed};
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::shape::Shape;
 use squall_report::bounds::{Carriage, Load, Warmth};
-use squall_report::{Point, Row};
+use squall_report::{CHOSEN, Point, Row};
 
 /// What tells the points of one experiment apart that differ in no axis: what is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,9 +104,9 @@ pub struct Setting {
     pub window: Option<u64>,
     /// Rings and pools; none without a group.
     pub shape: Option<Shape>,
-    /// Bytes of a relay block; none if nothing is relayed.
+    /// Bytes of a relay block; none if nothing is relayed, or the group chooses.
     pub block_bytes: Option<u64>,
-    /// How it is relayed; none if nothing is relayed.
+    /// How it is relayed; none if nothing is relayed, or the group chooses.
     pub schedule: Option<Schedule>,
     /// What is done.
     pub variant: Variant,
@@ -140,6 +140,21 @@ impl Setting {
         }
     }
 
+    /// The same once it has run, and messages were relayed as the group chose.
+    pub fn row_as(&self, relayed: Option<Relayed>, part: Option<&str>) -> Row {
+        match relayed.filter(|_| self.is_relayed()) {
+            Some(Relayed { schedule, block_bytes }) => {
+                Setting { schedule: Some(schedule), block_bytes: Some(block_bytes), ..self.clone() }.row(part)
+            }
+            None => self.row(part),
+        }
+    }
+
+    /// Whether messages are relayed in blocks.
+    pub fn is_relayed(&self) -> bool {
+        self.shape.is_some_and(|shape| shape.is_relayed())
+    }
+
     /// The points that its rows belong to.
     pub fn points(&self) -> Vec<Point> {
         self.parts().iter().map(|part| self.row(*part).point()).collect()
@@ -151,6 +166,7 @@ impl Setting {
             Variant::Change { upset, .. } => upset.parts(),
             Variant::Closed | Variant::Light | Variant::Saturated => &[Some(AT_SENDER), Some(AT_LAST)],
             Variant::Offered { .. } => &[Some(FROM_DUE), Some(FROM_CALL)],
+            _ if self.experiment == Experiment::RdmcTimeline => &TIMELINE_ROWS,
             _ => &[None],
         }
     }
@@ -158,17 +174,26 @@ impl Setting {
     /// Relay schedule, or the variant of an experiment that relays nothing, or both.
     fn schedule_column(&self, part: Option<&str>) -> String {
         let variant = self.variant.name();
-        let schedule = self.schedule.map(|schedule| schedule.to_string());
-        let direct = (self.shape.is_some() && schedule.is_none()).then(|| "direct".to_owned());
-        [schedule.or(direct), variant, part.map(str::to_owned)].into_iter().flatten().collect::<Vec<_>>().join("-")
+        let how = match self.schedule {
+            Some(schedule) => Some(schedule.to_string()),
+            None if self.is_relayed() => Some(CHOSEN.to_owned()),
+            None => self.shape.map(|_| "direct".to_owned()),
+        };
+        [how, variant, part.map(str::to_owned)].into_iter().flatten().collect::<Vec<_>>().join("-")
     }
 
     /// The group that bounds are for.
     pub fn load(&self) -> Load {
-        let relayed = self.shape.is_some_and(|shape| shape.is_relayed()) && self.schedule != Some(Schedule::Sequential);
+        let relayed = self.is_relayed() && self.schedule != Some(Schedule::Sequential);
         Load { nodes: self.nodes, senders: self.sending(), carriage: if relayed { Carriage::Relayed } else { Carriage::Direct } }
     }
 }
+
+/// Rows of `rdmc-timeline`: a message from its beginning to its end, and what each node spent that time on.
+pub const TIMELINE_PARTS: [&str; 4] = ["whole", "moving", "data", "software"];
+
+const TIMELINE_ROWS: [Option<&str>; 4] =
+    [Some(TIMELINE_PARTS[0]), Some(TIMELINE_PARTS[1]), Some(TIMELINE_PARTS[2]), Some(TIMELINE_PARTS[3])];
 
 /// To delivery at the sender.
 pub const AT_SENDER: &str = "sender";

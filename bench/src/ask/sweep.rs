@@ -45,6 +45,7 @@ impl Sweep<'_> {
             Experiment::Write => Ok(self.write()),
             Experiment::SmcRate => self.smc_rate(),
             Experiment::RdmcSchedules => self.rdmc_schedules(),
+            Experiment::RdmcTimeline => self.rdmc_timeline(),
             Experiment::Multicast => self.multicast(),
             Experiment::Latency => self.latency(),
             Experiment::LatencyLoad => self.latency_load(),
@@ -143,14 +144,30 @@ impl Sweep<'_> {
         self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2]), senders, &[Ordering::Ordered], Variant::Plain)
     }
 
+    /// # Errors
+    /// A size that goes through the rings.
+    fn check_relayed(&self, sizes: &[u64]) -> Result<(), UsageError> {
+        match sizes.iter().find(|&&bytes| bytes <= SMALL_MAX) {
+            None => Ok(()),
+            Some(&small) => {
+                let (size, max) = (ByteSize(small), ByteSize(SMALL_MAX));
+                Err(UsageError(format!("messages of --size {size} are not relayed; {} takes sizes above {max}", self.experiment)))
+            }
+        }
+    }
+
     /// One sender's large messages by every schedule.
     fn rdmc_schedules(&self) -> Result<Vec<Setting>, UsageError> {
         let sizes = self.sizes(&[10 * MB, 100 * MB], &[10 * MB]);
-        if let Some(&small) = sizes.iter().find(|&&bytes| bytes <= SMALL_MAX) {
-            let (size, max) = (ByteSize(small), ByteSize(SMALL_MAX));
-            return Err(UsageError(format!("messages of --size {size} are not relayed; rdmc-schedules takes sizes above {max}")));
-        }
+        self.check_relayed(&sizes)?;
         self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2, 4]), &[Senders::One], &[Ordering::Unordered], Variant::Plain)
+    }
+
+    /// One sender's large message as the group relays it.
+    fn rdmc_timeline(&self) -> Result<Vec<Setting>, UsageError> {
+        let sizes = self.sizes(&[100 * MB], &[10 * MB]);
+        self.check_relayed(&sizes)?;
+        self.groups(&sizes, &self.nodes(&[4, 8], &[4]), &[Senders::One], &[Ordering::Unordered], Variant::Plain)
     }
 
     fn multicast(&self) -> Result<Vec<Setting>, UsageError> {
@@ -294,8 +311,13 @@ impl Sweep<'_> {
         Ok(settings)
     }
 
-    fn schedules(&self) -> &'static [Schedule] {
-        if self.experiment == Experiment::RdmcSchedules { Schedule::value_variants() } else { &[Schedule::Pipeline] }
+    /// None: the group chooses. Where views change it is the same in all of them.
+    fn schedules(&self) -> Vec<Option<Schedule>> {
+        match self.experiment {
+            Experiment::RdmcSchedules if self.axes().schedule.is_empty() => Schedule::value_variants().iter().copied().map(Some).collect(),
+            Experiment::ViewChange if self.axes().schedule.is_empty() => vec![Some(Schedule::Pipeline)],
+            _ => optional(&self.axes().schedule),
+        }
     }
 
     /// The same group with every window, block and schedule.
@@ -312,12 +334,13 @@ impl Sweep<'_> {
                 continue;
             }
             for block in optional(&self.axes().block) {
-                for schedule in or(&self.axes().schedule, self.schedules()) {
+                for schedule in self.schedules() {
                     let block = block.map(|block| block.0);
                     let config = shape.config(group.senders, Ordering::Ordered, block, schedule);
                     config.check(group.nodes as usize).map_err(|error| UsageError(error.to_string()))?;
-                    let block_bytes = config.block_bytes_of(group.message_bytes, group.nodes as usize);
-                    settings.push(Setting { block_bytes: Some(block_bytes.into()), schedule: Some(schedule), ..group.clone() });
+                    let of_all_views = || config.relay_of(group.message_bytes, group.nodes as usize, 1).block_bytes.into();
+                    let block_bytes = block.or_else(|| (self.experiment == Experiment::ViewChange).then(of_all_views));
+                    settings.push(Setting { block_bytes, schedule, ..group.clone() });
                 }
             }
         }

@@ -14,6 +14,7 @@ mod multicast;
 mod offered;
 pub mod payload;
 pub mod study;
+mod timeline;
 pub mod view_change;
 mod warm_up;
 pub mod write;
@@ -35,6 +36,7 @@ fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
         Experiment::Memcpy => memcpy::measure(point, stage),
         Experiment::Write => write::measure(point, stage),
         Experiment::SmcRate | Experiment::RdmcSchedules | Experiment::Multicast | Experiment::Delay => multicast::measure(point, stage),
+        Experiment::RdmcTimeline => timeline::measure(point, stage),
         Experiment::Latency => latency::measure(point, stage),
         Experiment::LatencyLoad => offered::measure(point, stage),
         Experiment::TcpGap if point.setting.variant == Variant::Plain => multicast::measure(point, stage),

@@ -33,7 +33,7 @@ pub struct ChangeJob {
     /// Bytes of a relay block, if given.
     pub block_bytes: Option<u64>,
     /// How large messages are relayed.
-    pub schedule: Schedule,
+    pub schedule: Option<Schedule>,
     /// How much of each payload is written and checked.
     pub verify: Verify,
     /// From one message to the next; 0: as fast as the window lets.

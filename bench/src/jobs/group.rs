@@ -1,10 +1,11 @@
 //! A member of a group under load: what it is, what it is told, and what it saw.
 
 use serde::{Deserialize, Serialize};
-use squall_group::Stats;
+use squall_group::{Relay, Stats};
 
 use super::kinds::{FabricKind, Ordering, Schedule, Verify};
 use super::shape::Shape;
+use super::traced::Event;
 
 /// What every node of a group is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,8 +22,8 @@ pub struct GroupJob {
     pub shape: Shape,
     /// Bytes of a relay block, if given.
     pub block_bytes: Option<u64>,
-    /// How large messages are relayed.
-    pub schedule: Schedule,
+    /// How large messages are relayed, if given.
+    pub schedule: Option<Schedule>,
     /// How much of each payload is written and checked.
     pub verify: Verify,
     /// Whether to never sleep.
@@ -68,6 +69,8 @@ pub struct Trial {
     pub load: Load,
     /// Whether the time of each send and delivery is kept.
     pub timed: bool,
+    /// Whether it is recorded what happens to each block.
+    pub traced: bool,
     /// Whether the messages delivered by the end of each [`WATCH_NS`] are kept.
     pub watched: bool,
 }
@@ -97,6 +100,12 @@ pub struct Seen {
     pub cpu_ns: u64,
     /// What its group counted.
     pub counted: Counted,
+    /// If traced: what happened to blocks, and how many events found no room.
+    pub events: Vec<Event>,
+    /// See [`Seen::events`].
+    pub events_lost: u64,
+    /// How the last large message of its own was relayed.
+    pub relayed: Option<Relayed>,
     /// The order of its deliveries.
     pub order: Vec<u64>,
     /// If timed: when each of its own messages was (to be) sent.
@@ -108,6 +117,22 @@ pub struct Seen {
     pub deliveries_ns: Vec<Vec<u64>>,
     /// If watched: looks, each with its time and the messages delivered until then.
     pub looks: Vec<(u64, u64)>,
+}
+
+/// How a message was relayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relayed {
+    /// By which schedule.
+    pub schedule: Schedule,
+    /// In blocks of so many bytes.
+    pub block_bytes: u64,
+}
+
+impl Relayed {
+    /// As the library says it.
+    pub fn of(relay: Relay) -> Relayed {
+        Relayed { schedule: Schedule::of(relay.schedule), block_bytes: relay.block_bytes.into() }
+    }
 }
 
 /// Counts of a trial.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use squall_group::ScheduleKind;
 
 /// What writes into the peers' memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
@@ -38,6 +39,30 @@ pub enum Schedule {
     Chain,
     /// The root to each.
     Sequential,
+}
+
+impl Schedule {
+    /// As the library names it.
+    pub fn kind(self) -> ScheduleKind {
+        match self {
+            Schedule::Pipeline => ScheduleKind::Pipeline,
+            Schedule::TwoTrees => ScheduleKind::TwoTrees,
+            Schedule::Tree => ScheduleKind::Tree,
+            Schedule::Chain => ScheduleKind::Chain,
+            Schedule::Sequential => ScheduleKind::Sequential,
+        }
+    }
+
+    /// That of the library.
+    pub fn of(kind: ScheduleKind) -> Schedule {
+        match kind {
+            ScheduleKind::Pipeline => Schedule::Pipeline,
+            ScheduleKind::TwoTrees => Schedule::TwoTrees,
+            ScheduleKind::Tree => Schedule::Tree,
+            ScheduleKind::Chain => Schedule::Chain,
+            ScheduleKind::Sequential => Schedule::Sequential,
+        }
+    }
 }
 
 impl fmt::Display for FabricKind {

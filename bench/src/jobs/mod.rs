@@ -27,5 +27,6 @@ pub mod reason;
 pub mod shape;
 pub mod stream;
 pub mod threads;
+pub mod traced;
 pub mod wire;
 pub mod write;

@@ -1,7 +1,7 @@
 //! How large a group's rings and pools are.
 
 use serde::{Deserialize, Serialize};
-use squall_group::{Config, Mode, ScheduleKind};
+use squall_group::{Config, Mode};
 use squall_transport::{Rank, RegionOptions};
 
 use super::kinds::{Ordering, Schedule};
@@ -60,8 +60,8 @@ impl Shape {
         self.large_max > 0
     }
 
-    /// The group's configuration.
-    pub fn config(&self, senders: u32, ordering: Ordering, block_bytes: Option<u64>, schedule: Schedule) -> Config {
+    /// The group's configuration; it chooses blocks and schedule itself where they are not given.
+    pub fn config(&self, senders: u32, ordering: Ordering, block_bytes: Option<u64>, schedule: Option<Schedule>) -> Config {
         Config {
             mode: match ordering {
                 Ordering::Ordered => Mode::Ordered,
@@ -73,13 +73,7 @@ impl Shape {
             large_max: self.large_max,
             transfers_max: self.window as usize,
             block_bytes: block_bytes.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)),
-            schedule: match schedule {
-                Schedule::Pipeline => ScheduleKind::Pipeline,
-                Schedule::TwoTrees => ScheduleKind::TwoTrees,
-                Schedule::Tree => ScheduleKind::Tree,
-                Schedule::Chain => ScheduleKind::Chain,
-                Schedule::Sequential => ScheduleKind::Sequential,
-            },
+            schedule: schedule.map(Schedule::kind),
             region: RegionOptions::data_path(),
             ..Config::new((0..senders as usize).map(Rank::new).collect())
         }
@@ -100,7 +94,7 @@ mod tests {
             all: bool,
         ) {
             let shape = Shape::of(message_bytes, window);
-            let config = shape.config(if all { nodes } else { 1 }, Ordering::Ordered, None, Schedule::Pipeline);
+            let config = shape.config(if all { nodes } else { 1 }, Ordering::Ordered, None, None);
             prop_assert!(config.check(nodes as usize).is_ok(), "{:?}", config.check(nodes as usize));
             prop_assert_eq!(shape.is_relayed(), message_bytes > SMALL_MAX);
             if let Some(window) = window {

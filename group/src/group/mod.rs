@@ -5,13 +5,15 @@ mod change;
 pub(crate) mod opening;
 mod turn;
 
+use squall_rdmc::{Limit, Relay, Timeline};
 use squall_smc::Outbound;
 use squall_sst::{Counter, Table};
-use squall_transport::{Endpoint, Outbox, Region, Waker};
+use squall_transport::{Endpoint, Outbox, Rank, Region, Waker};
 
 use crate::config::{Columns, Config};
 use crate::epoch::Epoch;
 use crate::error::{Ended, SendError};
+use crate::gathering::Gathering;
 use crate::held::Held;
 use crate::order::Order;
 use crate::outgoing::{Outgoing, Slot};
@@ -41,9 +43,12 @@ pub struct Group<E: Endpoint> {
     ended: Option<Ended>,
     /// The first fault in this view that was a member's and did not end the group.
     blamed: Option<Ended>,
+    gathering: Gathering,
     /// What was received is held back: the state that comes before it is not here yet, or it has not been handed out
     /// since.
     held: Option<Box<Held>>,
+    /// Members whose link broke while the group was opened.
+    lost: Vec<Rank>,
     notices: Vec<String>,
 }
 
@@ -96,6 +101,27 @@ impl<E: Endpoint> Group<E> {
     /// What could not be had as asked when the group was joined, one sentence each.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// What large messages are limited by, as it was given or measured.
+    pub fn limit(&self) -> Option<Limit> {
+        self.outgoing.config().limit
+    }
+
+    /// How my last large message of this view was relayed.
+    pub fn last_relay(&self) -> Option<Relay> {
+        self.outgoing.relay
+    }
+
+    /// Records from here on what happens to blocks of large messages, or no more; what was recorded. Blocks are noted at
+    /// the time that the caller sets before each turn ([`Timeline::set_now`]). It ends with the view.
+    pub fn record(&mut self, timeline: Option<Timeline>) -> Option<Timeline> {
+        self.outgoing.rdmc.set_timeline(timeline)
+    }
+
+    /// What is recorded, if anything is.
+    pub fn timeline_mut(&mut self) -> Option<&mut Timeline> {
+        self.outgoing.rdmc.timeline_mut()
     }
 
     /// What this member did.

@@ -12,9 +12,11 @@ use super::Group;
 use crate::config::{Config, ConfigError, Mode};
 use crate::epoch::Epoch;
 use crate::error::JoinError;
+use crate::gathering::Gathering;
 use crate::kept::{Kept, new_pool};
 use crate::order::Order;
 use crate::outgoing::Outgoing;
+use crate::probe::{PIECE_BYTES, measure};
 use crate::stats::Stats;
 use crate::stream::Stream;
 use crate::view::View;
@@ -26,7 +28,12 @@ pub(crate) const AGREEMENT: &str = "the group's configuration";
 pub(crate) fn description(config: &Config, view: &View) -> Result<Vec<u8>, ConfigError> {
     let config = Config { senders: view.senders.clone(), ..config.clone() };
     config.check(view.members)?;
-    Ok(config.description(&config.layout(view.members).0).into_bytes())
+    let mut description = config.description(&config.layout(view.members).0);
+    if view.id == 0 {
+        // All measure, or none.
+        description += if config.limit.is_some() { "; limit: given" } else { "; limit: measured" };
+    }
+    Ok(description.into_bytes())
 }
 
 impl<E: Endpoint> Group<E> {
@@ -97,30 +104,38 @@ impl<E: Endpoint> Group<E> {
         exchange: &mut dyn Exchange,
     ) -> Result<Group<E>, JoinError> {
         let (me, members) = (view.me, view.members);
-        let config = Config { senders: view.senders.clone(), ..config.clone() };
+        let mut config = Config { senders: view.senders.clone(), ..config.clone() };
         let (layout, columns) = config.layout(members);
-        let table_region = fabric.region(layout.bytes() as usize, &config.region)?;
+        // Only a first view measures, over links that relays use.
+        let measures = view.id == 0 && view.voters > 2 && config.has_large() && fabric.has_links();
+        let piece_bytes = if measures { PIECE_BYTES } else { 0 };
+        let table_region = fabric.region((layout.bytes() + piece_bytes) as usize, &config.region)?;
         let (pool, pool_region) = match kept.pool {
             Some(pool) => pool,
             None => new_pool(&config, fabric)?,
         };
         let notices = table_region.notices().iter().chain(pool_region.notices()).cloned().collect();
-        let endpoint = fabric.open(exchange, &[table_region.clone(), pool_region.clone()])?;
+        let mut endpoint = fabric.open(exchange, &[table_region.clone(), pool_region.clone()])?;
 
         let own = view.place_of(view.me);
         let table = Table::new(table_region, &layout, me);
+        let mut lost = Vec::new();
+        if measures && config.limit.is_none() {
+            config.limit = Some(measure(&mut endpoint, exchange, &table, columns.probe, layout.bytes(), &mut lost)?);
+        }
         let streams = config.senders.iter().enumerate().map(|(sender, &rank)| {
             let ring = table.ring(columns.smc.ring, sender);
             Stream::new(Inbound::new(ring, columns.smc, rank), sender, config.transfers_max)
         });
         let streams = streams.collect();
         let smc = own.map(|sender| Outbound::new(table.ring(columns.smc.ring, sender), columns.smc, config.smc_limits(), members));
-        let mut rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits(), config.schedule).relayed_by(view.voters);
+        let mut rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits()).relayed_by(view.voters);
         let pool_bytes = |rank| endpoint.region_bytes(rank, POOL).unwrap_or(pool_region.bytes() as u64);
         rdmc.set_pools((0..members).map(Rank::new).map(pool_bytes).collect());
         let order = match config.mode {
             Mode::Ordered => {
-                Order::RoundRobin(RoundRobin::new(columns.order, members, config.senders.len(), own).acknowledged_by(view.voters))
+                let order = RoundRobin::new(columns.order, members, config.senders.len(), own);
+                Order::RoundRobin(order.acknowledged_by(view.voters).reclaimed_by(&config.senders))
             }
             Mode::Unordered => Order::Unordered(Unordered::new(columns.order, members, &config.senders, own)),
         };
@@ -140,7 +155,9 @@ impl<E: Endpoint> Group<E> {
             stats: Stats::default(),
             ended: None,
             blamed: None,
+            gathering: Gathering::default(),
             held: kept.held,
+            lost,
             endpoint,
             table,
             columns,

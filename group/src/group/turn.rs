@@ -5,7 +5,7 @@ use std::time::Instant;
 use squall_orderer::Run;
 use squall_smc::Taken;
 use squall_sst::Malformed;
-use squall_transport::{Endpoint, Event};
+use squall_transport::{Endpoint, Event, Rank};
 
 use super::Group;
 use crate::error::Ended;
@@ -58,8 +58,10 @@ impl<E: Endpoint> Group<E> {
             progress = changed;
         }
         progress |= self.ship();
-        progress |= self.receive().or_else(|ended| self.blame(ended))?;
-        self.order.acknowledge(&self.table, &mut self.outbox);
+        let came = self.receive().or_else(|ended| self.blame(ended))?;
+        progress |= came;
+        let due = self.gathering.is_due(came);
+        self.order.acknowledge(&self.table, &mut self.outbox, due);
         self.outbox.drain(&mut self.endpoint);
         let delivered = match self.held.take() {
             None => self.deliver(upcalls).map_err(Ended::from),
@@ -74,7 +76,7 @@ impl<E: Endpoint> Group<E> {
     #[inline]
     fn take_events(&mut self) -> Result<bool, Ended> {
         let mut lost = false;
-        while let Some(Event::Down(peer)) = self.endpoint.poll() {
+        while let Some(peer) = self.next_down() {
             let both_leave = self.closing.value() == 1 && self.table.get(self.columns.closing, peer) == 1;
             if !both_leave {
                 match &mut self.epoch {
@@ -86,6 +88,12 @@ impl<E: Endpoint> Group<E> {
             self.outbox.discard(peer);
         }
         Ok(lost)
+    }
+
+    /// A member whose link is broken, once or more often.
+    #[inline]
+    fn next_down(&mut self) -> Option<Rank> {
+        self.endpoint.poll().map(|Event::Down(peer)| peer).or_else(|| self.lost.pop())
     }
 
     /// Sends what the application committed since the last turn.
@@ -217,6 +225,12 @@ impl<E: Endpoint> Group<E> {
         Ok(progress | self.ship())
     }
 
+    /// Whether acknowledgements of several batches are gathered while more comes in every turn: good where members share
+    /// cores, for loops that call [`Group::step`]. [`Group::turn`] goes by its pace.
+    pub fn gather_acknowledgements(&mut self, on: bool) {
+        self.gathering.set(on);
+    }
+
     /// One turn of the loop, and if nothing happened, a wait as `pace` says.
     ///
     /// # Errors
@@ -232,6 +246,7 @@ impl<E: Endpoint> Group<E> {
     /// As [`Group::step`].
     #[inline]
     pub fn turn_until(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace, until: Option<Instant>) -> Result<Turn, Ended> {
+        self.gather_acknowledgements(pace.shares_core());
         let turn = self.step(upcalls)?;
         if turn.is_busy() {
             pace.busy();

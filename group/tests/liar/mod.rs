@@ -103,6 +103,10 @@ impl<F: Fabric> Fabric for Generous<F> {
         self.inner.name()
     }
 
+    fn has_links(&self) -> bool {
+        self.inner.has_links()
+    }
+
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {
         self.inner.region(bytes + self.more_bytes, options)
     }
@@ -152,6 +156,10 @@ impl<F: Fabric> Fabric for LiarFabric<F> {
 
     fn severs(&self) -> bool {
         self.inner.severs()
+    }
+
+    fn has_links(&self) -> bool {
+        self.inner.has_links()
     }
 
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {

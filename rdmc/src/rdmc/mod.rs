@@ -15,7 +15,6 @@ use crate::limits::Limits;
 use crate::mutation::Mutation;
 use crate::notices::Notices;
 use crate::plans::Plans;
-use crate::schedule::ScheduleKind;
 use crate::shares::{BufferError, Shares};
 use crate::timeline::{Moment, Timeline};
 use crate::transfer::{Beginning, Buffer, Transfer};
@@ -81,6 +80,8 @@ struct Frontiers {
     begun: u64,
     /// Transfers complete here, without a gap.
     received: u64,
+    /// How many transfers of mine had begun when the last one of this sender began here.
+    mine_before: Option<u64>,
 }
 
 /// A block reserved for a message of this member's own, not yet started.
@@ -133,7 +134,7 @@ impl Rdmc {
     ///
     /// # Panics
     /// If the limits contradict each other, do not fit the columns, or a rank is not a member.
-    pub fn new(columns: Columns, members: usize, me: Rank, senders: &[Rank], limits: Limits, schedule: ScheduleKind) -> Rdmc {
+    pub fn new(columns: Columns, members: usize, me: Rank, senders: &[Rank], limits: Limits) -> Rdmc {
         assert!(limits.hold(), "limits contradict each other: {limits:?}");
         assert!(columns.transfers_max() == limits.transfers_max && columns.received.len() == senders.len());
         assert!(senders.iter().chain([&me]).all(|rank| rank.index() < members), "a rank is not a member");
@@ -153,7 +154,7 @@ impl Rdmc {
             own: senders.iter().position(|&sender| sender == me),
             limits,
             pools: vec![POOL_BYTES_LIMIT; members],
-            plans: Plans::new(schedule, members as u32, 0),
+            plans: Plans::new(members as u32, 0),
             shares: Shares::new(senders.len()),
             notices: Notices::new(senders.len(), members),
             frontiers: vec![Frontiers::default(); senders.len()],
@@ -186,7 +187,7 @@ impl Rdmc {
         assert!(self.senders.iter().all(|sender| sender.index() < relays) && relays <= self.members, "every sender must be a relay");
         assert!(self.active.is_empty() && self.draining.is_empty(), "who relays is known before anything is sent");
         let leaves = (self.members - relays) as u32;
-        Rdmc { relays, plans: Plans::new(self.plans.schedule(), relays as u32, leaves), ..self }
+        Rdmc { relays, plans: Plans::new(relays as u32, leaves), ..self }
     }
 
     /// Accepts a transfer of another sender (an index into the group's senders): takes a buffer and says so to those
@@ -341,10 +342,11 @@ impl Rdmc {
         let root = self.senders[sender].index();
         let me = self.me.index();
         let vertex = if me < self.relays { (me + self.relays - root) % self.relays } else { me };
-        let plan = self.plans.get(descriptor.blocks() as u32, vertex as u32);
+        let plan = self.plans.get(descriptor.schedule, descriptor.blocks() as u32, vertex as u32);
         let slot = self.columns.slot(sender, descriptor.transfer);
         self.slots[slot].begin(Beginning { descriptor, plan, buffer, class });
         self.frontiers[sender].begun += 1;
+        self.frontiers[sender].mine_before = self.own.map(|own| self.frontiers[own].begun);
         self.is_young |= descriptor.transfer == 0;
         if let Some(timeline) = &mut self.timeline {
             timeline.record(sender, descriptor.transfer, 0, self.me, Moment::Begun);

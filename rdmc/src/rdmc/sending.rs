@@ -4,6 +4,7 @@ use squall_transport::region::{Block, FilledBlock, Pool};
 
 use super::{Rdmc, Reserved};
 use crate::descriptor::Descriptor;
+use crate::relay::Relay;
 use crate::shares::BufferError;
 use crate::transfer::Buffer;
 
@@ -31,15 +32,16 @@ impl Rdmc {
         self.shares.put(own, class, block, pool);
     }
 
-    /// Starts sending a message of my own, in blocks of `block_bytes` bytes. The descriptor must now go to all members
-    /// as my next small message.
+    /// Starts sending a message of my own, relayed as `relay` says. The descriptor must now go to all members as my next
+    /// small message.
     ///
     /// # Panics
     /// If the block was not reserved here, or message and block size break the limits: check with
     /// [`Descriptor::check`].
-    pub fn start(&mut self, block: FilledBlock, block_bytes: u32) -> Descriptor {
+    pub fn start(&mut self, block: FilledBlock, relay: Relay) -> Descriptor {
         let (own, class) = self.unreserve(block.offset());
-        let descriptor = Descriptor { bytes: block.len(), block_bytes, transfer: self.frontiers[own].begun };
+        let Relay { schedule, block_bytes } = relay;
+        let descriptor = Descriptor { bytes: block.len(), block_bytes, transfer: self.frontiers[own].begun, schedule };
         if let Err(error) = descriptor.check(&self.limits) {
             panic!("{error}");
         }
@@ -49,6 +51,18 @@ impl Rdmc {
             self.active.push(slot);
         }
         descriptor
+    }
+
+    /// How many senders send large messages about now: this member, and those of whom one has begun here since as many
+    /// messages of mine as may be under way at once.
+    ///
+    /// # Panics
+    /// If this member is no sender.
+    pub fn busy_senders(&self) -> usize {
+        let own = self.own.expect("only senders are asked");
+        let lately = self.frontiers[own].begun.saturating_sub(u64::from(self.limits.transfers_max));
+        let others = self.frontiers.iter().enumerate().filter(|(sender, _)| *sender != own);
+        1 + others.filter(|(_, other)| other.mine_before.is_some_and(|mine| mine >= lately)).count()
     }
 
     /// Forgets the reservation of the block at `offset`: my sender index and the block's class.

@@ -17,7 +17,7 @@
 //!
 //! One message is through soonest by the pipeline. A stream of messages over links that are the limit is fastest where
 //! the root sends each block once: its line carries b blocks a message by two trees or the chain, and b + log2 n - 1 by
-//! the pipeline.
+//! the pipeline. [`Relay::choose`](crate::Relay::choose) chooses for each message.
 //!
 //! The steps are a plan, not a clock: the engine posts a block as soon as it holds it and its target is ready, so a
 //! step only says in which order posts to be made by one node go out.
@@ -72,7 +72,7 @@ pub struct Hop {
 /// The schedules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ScheduleKind {
-    /// Binomial pipeline: the default, near-optimal for many blocks.
+    /// Binomial pipeline: near-optimal for one message of many blocks.
     #[default]
     Pipeline,
     /// Two binary trees: the whole line for a stream of messages.
@@ -98,6 +98,22 @@ impl ScheduleKind {
             Self::Chain => "chain",
             Self::Sequential => "sequential",
         }
+    }
+
+    /// Its number in descriptors: its place in [`ScheduleKind::ALL`].
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Pipeline => 0,
+            Self::TwoTrees => 1,
+            Self::Tree => 2,
+            Self::Chain => 3,
+            Self::Sequential => 4,
+        }
+    }
+
+    /// The one with this number.
+    pub fn of_code(code: u8) -> Option<ScheduleKind> {
+        Self::ALL.get(usize::from(code)).copied()
     }
 
     /// Number of steps for `blocks` blocks among `members` members; 0 when there is nobody to send to.

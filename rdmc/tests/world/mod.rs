@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use squall_rdmc::schedule::ScheduleKind;
-use squall_rdmc::{AnnounceError, Columns, Descriptor, Limits, Mutation, Rdmc};
+use squall_rdmc::{AnnounceError, Columns, Descriptor, Limits, Mutation, Rdmc, Relay};
 use squall_sst::{Layout, LayoutBuilder, Table};
 use squall_transport::region::{Pool, Region, RegionOptions, SizeClass};
 use squall_transport::sim::land;
@@ -17,7 +17,8 @@ const PATIENCE: u64 = 400_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) seed: u64,
-    pub(crate) schedule: ScheduleKind,
+    /// Each message takes one of these.
+    pub(crate) schedules: Vec<ScheduleKind>,
     pub(crate) members: usize,
     pub(crate) senders: usize,
     pub(crate) messages: u64,
@@ -134,7 +135,8 @@ impl World {
             *byte = byte_of(sender, transfer, position);
         }
         let blocks = 1 + self.random.below(24);
-        let descriptor = node.rdmc.start(block.fill(), bytes.div_ceil(blocks) as u32);
+        let schedule = self.setup.schedules[self.random.below(self.setup.schedules.len() as u64) as usize];
+        let descriptor = node.rdmc.start(block.fill(), Relay { schedule, block_bytes: bytes.div_ceil(blocks) as u32 });
         self.sent[sender].push(bytes);
         for (other, node) in self.nodes.iter_mut().enumerate() {
             if other != at {
@@ -258,7 +260,7 @@ impl Node {
         let table_region = Region::allocate(layout.bytes() as usize, &options).unwrap();
         let pool_region = Region::allocate(Pool::bytes_for(&classes) as usize, &options).unwrap();
         let me = Rank::new(me);
-        let mut rdmc = Rdmc::new(columns, setup.members, me, senders, limits, setup.schedule);
+        let mut rdmc = Rdmc::new(columns, setup.members, me, senders, limits);
         rdmc.set_mutation(setup.mutation);
         Node {
             table: Table::new(table_region.clone(), layout, me),

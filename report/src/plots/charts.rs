@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
-use super::grouping::{Dimension, above_bound, colour_of, distinct, lines, only, subtitle, thin_out, trials};
+use super::grouping::{Dimension, above_bound, distinct, lines, only, subtitle, thin_out, trials};
 use super::limits::limits;
-use super::{change, delay, gap, latency, offered, published, replicas, study};
+use super::{change, delay, gap, latency, offered, published, replicas, study, timeline};
 use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
 use crate::summary::{Metric, PointSummary, Summary};
 use crate::units;
@@ -36,6 +36,7 @@ pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {
             "smc-rate" => smc_rate(&points),
             "memcpy" => memcpy(&points),
             "rdmc-schedules" => schedules(&points),
+            "rdmc-timeline" => timeline::figures(&points, &run.join(TIMELINES_FOLDER)),
             other => anything(other, &points),
         };
         figures.extend(found.into_iter().map(|figure| (experiment.to_owned(), figure)));

@@ -1,6 +1,6 @@
 //! Figures of `delay`: what is left of a group's bandwidth when some of its members are slow, or send nothing.
 
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
+use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
 use super::grouping::{distinct, only, subtitle, trials};
 use crate::files::file_name;
 use crate::row::Point;
@@ -85,7 +85,7 @@ fn by_slowness(fabric: &str, points: &[&PointSummary]) -> Option<Figure> {
             let own = only(&chosen, |point| (point.message_bytes, point.nodes) == (size, nodes));
             let marks = own.iter().filter_map(|point| kept(point, points, slow(&point.point)?)).collect();
             let label = format!("{}, {}", units::bytes(size), units::counted(nodes as usize, "node"));
-            Series { label, colour: PATTERNS.len() + at, line: Line::Solid, fabric: fabric.to_owned(), marks }
+            Series { label, colour: PATTERNS.len() + at, line: Line::Solid, fabric: fabric.to_owned(), of: Of::default(), marks }
         })
         .collect();
     if series.iter().all(|series| series.marks.is_empty()) {
@@ -96,6 +96,7 @@ fn by_slowness(fabric: &str, points: &[&PointSummary]) -> Option<Figure> {
         colour: 0,
         line: Line::Published,
         fabric: String::new(),
+        of: Of::default(),
         marks: Mark::of_other(PUBLISHED.0, PUBLISHED.1).into_iter().collect(),
     });
     let x = Axis { label: "turns of one member's loop take longer by (percent)".into(), scale: Scale::Log };
@@ -117,7 +118,7 @@ fn by_nodes(fabric: &str, points: &[&PointSummary]) -> Option<Figure> {
             let own = only(&chosen, |point| point.message_bytes == size && kind(point) == held);
             let marks = own.iter().filter_map(|point| kept(point, points, f64::from(point.point.nodes))).collect();
             let label = format!("{}, {}", units::bytes(size), held?.1);
-            Some(Series { label, colour: PATTERNS.len() + at, line: Line::Solid, fabric: fabric.to_owned(), marks })
+            Some(Series { label, colour: PATTERNS.len() + at, line: Line::Solid, fabric: fabric.to_owned(), of: Of::default(), marks })
         })
         .collect();
     figure(format!("delay-idle-{}", file_name(fabric)), format!("Idle senders and slow halves, {fabric}"), &chosen, Axis::nodes(), series)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
+use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
 use super::grouping::{colour_of, distinct, only, subtitle};
 use super::published;
 use crate::statistics::median;
@@ -90,6 +90,7 @@ fn of_line(pair: &str, pattern: &str, ordering: &str, by_size: &BTreeMap<u64, Ve
         colour: colour_of(pattern).unwrap_or(PATTERNS.len()),
         line: if ordering == "unordered" { Line::Dashed } else { Line::Solid },
         fabric: pair.split(' ').next().unwrap_or_default().to_owned(),
+        of: Of { pattern: pattern.to_owned(), size: None },
         marks: by_size.iter().filter_map(|(size, values)| middle(*size as f64, values)).collect(),
     }
 }
@@ -116,6 +117,7 @@ fn published_ratios(pattern: &str) -> Series {
         colour: colour_of(pattern).unwrap_or(PATTERNS.len()),
         line: Line::Published,
         fabric: String::new(),
+        of: Of { pattern: pattern.to_owned(), size: None },
         marks: by_size.iter().filter_map(|(size, values)| middle(*size as f64, values)).collect(),
     }
 }
@@ -138,7 +140,14 @@ pub(super) fn of_latency(name: &str, points: &[&PointSummary]) -> Vec<Figure> {
         let mut series: Vec<Series> = added
             .into_iter()
             .enumerate()
-            .map(|(at, (label, marks))| Series { label, colour: PATTERNS.len() + at, line: Line::Solid, fabric: String::new(), marks })
+            .map(|(at, (label, marks))| Series {
+                label,
+                colour: PATTERNS.len() + at,
+                line: Line::Solid,
+                fabric: String::new(),
+                of: Of::default(),
+                marks,
+            })
             .collect();
         if series.is_empty() {
             continue;
@@ -169,7 +178,7 @@ fn published_difference(size: u64) -> Series {
         Mark::of_other(f64::from(fast.nodes), tcp.latency_us - fast.latency_us)
     });
     let label = "Derecho: TCP less RDMA, streams of all (published)".to_owned();
-    Series { label, colour: 0, line: Line::Published, fabric: String::new(), marks: marks.collect() }
+    Series { label, colour: 0, line: Line::Published, fabric: String::new(), of: Of::default(), marks: marks.collect() }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod published;
 mod replicas;
 mod study;
 mod style;
+mod timeline;
 
 pub(crate) use figure::{Axis, COLOURS, Figure, Line, Mark, Of, Scale, Series};
 

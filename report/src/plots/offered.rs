@@ -1,6 +1,6 @@
 //! Figures of `latency-load`: latency as the offered load grows.
 
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
+use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
 use super::grouping::{distinct, only, subtitle, trials};
 use crate::files::file_name;
 use crate::row::Point;
@@ -48,6 +48,7 @@ fn figure(fabric: &str, size: u64, points: &[&PointSummary]) -> Option<Figure> {
                     colour: PATTERNS.len() + PERCENTILES.len() * at + place,
                     line,
                     fabric: fabric.to_owned(),
+                    of: Of::default(),
                     marks,
                 });
             }

@@ -1,6 +1,6 @@
 //! A group's bandwidth beside that of one core that copies within its own memory.
 
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
+use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
 use super::grouping::{Dimension, distinct, lines, only, subtitle, trials};
 use super::published;
 use crate::summary::{Metric, PointSummary};
@@ -48,6 +48,7 @@ fn figure(size: u64, what: &str, copied: f64, points: &[&PointSummary]) -> Optio
             colour,
             line: Line::Published,
             fabric: String::new(),
+            of: Of::default(),
             marks,
         });
     }

@@ -1,7 +1,7 @@
 //! Figures of the study: what was published, the same limits in the model, and Squall in the model. All three are of
 //! links of the same rate, so that gigabytes a second compare.
 
-use super::figure::{Axis, Figure, Line, Mark, PATTERNS, Scale, Series};
+use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
 use super::grouping::{distinct, only, subtitle};
 use super::published;
 use crate::files::file_name;
@@ -59,7 +59,7 @@ fn of_bandwidth(fabric: &str, size: u64, points: &[&PointSummary]) -> Figure {
             });
             marks(&own, Metric::Algbw)
         };
-        let of = |label: String, line, marks| Series { label, colour, line, fabric: String::new(), marks };
+        let of = |label: String, line, marks| Series { label, colour, line, fabric: String::new(), of: Of::default(), marks };
         series.push(of(format!("{name}: {pattern} {verb} (published)"), Line::Published, published));
         series.push(of(format!("Derecho's limits in the model: {pattern} {verb}"), Line::Dashed, drawn(true)));
         series.push(of(format!("Squall in the model: {pattern} {verb}"), Line::Solid, drawn(false)));
@@ -85,7 +85,14 @@ fn of_latency(fabric: &str, size: u64, points: &[&PointSummary]) -> Figure {
     let rows = published::latencies(fabric, size).into_iter();
     let published = rows.filter_map(|row| Mark::of_other(f64::from(row.nodes), row.latency_us)).collect();
     let drawn = |peer: bool| marks(&only(points, |point| point.fabric.starts_with(PEER) == peer), Metric::LatencyP50);
-    let of = |label: &str, colour, line, marks| Series { label: label.to_owned(), colour, line, fabric: String::new(), marks };
+    let of = |label: &str, colour, line, marks| Series {
+        label: label.to_owned(),
+        colour,
+        line,
+        fabric: String::new(),
+        of: Of::default(),
+        marks,
+    };
     Figure {
         name: format!("study-latency-{size}-{}", file_name(fabric)),
         title: format!("Published latency and the model, {} messages, {fabric}, all send", units::bytes(size)),

@@ -206,6 +206,8 @@ impl Process {
         let app = &mut self.app;
         let result = catch_unwind(AssertUnwindSafe(|| {
             let sent = app.send_ready(now_ns, group.outgoing());
+            // Every other member behaves as one that shares its core, in the next view the others.
+            group.gather_acknowledgements((group.view().id + group.view().me.index() as u64) & 1 == 1);
             let stepped = group.step_at(now_ns, app).map(|turn| turn.is_busy() | sent);
             app.recorder.stepped(group);
             stepped

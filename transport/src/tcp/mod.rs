@@ -92,6 +92,10 @@ impl Fabric for TcpFabric {
         "tcp"
     }
 
+    fn has_links(&self) -> bool {
+        true
+    }
+
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {
         Region::allocate(bytes, options)
     }

@@ -247,6 +247,10 @@ impl Fabric for VerbsFabric {
     }
 
     /// Memory near to the device, unless the options name a node.
+    fn has_links(&self) -> bool {
+        true
+    }
+
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {
         let mut options = options.clone();
         if options.numa_node.is_none() {

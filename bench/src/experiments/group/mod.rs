@@ -9,9 +9,9 @@ use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Setting;
 use crate::experiments::warm_up::WarmUp;
-use crate::jobs::group::{GroupJob, GroupOrder, Load, Seen, Trial};
+use crate::jobs::group::{GroupJob, GroupOrder, Load, Relayed, Seen, Trial};
 use crate::jobs::job::Work;
-use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::kinds::{FabricKind, Ordering};
 use crate::jobs::os;
 use crate::jobs::shape::Shape;
 use crate::run::fault::Fault;
@@ -56,7 +56,7 @@ impl<'a> Members<'a> {
             message_bytes: setting.message_bytes,
             shape: setting.shape.unwrap_or_else(|| Shape::of(setting.message_bytes, setting.window)),
             block_bytes: setting.block_bytes,
-            schedule: setting.schedule.unwrap_or(Schedule::Pipeline),
+            schedule: setting.schedule,
             verify: stage.verify(),
             spin: axes.spin,
             membership: axes.membership,
@@ -103,8 +103,20 @@ impl<'a> Members<'a> {
     /// # Errors
     /// As [`Workers::run`], or two nodes whose deliveries differ.
     pub(super) fn run(&mut self, messages: u64, load: Load, timed: bool) -> Result<Outcome, Fault> {
-        let trial = Trial { number: self.trials, messages, load, timed, watched: self.watched };
+        self.order(Trial { number: self.trials, messages, load, timed, traced: false, watched: self.watched })
+    }
+
+    /// One message, of which it is recorded what happens to each block.
+    ///
+    /// # Errors
+    /// As [`run`](Members::run).
+    pub(super) fn trace(&mut self) -> Result<Outcome, Fault> {
+        self.order(Trial { number: self.trials, messages: 1, load: Load::Closed, timed: false, traced: true, watched: false })
+    }
+
+    fn order(&mut self, trial: Trial) -> Result<Outcome, Fault> {
         self.trials += 1;
+        let messages = trial.messages;
         let nodes: Vec<Seen> = self.workers.run(&GroupOrder::Trial(trial), Instant::now() + self.patience)?;
         if let Some(differing) = nodes.iter().position(|seen| seen.order != nodes[0].order) {
             let what =
@@ -154,6 +166,13 @@ impl Outcome {
         })
     }
 
+    /// How most senders' last messages were relayed: the first ones of a group may go otherwise, before its members know
+    /// that others send too.
+    pub(super) fn relayed(&self) -> Option<Relayed> {
+        let all: Vec<Relayed> = self.nodes.iter().filter_map(|seen| seen.relayed).collect();
+        all.iter().copied().max_by_key(|one| all.iter().filter(|other| *other == one).count())
+    }
+
     /// The columns that any trial of a group has.
     pub(super) fn row(&self, stage: &Stage<'_>, setting: &Setting, part: Option<&str>) -> Row {
         let sum = |of: fn(&Seen) -> u64| self.nodes.iter().map(of).sum::<u64>();
@@ -170,7 +189,7 @@ impl Outcome {
             receive_batch_mean: mean(sum(|seen| seen.counted.received), sum(|seen| seen.counted.receive_batches)),
             delivery_batch_mean: mean(sum(|seen| seen.counted.delivered), sum(|seen| seen.counted.delivery_batches)),
             verified: stage.verify().name().into(),
-            ..setting.row(part)
+            ..setting.row_as(self.relayed(), part)
         }
     }
 }

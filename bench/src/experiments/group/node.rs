@@ -9,18 +9,22 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeouts, Upcalls};
+use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeline, Timeouts, Upcalls};
 use squall_transport::{Endpoint, Rank};
 
 use crate::ask::policy;
 use crate::experiments::payload::{self, OrderHash};
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
-use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Seen, Trial, WATCH_NS};
+use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Relayed, Seen, Trial, WATCH_NS};
 use crate::jobs::job::Job;
 use crate::jobs::kinds::Ordering;
 use crate::jobs::kinds::Verify;
 use crate::jobs::os;
+use crate::jobs::traced::events;
+
+/// Events of blocks that are recorded of a message at the most: 100 MB in blocks of 16 KB go to two members.
+const EVENTS_MAX: usize = 1 << 16;
 
 /// The node's side.
 ///
@@ -58,6 +62,8 @@ struct Member<E: Endpoint> {
     receiver: Receiver,
     /// Messages sent in all trials.
     sent: u64,
+    /// It is recorded what happens to blocks.
+    traced: bool,
     /// Of a long trial.
     watch: Option<Watch>,
 }
@@ -98,6 +104,7 @@ impl<E: Endpoint> Member<E> {
             drag: (job.rank + group_job.delay.slow >= job.nodes).then(|| Drag::of(group_job)),
             receiver: Receiver::new(members, group_job),
             sent: 0,
+            traced: false,
             watch: None,
             group,
         }
@@ -130,6 +137,8 @@ impl<E: Endpoint> Member<E> {
 
     fn run(&mut self, trial: &Trial) -> anyhow::Result<Seen> {
         self.receiver.begin(trial, self.senders * trial.messages);
+        self.traced = trial.traced;
+        self.group.record(trial.traced.then(|| Timeline::new(EVENTS_MAX)));
         self.pass_mark(2 * trial.number + 1)?;
         let messages = self.receiver.remaining;
         self.watch = trial.watched.then(|| Watch { messages, next_ns: 0, looks: Vec::new() });
@@ -157,6 +166,11 @@ impl<E: Endpoint> Member<E> {
         seen.last_delivery_ns = self.receiver.last_ns;
         self.pass_mark(2 * trial.number + 2)?;
         seen.counted = Counted::between(&stats_before, &self.group.stats());
+        seen.relayed = self.group.last_relay().map(Relayed::of);
+        if let Some(timeline) = self.group.record(None) {
+            (seen.events, seen.events_lost) = (events(timeline.records()), timeline.lost());
+        }
+        self.traced = false;
         seen.order = self.receiver.order.hashes().to_vec();
         seen.deliveries_ns = std::mem::take(&mut self.receiver.deliveries_ns);
         seen.looks = self.watch.take().map(|watch| watch.looks).unwrap_or_default();
@@ -186,15 +200,25 @@ impl<E: Endpoint> Member<E> {
         }
     }
 
+    /// What happens to blocks from here on happens now.
+    fn note_time(&mut self) {
+        if self.traced
+            && let Some(timeline) = self.group.timeline_mut()
+        {
+            timeline.set_now(os::now_ns());
+        }
+    }
+
     fn turn(&mut self) -> anyhow::Result<()> {
+        self.note_time();
         match &mut self.drag {
             None => {
                 self.group.turn(&mut self.receiver, &mut self.pace)?;
             }
             Some(drag) => {
-                let progress = self.group.step(&mut self.receiver)?;
+                let turn = self.group.step(&mut self.receiver)?;
                 drag.hold();
-                if !progress {
+                if !turn.is_busy() {
                     self.group.turn(&mut self.receiver, &mut self.pace)?;
                     drag.rest();
                 }
@@ -237,6 +261,7 @@ impl<E: Endpoint> Member<E> {
     fn send_in_turns(&mut self, goal: u64, seen: &mut Seen) -> anyhow::Result<()> {
         while self.sent < goal {
             let now_ns = os::now_ns();
+            self.note_time();
             if self.send_next()? {
                 seen.sends_ns.push(now_ns);
             }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use squall_report::{Environment, Row, RunFolder, Summary, read_rows, units};
 use squall_study::parallel::on_all_cores;
-use squall_study::{Outcome, Profile, Run, RunError};
+use squall_study::{Load, Outcome, Profile, Run, RunError};
 
+use super::timeline::measure_modelled as measure_timeline;
 use crate::ask::axes::Pins;
 use crate::ask::effect::given_rdma;
 use crate::ask::experiment::Experiment;
@@ -52,7 +53,7 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
     }
     match request.experiments.as_slice() {
         [Experiment::Memcpy | Experiment::Write | Experiment::ViewChange] => Err(UsageError(format!(
-            "{} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, latency, latency-load, delay and tcp-gap do",
+            "{} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, rdmc-timeline, latency, latency-load, delay and tcp-gap do",
             request.experiments[0]
         ))),
         [_] => check_axes(request),
@@ -81,7 +82,11 @@ pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Res
     let asked = serde_json::to_value(request).context("the request as JSON")?;
     let mut folder = RunFolder::create(out, name, std::env::args().collect(), asked, serde_json::Value::Null)?;
     folder.write_environment(&Environment::collect())?;
-    let failed = run(experiment, &all, request.axes.trials.unwrap_or(TRIALS), &mut folder)?;
+    let trials = request.axes.trials.unwrap_or(TRIALS);
+    let failed = match experiment {
+        Experiment::RdmcTimeline => traced(&all, trials, &mut folder)?,
+        _ => run(experiment, &all, trials, &mut folder)?,
+    };
     let summary = Summary::of(&read_rows(folder.path())?.rows);
     Ok((folder, summary, failed))
 }
@@ -117,6 +122,24 @@ fn run(experiment: Experiment, points: &[Point], trials: u32, folder: &mut RunFo
     };
     on_all_cores(&all, |(point, trial)| point.run(u64::from(*trial)), each)?;
     Ok(failed)
+}
+
+/// Runs the points of `rdmc-timeline`, of which each trial has files of its own; how many failed.
+fn traced(points: &[Point], trials: u32, folder: &mut RunFolder) -> anyhow::Result<usize> {
+    let experiment = Experiment::RdmcTimeline.to_string();
+    for (point, trial) in points.iter().flat_map(|point| (1..=trials).map(move |trial| (point, trial))) {
+        let run = Run { messages: Some(1), load: Load::Closed, seed: trial.into(), ..point.run.clone() };
+        let pattern = point.pattern.to_string();
+        let row = |part: &str, outcome: Option<&Outcome>| {
+            let bare = match outcome {
+                Some(outcome) => row::row(&experiment, &run, &pattern, (point.variant, None), outcome),
+                None => row::named(&experiment, &run, &pattern, point.variant, None),
+            };
+            Row { schedule: format!("{}-{part}", bare.schedule), ..bare }
+        };
+        measure_timeline(folder, &run, trial, row)?;
+    }
+    Ok(0)
 }
 
 /// Those that were named, and those in files.

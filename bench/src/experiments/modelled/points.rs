@@ -63,17 +63,19 @@ impl Usual {
             Experiment::Delay => (&[10 * KB, MB], &[All]),
             Experiment::SmcRate => (&[1, 16, 128, KB, 10 * KB], &[One, All]),
             Experiment::RdmcSchedules => (&[10 * MB, 100 * MB], &[One]),
+            Experiment::RdmcTimeline => (&[100 * MB], &[One]),
             Experiment::TcpGap => (&published, &[All]),
             _ => (&published, &[All, Half, One]),
         };
         let orderings: &[Ordering] = match experiment {
-            Experiment::RdmcSchedules => &[Ordering::Unordered],
+            Experiment::RdmcSchedules | Experiment::RdmcTimeline => &[Ordering::Unordered],
             Experiment::Multicast if !quick => &[Ordering::Unordered, Ordering::Ordered],
             _ => &[Ordering::Ordered],
         };
         let nodes: Vec<u64> = match (experiment, quick) {
             (Experiment::Delay | Experiment::LatencyLoad, true) => vec![4],
             (Experiment::Delay | Experiment::LatencyLoad, false) => vec![2, 4, 8, 16],
+            (Experiment::RdmcTimeline, _) => vec![4, 8, 16],
             (_, true) => vec![2, 4, 8, 16],
             (_, false) => (2..=16).collect(),
         };

@@ -14,7 +14,7 @@ use crate::ask::upset::Upset;
 use crate::jobs::change::{BIN_NS, ChangeJob, ChangeOrder, Said, Seen};
 use crate::jobs::control::Reply;
 use crate::jobs::job::{Job, Work};
-use crate::jobs::kinds::{FabricKind, Schedule};
+use crate::jobs::kinds::FabricKind;
 use crate::jobs::shape::Shape;
 use crate::jobs::{frame, os};
 use crate::run::crowd::Crowd;
@@ -211,7 +211,7 @@ fn job_of(setting: &Setting, upset: Upset, full: bool, stage: &Stage<'_>, key: &
         message_bytes: setting.message_bytes,
         shape: setting.shape.unwrap_or_else(|| Shape::of(setting.message_bytes, setting.window)),
         block_bytes: setting.block_bytes,
-        schedule: setting.schedule.unwrap_or(Schedule::Pipeline),
+        schedule: setting.schedule,
         verify: stage.verify(),
         interval_ns: if full { 0 } else { policy::CHANGE_INTERVAL_NS },
         own_core,
