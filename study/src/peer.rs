@@ -100,8 +100,9 @@ impl Peer {
 }
 
 impl Peer {
-    /// As it is on this kind of cluster: fitted by `examples/fit.rs` to the curves over 100 Gb/s InfiniBand (with
-    /// libfabric) and 100 Gb/s TCP.
+    /// As it is on this kind of cluster. Over RDMA most costs are fitted by `examples/fit.rs` to the curves over 100 Gb/s
+    /// InfiniBand (with libfabric); what a post costs is set by hand. Over 100 Gb/s TCP all are worked out by hand from
+    /// the published rates at n = 2, 4 and 16, and not fitted yet.
     pub fn on(profile: &Profile) -> Peer {
         let rdma = Peer {
             port_gigabytes_per_second: 10.6,

@@ -33,8 +33,12 @@ impl Comparison {
         for (side, points) in [("A", &self.only_a), ("B", &self.only_b)] {
             if !points.is_empty() {
                 text.push_str(&format!("\nonly in {side}: {}\n", units::counted(points.len(), "point")));
-                for point in points {
+                let shown = if all { points.len() } else { SHOWN_MAX.min(points.len()) };
+                for point in &points[..shown] {
                     text.push_str(&format!("  {point}\n"));
+                }
+                if shown < points.len() {
+                    text.push_str(&format!("  and {} more; --all prints each\n", points.len() - shown));
                 }
             }
         }

@@ -53,14 +53,19 @@ fn extreme<'a>(points: &[&'a PointSummary], metric: Metric) -> Option<(&'a Point
     if metric.more_is_better() { found.max_by(by_median) } else { found.min_by(by_median) }
 }
 
+/// Signs of noise that a page lists.
+const NOISE_MAX: usize = 100;
+
 /// What is odd about the trials of points, with advice; empty if nothing is.
 pub(super) fn noise(summary: &Summary) -> String {
     let found = advice(summary);
     if found.is_empty() {
         return String::new();
     }
-    let rows = found.into_iter().map(|found| vec![found.point.to_string(), found.what, found.advice.to_owned()]);
-    plain_table(&["point", "what", "what helps"], rows)
+    let more = found.len().saturating_sub(NOISE_MAX);
+    let rows = found.into_iter().take(NOISE_MAX).map(|found| vec![found.point.to_string(), found.what, found.advice.to_owned()]);
+    let table = plain_table(&["point", "what", "what helps"], rows);
+    if more > 0 { format!("{table}<p>and {more} more, which the column ± shows.</p>\n") } else { table }
 }
 
 /// A JSON value as name and value, names of nested values joined with dots. Empty values are left out.
