@@ -127,7 +127,9 @@ impl Churn {
 
     /// Members that the group may lose by more than the faults, at the most.
     pub(crate) fn victims(&self) -> usize {
-        self.ambushes.len() + usize::from(self.ambush_giver) + if self.slow.is_some() { 2 } else { 0 }
+        // Who hears a leader in part may lose any of the others.
+        let torn = if self.torn { self.members } else { 0 };
+        torn + self.ambushes.len() + usize::from(self.ambush_giver) + if self.slow.is_some() { 2 } else { 0 }
     }
 }
 
