@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use squall_membership::What;
 use squall_orderer::Run;
 use squall_smc::Taken;
 use squall_sst::Malformed;
@@ -153,11 +154,16 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
-    /// Goes on sending to learners what this member sent before the view came to its end: voters have it.
+    /// Goes on sending to learners what this member sent before the view came to its end, as far as it is kept: of
+    /// large messages, what all voters have that the view has not removed. Learners have it before they go on; what is
+    /// cut off they do not wait for, and it would land in buffers that are in use again.
     fn feed_learners(&mut self) -> Result<(), Ended> {
         if self.view.voters < self.view.members {
             self.ship();
-            if let Err(malformed) = self.outgoing.rdmc.feed(&self.table, &mut self.outbox, self.post_bytes_max) {
+            let decision = self.epoch.as_ref().and_then(|epoch| epoch.membership.decision());
+            let changes = decision.map_or(&[][..], |decision| &decision.changes);
+            let counts = |rank| !changes.iter().any(|change| change.what == What::Remove(rank));
+            if let Err(malformed) = self.outgoing.rdmc.feed(&self.table, &mut self.outbox, self.post_bytes_max, counts) {
                 self.blame(malformed.into())?;
             }
         }

@@ -24,13 +24,12 @@ impl Rdmc {
         table: &Table,
         outbox: &mut Outbox,
         budget_bytes: u64,
-        first: usize,
         progress: &mut Progress,
     ) -> Result<(), Malformed> {
         for sender in 0..self.senders.len() {
             let slot = self.columns.slot(sender, 0);
             let under_way = !self.slots[slot].is_free() && self.slots[slot].number() == 0 && !self.slots[slot].is_quiet();
-            while under_way && progress.posted_bytes < budget_bytes && self.post_next(slot, table, outbox, first, progress)? {}
+            while under_way && progress.posted_bytes < budget_bytes && self.post_next(slot, table, outbox, 0, progress)? {}
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! A step: blocks come in, blocks go out.
 
 use squall_sst::{Malformed, Table};
-use squall_transport::{Outbox, POOL, Place, TABLE, Write};
+use squall_transport::{Outbox, POOL, Place, Rank, TABLE, Write};
 
 use super::{Progress, Rdmc};
 use crate::columns::sent_word;
@@ -21,7 +21,7 @@ impl Rdmc {
         }
         self.take_in(table, &mut progress)?;
         progress.noticed = self.push_notices(outbox);
-        self.post_in_turn(table, outbox, budget_bytes, 0, &mut progress)?;
+        self.post_in_turn(table, outbox, budget_bytes, &mut progress)?;
         if progress.completed > 0 || progress.posted_blocks > 0 {
             self.retire();
         }
@@ -29,13 +29,29 @@ impl Rdmc {
     }
 
     /// Goes on sending my messages to those that relay nothing, while nothing else moves any more: what
-    /// [`step`](Rdmc::step) does for them.
+    /// [`step`](Rdmc::step) does for them, but only of messages that all members which relay and `count` have said to
+    /// have. Nobody waits for others: whoever has gone on may use the buffers for messages of its own by now.
     ///
     /// # Errors
     /// As there.
-    pub fn feed(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64) -> Result<Progress, Malformed> {
-        let mut progress = Progress::default();
-        self.post_in_turn(table, outbox, budget_bytes, self.relays, &mut progress)?;
+    pub fn feed(
+        &mut self,
+        table: &Table,
+        outbox: &mut Outbox,
+        budget_bytes: u64,
+        counts: impl Fn(Rank) -> bool,
+    ) -> Result<Progress, Malformed> {
+        let mut progress = Progress { noticed: self.push_notices(outbox), ..Progress::default() };
+        let Some(own) = self.own else { return Ok(progress) };
+        let received = self.columns.received.get(own);
+        let relays = (0..self.relays).map(Rank::new).filter(|&rank| rank != self.me && counts(rank));
+        let everywhere = relays.map(|rank| table.get(received, rank)).min().unwrap_or(u64::MAX);
+        for at in 0..self.active.len() {
+            let slot = self.active[at];
+            if self.slots[slot].sender() == own && self.slots[slot].number() < everywhere {
+                while progress.posted_bytes < budget_bytes && self.post_next(slot, table, outbox, self.relays, &mut progress)? {}
+            }
+        }
         Ok(progress)
     }
 
@@ -61,29 +77,22 @@ impl Rdmc {
         self.notices.push(outbox, |sender| (Place::new(TABLE, received.get(sender).at(me)), frontiers[sender].received))
     }
 
-    /// Posts blocks to members from rank `first` on: first those of senders' first messages in this epoch, then one
-    /// block of each active transfer in turn, until a whole round brings nothing or the budget is spent.
-    fn post_in_turn(
-        &mut self,
-        table: &Table,
-        outbox: &mut Outbox,
-        budget_bytes: u64,
-        first: usize,
-        progress: &mut Progress,
-    ) -> Result<(), Malformed> {
+    /// Posts blocks: first those of senders' first messages in this epoch, then one block of each active transfer in
+    /// turn, until a whole round brings nothing or the budget is spent.
+    fn post_in_turn(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64, progress: &mut Progress) -> Result<(), Malformed> {
         if self.is_young {
-            self.post_first_messages(table, outbox, budget_bytes, first, progress)?;
+            self.post_first_messages(table, outbox, budget_bytes, progress)?;
         }
         let mut fruitless = 0;
         while fruitless < self.active.len() && progress.posted_bytes < budget_bytes {
             self.turn = if self.turn + 1 < self.active.len() { self.turn + 1 } else { 0 };
-            let posts = self.post_next(self.active[self.turn], table, outbox, first, progress)?;
+            let posts = self.post_next(self.active[self.turn], table, outbox, 0, progress)?;
             fruitless = if posts { 0 } else { fruitless + 1 };
         }
         Ok(())
     }
 
-    /// The next block of a slot, if there is one to post now. Whether there was.
+    /// The next block of a slot to a member from rank `first` on, if there is one to post now. Whether there was.
     #[inline]
     pub(super) fn post_next(
         &mut self,
