@@ -34,9 +34,9 @@ pub(super) struct ManArgs {
 }
 
 /// Every axis, by its flag's name.
-const AXES: [&str; 8] = ["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule"];
+const AXES: [&str; 9] = ["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule", "upset"];
 /// Settings that not every experiment has.
-const SETTINGS: [&str; 6] = ["messages", "verify", "perftest", "spin", "membership", "pin"];
+const SETTINGS: [&str; 9] = ["messages", "verify", "perftest", "spin", "membership", "pin", "newcomers", "state", "restore"];
 
 /// The command line as it is explained for these arguments: `squall run EXPERIMENT --help` shows only what that
 /// experiment takes.
@@ -94,8 +94,12 @@ mod tests {
     fn help_of_an_experiment_shows_its_axes_and_no_others() {
         let write = help("squall run write --help");
         assert!(write.contains("--fabric") && write.contains("--perftest") && write.contains("--trials"), "{write}");
-        for other in ["--nodes", "--senders", "--schedule", "--membership"] {
+        for other in ["--nodes", "--senders", "--schedule", "--membership", "--upset", "--newcomers", "--state", "--restore"] {
             assert!(!write.contains(other), "{other}: {write}");
+        }
+        let change = help("squall run view-change --help");
+        for own in ["--upset", "--newcomers", "--state", "--restore"] {
+            assert!(change.contains(own), "{own}: {change}");
         }
         assert!(help("squall run --help").contains("--senders"));
         assert!(help("squall run memcpy -h").contains("memcpy sweeps --size;"));
