@@ -20,13 +20,17 @@ pub(crate) struct Stream {
     pending: VecDeque<(u64, u64)>,
     /// Large messages handed out: the next is the transfer of this number, since they are announced in this order.
     handed_out: u64,
+    /// Indices of the last of them, as many as may be on their way at a time.
+    lately: VecDeque<u64>,
+    lately_max: usize,
     /// Index behind the last message that is no null.
     data_until: u64,
 }
 
 impl Stream {
     pub(crate) fn new(inbound: Inbound, sender: usize, transfers_max: usize) -> Stream {
-        Stream { inbound, sender, pending: VecDeque::with_capacity(transfers_max + 1), handed_out: 0, data_until: 0 }
+        let (pending, lately) = (VecDeque::with_capacity(transfers_max + 1), VecDeque::with_capacity(transfers_max + 1));
+        Stream { inbound, sender, pending, handed_out: 0, lately, lately_max: transfers_max, data_until: 0 }
     }
 
     /// Takes in what another member sent. Indices that came.
@@ -52,11 +56,20 @@ impl Stream {
         refused.map_or(Ok(arrived.indices), Err)
     }
 
-    /// The number of the next large message that is handed out. It is not read from the ring once more, where it may
-    /// have changed.
-    pub(crate) fn next_large(&mut self) -> u64 {
+    /// The number of the next large message that is handed out, of this index. It is not read from the ring once more,
+    /// where it may have changed.
+    pub(crate) fn next_large(&mut self, index: u64) -> u64 {
         self.handed_out += 1;
+        self.lately.push_back(index);
+        if self.lately.len() > self.lately_max {
+            self.lately.pop_front();
+        }
         self.handed_out - 1
+    }
+
+    /// How many large messages lie below `end`, of those that were handed out; those above it are still on their way.
+    pub(crate) fn large_below(&self, end: u64) -> u64 {
+        self.handed_out - self.lately.iter().filter(|&&index| index >= end).count() as u64
     }
 
     /// Index behind the last message that is no null, of those that came.

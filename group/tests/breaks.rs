@@ -294,9 +294,9 @@ impl<W: FnMut(usize)> Upcalls for Slow<W> {
     }
 }
 
-/// A founder with much state, which delivers its own messages and counts them, and goes on until it is told to end; and
-/// where it listens.
-fn rich(state_bytes: u64, options: MemberOptions, end: &Arc<AtomicBool>) -> (SocketAddr, Arc<AtomicU64>, JoinHandle<usize>) {
+/// A founder with much state, which delivers so many messages of its own at the most and counts them, and goes on until
+/// it is told to end; and where it listens.
+fn rich(state_bytes: u64, messages: u64, options: MemberOptions, end: &Arc<AtomicBool>) -> (SocketAddr, Arc<AtomicU64>, JoinHandle<usize>) {
     let (end, delivered, (tell, told)) = (Arc::clone(end), Arc::new(AtomicU64::new(0)), channel());
     let count = Arc::clone(&delivered);
     let thread = spawn(move || {
@@ -304,9 +304,10 @@ fn rich(state_bytes: u64, options: MemberOptions, end: &Arc<AtomicBool>) -> (Soc
         let mut member = Member::found(options, TcpFabric::default(), mesh(0), &mut exchange).expect("nobody else is needed");
         tell.send(member.address()).unwrap();
         let (mut slow, mut pace) = (Slow::new(state_bytes, |_| {}), Pace::for_members(8));
+        let mut left = messages;
         while !end.load(Ordering::Relaxed) {
             // Full is no reason not to turn.
-            let _ = member.send(&[0; 100]);
+            left -= u64::from(left > 0 && member.send(&[0; 100]).is_ok());
             let soon = Instant::now() + Duration::from_micros(100);
             member.turn_until(&mut slow, &mut pace, Some(soon)).expect("it goes on");
             count.store(slow.app.delivered.len() as u64, Ordering::Relaxed);
@@ -325,7 +326,7 @@ fn a_newcomer_that_restores_slowly_beats_its_heart_meanwhile() {
         options
     };
     let end = Arc::new(AtomicBool::new(false));
-    let (contact, _, founder) = rich(16 << 20, options(), &end);
+    let (contact, _, founder) = rich(16 << 20, u64::MAX, options(), &end);
     let mut member = Member::join(options(), TcpFabric::default(), mesh(77), &[contact], true, PATIENCE).expect("there is room");
     // As a restore of 10 MB a second: it takes twice what counts as death.
     let piece = |bytes: usize| {
@@ -345,7 +346,7 @@ fn a_newcomer_that_restores_slowly_beats_its_heart_meanwhile() {
 #[test]
 fn the_group_goes_on_while_a_newcomer_takes_much_state() {
     let end = Arc::new(AtomicBool::new(false));
-    let (contact, delivered, founder) = rich(20 << 20, options(1), &end);
+    let (contact, delivered, founder) = rich(20 << 20, u64::MAX, options(1), &end);
     let mut member = Member::join(options(1), TcpFabric::default(), mesh(77), &[contact], true, PATIENCE).expect("there is room");
     // It takes a piece only when the group has gone on: if the group waited for it, both would wait for ever.
     let piece = |_: usize| {
@@ -366,8 +367,15 @@ fn the_group_goes_on_while_a_newcomer_takes_much_state() {
 
 #[test]
 fn a_transfer_goes_on_over_changes_of_view() {
+    // However busy the machine is.
+    let patient = || {
+        let mut options = options(1);
+        options.config.membership = Some(Timeouts { learner: PATIENCE, ..Timeouts::after(PATIENCE) });
+        options
+    };
     let end = Arc::new(AtomicBool::new(false));
-    let (contact, _, founder) = rich(12 << 20, options(1), &end);
+    // Much less than the state, however long it takes: a newcomer that lacks more than that begins again.
+    let (contact, _, founder) = rich(12 << 20, 20_000, patient(), &end);
     let views = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&views);
     let over = Arc::new(AtomicBool::new(false));
@@ -377,7 +385,7 @@ fn a_transfer_goes_on_over_changes_of_view() {
             if ended.load(Ordering::Relaxed) {
                 return;
             }
-            let mut member = Member::join(options(1), TcpFabric::default(), mesh(node), &[contact], true, PATIENCE).expect("there is room");
+            let mut member = Member::join(patient(), TcpFabric::default(), mesh(node), &[contact], true, PATIENCE).expect("there is room");
             let (mut slow, mut pace) = (Slow::new(12 << 20, |_| {}), Pace::for_members(8));
             while member.is_behind() {
                 member.turn(&mut slow, &mut pace).expect("nobody is lost");
@@ -387,7 +395,7 @@ fn a_transfer_goes_on_over_changes_of_view() {
             while member.turn(&mut slow, &mut pace).is_ok() {}
         }
     });
-    let mut member = Member::join(options(1), TcpFabric::default(), mesh(77), &[contact], true, PATIENCE).expect("there is room");
+    let mut member = Member::join(patient(), TcpFabric::default(), mesh(77), &[contact], true, PATIENCE).expect("there is room");
     // A view begins for every few pieces.
     let mut pieces = 0;
     let piece = |_: usize| {

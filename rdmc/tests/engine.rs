@@ -372,3 +372,25 @@ fn a_group_of_one_receives_its_own_messages() {
         assert_eq!(rdmc.reclaim(&table, &mut pool), 1);
     }
 }
+
+#[test]
+fn after_the_end_those_that_relay_nothing_are_fed_up_to_where_they_are_told() {
+    let mut engine = Engine::new(0, 9);
+    engine.rdmc = engine.rdmc.relayed_by(3);
+    for transfer in 0..2 {
+        engine.start(2000, 1000).unwrap();
+        // Everybody has a buffer for it.
+        let ready = engine.columns.ready.get(transfer as usize);
+        (1..4).for_each(|peer| engine.tell(ready, peer, (transfer + 1) << 28 | (1 + 64 * transfer)));
+    }
+    let fed = |engine: &mut Engine, end: u64| {
+        engine.rdmc.feed(&engine.table, &mut engine.outbox, u64::MAX, end).unwrap();
+        let blocks =
+            |writes: Vec<Write>| writes.iter().filter(|write| matches!(write, Write::Span { to, .. } if to.region == POOL)).count();
+        [1, 2, 3].map(|peer| blocks(engine.writes_to(peer)))
+    };
+    assert_eq!(fed(&mut engine, 0), [0, 0, 0]);
+    assert_eq!(fed(&mut engine, 1), [0, 0, 2], "the first");
+    assert_eq!(fed(&mut engine, 1), [0, 0, 0]);
+    assert_eq!(fed(&mut engine, 2), [0, 0, 2], "the rest");
+}

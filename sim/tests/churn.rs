@@ -93,6 +93,11 @@ fn two_leaders_changes_blended_are_caught() {
 }
 
 #[test]
+fn adopting_the_oldest_is_caught() {
+    caught(Mutant::OldestAdopted);
+}
+
+#[test]
 fn a_suspicion_forgotten_is_caught() {
     caught(Mutant::SuspicionForgotten);
 }

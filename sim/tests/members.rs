@@ -108,7 +108,7 @@ fn came_through(colony: &Colony, events: &[Event]) -> [(&'static str, bool); 14]
     [
         ("a group of one", colony.founders == 1),
         ("a group of two", colony.founders == 2),
-        ("few buffers", stops("raise `senders_max`")),
+        ("few buffers", stops("there are buffers for the large messages of")),
         ("many joins and leaves in one list", many_in_one_list(events)),
         ("an old name that is refused", stops("was a member's already")),
         ("a member that is removed", stops("suspects this one")),
@@ -177,5 +177,7 @@ fn the_runs_reach_what_they_are_meant_to_reach() {
         }
     }
     println!("{told:?}\n{untold:?}");
-    assert!(told.values().chain(untold.values()).all(|&runs| runs > 2), "{told:?}\n{untold:?}");
+    // All who have the state seldom die at once.
+    let seldom = told.remove("the state is lost with all who had it");
+    assert!(seldom > Some(0) && told.values().chain(untold.values()).all(|&runs| runs > 2), "{told:?}\n{untold:?}");
 }

@@ -345,7 +345,7 @@ impl<E: Endpoint> Group<E> {
             match stream.inbound.take() {
                 Taken::Null => continue,
                 Taken::Data(payload) => again.push_back(Cut::Small(payload.to_vec())),
-                Taken::Large(_) => again.push_back(Cut::Large(rdmc.withdraw(stream.next_large()))),
+                Taken::Large(_) => again.push_back(Cut::Large(rdmc.withdraw(stream.next_large(index)))),
             }
             upcalls.cut(index);
         }

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use squall_membership::What;
 use squall_orderer::Run;
 use squall_smc::Taken;
 use squall_sst::Malformed;
@@ -154,20 +153,27 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
-    /// Goes on sending to learners what this member sent before the view came to its end, as far as it is kept: of
-    /// large messages, what all voters have that the view has not removed. Learners have it before they go on; what is
-    /// cut off they do not wait for, and it would land in buffers that are in use again.
+    /// Goes on sending to learners what this member sent before the view came to its end: once that is decided, and
+    /// others may go on, only what is kept. Learners have it before they go on; what is cut off they do not wait for, and
+    /// it would land in buffers that are in use again.
     fn feed_learners(&mut self) -> Result<(), Ended> {
         if self.view.voters < self.view.members {
             self.ship();
-            let decision = self.epoch.as_ref().and_then(|epoch| epoch.membership.decision());
-            let changes = decision.map_or(&[][..], |decision| &decision.changes);
-            let counts = |rank| !changes.iter().any(|change| change.what == What::Remove(rank));
-            if let Err(malformed) = self.outgoing.rdmc.feed(&self.table, &mut self.outbox, self.post_bytes_max, counts) {
+            let end = self.kept_large();
+            if let Err(malformed) = self.outgoing.rdmc.feed(&self.table, &mut self.outbox, self.post_bytes_max, end) {
                 self.blame(malformed.into())?;
             }
         }
         Ok(())
+    }
+
+    /// How many large messages of mine are not cut off.
+    fn kept_large(&self) -> u64 {
+        let acted = self.epoch.as_ref().filter(|epoch| epoch.trimmed_ns.is_some());
+        match (acted.and_then(|epoch| epoch.membership.decision()), self.own) {
+            (Some(decision), Some(own)) => self.streams[own].large_below(decision.trim[own]),
+            _ => u64::MAX,
+        }
     }
 
     /// Hands out what may be delivered.
@@ -206,7 +212,7 @@ impl<E: Endpoint> Group<E> {
                 }
                 Taken::Large(_) => {
                     self.stats.delivered += 1;
-                    let transfer = stream.next_large();
+                    let transfer = stream.next_large(index);
                     let block = self.outgoing.rdmc.lend(run.sender, transfer);
                     upcalls.deliver(Delivery { seq, sender, index, payload: block.bytes() }, &mut self.outgoing);
                     self.outgoing.rdmc.restore(run.sender, transfer, block);

@@ -1,7 +1,7 @@
 //! A step: blocks come in, blocks go out.
 
 use squall_sst::{Malformed, Table};
-use squall_transport::{Outbox, POOL, Place, Rank, TABLE, Write};
+use squall_transport::{Outbox, POOL, Place, TABLE, Write};
 
 use super::{Progress, Rdmc};
 use crate::columns::sent_word;
@@ -28,27 +28,17 @@ impl Rdmc {
         Ok(progress)
     }
 
-    /// Goes on sending my messages to those that relay nothing, while nothing else moves any more: what
-    /// [`step`](Rdmc::step) does for them, but only of messages that all members which relay and `count` have said to
-    /// have. Nobody waits for others: whoever has gone on may use the buffers for messages of its own by now.
+    /// Goes on sending my messages below number `end` to those that relay nothing, while nothing else moves any more:
+    /// what [`step`](Rdmc::step) does for them.
     ///
     /// # Errors
     /// As there.
-    pub fn feed(
-        &mut self,
-        table: &Table,
-        outbox: &mut Outbox,
-        budget_bytes: u64,
-        counts: impl Fn(Rank) -> bool,
-    ) -> Result<Progress, Malformed> {
-        let mut progress = Progress { noticed: self.push_notices(outbox), ..Progress::default() };
+    pub fn feed(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64, end: u64) -> Result<Progress, Malformed> {
+        let mut progress = Progress::default();
         let Some(own) = self.own else { return Ok(progress) };
-        let received = self.columns.received.get(own);
-        let relays = (0..self.relays).map(Rank::new).filter(|&rank| rank != self.me && counts(rank));
-        let everywhere = relays.map(|rank| table.get(received, rank)).min().unwrap_or(u64::MAX);
         for at in 0..self.active.len() {
             let slot = self.active[at];
-            if self.slots[slot].sender() == own && self.slots[slot].number() < everywhere {
+            if self.slots[slot].sender() == own && self.slots[slot].number() < end {
                 while progress.posted_bytes < budget_bytes && self.post_next(slot, table, outbox, self.relays, &mut progress)? {}
             }
         }

@@ -24,6 +24,8 @@ impl Observed {
 #[derive(Debug)]
 pub(super) struct Deaf {
     pub(super) node: NodeId,
+    /// In which view.
+    pub(super) view: u64,
     pub(super) leader: Rank,
     pub(super) hears_cut: bool,
 }

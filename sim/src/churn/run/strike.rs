@@ -101,24 +101,24 @@ impl Run<'_> {
         let deaf_count = deaf_max.min(1 + self.random.below(deaf_max.max(1) as u64) as usize);
         for place in 0..view.voters - 1 {
             let one = others.swap_remove(self.random.below(others.len() as u64) as usize);
-            self.deaf.push(Deaf { node: view.nodes[one.index()], leader: view.me, hears_cut: place >= deaf_count });
+            self.deaf.push(Deaf { node: view.nodes[one.index()], view: view.id, leader: view.me, hears_cut: place >= deaf_count });
         }
     }
 
     /// If this one is to hear no more of its leader, and has heard what it is to hear: so it is.
     pub(super) fn deafen(&mut self, index: usize) {
         let process = &self.processes[index];
-        let is_now = |deaf: &Deaf| deaf.node == process.node() && process.has_accepted(deaf.leader, deaf.hears_cut);
+        let Some(view) = process.view() else { return };
+        let is_now = |deaf: &Deaf| (deaf.node, deaf.view) == (process.node(), view.id) && process.has_accepted(deaf.leader, deaf.hears_cut);
         let Some(place) = self.deaf.iter().position(is_now) else { return };
+        let view = view.clone();
         let Deaf { leader, hears_cut, .. } = self.deaf.swap_remove(place);
-        if let Some(view) = self.processes[index].view().cloned() {
-            let until_ns = if hears_cut { self.clock.now_ns() + TORN_NS / 2 } else { SimNetwork::FOREVER_NS };
-            self.mesh(&view).hold(leader, view.me, until_ns);
-            if !hears_cut && self.deaf.iter().all(|deaf| deaf.hears_cut) {
-                // All that hear no more are told of the list as it is: it grows.
-                let leads = |process: &Process| process.is_alive() && process.node() == view.nodes[leader.index()];
-                self.processes.iter_mut().filter(|process| leads(process)).for_each(Process::leave);
-            }
+        let until_ns = if hears_cut { self.clock.now_ns() + TORN_NS / 2 } else { SimNetwork::FOREVER_NS };
+        self.mesh(&view).hold(leader, view.me, until_ns);
+        if !hears_cut && self.deaf.iter().all(|deaf| deaf.hears_cut) {
+            // All that hear no more are told of the list as it is: it grows.
+            let leads = |process: &Process| process.is_alive() && process.node() == view.nodes[leader.index()];
+            self.processes.iter_mut().filter(|process| leads(process)).for_each(Process::leave);
         }
     }
 
