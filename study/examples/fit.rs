@@ -1,6 +1,6 @@
 //! Fits the peer's free parameters to its published bandwidths and latencies at n = 2, 4 and 16, by coordinate descent,
-//! and prints them, all points, and the errors: `fit PROFILE NETWORK SOURCE [ROUNDS]`, with the names of the published
-//! files.
+//! and prints them, all points, and the errors: `fit PROFILE NETWORK SOURCE [ROUNDS [PARAMETER ..]]`, with the
+//! names of the published files, and all parameters if none is named.
 
 use squall_study::published::{self, Bandwidth, Latency};
 use squall_study::{FITTED_NODES, Peer, PeerError, PeerSockets, Profile, Published, Run};
@@ -57,7 +57,7 @@ fn tell<P: Published>(what: &str, profile: &Profile, peer: &Peer, points: &[P], 
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [profile, network, source, rest @ ..] = &args[..] else { panic!("fit PROFILE NETWORK SOURCE [ROUNDS]") };
+    let [profile, network, source, rest @ ..] = &args[..] else { panic!("fit PROFILE NETWORK SOURCE [ROUNDS [PARAMETER ..]]") };
     let profile = Profile::built_in(profile).unwrap_or_else(|error| panic!("{error}"));
     let rounds = rest.first().map_or(3, |rounds| rounds.parse().expect("rounds"));
     let bandwidth: Vec<Bandwidth> = published::bandwidth().into_iter().filter(|point| point.network == network).collect();
@@ -75,6 +75,8 @@ fn main() {
     if peer.sockets.is_some() {
         parameters.extend(OF_SOCKETS);
     }
+    let named = rest.get(1..).unwrap_or_default();
+    parameters.retain(|(name, _)| named.is_empty() || named.iter().any(|named| named == name));
     for round in 0..rounds {
         let step = 1.0 + 0.5 / f64::from(1 << round);
         for (name, of) in &parameters {

@@ -48,6 +48,8 @@ pub(crate) struct App {
     costs: AppCosts,
     message_bytes: u64,
     load: Load,
+    /// When each message was handed over that waits to be sent, where a queue of its own holds them.
+    handed_ps: Option<VecDeque<u64>>,
     left: u64,
     not_before_ps: u64,
     /// My messages that are on their way.
@@ -64,13 +66,22 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(network: &ModelNetwork, rank: Rank, costs: AppCosts, message_bytes: u64, load: Load, messages: u64) -> App {
+    pub(crate) fn new(
+        network: &ModelNetwork,
+        rank: Rank,
+        costs: AppCosts,
+        message_bytes: u64,
+        load: Load,
+        queue: u64,
+        messages: u64,
+    ) -> App {
         App {
             network: network.clone(),
             rank,
             costs,
             message_bytes,
             load,
+            handed_ps: (queue > 0).then(|| (0..queue).map(|_| 0).collect()),
             left: messages,
             not_before_ps: 0,
             sent: VecDeque::new(),
@@ -90,7 +101,7 @@ impl App {
 
     /// Whether the next message is not sent before another was delivered.
     fn waits(&self) -> bool {
-        self.load == Load::Closed && !self.sent.is_empty()
+        self.load == Load::Closed && !self.sent.is_empty() || self.handed_ps.as_ref().is_some_and(VecDeque::is_empty)
     }
 
     fn touch_ps(&self) -> u64 {
@@ -112,7 +123,8 @@ impl App {
             self.left -= 1;
             sent += 1;
             self.first_send_ps.get_or_insert(now_ps);
-            let due_ps = if matches!(self.load, Load::Paced { .. }) { self.not_before_ps } else { now_ps };
+            let handed_ps = self.handed_ps.as_mut().and_then(VecDeque::pop_front);
+            let due_ps = if matches!(self.load, Load::Paced { .. }) { self.not_before_ps } else { handed_ps.unwrap_or(now_ps) };
             self.sent.push_back(Sent { due_ps, called_ps: now_ps });
             self.not_before_ps = match self.load {
                 Load::Paced { interval_ps } => self.not_before_ps + interval_ps,
@@ -133,6 +145,9 @@ impl Upcalls for App {
             let sent = self.sent.pop_front().expect("what is delivered was sent");
             self.latencies_ps.push(self.last_delivery_ps - sent.due_ps);
             self.from_call_ps.push(self.last_delivery_ps - sent.called_ps);
+            if let Some(handed_ps) = &mut self.handed_ps {
+                handed_ps.push_back(self.last_delivery_ps);
+            }
         }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Work {
     pub(crate) message_bytes: u64,
     pub(crate) messages: u64,
     pub(crate) load: Load,
+    /// Messages that a sender has handed over and not seen delivered, where they wait in a queue; 0 without one.
+    pub(crate) queue: u64,
     pub(crate) app: AppCosts,
     pub(crate) costs: LoopCosts,
     pub(crate) delay: Delay,
@@ -106,7 +108,7 @@ impl Cluster {
             let sends = rank.index() < config.senders.len() - work.delay.idle;
             let messages = if sends { work.messages } else { 0 };
             let stretch = if rank.index() + work.delay.slow >= nodes { 1.0 + work.delay.slower_by } else { 1.0 };
-            let app = App::new(&network, rank, app_costs, work.message_bytes, work.load, messages);
+            let app = App::new(&network, rank, app_costs, work.message_bytes, work.load, work.queue, messages);
             let turn_ps = random.below(costs.turn_ps);
             hosts.push(Host { group, app, costs, turn_ps, idle: None, seen: Stats::default(), busy_ps: 0, stretch });
         }

@@ -10,6 +10,9 @@ use crate::run::{Outcome, Run, Senders};
 /// Members of the groups that the free parameters were fitted on; all others are held out.
 pub const FITTED_NODES: [usize; 3] = [2, 4, 16];
 
+/// Windows that a stream lasts whose latency is compared.
+const LATENCY_WINDOWS: u64 = 4;
+
 /// A published point at which the peer can be run in the model.
 pub trait Published: Copy + Send + Sync {
     /// Members.
@@ -52,10 +55,13 @@ impl Published for Latency {
         self.latency_us
     }
 
-    /// Its authors measured latency in a stream, waiting in the window included ([`Peer::latency_window`]).
+    /// Its authors measured latency in a stream, waiting in the window included ([`Peer::latency_window`]). The window
+    /// is full from its second filling on: some are run.
     fn run(&self, profile: &Profile, peer: &Peer) -> Run {
-        let window = Some(peer.latency_window(self.message_bytes));
-        Run { peer: Some(peer.clone()), window, ..Run::stream(profile, self.nodes, Senders::All, self.message_bytes) }
+        let window = peer.latency_window(self.message_bytes);
+        let stream = Run::stream(profile, self.nodes, Senders::All, self.message_bytes);
+        let run = Run { peer: Some(peer.clone()), window: Some(window), ..stream };
+        Run { messages: Some(run.messages().max(LATENCY_WINDOWS * window)), ..run }
     }
 
     fn drawn(&self, outcome: &Outcome) -> f64 {

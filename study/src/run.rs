@@ -247,6 +247,8 @@ impl Run {
             message_bytes: self.message_bytes,
             messages: self.messages(),
             load: self.load,
+            // The peer sends one large message of a sender at a time, and the others wait in its window.
+            queue: if self.peer.is_some() && self.is_relayed() { self.window() } else { 0 },
             app: AppCosts {
                 send_ps: ps(cpu.send_ns),
                 delivery_ps: ps(cpu.delivery_ns),

@@ -64,9 +64,9 @@ fn a_paced_load_counts_from_when_messages_were_due() {
 fn late_messages_are_slow_from_when_they_were_due_and_not_from_their_call() {
     let profile = Profile::built_in("sim-rdma-100g").unwrap();
     let run = Run { window: Some(8), messages: Some(2000), ..Run::stream(&profile, 2, Senders::One, 10_240) };
-    let full = run.run().unwrap();
+    // The window of 8 holds a stream below the line, and a paced load is not held: its knee is where the line is full.
     let at = |times: f64| {
-        let interval_ps = (full.seconds / full.messages as f64 * 1e12 / times) as u64;
+        let interval_ps = (run.message_bytes as f64 / run.bound_bytes_per_s() * 1e12 / times) as u64;
         let outcome = Run { load: Load::Paced { interval_ps }, ..run.clone() }.run().unwrap();
         (outcome.latency.us(0.9), outcome.from_call.us(0.9))
     };
@@ -101,11 +101,12 @@ fn what_must_come_out_does() {
 
 #[test]
 fn the_peer_is_near_its_published_curves_where_it_was_not_fitted() {
-    // Aimed at are 15 % over RDMA and 25 % over TCP. Latencies of small messages are the model's weakest point: its turns
-    // take too long where all send.
-    for (profile, network, source, of_bandwidth, of_latency) in
-        [("sim-rdma-100g", "ib100g-libfabric", "rdma_TOCS_fig12b", 0.15, 0.6), ("sim-tcp-100g", "tcp-eth100g", "tcp_TOCS_fig13b", 0.3, 0.4)]
-    {
+    // Aimed at are 15 % over RDMA and 25 % over TCP. These are medians: ARCHITECTURE.md says what is further
+    // off.
+    for (profile, network, source, of_bandwidth, of_latency) in [
+        ("sim-rdma-100g", "ib100g-libfabric", "rdma_TOCS_fig12b", 0.15, 0.15),
+        ("sim-tcp-100g", "tcp-eth100g", "tcp_TOCS_fig13b", 0.25, 0.25),
+    ] {
         let profile = Profile::built_in(profile).unwrap();
         let peer = Peer::on(&profile);
         // A part of the held-out points; `squall study` prints all.

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::output::say;
 use super::status::{EXIT_BELOW, EXIT_DONE};
+use crate::ask::request::UsageError;
 use squall_report::{CompareOptions, Comparison, Rate, at_least, compare, save_baseline, side_by_side, write_page};
 
 pub(super) const EXAMPLES: &str = "\
@@ -146,14 +147,19 @@ fn sides(args: &CompareArgs) -> anyhow::Result<(&PathBuf, &[PathBuf])> {
     match (&args.baseline, &args.runs[..]) {
         (Some(baseline), runs) => Ok((baseline, runs)),
         (None, [only]) if args.at_least.is_some() && args.fail_below.is_none() => Ok((only, &[])),
-        (None, [_]) => Err(super::usage("give a second RUN to compare with the first, or --baseline FILE, or --at-least RATE")),
+        (None, [_]) => Err(usage("give a second RUN to compare with the first, or --baseline FILE, or --at-least RATE")),
         (None, [first, rest @ ..]) => Ok((first, rest)),
-        (None, []) => Err(super::usage("give a RUN")),
+        (None, []) => Err(usage("give a RUN")),
     }
 }
 
+/// An error of the command line, with the mend.
+fn usage(why: &str) -> anyhow::Error {
+    UsageError(why.to_owned()).into()
+}
+
 fn save(runs: &[PathBuf], file: &Path) -> anyhow::Result<u8> {
-    let [run] = runs else { return Err(super::usage("--save-baseline takes one RUN")) };
+    let [run] = runs else { return Err(usage("--save-baseline takes one RUN")) };
     let rows = save_baseline(run, file)?;
     say(&format!("{}: {rows} trials and their machine; compare with it: squall compare RUN --baseline {0}", file.display()))?;
     Ok(EXIT_DONE)

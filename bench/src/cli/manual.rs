@@ -1,4 +1,4 @@
-//! Help, completions and manual pages, all from the one definition of the command line.
+//! Help, completions and manual pages, all from the one definition of the command line, which is `whole` here.
 
 use std::ffi::OsString;
 use std::fs;
@@ -6,10 +6,9 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, Command, CommandFactory, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use clap_complete::Shell;
 
-use super::Cli;
 use super::output::say;
 use super::status::EXIT_DONE;
 use crate::ask::experiment::Experiment;
@@ -34,19 +33,19 @@ pub(super) struct ManArgs {
 }
 
 /// Every axis, by its flag's name.
-const AXES: [&str; 8] = ["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule"];
+const AXES: [&str; 9] = ["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule", "upset"];
 /// Settings that not every experiment has.
-const SETTINGS: [&str; 6] = ["messages", "verify", "perftest", "spin", "membership", "pin"];
+const SETTINGS: [&str; 9] = ["messages", "verify", "perftest", "spin", "membership", "pin", "newcomers", "state", "restore"];
 
 /// The command line as it is explained for these arguments: `squall run EXPERIMENT --help` shows only what that
 /// experiment takes.
-pub(super) fn command_for(args: &[OsString]) -> Command {
+pub(super) fn command_for(args: &[OsString], whole: Command) -> Command {
     let words: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
     let asks = words.iter().any(|word| matches!(*word, "--help" | "-h"));
     let named = words.iter().skip(2).find_map(|word| Experiment::from_str(word, false).ok());
     match (words.get(1), named) {
-        (Some(&"run"), Some(experiment)) if asks => Cli::command().mut_subcommand("run", |run| only_of(experiment, run)),
-        _ => Cli::command(),
+        (Some(&"run"), Some(experiment)) if asks => whole.mut_subcommand("run", |run| only_of(experiment, run)),
+        _ => whole,
     }
 }
 
@@ -63,29 +62,31 @@ fn only_of(experiment: Experiment, run: Command) -> Command {
 }
 
 /// Prints what completes commands in a shell.
-pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<u8> {
+pub(super) fn completions(args: &CompletionsArgs, mut whole: Command) -> anyhow::Result<u8> {
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "squall", &mut text);
+    clap_complete::generate(args.shell, &mut whole, "squall", &mut text);
     say(String::from_utf8_lossy(&text).trim_end())?;
     Ok(EXIT_DONE)
 }
 
 /// Writes `squall.1` and a page for each command.
-pub(super) fn pages(args: &ManArgs) -> anyhow::Result<u8> {
+pub(super) fn pages(args: &ManArgs, whole: Command) -> anyhow::Result<u8> {
     fs::create_dir_all(&args.dir).with_context(|| format!("cannot create {}", args.dir.display()))?;
     let written = |error: io::Error| anyhow::Error::new(error).context(format!("cannot write manual pages into {}", args.dir.display()));
-    clap_mangen::generate_to(Cli::command(), &args.dir).map_err(written)?;
+    clap_mangen::generate_to(whole, &args.dir).map_err(written)?;
     say(&args.dir.display().to_string())?;
     Ok(EXIT_DONE)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Cli;
     use super::*;
+    use clap::CommandFactory;
 
     fn help(line: &str) -> String {
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let error = command_for(&args).try_get_matches_from(args).unwrap_err();
+        let error = command_for(&args, Cli::command()).try_get_matches_from(args).unwrap_err();
         assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp);
         error.to_string()
     }
@@ -94,8 +95,12 @@ mod tests {
     fn help_of_an_experiment_shows_its_axes_and_no_others() {
         let write = help("squall run write --help");
         assert!(write.contains("--fabric") && write.contains("--perftest") && write.contains("--trials"), "{write}");
-        for other in ["--nodes", "--senders", "--schedule", "--membership"] {
+        for other in ["--nodes", "--senders", "--schedule", "--membership", "--upset", "--newcomers", "--state", "--restore"] {
             assert!(!write.contains(other), "{other}: {write}");
+        }
+        let change = help("squall run view-change --help");
+        for own in ["--upset", "--newcomers", "--state", "--restore"] {
+            assert!(change.contains(own), "{own}: {change}");
         }
         assert!(help("squall run --help").contains("--senders"));
         assert!(help("squall run memcpy -h").contains("memcpy sweeps --size;"));

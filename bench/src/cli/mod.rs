@@ -21,7 +21,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Args, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::ask::axes::MODELLED_NODES_MAX;
 use crate::ask::request::UsageError;
@@ -100,7 +100,7 @@ struct DoctorArgs {
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
     let args = written_out(std::env::args_os());
-    let matches = manual::command_for(&args).get_matches_from(args);
+    let matches = manual::command_for(&args, Cli::command()).get_matches_from(args);
     let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
     // Children inherit it: the usual limit is for programs that still use `select`.
     os::raise_open_files();
@@ -110,8 +110,8 @@ pub fn main() -> ExitCode {
         Command::Node(args) => node::join(*args),
         Command::Plot(args) => draw::plot(&args),
         Command::Gallery(args) => draw::index(&args),
-        Command::Completions(args) => manual::completions(&args),
-        Command::Man(args) => manual::pages(&args),
+        Command::Completions(args) => manual::completions(&args, Cli::command()),
+        Command::Man(args) => manual::pages(&args, Cli::command()),
         Command::Compare(args) => compare::compare_runs(&args),
         Command::Import(args) => exchange::import_files(&args),
         Command::Export(args) => exchange::export(&args),
@@ -161,11 +161,6 @@ fn ranges(list: &str) -> Option<String> {
     };
     let items: Option<Vec<Vec<String>>> = list.contains("..").then(|| list.split(',').map(item).collect())?;
     Some(items?.concat().join(","))
-}
-
-/// An error of the command line, with the mend.
-fn usage(why: &str) -> anyhow::Error {
-    UsageError(why.to_owned()).into()
 }
 
 #[cfg(test)]

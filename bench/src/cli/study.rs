@@ -138,7 +138,7 @@ fn curves(args: &StudyArgs, network: &Network, drawn: &Drawn) -> anyhow::Result<
     let latencies = study::latencies(network, args.quick);
     if let Some(source) = network.latency {
         lines.push(format!(
-            "\n{source}: latency at the sender in us, all send: published (a stream), the peer in the model (a stream) with its error, and Squall with one message of each at a time"
+            "\n{source}: latency at the sender in us, all send: published (a stream), the peer in the model (a stream with as many under way) with its error, and Squall with one message of each at a time"
         ));
         let mut errors = Vec::new();
         for point in latencies {

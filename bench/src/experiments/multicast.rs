@@ -22,7 +22,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         stage.begin_trial();
         let before = stage.probe();
         let outcome = members.run(messages, Load::Full, false)?;
-        let over_time = OverTime::of(&outcome, setting.message_bytes);
+        let over_time = OverTime::of(&outcome.nodes, setting.message_bytes);
         let probed = Some(stage.probed(before)).filter(|note| !note.is_empty());
         let notes = [outcome.requests(setting.sending()), over_time.as_ref().map(OverTime::note), probed];
         let note = members.noted(notes.into_iter().flatten().collect::<Vec<_>>().join("; "));

@@ -15,9 +15,9 @@ const TRANSPORT: [&[&str]; 6] = [
 ];
 /// Those of `sim`.
 const SIM: [&[&str]; 8] = [
-    &["mutant", "property", "scenario", "trace"],
-    &["leaders", "recorder", "sabotage", "states", "view"],
-    &["chain"],
+    &["aim", "property", "scenario", "trace"],
+    &["leaders", "mutant", "recorder", "states", "view"],
+    &["chain", "sabotage"],
     &["checker"],
     &["member"],
     &["simulation"],

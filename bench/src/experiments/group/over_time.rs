@@ -1,6 +1,6 @@
 //! Bandwidth over time within a long trial, and the least of it: a link that flaps shows there and not in the mean.
 
-use super::Outcome;
+use crate::jobs::group::Seen;
 
 /// Seconds of a trial from which on it is looked at over time.
 const LONG_SECONDS: f64 = 5.0;
@@ -23,8 +23,8 @@ pub(in crate::experiments) struct OverTime {
 
 impl OverTime {
     /// What the nodes of a trial saw; nothing if it was too short for a window.
-    pub(in crate::experiments) fn of(outcome: &Outcome, message_bytes: u64) -> Option<OverTime> {
-        let nodes = outcome.nodes.iter().filter_map(|seen| of_node(&seen.looks, message_bytes));
+    pub(in crate::experiments) fn of(nodes: &[Seen], message_bytes: u64) -> Option<OverTime> {
+        let nodes = nodes.iter().filter_map(|seen| of_node(&seen.looks, message_bytes));
         nodes.min_by(|a, b| a.least.total_cmp(&b.least))
     }
 
@@ -57,7 +57,6 @@ fn of_node(looks: &[(u64, u64)], message_bytes: u64) -> Option<OverTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::group::Seen;
 
     #[test]
     fn a_gap_shows_in_the_least_window_of_the_least_served_node() {
@@ -71,12 +70,11 @@ mod tests {
             (0..60).map(&mut look).collect()
         };
         let nodes = [0..0, 20..25].map(|gap| Seen { looks: looks(gap), ..Seen::default() });
-        let outcome = Outcome { messages: 60, seconds: 6.0, nodes: nodes.to_vec() };
-        let found = OverTime::of(&outcome, 1_000_000).unwrap();
+        let found = OverTime::of(&nodes, 1_000_000).unwrap();
         assert!((found.least - 0.005).abs() < 1e-9, "{}", found.least);
         assert_eq!(found.csv().lines().count(), 60);
         assert!(found.note().contains("0.0050 GB/s"), "{}", found.note());
         let short = Seen { looks: looks(0..0)[..5].to_vec(), ..Seen::default() };
-        assert_eq!(OverTime::of(&Outcome { nodes: vec![short], ..outcome }, 1), None);
+        assert_eq!(OverTime::of(&[short], 1), None);
     }
 }

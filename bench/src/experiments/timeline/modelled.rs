@@ -3,7 +3,7 @@
 use squall_report::{Row, RunFolder};
 use squall_study::{Outcome, Run};
 
-use super::{Message, with_times};
+use super::message::{Message, with_times};
 use crate::ask::setting::TIMELINE_PARTS;
 use crate::jobs::traced::events;
 use crate::run::fault::Fault;

@@ -176,7 +176,7 @@ mod tests {
         let [calm, gap] = outcome.gaps();
         assert_eq!((calm.times_ns, calm.deliveries_per_second), (vec![1_000_000; 2], Some(2000.0)));
         assert_eq!((gap.times_ns, gap.deliveries_per_second), (vec![12_000_000; 2], Some(2000.0 * 3.0 / 5.0)));
-        assert!(gap.note.starts_with("0.6 of the deliveries before; in 0.02 s"), "{}", gap.note);
+        assert!(gap.note.starts_with("0.60 of the deliveries before; in 0.0200 s"), "{}", gap.note);
         assert_eq!(outcome.parts().map(|parts| parts.len()), None, "no view followed");
         assert_eq!(outcome.timeline().lines().nth(1), Some("-30.000,0.000200,0.000200,0.000200"));
     }
