@@ -9,6 +9,13 @@ const SPIN_ALONE: Duration = Duration::from_micros(200);
 /// falls asleep is woken for every batch, and finds little: waking it costs 7 to 65 us. One that lets the others run
 /// first costs them a switch, and finds what they all wrote meanwhile.
 const YIELD_SHARED: Duration = Duration::from_micros(50);
+/// Who gets the core back later than this gave it to a program that computes, not to members: a time slice is lost with
+/// every look, where whoever sleeps is woken ahead of that program.
+const YIELD_LONG: Duration = Duration::from_millis(1);
+/// Then so many waits in a row go without.
+const WAITS_WITHOUT: u32 = 1000;
+/// How long to spin in such a wait: time taken from those who have work.
+const SPIN_SHARED: Duration = Duration::from_micros(2);
 /// Turns between two looks at the clock.
 const CLOCK_EVERY: u32 = 32;
 /// The longest sleep: nothing waits for it, it only bounds how late a caller that watches something else looks again.
@@ -20,6 +27,10 @@ pub struct Pace {
     spin: Duration,
     park: bool,
     yields: bool,
+    /// Whether it stops yielding where that takes long.
+    wary: bool,
+    /// Waits that go without yielding.
+    without: u32,
     idle_turns: u32,
     idle_since: Option<Instant>,
 }
@@ -27,7 +38,7 @@ pub struct Pace {
 impl Pace {
     /// Spins for `spin`, then sleeps until something lands; without `park` it spins for ever.
     pub fn new(spin: Duration, park: bool) -> Pace {
-        Pace { spin, park, yields: false, idle_turns: 0, idle_since: None }
+        Pace { spin, park, yields: false, wary: false, without: 0, idle_turns: 0, idle_since: None }
     }
 
     /// Never sleeps: for cores that nobody else needs.
@@ -40,9 +51,10 @@ impl Pace {
         Pace { yields: true, ..self }
     }
 
-    /// For members that share cores.
+    /// For members that share cores. It sleeps at once for a while where giving the core away takes long, because other
+    /// programs want it too.
     pub fn sharing() -> Pace {
-        Pace::new(YIELD_SHARED, true).yielding()
+        Pace { wary: true, ..Pace::new(YIELD_SHARED, true).yielding() }
     }
 
     /// For members with a core each.
@@ -75,16 +87,32 @@ impl Pace {
             return true;
         }
         let now = Instant::now();
-        now.duration_since(*self.idle_since.get_or_insert(now)) < self.spin
+        let spin = if self.without > 0 { SPIN_SHARED } else { self.spin };
+        let spins = now.duration_since(*self.idle_since.get_or_insert(now)) < spin;
+        if !spins {
+            self.without = self.without.saturating_sub(1);
+        }
+        spins
     }
 
     /// One idle turn that does not sleep.
     #[inline]
-    pub(crate) fn pause(&self) {
-        if self.yields {
-            std::thread::yield_now();
-        } else {
+    pub(crate) fn pause(&mut self) {
+        if !self.yields || self.without > 0 {
             std::hint::spin_loop();
+        } else if self.wary {
+            let before = Instant::now();
+            std::thread::yield_now();
+            self.yielded(before.elapsed());
+        } else {
+            std::thread::yield_now();
+        }
+    }
+
+    /// The core came back after so long.
+    fn yielded(&mut self, away: Duration) {
+        if away > YIELD_LONG {
+            self.without = WAITS_WITHOUT;
         }
     }
 
@@ -124,6 +152,22 @@ mod tests {
         let (alone, crowded) = (Pace::for_members(1), Pace::for_members(usize::MAX));
         assert!(alone.park && crowded.park && crowded.spin < alone.spin);
         assert!(crowded.yields && !alone.yields);
+    }
+
+    #[test]
+    fn who_loses_its_core_for_long_sleeps_at_once_for_a_while() {
+        let mut pace = Pace::sharing();
+        pace.yielded(YIELD_LONG / 2);
+        assert_eq!(pace.without, 0, "other members ran");
+        pace.yielded(2 * YIELD_LONG);
+        for wait in 0..WAITS_WITHOUT {
+            assert!(pace.without > 0, "{wait}");
+            pace.busy();
+            while pace.spins() {
+                pace.pause();
+            }
+        }
+        assert_eq!(pace.without, 0, "it tries again");
     }
 
     #[test]

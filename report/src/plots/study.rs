@@ -66,7 +66,7 @@ fn of_bandwidth(fabric: &str, size: u64, points: &[&PointSummary]) -> Figure {
     }
     Figure {
         name: format!("study-{size}-{}", file_name(fabric)),
-        title: format!("Published bandwidth and the model, {} messages, {fabric}, ordered", units::bytes(size)),
+        title: format!("Published and modelled bandwidth, {} messages, {fabric}", units::bytes(size)),
         subtitle: subtitle(points, &["crosses: published (TOCS 2019, figures 12a and 13a, and the project's data)"]),
         caption: "The very protocol code on a model of a cluster, in virtual time. With Derecho's limits as settings it should \
                   draw the crosses: its few costs are fitted at 2, 4 and 16 nodes only. Without them it is what Squall does on \
@@ -95,7 +95,7 @@ fn of_latency(fabric: &str, size: u64, points: &[&PointSummary]) -> Figure {
     };
     Figure {
         name: format!("study-latency-{size}-{}", file_name(fabric)),
-        title: format!("Published latency and the model, {} messages, {fabric}, all send", units::bytes(size)),
+        title: format!("Published and modelled latency, {} messages, {fabric}, all send", units::bytes(size)),
         subtitle: subtitle(points, &["from the send to the ordered delivery at the sender"]),
         caption: "The published latencies are those of streams, waiting in the window included, and so are those of its limits \
                   in the model; Squall's are of one message of each sender at a time."

@@ -137,6 +137,8 @@ impl<E: Endpoint> Member<E> {
 
     fn run(&mut self, trial: &Trial) -> anyhow::Result<Seen> {
         self.receiver.begin(trial, self.senders * trial.messages);
+        // What passed between trials was no turn.
+        self.drag.iter_mut().for_each(Drag::rest);
         self.traced = trial.traced;
         self.group.record(trial.traced.then(|| Timeline::new(EVENTS_MAX)));
         self.pass_mark(2 * trial.number + 1)?;
