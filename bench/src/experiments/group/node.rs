@@ -141,10 +141,10 @@ impl<E: Endpoint> Member<E> {
         self.drag.iter_mut().for_each(Drag::rest);
         self.traced = trial.traced;
         self.group.record(trial.traced.then(|| Timeline::new(EVENTS_MAX)));
+        // Before the mark: others may send, and be answered with nulls, as soon as it is up everywhere.
+        let (messages, stats_before) = (self.receiver.remaining, self.group.stats());
         self.pass_mark(2 * trial.number + 1)?;
-        let messages = self.receiver.remaining;
         self.watch = trial.watched.then(|| Watch { messages, next_ns: 0, looks: Vec::new() });
-        let stats_before = self.group.stats();
         let cpu_before = os::cpu_ns();
         let mut seen = Seen::default();
         let goal = if self.sends { self.sent + trial.messages } else { self.sent };
