@@ -12,7 +12,7 @@ pub enum Aim {
     /// What has to happen happens in time: after a while there are no more faults, and a majority of the last view, if
     /// there is one, comes to rest with all messages delivered and all newcomers in; everybody else stops.
     Liveness,
-    /// Both, of whole members: see [`Colony`](crate::Colony).
+    /// Both, of whole members: see [`MembersScenario`](crate::MembersScenario).
     Members,
 }
 

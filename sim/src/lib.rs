@@ -14,7 +14,7 @@
 //! - [`trace`]: events as lines of text. [`checker`]: which properties a trace breaks.
 //! - [`churn`](churn()) runs a group whose members crash, stall, are suspected wrongly, are cut off, leave, join and
 //!   come back, as a [`Churn`] says: for [safety](Aim::Safety) or for [liveness](Aim::Liveness).
-//! - [`members`](members()) runs whole [`Member`](squall_group::Member)s as a [`Colony`] says, on simulated control
+//! - [`members`](members()) runs whole [`Member`](squall_group::Member)s as a [`MembersScenario`] says, on simulated control
 //!   connections too: newcomers that follow and are given state, a witness, leaves, old names.
 //! - [`Recorder`] writes a member's events down, of a simulated group or a real one.
 //! - [`Mutant`]: faults built in on purpose, which the checker must find.
@@ -44,7 +44,7 @@ mod view;
 
 pub use aim::Aim;
 pub use churn::{Ambush, Churn, Fault, Moment, Partition, PartitionEnd, churn};
-pub use members::{Blow, Colony, Reached, members, members_reaching};
+pub use members::{Blow, MembersScenario, Reached, members, members_reaching};
 pub use mutant::Mutant;
 pub use recorder::Recorder;
 pub use run::{Catch, Failure, Options, Report, catch, run};

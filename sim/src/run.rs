@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::aim::Aim;
 use crate::checker::Violation;
 use crate::churn::{Churn, churn};
-use crate::members::{Colony, members};
+use crate::members::{MembersScenario, members};
 use crate::mutant::Mutant;
 use crate::scenario::Scenario;
 use crate::simulation::{Outcome, simulate};
@@ -53,7 +53,7 @@ impl Options {
     /// Runs one seed.
     fn run(&self, seed: u64) -> Outcome {
         match self.aim() {
-            Some(Aim::Members) => members(&Colony { counted: self.counted, ..Colony::new(seed) }, self.mutant),
+            Some(Aim::Members) => members(&MembersScenario { counted: self.counted, ..MembersScenario::new(seed) }, self.mutant),
             Some(aim) => churn(&Churn { counted: self.counted, ..Churn::new(seed, aim) }, self.mutant),
             None => simulate(&Scenario { counted: self.counted, ..Scenario::new(seed, self.members) }, self.mutant),
         }

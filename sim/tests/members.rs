@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 
 use squall_sim::trace::Event;
-use squall_sim::{Aim, Blow, Colony, Mutant, Options, Reached, catch, members, members_reaching, run};
+use squall_sim::{Aim, Blow, MembersScenario, Mutant, Options, Reached, catch, members, members_reaching, run};
 
 #[track_caller]
 fn all_hold(options: &Options) {
@@ -41,7 +41,7 @@ fn every_property_holds_over_a_fabric_that_counts() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..20 {
-        let hash = || members(&Colony::new(seed), None).trace.hash();
+        let hash = || members(&MembersScenario::new(seed), None).trace.hash();
         assert_eq!(hash(), hash(), "seed {seed}");
     }
 }
@@ -102,12 +102,12 @@ fn looking_all_the_time_for_a_witness_or_for_room_is_caught() {
 }
 
 /// What a trace says that the run came through, besides [`Reached`].
-fn came_through(colony: &Colony, events: &[Event]) -> [(&'static str, bool); 14] {
+fn came_through(scenario: &MembersScenario, events: &[Event]) -> [(&'static str, bool); 14] {
     let stops = |why: &str| events.iter().any(|event| matches!(event, Event::Stop { reason, .. } if reason.contains(why)));
-    let blow = |wanted: fn(&Blow) -> bool| colony.blows.iter().any(|(_, blow)| wanted(blow));
+    let blow = |wanted: fn(&Blow) -> bool| scenario.blows.iter().any(|(_, blow)| wanted(blow));
     [
-        ("a group of one", colony.founders == 1),
-        ("a group of two", colony.founders == 2),
+        ("a group of one", scenario.founders == 1),
+        ("a group of two", scenario.founders == 2),
         ("few buffers", stops("there are buffers for the large messages of")),
         ("many joins and leaves in one list", many_in_one_list(events)),
         ("an old name that is refused", stops("was a member's already")),
@@ -167,9 +167,9 @@ fn goes_on_alone(events: &[Event]) -> bool {
 fn the_runs_reach_what_they_are_meant_to_reach() {
     let (mut told, mut untold) = (BTreeMap::new(), BTreeMap::new());
     for seed in 0..600 {
-        let colony = Colony::new(seed);
-        let (outcome, reached) = members_reaching(&colony, None);
-        for (what, seen) in came_through(&colony, &outcome.trace.events) {
+        let scenario = MembersScenario::new(seed);
+        let (outcome, reached) = members_reaching(&scenario, None);
+        for (what, seen) in came_through(&scenario, &outcome.trace.events) {
             *told.entry(what).or_insert(0) += usize::from(seen);
         }
         for what in Reached::ALL {

@@ -8,7 +8,7 @@ use squall_transport::sim::{Random, mix};
 use squall_transport::{NodeId, Rank};
 
 use super::reached::{All, Reached};
-use super::scenario::{Colony, SUSPECT_AFTER_NS};
+use super::scenario::{MembersScenario, SUSPECT_AFTER_NS};
 use crate::recorder::Recorder;
 use crate::trace::{Event, hash_bytes, state_after};
 
@@ -66,8 +66,8 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(node: NodeId, colony: &Colony, messages: u64, random: Random, now_ns: u64) -> App {
-        let config = &colony.options.config;
+    pub(super) fn new(node: NodeId, scenario: &MembersScenario, messages: u64, random: Random, now_ns: u64) -> App {
+        let config = &scenario.options.config;
         App {
             node,
             mode: config.mode,
@@ -76,7 +76,7 @@ impl App {
             random,
             bytes: (config.small_max, config.large_max),
             left: messages,
-            every_ns: colony.busy_ns / (messages + 1),
+            every_ns: scenario.busy_ns / (messages + 1),
             ready_at_ns: now_ns,
             count: 0,
             me: None,
@@ -89,9 +89,9 @@ impl App {
             taken: Default::default(),
             live: false,
             leaves: false,
-            ballast_bytes: colony.state_bytes,
+            ballast_bytes: scenario.state_bytes,
             given: Vec::new(),
-            restore_bytes_per_s: colony.restore_bytes_per_s,
+            restore_bytes_per_s: scenario.restore_bytes_per_s,
             debt_ns: 0,
             begun: 0,
             given_bytes: 0,

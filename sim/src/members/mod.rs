@@ -11,4 +11,4 @@ mod witness;
 
 pub use reached::Reached;
 pub use run::{members, members_reaching};
-pub use scenario::{Blow, Colony};
+pub use scenario::{Blow, MembersScenario};

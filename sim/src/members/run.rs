@@ -15,7 +15,7 @@ use super::app::App;
 use super::fabric::{ColonyFabric, Meshes};
 use super::process::{Process, Stepped};
 use super::reached::{All, Reached};
-use super::scenario::{Blow, Colony, PATIENCE_NS, SUSPECT_AFTER_NS};
+use super::scenario::{Blow, MembersScenario, PATIENCE_NS, SUSPECT_AFTER_NS};
 use super::witness::Witness;
 use crate::checker::{Property, Violation, check};
 use crate::mutant::Mutant;
@@ -35,14 +35,14 @@ const IDLE_STEPS_MAX: u32 = 20;
 /// The witness's name.
 const WITNESS: u64 = 900;
 
-/// Runs what `colony` says, with a fault in the members if asked for, and checks the trace.
-pub fn members(colony: &Colony, mutant: Option<Mutant>) -> Outcome {
-    members_reaching(colony, mutant).0
+/// Runs what `scenario` says, with a fault in the members if asked for, and checks the trace.
+pub fn members(scenario: &MembersScenario, mutant: Option<Mutant>) -> Outcome {
+    members_reaching(scenario, mutant).0
 }
 
 /// As [`members`]; also what the run came through.
-pub fn members_reaching(colony: &Colony, mutant: Option<Mutant>) -> (Outcome, BTreeSet<Reached>) {
-    let mut run = Run::new(colony, mutant);
+pub fn members_reaching(scenario: &MembersScenario, mutant: Option<Mutant>) -> (Outcome, BTreeSet<Reached>) {
+    let mut run = Run::new(scenario, mutant);
     run.go();
     let reached = run.reached();
     let mut verdict = check(&run.trace);
@@ -51,7 +51,7 @@ pub fn members_reaching(colony: &Colony, mutant: Option<Mutant>) -> (Outcome, BT
 }
 
 pub(super) struct Run<'a> {
-    colony: &'a Colony,
+    scenario: &'a MembersScenario,
     mutant: Option<Mutant>,
     pub(super) clock: SimNetwork,
     nets: SimNets,
@@ -87,34 +87,34 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(colony: &'a Colony, mutant: Option<Mutant>) -> Run<'a> {
-        let mut random = Random::new(colony.seed ^ 0x3E3B);
-        let clock = SimNetwork::new(random.bits(), 1, colony.link);
-        clock.set_call_ns_max(colony.call_ns_max);
+    fn new(scenario: &'a MembersScenario, mutant: Option<Mutant>) -> Run<'a> {
+        let mut random = Random::new(scenario.seed ^ 0x3E3B);
+        let clock = SimNetwork::new(random.bits(), 1, scenario.link);
+        clock.set_call_ns_max(scenario.call_ns_max);
         clock.audit_sources();
-        if colony.mapped {
+        if scenario.mapped {
             clock.map_memory();
         }
-        if colony.counted {
+        if scenario.counted {
             clock.count_writes();
         }
-        let nets = SimNets::new(random.bits(), colony.net, &clock);
+        let nets = SimNets::new(random.bits(), scenario.net, &clock);
         let forgets = mutant == Some(Mutant::WitnessForgets);
         let mut run = Run {
-            colony,
+            scenario,
             mutant,
-            meshes: Rc::new(RefCell::new(Meshes::new(&clock, colony.link))),
-            witness: colony.witness.then(|| Witness::new(&nets, NodeId(WITNESS), forgets)),
+            meshes: Rc::new(RefCell::new(Meshes::new(&clock, scenario.link))),
+            witness: scenario.witness.then(|| Witness::new(&nets, NodeId(WITNESS), forgets)),
             clock,
             nets,
             processes: Vec::new(),
             book: Vec::new(),
-            blows: colony.blows.iter().rev().copied().collect(),
+            blows: scenario.blows.iter().rev().copied().collect(),
             random,
             trace: Trace::new(Interleaving::Global),
             steps: 0,
             names: 1000,
-            last_blow_ns: colony.busy_ns,
+            last_blow_ns: scenario.busy_ns,
             apart_until_ns: 0,
             hurt: false,
             takers_until_ns: 0,
@@ -130,19 +130,19 @@ impl<'a> Run<'a> {
     }
 
     fn found(&mut self) {
-        let nets: Vec<SimNet> = (1..=self.colony.founders as u64).map(|node| self.nets.open(NodeId(node))).collect();
+        let nets: Vec<SimNet> = (1..=self.scenario.founders as u64).map(|node| self.nets.open(NodeId(node))).collect();
         let founders: Vec<(NodeId, SocketAddr)> = nets.iter().map(|net| (net.node(), net.address())).collect();
         for net in nets {
             let fabric = ColonyFabric::on(&self.meshes);
             let founder = Member::founder(self.options(), fabric.clone(), net.clone(), &founders, [7; 32], 0);
-            let messages = self.colony.messages;
+            let messages = self.scenario.messages;
             self.begin(founder.expect("it can be founded"), net, fabric, messages);
         }
     }
 
     fn options(&self) -> squall_group::MemberOptions {
         let witness = self.witness.as_ref().map(Witness::address);
-        squall_group::MemberOptions { witness, ..self.colony.options.clone() }
+        squall_group::MemberOptions { witness, ..self.scenario.options.clone() }
     }
 
     fn begin(&mut self, mut member: Member<ColonyFabric, SimNet>, net: SimNet, fabric: ColonyFabric, messages: u64) -> usize {
@@ -151,8 +151,8 @@ impl<'a> Run<'a> {
             member.set_mutation(mutation);
         }
         self.book.push(net.address());
-        let app = App::new(net.node(), self.colony, messages, self.random.split(), now_ns);
-        let first_ns = now_ns + self.random.below(self.colony.step_ns);
+        let app = App::new(net.node(), self.scenario, messages, self.random.split(), now_ns);
+        let first_ns = now_ns + self.random.below(self.scenario.step_ns);
         self.processes.push(Process::new(member, net, fabric, app, first_ns, self.mutant.and_then(Mutant::membership)));
         self.processes.len() - 1
     }
@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
         }
         let timeout = Duration::from_nanos(JOIN_NS);
         let newcomer = Member::newcomer(self.options(), fabric.clone(), net.clone(), &contacts, sends, timeout, now_ns);
-        let messages = if sends { self.colony.messages / 4 } else { 0 };
+        let messages = if sends { self.scenario.messages / 4 } else { 0 };
         self.begin(newcomer.expect("there is memory"), net, fabric, messages)
     }
 
@@ -268,7 +268,7 @@ impl<'a> Run<'a> {
             return;
         }
         if process.take_news(now_ns) {
-            let soon_ns = now_ns + self.random.below(self.colony.step_ns / 4 + 1);
+            let soon_ns = now_ns + self.random.below(self.scenario.step_ns / 4 + 1);
             process.next_step_ns = process.next_step_ns.min(soon_ns).max(process.stalled_until_ns);
         }
         if process.next_step_ns > now_ns || process.stalled_until_ns > now_ns {
@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
         }
         self.steps += 1;
         let stepped = process.step(now_ns);
-        let later_ns = now_ns + self.random.between(1, self.colony.step_ns);
+        let later_ns = now_ns + self.random.between(1, self.scenario.step_ns);
         let debt_ns = std::mem::take(&mut process.app.debt_ns);
         let due_ns = process.due_ns(now_ns);
         let spins = matches!(stepped, Stepped::Idle) && due_ns <= now_ns;
@@ -313,7 +313,7 @@ impl<'a> Run<'a> {
     /// Whatever happens to it now.
     fn hurts(&mut self, index: usize) {
         // Founders have the state before they are in a view.
-        self.hurt |= self.processes[index].is_live() || index < self.colony.founders;
+        self.hurt |= self.processes[index].is_live() || index < self.scenario.founders;
         self.processes[index].hurt = true;
         self.last_blow_ns = self.last_blow_ns.max(self.clock.now_ns());
     }

@@ -70,7 +70,7 @@ pub enum Blow {
 
 /// A group, its load, and what happens to its members.
 #[derive(Clone, Debug)]
-pub struct Colony {
+pub struct MembersScenario {
     /// Everything follows from it.
     pub seed: u64,
     /// Founders.
@@ -103,9 +103,9 @@ pub struct Colony {
     pub step_ns: u64,
 }
 
-impl Colony {
+impl MembersScenario {
     /// What `seed` stands for.
-    pub fn new(seed: u64) -> Colony {
+    pub fn new(seed: u64) -> MembersScenario {
         let mut random = Random::new(seed ^ 0xC0_10_17);
         let founders = random.pick(&[1, 1, 1, 2, 2, 2, 3, 3, 4, 5, 7]);
         let config = config(founders, &mut random);
@@ -134,7 +134,7 @@ impl Colony {
             let apart = Blow::Deaf { ns: 4_000_000, both: true };
             blows.insert(0, (blows[0].0.min(random.below(busy_ns)), apart));
         }
-        let colony = Colony {
+        let scenario = MembersScenario {
             seed,
             founders,
             options: MemberOptions {
@@ -157,7 +157,7 @@ impl Colony {
         };
         // At the slower one a second newcomer with much state has to wait for its turn.
         let state_bytes_per_second = random.pick(&[200_000_000, 1 << 40]);
-        Colony { options: MemberOptions { state_bytes_per_second, ..colony.options }, ..colony }
+        MembersScenario { options: MemberOptions { state_bytes_per_second, ..scenario.options }, ..scenario }
     }
 }
 
@@ -221,10 +221,10 @@ mod tests {
     #[test]
     fn every_seed_makes_a_group_that_can_work_and_only_one() {
         for seed in 0..2000 {
-            let colony = Colony::new(seed);
-            assert_eq!(colony.options.config.check(colony.founders), Ok(()), "seed {seed}");
-            assert!(colony.blows.is_sorted_by_key(|(at_ns, _)| *at_ns));
-            assert_eq!(format!("{colony:?}"), format!("{:?}", Colony::new(seed)));
+            let scenario = MembersScenario::new(seed);
+            assert_eq!(scenario.options.config.check(scenario.founders), Ok(()), "seed {seed}");
+            assert!(scenario.blows.is_sorted_by_key(|(at_ns, _)| *at_ns));
+            assert_eq!(format!("{scenario:?}"), format!("{:?}", MembersScenario::new(seed)));
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Whole members, by seed: `colony SEED [MUTANT]` runs one and prints its trace, `colony FROM TO [MUTANT]` runs many
+//! Whole members, by seed: `scenario SEED [MUTANT]` runs one and prints its trace, `scenario FROM TO [MUTANT]` runs many
 //! and prints what failed.
 
 use std::time::Instant;
 
-use squall_sim::{Colony, Mutant, members};
+use squall_sim::{MembersScenario, Mutant, members};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -12,24 +12,24 @@ fn main() {
     let mutant = match (numbers.len(), mutant) {
         (1 | 2, Ok(mutant)) => mutant,
         (_, Err(error)) => return eprintln!("{error}"),
-        _ => return eprintln!("usage: colony SEED [MUTANT] | colony FROM TO [MUTANT]"),
+        _ => return eprintln!("usage: scenario SEED [MUTANT] | scenario FROM TO [MUTANT]"),
     };
     if let [seed] = numbers[..] {
-        let colony = Colony::new(seed);
-        let outcome = members(&colony, mutant);
+        let scenario = MembersScenario::new(seed);
+        let outcome = members(&scenario, mutant);
         outcome.trace.events.iter().for_each(|event| println!("{event:?}"));
-        println!("{colony:#?}");
+        println!("{scenario:#?}");
         outcome.verdict.violations.iter().for_each(|violation| println!("{violation}"));
         return;
     }
     let (start, mut failures, mut views, mut steps) = (Instant::now(), 0, 0, 0);
     for seed in numbers[0]..numbers[1] {
-        let outcome = members(&Colony::new(seed), mutant);
+        let outcome = members(&MembersScenario::new(seed), mutant);
         views += outcome.verdict.views;
         steps += outcome.steps;
         if let Some(violation) = outcome.verdict.violations.first() {
             failures += 1;
-            println!("colony {seed}   # {violation}");
+            println!("scenario {seed}   # {violation}");
         }
     }
     let (seeds, seconds) = (numbers[1] - numbers[0], start.elapsed().as_secs_f64());
