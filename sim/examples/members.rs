@@ -1,4 +1,4 @@
-//! Whole members, by seed: `scenario SEED [MUTANT]` runs one and prints its trace, `scenario FROM TO [MUTANT]` runs many
+//! Whole members, by seed: `members SEED [MUTANT]` runs one and prints its trace, `members FROM TO [MUTANT]` runs many
 //! and prints what failed.
 
 use std::time::Instant;
@@ -12,7 +12,7 @@ fn main() {
     let mutant = match (numbers.len(), mutant) {
         (1 | 2, Ok(mutant)) => mutant,
         (_, Err(error)) => return eprintln!("{error}"),
-        _ => return eprintln!("usage: scenario SEED [MUTANT] | scenario FROM TO [MUTANT]"),
+        _ => return eprintln!("usage: members SEED [MUTANT] | members FROM TO [MUTANT]"),
     };
     if let [seed] = numbers[..] {
         let scenario = MembersScenario::new(seed);
