@@ -93,7 +93,7 @@ fn a_flood_of_newcomers_gets_in_by_and_by() {
     end.send(()).unwrap();
     let (members, view) = founding.join().unwrap();
     assert_eq!(members, 1);
-    assert!(view < 2 * NEWCOMERS + 2, "several came or went in one change sometimes");
+    assert!(view <= 3 * NEWCOMERS, "each came, perhaps in two views, and left: view {view}");
 }
 
 #[test]
