@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::launch::args::LaunchArgs;
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, EXIT_POINTS_SKIPPED};
 use super::table;
@@ -20,6 +21,7 @@ Examples:
   squall reproduce                         everything, about half an hour on a small machine
   squall reproduce --quick                 a first impression in about a minute
   squall reproduce --fabric shm --nodes 2,4
+  squall reproduce --hosts node1,node[3-7] --quick
   squall reproduce --resume --out results/2026-11-22T10-28-05Z-reproduce
 
 Exit status: 0 if every point ran and verified; see squall --help for the others.";
@@ -33,20 +35,24 @@ Examples:
   squall run write --fabric tcp --size 8MB --json
   squall run write --fabric verbs --size 2B,1MB --perftest
   squall run multicast --fabric sim-rdma-100g,sim-tcp-100g --nodes 2..16   on a model of a cluster, in virtual time
+  squall run multicast --hosts node1,node[3-7] --nodes 2,4 --size 1MB      by ssh; the program sends itself there
+  squall run multicast --hosts a,b --launch-with \"ssh -p 2222\" --interface ib0 --ports 7400-7499
+  squall run multicast --launcher slurm --nodes 4     in an allocation, or with --launch-with \"srun --partition=gpu\"
+  srun --ntasks-per-node=1 squall run multicast       the same, within a job: nothing else need be said
 
 Exit status: 0 if every point ran and verified; see squall --help for the others.";
 
 #[derive(Debug, Args)]
-struct OutputArgs {
+pub(super) struct OutputArgs {
     /// Folder for the results; it must be new, or a run to --resume [default: results/<date-time>-<name>]
     #[arg(long, value_name = "DIR", help_heading = "Results")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     /// Continue the run in --out: measure what is missing
     #[arg(long, requires = "out", help_heading = "Results")]
-    resume: bool,
+    pub(super) resume: bool,
     /// Print JSON instead of the table
     #[arg(long, help_heading = "Results")]
-    json: bool,
+    pub(super) json: bool,
     /// Few points, short trials: about a minute for everything
     #[arg(long, help_heading = "How to measure")]
     quick: bool,
@@ -58,6 +64,8 @@ pub(super) struct ReproduceArgs {
     output: OutputArgs,
     #[command(flatten)]
     axes: Axes,
+    #[command(flatten)]
+    launch: LaunchArgs,
 }
 
 #[derive(Debug, Args)]
@@ -69,22 +77,39 @@ pub(super) struct RunArgs {
     output: OutputArgs,
     #[command(flatten)]
     axes: Axes,
+    #[command(flatten)]
+    launch: LaunchArgs,
 }
 
 /// A run as it was asked for on the command line.
 pub(super) struct Measurement {
     pub(super) request: Request,
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
+    /// Where it is to be.
+    pub(super) launch: LaunchArgs,
     /// What its folder is named after.
-    name: String,
+    pub(super) name: String,
     /// How it is called on the command line.
     pub(super) subcommand: String,
+    /// The whole command line, for the record.
+    pub(super) command: Vec<String>,
+    /// Whether another process takes the results to where the user is, and says so.
+    pub(super) is_taken_home: bool,
 }
 
 impl ReproduceArgs {
     pub(super) fn measured(self) -> Measurement {
         let request = Request { experiments: Experiment::ALL.to_vec(), quick: self.output.quick, axes: self.axes };
-        Measurement { request, output: self.output, name: "reproduce".into(), subcommand: "reproduce".into() }
+        let command = std::env::args().collect();
+        Measurement {
+            request,
+            output: self.output,
+            launch: self.launch,
+            name: "reproduce".into(),
+            subcommand: "reproduce".into(),
+            command,
+            is_taken_home: false,
+        }
     }
 }
 
@@ -92,27 +117,28 @@ impl RunArgs {
     pub(super) fn measured(self) -> Measurement {
         let request = Request { experiments: vec![self.experiment], quick: self.output.quick, axes: self.axes };
         let name = self.experiment.to_string();
-        Measurement { request, output: self.output, subcommand: format!("run {name}"), name }
+        let (subcommand, command) = (format!("run {name}"), std::env::args().collect());
+        Measurement { request, output: self.output, launch: self.launch, name, subcommand, command, is_taken_home: false }
     }
 }
 
 impl Measurement {
     /// Runs it, on these hosts if it spans any.
     pub(super) fn measure(self, hosts: Option<Hosts>) -> anyhow::Result<u8> {
-        let Measurement { request, output, name, subcommand } = self;
+        let Measurement { request, output, name, subcommand, command, is_taken_home, .. } = self;
         if request.axes.is_modelled() {
             modelled::check(&request, hosts.is_some(), output.resume)?;
             let (folder, summary, failed) = modelled::measure(&request, output.out.as_deref(), &name)?;
-            return tell(&output, &Ending { folder, summary, fault: None, failed, skipped: 0, interrupted: false }, &subcommand);
+            return tell(&output, &Ending { folder, summary, fault: None, failed, skipped: 0, interrupted: false }, Some(&subcommand));
         }
-        let assignment = Assignment { request, out: output.out.clone(), resume: output.resume, name, hosts };
-        tell(&output, &execute(&assignment, &MEASURES)?, &subcommand)
+        let assignment = Assignment { request, out: output.out.clone(), resume: output.resume, name, command, hosts };
+        tell(&output, &execute(&assignment, &MEASURES)?, (!is_taken_home).then_some(&subcommand))
     }
 }
 
-/// Says what came of it; the exit status. The figures come last: what was measured is told even if there is no room for
-/// them.
-fn tell(output: &OutputArgs, ending: &Ending, subcommand: &str) -> anyhow::Result<u8> {
+/// Says what came of it, and with a `subcommand` also where it is and how it goes on; the exit status. The figures come
+/// last: what was measured is told even if there is no room for them.
+fn tell(output: &OutputArgs, ending: &Ending, subcommand: Option<&String>) -> anyhow::Result<u8> {
     let folder = ending.folder.path();
     if output.json {
         say(&format!("{:#}", table::json(&ending.summary, &folder.display().to_string())))?;
@@ -120,7 +146,7 @@ fn tell(output: &OutputArgs, ending: &Ending, subcommand: &str) -> anyhow::Resul
         say(&table::text(&ending.summary))?;
     }
     let rendered = ending.folder.render();
-    if ending.interrupted {
+    if let Some(subcommand) = subcommand.filter(|_| ending.interrupted) {
         let _ = writeln!(io::stderr(), "interrupted; {}", how_to_resume(folder, subcommand));
     }
     if let Some(fault) = &ending.fault {
@@ -128,7 +154,7 @@ fn tell(output: &OutputArgs, ending: &Ending, subcommand: &str) -> anyhow::Resul
     }
     let mend = || format!("no figures and no report; `squall plot {}` makes them", folder.display());
     let report = rendered.with_context(mend)?.report;
-    if !output.json {
+    if !output.json && subcommand.is_some() {
         say(&format!("report: {}", report.display()))?;
     }
     Ok(status(ending))
