@@ -74,7 +74,10 @@ fn by_launcher(measurement: &Measurement, by: Launcher, hosts: &[String], comman
             words.extend((!list.is_empty()).then(|| format!("--nodelist={list}")));
         }
         _ => {
-            words.extend(["--map-by", "ppr:1:node", "--bind-to", "none", "-x", "SQUALL_KEY", "-x", "SQUALL_RENDEZVOUS"].map(str::to_owned));
+            words.extend(["-x", "SQUALL_KEY", "-x", "SQUALL_RENDEZVOUS"].map(str::to_owned));
+            // Given twice they are an error.
+            let usual = [["--map-by", "ppr:1:node"], ["--bind-to", "none"]];
+            words.extend(usual.into_iter().filter(|[name, _]| !own.iter().any(|word| word == name)).flatten().map(str::to_owned));
             words.extend(count.into_iter().flat_map(|count| ["-n".to_owned(), count.to_string()]));
             words.extend((!list.is_empty()).then(|| ["--host".to_owned(), list.clone()]).into_iter().flatten());
         }
