@@ -72,7 +72,7 @@ pub(super) struct NodeArgs {
     #[arg(long, value_name = "FILE", exclusive = true)]
     new_key: Option<PathBuf>,
     /// Take orders from standard input, as `squall run --hosts` gives them
-    #[arg(long, exclusive = true, hide = true)]
+    #[arg(long, hide = true)]
     pub(super) conducted: bool,
     /// Seconds to wait for the other hosts
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -162,7 +162,9 @@ pub(super) fn within_job(launched: Launched, measurement: &Measurement) -> anyho
         site: Site { address: own_address()?, rdma: rdma_of_environment() },
         network: launch.network.clone(),
     };
-    let _ = writeln!(io::stderr(), "rank {} of {nodes}, as {launcher} says; alone it would be: --launcher none", rank.unwrap_or_default());
+    let line = format!("rank {} of {nodes}, as {launcher} says; alone it would be: --launcher none\n", rank.unwrap_or_default());
+    // In one piece: all tasks may share it. Nobody reads it: the run goes on.
+    let _ = io::stderr().write_all(line.as_bytes());
     part.take(order)
 }
 
