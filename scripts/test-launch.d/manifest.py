@@ -1,6 +1,6 @@
 """Checks a Kubernetes manifest against the types of the official client: fields, their types, and what is required.
 
-Then that its parts fit each other: kubernetes.py FILE.
+Then that its parts fit each other: manifest.py FILE.
 """
 
 import re
