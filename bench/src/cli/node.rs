@@ -198,7 +198,7 @@ impl Part {
             wait: self.wait,
         };
         let ended = match newcomer.arrive(&interrupt) {
-            Ok(Arrived::First(listening)) => return self.lead(order, listening, interrupt),
+            Ok(Arrived::First(listening)) => return self.lead(order, *listening, interrupt),
             Ok(Arrived::Leads(leading)) => {
                 let listening = Listening::within(leading.address().ip(), self.network.ports, &self.key, self.nodes, self.wait)?;
                 let told = leading.tell(listening.address());

@@ -69,7 +69,7 @@ pub struct Newcomer {
 /// What a process is, once it has come.
 pub enum Arrived {
     /// The first host, which listens.
-    First(Listening),
+    First(Box<Listening>),
     /// The first host, which is to listen somewhere else than at the rendezvous, and to say where.
     Leads(Leading),
     /// One of the others.
@@ -112,7 +112,7 @@ impl Leading {
 
 /// What came of an attempt to be heard at the rendezvous.
 enum Knock {
-    Heard(Session, SocketAddr),
+    Heard(Box<Session>, SocketAddr),
     /// Nobody is there, or nobody answers yet.
     Nobody(String),
 }
@@ -130,7 +130,7 @@ impl Newcomer {
             if self.leads
                 && let Some(listening) = self.take_place()?
             {
-                return Ok(Arrived::First(listening));
+                return Ok(Arrived::First(Box::new(listening)));
             }
             let attempt = if said_at.is_none() { FIRST_ATTEMPT } else { ATTEMPT };
             let nobody = match self.knock(attempt, deadline, interrupt)? {
@@ -143,10 +143,10 @@ impl Newcomer {
                     }
                     Greeting::Lead => {
                         let address = session.local_addr().map_err(|error| failed(error.to_string()))?;
-                        return Ok(Arrived::Leads(Leading { session, address }));
+                        return Ok(Arrived::Leads(Leading { session: *session, address }));
                     }
                     Greeting::Refused(why) => return Err(failed(format!("the first host refused this one: {why}"))),
-                    Greeting::Accepted | Greeting::Wait => return Ok(Arrived::Served(Served { session, first, held })),
+                    Greeting::Accepted | Greeting::Wait => return Ok(Arrived::Served(Served { session: *session, first, held })),
                 },
                 Knock::Nobody(why) => why,
             };
@@ -201,7 +201,7 @@ impl Newcomer {
             // Random rather than the process id: those of two hosts may be the same.
             let node = NodeId(node_id());
             match Session::connect(address, &self.key, &ConnectOptions { node, rank: self.rank.map(Rank), timeout }) {
-                Ok(session) => return Ok(Knock::Heard(session, address)),
+                Ok(session) => return Ok(Knock::Heard(Box::new(session), address)),
                 // It is there, and slow, or has its hands full of strangers.
                 Err(error @ (ConnectError::Unreachable { .. } | ConnectError::Overrun { .. })) => nobody = error.to_string(),
                 Err(error @ ConnectError::NoAnswer { waited_ms, .. }) if u128::from(waited_ms) >= timeout.as_millis() => {
