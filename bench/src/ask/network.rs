@@ -111,8 +111,8 @@ pub fn rules(rules: &[InterfaceRule]) -> String {
 /// If there is none, with those that there are.
 pub fn own_addresses(rules: &[InterfaceRule]) -> Result<Vec<OwnAddress>, String> {
     let interfaces = if_addrs::get_if_addrs().map_err(|error| format!("this host does not say what interfaces it has: {error}"))?;
-    let all = interfaces.iter().filter(|interface| interface.is_oper_up() || interface.is_loopback()).map(own).collect();
-    chosen(rules, all)
+    // Also those that are down: the kernel says so late, and who asks tries them.
+    chosen(rules, interfaces.iter().map(own).collect())
 }
 
 fn own(interface: &Interface) -> OwnAddress {
