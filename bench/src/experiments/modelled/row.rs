@@ -2,15 +2,13 @@
 
 use squall_group::{Mode, Stats};
 use squall_rdmc::schedule::ScheduleKind;
-use squall_report::Row;
 use squall_report::bounds::{Carriage, Load as BoundLoad};
+use squall_report::{Row, SIMULATED};
 use squall_study::{Outcome, Run, Spread};
 
 use crate::ask::setting::{AT_SENDER, FROM_CALL, FROM_DUE, Variant};
 
-/// What the column `emulated` says.
-const SIMULATED: &str = "simulated";
-/// The same for the note of each row.
+/// The note of each row.
 const NOTE: &str = "a model of a cluster, in virtual time: payloads are not moved, deliveries are compared across nodes";
 
 /// The rows of one trial are told apart by these.
