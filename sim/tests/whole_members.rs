@@ -102,7 +102,7 @@ fn looking_all_the_time_for_a_witness_or_for_room_is_caught() {
 }
 
 /// What a trace says that the run came through, besides [`Reached`].
-fn came_through(scenario: &MembersScenario, events: &[Event]) -> [(&'static str, bool); 16] {
+fn came_through(scenario: &MembersScenario, events: &[Event]) -> [(&'static str, bool); 15] {
     let stops = |why: &str| events.iter().any(|event| matches!(event, Event::Stop { reason, .. } if reason.contains(why)));
     let blow = |wanted: fn(&Blow) -> bool| scenario.blows.iter().any(|(_, blow)| wanted(blow));
     [
@@ -119,7 +119,6 @@ fn came_through(scenario: &MembersScenario, events: &[Event]) -> [(&'static str,
         ("somebody who leaves last", stops("without a vote") || stops("left the group")),
         ("one of two that goes on alone", goes_on_alone(events)),
         ("a learner that is cut off from all who vote", stops("no member with a vote is left that it can reach")),
-        ("a learner that loses one of two who vote", loses_one_of_two(events)),
         ("the state is lost with all who had it", stops("has the application's state")),
         ("messages that were cut off", events.iter().any(|event| matches!(event, Event::Cut { .. }))),
     ]
@@ -163,21 +162,6 @@ fn goes_on_alone(events: &[Event]) -> bool {
     let two = |event: &Event| matches!(event, Event::Suspect { .. });
     let alone = |event: &Event| matches!(event, Event::Install { view, voters: 1, .. } if *view > 0);
     events.iter().any(two) && events.iter().any(alone)
-}
-
-/// In a view in which two vote one goes on alone, and somebody without a vote in that view stops.
-fn loses_one_of_two(events: &[Event]) -> bool {
-    let mut learners: BTreeMap<u64, Vec<_>> = BTreeMap::new();
-    for event in events {
-        if let Event::Install { view, members, voters: 2, .. } = event {
-            learners.insert(*view, members[2..].to_vec());
-        }
-    }
-    let alone = |view: u64| events.iter().any(|event| matches!(event, Event::Install { view: next, voters: 1, .. } if *next == view + 1));
-    let stopped = |node| {
-        events.iter().any(|event| matches!(event, Event::Stop { process, reason } if *process == node && reason.contains("no vote yet")))
-    };
-    learners.into_iter().any(|(view, learners)| alone(view) && learners.into_iter().any(stopped))
 }
 
 #[test]
