@@ -17,7 +17,7 @@ fn said(output: &Output) -> (Option<i32>, String, String) {
 }
 
 /// Faults that are noticed by links, at once; silence that is no slow machine's.
-const LOUD: &str = "--faults kill,cut,join,leave,transfer --suspect-after 20s --patience 100s";
+const LOUD: &str = "--faults kill,cut,join,leave,transfer --suspect-after 10s --patience 100s";
 
 fn every_property_holds(words: &str) {
     let root = tempfile::tempdir().unwrap();
