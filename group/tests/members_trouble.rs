@@ -9,14 +9,12 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
-use colony::{Life, mesh, options};
+use colony::{Life, PATIENCE, mesh, options};
 use squall_group::{Config, Ended, Member, MemberError, MemberOptions, Role, Turn};
 use squall_transport::NodeId;
 use squall_transport::exchange::{ClusterKey, LocalExchange};
 use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::shm::ShmFabric;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A founder that sends and goes on until it is told to end; then it says how many members there are, and in which
 /// view.

@@ -125,7 +125,8 @@ impl Welcome {
     /// The view as `node` sees it, if it is in it and it makes sense.
     pub(crate) fn view_of(&self, node: NodeId) -> Option<View> {
         let view = self.outline.seen_by(node)?;
-        let lost = self.lost.iter().copied().filter(|rank| rank.index() < view.members).collect();
+        // Nobody is lost to itself, whatever others say.
+        let lost = self.lost.iter().copied().filter(|rank| rank.index() < view.members && *rank != view.me).collect();
         let fits = view.me.index() < view.members && self.lost.iter().all(|rank| rank.index() < view.members);
         fits.then_some(View { lost, ..view })
     }
@@ -177,6 +178,11 @@ mod tests {
         };
         assert_eq!(with(&|outline| outline.senders = vec![Rank(3)]).view_of(view.nodes[1]), None);
         assert_eq!(Welcome { lost: vec![Rank(3)], ..welcome.clone() }.view_of(view.nodes[1]), None);
+        assert_eq!(
+            Welcome { lost: vec![Rank(1)], ..welcome.clone() }.view_of(view.nodes[1]),
+            Some(view.clone()),
+            "nobody is lost to itself"
+        );
         assert_eq!(with(&|outline| outline.id = u64::MAX).view_of(view.nodes[1]), None, "no view follows it");
         let nodes = |names: Vec<u64>| with(&|outline| outline.nodes = names.iter().copied().map(NodeId).collect());
         assert_eq!(nodes(vec![7, 8, 7]).view_of(NodeId(8)), None, "one node twice");
