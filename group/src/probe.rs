@@ -27,7 +27,8 @@ use squall_transport::{Endpoint, Event, Place, Rank, TABLE, Write};
 /// Bytes behind each table that pieces are sent from and land in. Nobody reads them, so a piece that lands late does no
 /// harm.
 pub(crate) const PIECE_BYTES: u64 = 64 << 10;
-/// What queues and buffers on the way take in at any rate: it says nothing about the link.
+/// What queues and buffers on the way take in at any rate: it says nothing about the link, nor what the cores that fill
+/// them do later.
 const LEAD_PIECES: u64 = 6;
 /// Pieces a member sends at the most, so that a fast fabric is not held up, and how long it sends.
 const PIECES_MAX: u64 = 64;
@@ -132,6 +133,8 @@ struct Probe<'a> {
     /// When the lead had come, and when the last piece had.
     lead: Option<(u64, Instant)>,
     last: Instant,
+    /// What this thread had of its core before the pieces that tell: from the beginning, then from the lead on.
+    before: Option<(CoreTime, Instant)>,
 }
 
 impl<'a> Probe<'a> {
@@ -152,11 +155,11 @@ impl<'a> Probe<'a> {
             done: false,
             lead: None,
             last: began,
+            before: CoreTime::of_this_thread().zip(Some(began)),
         }
     }
 
     fn run<E: Endpoint>(mut self, endpoint: &mut E, down: &mut Vec<Rank>) -> Found {
-        let before = CoreTime::of_this_thread();
         while self.began.elapsed() < PATIENCE {
             while let Some(Event::Down(peer)) = endpoint.poll() {
                 down.push(peer);
@@ -174,17 +177,17 @@ impl<'a> Probe<'a> {
                 if self.take() { endpoint.disarm() } else { endpoint.park(PARK_MAX) }
             }
         }
-        let [running_permille, waiting_permille] = self.permille(before.zip(CoreTime::of_this_thread()));
+        let [running_permille, waiting_permille] = self.permille();
         Found { bytes_per_second: self.rate(), running_permille, waiting_permille }
     }
 
     /// Parts of the time in which it ran, and waited for a core. Where the kernel does not count them, members wait if
     /// this host has fewer cores than the group has members.
-    fn permille(&self, times: Option<(CoreTime, CoreTime)>) -> [u64; 2] {
+    fn permille(&self) -> [u64; 2] {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        match times {
-            Some((before, after)) => {
-                let part = |ns: u64| (1000.0 * ns as f64 / self.began.elapsed().as_nanos() as f64) as u64;
+        match self.before.zip(CoreTime::of_this_thread()) {
+            Some(((before, since), after)) => {
+                let part = |ns: u64| (1000.0 * ns as f64 / since.elapsed().as_nanos().max(1) as f64) as u64;
                 [part(after.ran_ns.saturating_sub(before.ran_ns)), part(after.waited_ns.saturating_sub(before.waited_ns))]
             }
             None if self.table.members() > cores() => [0, 1000],
@@ -203,6 +206,7 @@ impl<'a> Probe<'a> {
             (self.came, self.last) = (came, Instant::now());
             if came >= LEAD_PIECES && self.lead.is_none() {
                 self.lead = Some((came, self.last));
+                self.before = CoreTime::of_this_thread().zip(Some(self.last));
             }
         }
         news
