@@ -100,6 +100,14 @@ fn a_message_is_followed_block_by_block_through_real_processes() {
 }
 
 #[test]
+fn a_window_that_holds_fewer_messages_than_are_sent_opens_again() {
+    let root = tempfile::tempdir().unwrap();
+    // Two members have two messages of 2 MB under way, and three are sent before the first trial.
+    let rows = run("run rdmc-timeline --fabric shm --nodes 2 --size 2MB --trials 1", &root.path().join("out"));
+    assert_eq!(part(&rows, "shm", "whole").window, Some(2));
+}
+
+#[test]
 fn a_message_is_followed_on_a_model_whose_parts_add_up() {
     let root = tempfile::tempdir().unwrap();
     let out = root.path().join("out");
