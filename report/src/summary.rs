@@ -117,7 +117,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn over(values: &[f64]) -> Option<Spread> {
+    pub(crate) fn over(values: &[f64]) -> Option<Spread> {
         Some(Spread {
             median: median(values)?,
             min: values.iter().copied().fold(f64::INFINITY, f64::min),

@@ -188,6 +188,19 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_called_cached_where_a_cache_holds_both_sides_of_it() {
+        let axes = Axes { size: vec![ByteSize(MB), ByteSize(10 * MB), ByteSize(100 * MB)], ..Axes::default() };
+        let plan = plan(Experiment::Memcpy, axes, 4 << 30);
+        let names = |size: u64| -> Vec<String> {
+            let rows = plan.points.iter().map(|point| point.setting.row(None)).filter(|row| row.message_bytes == size);
+            rows.map(|row| row.schedule).filter(|schedule| schedule.ends_with("cached")).collect()
+        };
+        assert_eq!(names(MB), ["one-core-cached", "all-core-cached"]);
+        assert_eq!(names(10 * MB), ["one-core-cached"], "two cores copy 40 MB, and the cache has 32");
+        assert_eq!(names(100 * MB), [""; 0]);
+    }
+
+    #[test]
     fn small_messages_do_not_multiply_by_blocks_and_schedules() {
         let axes = Axes {
             size: vec![ByteSize(KB), ByteSize(MB)],

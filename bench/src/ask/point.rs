@@ -53,12 +53,14 @@ impl PlannedPoint {
         let least = moving(messages);
         let trial_seconds = trial_seconds + policy::joining_seconds(setting.variant, axes.restore.map(|rate| rate.0));
         let timed = if axes.messages.is_some() { least } else { least.max(trial_seconds) };
-        let first = policy::warm_up_messages(setting.message_bytes, setting.senders).min(axes.messages.unwrap_or(u64::MAX));
-        // The first warm-up moves what touches every buffer; those after it approach the length of a trial.
+        // The first warm-ups move what touches every buffer, if that does not take too long; those after them approach
+        // the length of a trial.
+        let touching = moving(policy::WARM_UP_MESSAGES_MIN);
+        let touching = if touching > policy::TOUCHING_SECONDS_MAX { moving(1) } else { touching };
         let warm_up = match (setting.experiment, axes.messages) {
             (Experiment::Memcpy | Experiment::ViewChange, _) => 0.0,
-            (_, Some(_)) => moving(first),
-            (_, None) => moving(first) + policy::WARM_UP_SHARE * timed,
+            (_, Some(messages)) => moving(policy::warm_up_messages(setting.message_bytes, setting.senders).min(messages)),
+            (_, None) => touching + policy::WARM_UP_SHARE * timed,
         };
         let trials = axes.trials.unwrap_or(policy::TRIALS);
         let methods = if setting.experiment == Experiment::Memcpy { Method::ALL.len() as f64 } else { 1.0 };

@@ -78,7 +78,7 @@ pub struct Axes {
     #[arg(long, value_name = "SIZE", help_heading = "How to measure", requires = "state")]
     #[serde(default)]
     pub restore: Option<ByteSize>,
-    /// Seconds of one trial [default: by experiment, 0.25 to 3, or 0.05 to 0.5 with --quick]
+    /// Seconds of one trial [default: by experiment, 0.15 to 3, or 0.05 to 0.5 with --quick]
     #[arg(long, value_name = "S", conflicts_with = "messages", help_heading = "How to measure", value_parser = seconds)]
     pub seconds: Option<f64>,
     /// Messages of each sender in one trial, instead of a time

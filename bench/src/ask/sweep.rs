@@ -7,6 +7,7 @@ use super::axes::Senders;
 use super::experiment::Experiment;
 use super::fabric::FabricName;
 use super::machine::Machine;
+use super::memory::copy_bytes;
 use super::policy;
 use super::request::{Axes, Request, UsageError};
 use super::setting::{CopyVariant, Setting, Variant};
@@ -97,19 +98,27 @@ impl Sweep<'_> {
         }
     }
 
+    /// Copies of what no cache holds are not called cached.
     fn memcpy(&self) -> Vec<Setting> {
         let sizes = self.sizes(&[KB, 10 * KB, 100 * KB, MB, 10 * MB, 100 * MB], &PUBLISHED_SIZES.map(|size| size.0));
         let mut settings = Vec::new();
         for message_bytes in sizes {
             for all_cores in [false, true] {
-                for warmth in [Warmth::Cold, Warmth::WarmSource, Warmth::Cached] {
-                    let cores = if all_cores { self.machine.cores.len() as u32 } else { 1 };
+                let cores = if all_cores { self.machine.cores.len() as u32 } else { 1 };
+                let fits = self.may_be_cached(copy_bytes(message_bytes, Warmth::Cached, cores));
+                for warmth in [Warmth::Cold, Warmth::WarmSource].into_iter().chain(fits.then_some(Warmth::Cached)) {
                     let bare = self.bare(message_bytes, Variant::Copy(CopyVariant { all_cores, warmth }));
                     settings.push(Setting { nodes: cores, senders: cores, ..bare });
                 }
             }
         }
         settings
+    }
+
+    /// Of a cache that nobody knows the size of, anything may be.
+    fn may_be_cached(&self, bytes: u64) -> bool {
+        let cache_bytes = self.machine.last_level_cache_bytes;
+        cache_bytes == 0 || bytes <= cache_bytes
     }
 
     fn write(&self) -> Vec<Setting> {
@@ -180,14 +189,17 @@ impl Sweep<'_> {
         self.groups(&sizes, &self.nodes(&[2, 4, 8, 16], &[2, 4]), senders, &orderings, Variant::Plain)
     }
 
+    /// The largest messages are not swept under light load: nothing that they wait for takes as long as they do, so it is
+    /// what one at a time takes, twenty times over.
     fn latency(&self) -> Result<Vec<Setting>, UsageError> {
-        let sizes = self.sizes(&[1, 10 * KB, MB, 100 * MB], &[1, 10 * KB]);
         let nodes = self.nodes(&[2, 4, 8, 16], &[2]);
         let mut settings = Vec::new();
         for (variant, senders) in [(Variant::Closed, Senders::One), (Variant::Light, Senders::All), (Variant::Saturated, Senders::All)] {
             if self.request.quick && variant == Variant::Saturated {
                 continue;
             }
+            let full: &[u64] = if variant == Variant::Light { &[1, 10 * KB, MB] } else { &[1, 10 * KB, MB, 100 * MB] };
+            let sizes = self.sizes(full, &[1, 10 * KB]);
             settings.extend(self.groups(&sizes, &nodes, &[senders], &[Ordering::Ordered], variant)?);
         }
         Ok(settings)

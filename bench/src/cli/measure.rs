@@ -17,7 +17,7 @@ use crate::run::hosts::Hosts;
 
 pub(super) const REPRODUCE_EXAMPLES: &str = "\
 Examples:
-  squall reproduce                         everything, about half an hour on a small machine
+  squall reproduce                         everything, about a quarter of an hour on a small machine
   squall reproduce --quick                 a first impression in about a minute
   squall reproduce --fabric shm --nodes 2,4
   squall reproduce --resume --out results/2026-11-22T10-28-05Z-reproduce

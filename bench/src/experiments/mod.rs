@@ -6,6 +6,7 @@
 
 pub mod capacity;
 pub mod group;
+pub mod here;
 mod latencies;
 mod latency;
 pub mod memcpy;

@@ -1,6 +1,7 @@
 //! What a member does about words and news of the mesh.
 
 use squall_membership::Stop;
+use squall_transport::exchange::differing;
 use squall_transport::mesh::{MeshEvent, Net};
 use squall_transport::{Fabric, NodeId};
 
@@ -142,7 +143,9 @@ impl<F: Fabric, N: Net> Member<F, N> {
     fn objection(&self, ask: &Early) -> Option<String> {
         let ours = self.options.config.agreement(self.fabric.name());
         if ask.agreement != ours {
-            return Some(format!("it is configured with \"{}\", the group with \"{ours}\"", ask.agreement));
+            let differ = differing(&[ask.agreement.as_bytes(), ours.as_bytes()]);
+            let [newcomer, group] = [0, 1].map(|at| differ[at].as_str());
+            return Some(format!("it is configured with `{newcomer}`, the group with `{group}`; configure all members alike"));
         }
         if self.group.is_none() || self.lacks_state() {
             return Some("this process has no state yet; ask another member, or later".into());

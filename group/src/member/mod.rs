@@ -364,7 +364,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         &self.view
     }
 
-    /// What it was made with: the members agree on it, but for the senders, which are those of the first view.
+    /// What it was made with: the members agree on it, but for the senders, which are those of the first view. What a
+    /// newcomer's large messages are limited by it was told, unless it was made with that too.
     pub fn config(&self) -> &Config {
         &self.options.config
     }

@@ -67,10 +67,12 @@ impl<'a> Members<'a> {
         let set_up = policy::set_up_seconds(setting.nodes, point.memory_bytes);
         let deadline = Instant::now() + stage.patience(set_up);
         let workers = stage.workers(works, deadline)?;
+        // The fewest messages of a warm-up may take longer than a trial: one sender's to many others over slow links.
+        let least = stage.seconds_at_bound(point, policy::WARM_UP_MESSAGES_MIN);
         Ok(Members {
             workers,
             setting: setting.clone(),
-            patience: stage.patience(point.trial_seconds),
+            patience: stage.patience(point.trial_seconds.max(least)),
             trials: 0,
             watched: over_time::is_long(point.trial_seconds),
         })

@@ -266,6 +266,9 @@ impl<E: Endpoint> Member<E> {
             self.note_time();
             if self.send_next()? {
                 seen.sends_ns.push(now_ns);
+            } else {
+                // Delivered here, and not everywhere: the window opens by what others say.
+                self.turn()?;
             }
             while self.receiver.counts[self.me.index()] < self.sent {
                 self.turn()?;
