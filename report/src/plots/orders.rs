@@ -87,12 +87,14 @@ fn knees(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
         let at = |point: &PointSummary| point.spread(Metric::MessagesPerSecond).map(|rate| rate.median / 1e6);
         let p50 = lines(&own, Line::Solid, "", |point| mark(point, at(point)?, Metric::LatencyP50));
         let p99 = lines(&own, Line::Dashed, ", p99", |point| mark(point, at(point)?, Metric::LatencyP99));
-        let knees = said(&p50, |series| Some(format!("{} M/s", units::number(knee(&series.marks)?))));
+        let knees = said(&p50, |series| Some(units::number(1e6 * knee(&series.marks)?)));
         Figure {
             name: format!("orders-knee-{size}-n{nodes}-{}", file_name(fabric)),
             title: format!("Latency by load, {} messages, {nodes} nodes, {fabric}", units::bytes(size)),
             subtitle: subtitle(&own, &[&trials(&own), "from when a message was due to its delivery at the sender; solid p50, dashed p99"]),
-            caption: format!("The most that is delivered before the median takes {KNEE} times as long as at the lightest load: {knees}."),
+            caption: format!(
+                "The most that is delivered before the median takes {KNEE} times as long as at the lightest load, in messages/s: {knees}."
+            ),
             x: Axis { label: "messages of all senders a second (millions)".into(), scale: Scale::Linear },
             y: Axis { label: "latency (µs)".into(), scale: Scale::Log },
             series: [p50, p99].concat(),
@@ -250,7 +252,7 @@ mod tests {
         ];
         let found = captions(&rows);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("by 99900 %") && found[0].ends_with("ordered 0.0500, unordered 0.250."), "{found:?}");
+        assert!(found[0].contains("by 99900 %") && found[0].ends_with("ordered 0.0500, unordered 0.25."), "{found:?}");
     }
 
     #[test]
@@ -261,7 +263,7 @@ mod tests {
             ..row("ordered", &format!("direct-load-{percent}-due"), 3)
         };
         let found = captions(&[of(10, 1e5, 2.0), of(80, 8e5, 19.0), of(120, 1e6, 900.0)]);
-        assert!(found[0].ends_with("ordered 0.800 M/s."), "{found:?}");
+        assert!(found[0].ends_with("messages/s: ordered 800.0 k."), "{found:?}");
     }
 
     #[test]
