@@ -29,6 +29,8 @@ pub enum Experiment {
     Delay,
     /// A fast fabric beside TCP: bandwidth and latency; not part of `reproduce`, which draws it from others
     TcpGap,
+    /// Other programs beside ours, in turns: iperf3, UCX, perftest, Open MPI, N times unicast; not part of `reproduce`
+    Peers,
     /// How long a group is held up when a member is killed, leaves or joins; not part of `reproduce`
     ViewChange,
 }
@@ -53,6 +55,7 @@ impl Experiment {
             Experiment::SmcRate => &["fabric", "nodes", "size", "senders", "ordering", "window"],
             Experiment::RdmcSchedules => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
             Experiment::RdmcTimeline => &["fabric", "nodes", "size", "block", "schedule"],
+            Experiment::Peers => &["peer", "fabric", "nodes", "size"],
             Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule", "upset"],
             Experiment::TcpGap => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
             Experiment::Multicast | Experiment::Latency | Experiment::LatencyLoad | Experiment::Delay => {
@@ -69,6 +72,7 @@ impl Experiment {
             Experiment::Memcpy => &[],
             Experiment::Write => &["messages", "verify", "perftest", "spin", "pin"],
             Experiment::RdmcTimeline => &["verify", "spin", "pin"],
+            Experiment::Peers => &["messages", "verify", "spin", "pin"],
             Experiment::ViewChange => &["verify", "pin", "newcomers", "state", "restore"],
             Experiment::SmcRate
             | Experiment::Multicast

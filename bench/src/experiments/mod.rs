@@ -13,6 +13,7 @@ pub mod modelled;
 mod multicast;
 mod offered;
 pub mod payload;
+pub mod peers;
 pub mod study;
 mod timeline;
 pub mod view_change;
@@ -41,6 +42,7 @@ fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
         Experiment::LatencyLoad => offered::measure(point, stage),
         Experiment::TcpGap if point.setting.variant == Variant::Plain => multicast::measure(point, stage),
         Experiment::TcpGap => latency::measure(point, stage),
+        Experiment::Peers => peers::measure(point, stage),
         Experiment::ViewChange => view_change::measure(point, stage),
     }
 }
