@@ -56,6 +56,7 @@ fn given_axes(axes: &Axes) -> Vec<&'static str> {
         ("block", !axes.block.is_empty()),
         ("schedule", !axes.schedule.is_empty()),
         ("upset", !axes.upset.is_empty()),
+        ("peer", !axes.peer.is_empty()),
     ];
     given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
 }

@@ -11,6 +11,7 @@ use super::request::Request;
 use super::setting::{Setting, Variant};
 use crate::jobs::copy::Method;
 use crate::jobs::kinds::FabricKind;
+use crate::jobs::peer::Peer;
 use crate::jobs::shape::Shape;
 
 /// One point, and what is known of it beforehand.
@@ -41,6 +42,12 @@ impl PlannedPoint {
         if setting.fabric == Some(FabricKind::Shm) && machine.hosts.is_some() {
             skip = Some("shared memory does not span hosts; use --fabric tcp or verbs".into());
         }
+        if let Variant::Peer(peer) = setting.variant {
+            skip = skip.or_else(|| peer.missing());
+            if peer == Peer::Openmpi && machine.hosts.is_some() {
+                skip = Some("mpirun starts its own processes, on this host alone; run it without other hosts".into());
+            }
+        }
         let newcomers = if let Variant::Change { upset, .. } = setting.variant { upset.newcomers() } else { 0 };
         skip = skip.or_else(|| too_few_files(setting.nodes + newcomers, machine));
         if skip.is_none() {
@@ -70,7 +77,11 @@ impl PlannedPoint {
         let set_up = policy::set_up_seconds(setting.nodes, memory_bytes) * f64::from(set_ups);
         let in_turns = axes.perftest && setting.fabric == Some(FabricKind::Verbs);
         let of_perftest = if in_turns { policy::PERFTEST_SECONDS * f64::from(trials) } else { 0.0 };
-        let seconds = set_up + warm_up + timed * methods * f64::from(trials) + of_perftest;
+        let of_peers = match setting.experiment {
+            Experiment::Peers => (policy::PEER_SECONDS + set_up + warm_up + timed) * f64::from(trials),
+            _ => 0.0,
+        };
+        let seconds = set_up + warm_up + timed * methods * f64::from(trials) + of_perftest + of_peers;
         PlannedPoint { setting, trials, trial_seconds: timed, memory_bytes, seconds, notes, skip }
     }
 }

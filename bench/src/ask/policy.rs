@@ -133,6 +133,8 @@ pub const PERFTEST_SECONDS: f64 = 3.0;
 pub const WARM_UP_SHARE: f64 = 0.6;
 /// State that a member gives a second, for estimates.
 const GIVEN_BYTES_PER_SECOND: f64 = 50e6;
+/// Starting another program beside ours, and our own nodes again.
+pub const PEER_SECONDS: f64 = 2.0;
 /// Drawing one figure, as SVG and as PNG.
 pub const FIGURE_SECONDS: f64 = 0.1;
 /// A trial fails after this many times what it should take, and at least after [`DEADLINE_MIN`].
@@ -154,7 +156,7 @@ pub fn trial_seconds(experiment: Experiment, variant: Variant, quick: bool) -> f
         (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, false) => 0.3,
         (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, true) => 0.1,
         (Experiment::SmcRate | Experiment::Latency | Experiment::RdmcTimeline, false) => 0.3,
-        (Experiment::LatencyLoad | Experiment::Delay, false) => 0.2,
+        (Experiment::LatencyLoad | Experiment::Delay | Experiment::Peers, false) => 0.2,
         // The fault, and time to see what was before and after.
         (Experiment::ViewChange, false) => 3.0,
         (Experiment::ViewChange, true) => 0.5,

@@ -15,6 +15,7 @@ use super::setting::{CopyVariant, Setting, Variant};
 use super::size::{ByteSize, KB, MB};
 use super::upset::{Joining, Upset, UpsetKind, Victim};
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::peer::Peer;
 use crate::jobs::shape::{SMALL_MAX, Shape};
 
 /// One experiment's part of a request.
@@ -54,6 +55,7 @@ impl Sweep<'_> {
             Experiment::Delay => self.delay(),
             Experiment::TcpGap => self.tcp_gap(),
             Experiment::Orders => self.orders(),
+            Experiment::Peers => self.peers(),
             Experiment::ViewChange => self.view_change(),
         }
     }
@@ -243,6 +245,42 @@ impl Sweep<'_> {
         let sizes = self.sizes(&[1], &[1]);
         settings.extend(self.groups(&sizes, &nodes, &[Senders::One], &[Ordering::ORDERED], Variant::Closed)?);
         Ok(settings)
+    }
+
+    /// Each other program over each fabric that both know. What was not asked for by name is left out where it is not
+    /// installed.
+    fn peers(&self) -> Result<Vec<Setting>, UsageError> {
+        let installed: Vec<Peer> = Peer::value_variants().iter().copied().filter(|peer| peer.missing().is_none()).collect();
+        let mut settings = Vec::new();
+        for peer in or(&self.axes().peer, &installed) {
+            let variant = Variant::Peer(peer);
+            let fabrics: Vec<FabricKind> = self.fabrics().into_iter().filter(|fabric| peer.fabrics().contains(fabric)).collect();
+            if !peer.is_pair() {
+                let sizes = self.sizes(&PUBLISHED_SIZES.map(|size| size.0), &[MB]);
+                // Small messages are not relayed: every sender writes them to each member anyway.
+                let sizes: Vec<u64> = sizes.into_iter().filter(|&bytes| peer != Peer::Unicast || bytes > SMALL_MAX).collect();
+                let groups = self.groups(&sizes, &self.nodes(&[2, 4], &[2]), &[Senders::One], &[Ordering::UNORDERED], variant)?;
+                settings.extend(groups.into_iter().filter(|group| group.fabric.is_some_and(|fabric| fabrics.contains(&fabric))));
+                continue;
+            }
+            let usual: (&[u64], &[u64]) = if peer.is_latency() { (&[8, 10 * KB], &[8]) } else { (&[10 * KB, MB], &[MB]) };
+            for message_bytes in self.sizes(usual.0, usual.1) {
+                let window = Some(if peer.is_latency() { 1 } else { policy::write_window(message_bytes) });
+                settings.extend(fabrics.iter().map(|&fabric| Setting {
+                    fabric: Some(fabric),
+                    nodes: 2,
+                    window,
+                    ..self.bare(message_bytes, variant)
+                }));
+            }
+        }
+        match (settings.first(), self.axes().peer.first()) {
+            (None, Some(peer)) => {
+                let known = peer.fabrics().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                Err(UsageError(format!("{peer} is measured over {known}, of which nothing is among what runs; give --fabric {known}")))
+            }
+            _ => Ok(settings),
+        }
     }
 
     /// All variants of ordered groups in which all send.

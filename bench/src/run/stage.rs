@@ -78,9 +78,23 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// As [`Workers::start`].
     pub fn workers(&self, works: Vec<Work>, deadline: Instant) -> Result<Workers<'a>, Fault> {
+        let cores = self.machine.cores_for(works.len() as u32, &self.request.axes.pin);
+        self.workers_on(works, cores, deadline)
+    }
+
+    /// The same wherever the kernel puts them; one alone meets nobody.
+    ///
+    /// # Errors
+    /// As [`Workers::start`].
+    pub fn workers_anywhere(&self, works: Vec<Work>, deadline: Instant) -> Result<Workers<'a>, Fault> {
+        let cores = vec![None; works.len()];
+        self.workers_on(works, cores, deadline)
+    }
+
+    fn workers_on(&self, works: Vec<Work>, cores: Vec<Option<usize>>, deadline: Instant) -> Result<Workers<'a>, Fault> {
         let axes = &self.request.axes;
-        let cores = self.machine.cores_for(works.len() as u32, &axes.pin);
-        let config = WorkersConfig { works, cores, meet: true, rdma: axes.rdma.clone(), lost_after: axes.lost_after(), hosts: self.hosts };
+        let meet = works.len() > 1;
+        let config = WorkersConfig { works, cores, meet, rdma: axes.rdma.clone(), lost_after: axes.lost_after(), hosts: self.hosts };
         Workers::start(config, self.interrupt, deadline)
     }
 
@@ -201,7 +215,7 @@ mod tests {
         let plan = Plan::of(&request, &machine).unwrap();
         let point = plan.points.iter().find(|point| point.setting.senders == 1).unwrap();
         let mut folder = RunFolder::create(Some(root.path()), "test", Vec::new(), Value::Null, Value::Null).unwrap();
-        let (interrupt, progress) = (Interrupt::default(), Progress::new(&[point], 0.0));
+        let (interrupt, progress) = (Interrupt::default(), Progress::new(&[point], 0.0, false));
         let mut stage = Stage {
             interrupt: &interrupt,
             hosts: None,
