@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use squall_membership::{MEMBERS_MAX, Timeouts, TimeoutsError};
+use squall_orderer::{Cost, RoundRobin, Unordered};
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, Limit, Relay};
 use squall_smc::record_bytes;
@@ -29,12 +30,35 @@ pub enum Mode {
     Unordered,
 }
 
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Mode {
+    /// All of them.
+    pub const EVERY: [Mode; 2] = [Mode::Ordered, Mode::Unordered];
+
+    /// As it is given and printed.
+    pub const fn name(self) -> &'static str {
+        match self {
             Mode::Ordered => "ordered",
             Mode::Unordered => "unordered",
-        })
+        }
+    }
+
+    /// Whether all members deliver all messages in one order.
+    pub fn is_total(self) -> bool {
+        self != Mode::Unordered
+    }
+
+    /// What a small message costs by rule, in a group of `members` members of whom `senders` send.
+    pub fn cost(self, members: usize, senders: usize) -> Cost {
+        match self {
+            Mode::Ordered => RoundRobin::cost(members, senders),
+            Mode::Unordered => Unordered::cost(members, senders),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
@@ -42,11 +66,8 @@ impl FromStr for Mode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Mode, String> {
-        match text {
-            "ordered" => Ok(Mode::Ordered),
-            "unordered" => Ok(Mode::Unordered),
-            other => Err(format!("`{other}` is no ordering; use `ordered` or `unordered`")),
-        }
+        let known = || Mode::EVERY.map(Mode::name).join(", ");
+        Mode::EVERY.into_iter().find(|mode| mode.name() == text).ok_or_else(|| format!("`{text}` is no ordering; use one of {}", known()))
     }
 }
 
@@ -85,7 +106,8 @@ pub struct Config {
     /// Who relays what to whom; chosen for each message ([`Relay::choose`]) if not given. Members need not agree on it.
     pub schedule: Option<ScheduleKind>,
     /// What large messages are limited by, which that choice depends on. If it is not given, it is measured when the
-    /// group opens its first view over a fabric whose links can be the limit: 50 ms of traffic at the most.
+    /// group opens its first view over a fabric whose links can be the limit: 50 ms of traffic at the most. A newcomer is
+    /// told what was found. A first view of two has nobody who relays and measures nothing: then it is [`Limit::Cores`].
     pub limit: Option<Limit>,
     /// Bytes of blocks that are posted in one turn of the loop: more keeps links busier, less answers small messages
     /// sooner.
@@ -303,32 +325,20 @@ impl Config {
     /// What a newcomer must have in common with the group, over the fabric of this name; who sends and how many they
     /// are it is told.
     pub(crate) fn agreement(&self, fabric: &str) -> String {
-        format!(
-            "{fabric} {} ring {} small {} large {} x {} for {} senders blocks {:?} window {}",
-            self.mode,
-            self.ring_bytes,
-            self.small_max,
-            self.large_max,
-            self.transfers_max,
-            self.senders_max,
-            self.block_bytes,
-            self.window_messages
-        )
+        format!("fabric: {fabric}; {}; ring_bytes: {}; senders_max: {}", self.scalars(), self.ring_bytes, self.senders_max,)
     }
 
     /// What members compare before they write into each other's memory.
     pub(crate) fn description(&self, layout: &Layout) -> String {
         let senders: Vec<u16> = self.senders.iter().map(|sender| sender.0).collect();
+        format!("senders: {senders:?}; {}; table: {}", self.scalars(), layout.description())
+    }
+
+    /// What is the same at founders and newcomers, as `field: value; field: value`.
+    fn scalars(&self) -> String {
         format!(
-            "mode: {}; senders: {senders:?}; small_max: {}; large_max: {}; transfers_max: {}; block_bytes: {:?}; window_messages: {}; \
-             table: {}",
-            self.mode,
-            self.small_max,
-            self.large_max,
-            self.transfers_max,
-            self.block_bytes,
-            self.window_messages,
-            layout.description()
+            "mode: {}; small_max: {}; large_max: {}; transfers_max: {}; block_bytes: {:?}; window_messages: {}",
+            self.mode, self.small_max, self.large_max, self.transfers_max, self.block_bytes, self.window_messages,
         )
     }
 }

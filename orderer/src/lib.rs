@@ -17,11 +17,13 @@
 #![forbid(unsafe_code)]
 
 mod columns;
+mod cost;
 mod orderer;
 mod round_robin;
 mod unordered;
 
 pub use columns::Columns;
+pub use cost::Cost;
 pub use orderer::{Orderer, Run};
 pub use round_robin::RoundRobin;
 pub use unordered::Unordered;

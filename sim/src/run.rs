@@ -7,6 +7,8 @@ use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use squall_group::{Config, MemberOptions, Mode};
+
 use crate::aim::Aim;
 use crate::checker::Violation;
 use crate::churn::{Churn, churn};
@@ -24,6 +26,8 @@ pub struct Options {
     pub churn: Option<Aim>,
     /// Over a fabric that keeps no order of writes and counts them.
     pub counted: bool,
+    /// With this order of delivery; as the seed says if not given.
+    pub ordering: Option<Mode>,
     /// With which fault. One that shows only where members come and go brings that with it.
     pub mutant: Option<Mutant>,
     /// With how many members, where they stay; as the seed says if not given.
@@ -37,7 +41,7 @@ pub struct Options {
 impl Options {
     /// Those seeds, nothing special.
     pub fn new(seeds: Range<u64>) -> Options {
-        Options { seeds, churn: None, counted: false, mutant: None, members: None, failures_max: 10, trace: None }
+        Options { seeds, churn: None, counted: false, ordering: None, mutant: None, members: None, failures_max: 10, trace: None }
     }
 
     /// Those seeds of groups whose members come and go.
@@ -52,10 +56,21 @@ impl Options {
 
     /// Runs one seed.
     fn run(&self, seed: u64) -> Outcome {
+        let ordered = |config: Config| Config { mode: self.ordering.unwrap_or(config.mode), ..config };
         match self.aim() {
-            Some(Aim::Members) => members(&MembersScenario { counted: self.counted, ..MembersScenario::new(seed) }, self.mutant),
-            Some(aim) => churn(&Churn { counted: self.counted, ..Churn::new(seed, aim) }, self.mutant),
-            None => simulate(&Scenario { counted: self.counted, ..Scenario::new(seed, self.members) }, self.mutant),
+            Some(Aim::Members) => {
+                let scenario = MembersScenario { counted: self.counted, ..MembersScenario::new(seed) };
+                let options = MemberOptions { config: ordered(scenario.options.config), ..scenario.options };
+                members(&MembersScenario { options, ..scenario }, self.mutant)
+            }
+            Some(aim) => {
+                let scenario = Churn { counted: self.counted, ..Churn::new(seed, aim) };
+                churn(&Churn { config: ordered(scenario.config), ..scenario }, self.mutant)
+            }
+            None => {
+                let scenario = Scenario { counted: self.counted, ..Scenario::new(seed, self.members) };
+                simulate(&Scenario { config: ordered(scenario.config), ..scenario }, self.mutant)
+            }
         }
     }
 
@@ -64,8 +79,9 @@ impl Options {
         let churn = self.aim().map(|aim| format!(" --churn {aim}")).unwrap_or_default();
         let counted = if self.counted { " --counted" } else { "" };
         let members = self.members.map(|members| format!(" --nodes {members}")).unwrap_or_default();
+        let ordering = self.ordering.map(|ordering| format!(" --ordering {ordering}")).unwrap_or_default();
         let mutant = self.mutant.map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
-        format!("squall sim{churn} --seed {seed}{members}{counted}{mutant}")
+        format!("squall sim{churn} --seed {seed}{members}{ordering}{counted}{mutant}")
     }
 }
 

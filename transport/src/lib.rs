@@ -63,7 +63,7 @@ pub use exchange::Exchange;
 #[cfg(not(loom))]
 pub use lost::{LOST_AFTER, LOST_AFTER_MIN};
 #[cfg(not(loom))]
-pub use outbox::Outbox;
+pub use outbox::{Outbox, Written};
 #[cfg(not(loom))]
 pub use ports::{Ports, PortsError};
 pub use rank::{NodeId, Rank};

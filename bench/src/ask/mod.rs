@@ -5,6 +5,7 @@
 //! ```
 
 pub mod axes;
+pub mod defaults;
 pub mod effect;
 mod estimate;
 pub mod experiment;
@@ -14,6 +15,7 @@ pub mod hostlist;
 pub mod machine;
 pub mod memory;
 pub mod network;
+pub mod orders;
 pub mod plan;
 pub mod point;
 pub mod policy;

@@ -7,12 +7,15 @@ use super::axes::Senders;
 use super::experiment::Experiment;
 use super::fabric::FabricName;
 use super::machine::Machine;
+use super::memory::copy_bytes;
+use super::orders;
 use super::policy;
 use super::request::{Axes, Request, UsageError};
 use super::setting::{CopyVariant, Setting, Variant};
 use super::size::{ByteSize, KB, MB};
-use super::upset::{Joining, Upset, UpsetKind};
+use super::upset::{Joining, Upset, UpsetKind, Victim};
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::peer::Peer;
 use crate::jobs::shape::{SMALL_MAX, Shape};
 
 /// One experiment's part of a request.
@@ -51,6 +54,8 @@ impl Sweep<'_> {
             Experiment::LatencyLoad => self.latency_load(),
             Experiment::Delay => self.delay(),
             Experiment::TcpGap => self.tcp_gap(),
+            Experiment::Orders => self.orders(),
+            Experiment::Peers => self.peers(),
             Experiment::ViewChange => self.view_change(),
         }
     }
@@ -62,7 +67,11 @@ impl Sweep<'_> {
     fn fabrics(&self) -> Vec<FabricKind> {
         let verbs = self.machine.verbs.unavailable.is_none().then_some(FabricKind::Verbs);
         let shm = self.machine.hosts.is_none().then_some(FabricKind::Shm);
-        let all: Vec<FabricKind> = shm.into_iter().chain([FabricKind::Tcp]).chain(verbs).collect();
+        let mut all: Vec<FabricKind> = shm.into_iter().chain([FabricKind::Tcp]).chain(verbs).collect();
+        if self.experiment == Experiment::Orders {
+            // As many orders as can be measured in ten minutes: the others when they are asked for.
+            all.truncate(1);
+        }
         let given: Vec<FabricKind> = self.axes().fabric.iter().filter_map(FabricName::real).collect();
         or(&given, &all)
     }
@@ -97,19 +106,27 @@ impl Sweep<'_> {
         }
     }
 
+    /// Copies of what no cache holds are not called cached.
     fn memcpy(&self) -> Vec<Setting> {
         let sizes = self.sizes(&[KB, 10 * KB, 100 * KB, MB, 10 * MB, 100 * MB], &PUBLISHED_SIZES.map(|size| size.0));
         let mut settings = Vec::new();
         for message_bytes in sizes {
             for all_cores in [false, true] {
-                for warmth in [Warmth::Cold, Warmth::WarmSource, Warmth::Cached] {
-                    let cores = if all_cores { self.machine.cores.len() as u32 } else { 1 };
+                let cores = if all_cores { self.machine.cores.len() as u32 } else { 1 };
+                let fits = self.may_be_cached(copy_bytes(message_bytes, Warmth::Cached, cores));
+                for warmth in [Warmth::Cold, Warmth::WarmSource].into_iter().chain(fits.then_some(Warmth::Cached)) {
                     let bare = self.bare(message_bytes, Variant::Copy(CopyVariant { all_cores, warmth }));
                     settings.push(Setting { nodes: cores, senders: cores, ..bare });
                 }
             }
         }
         settings
+    }
+
+    /// Of a cache that nobody knows the size of, anything may be.
+    fn may_be_cached(&self, bytes: u64) -> bool {
+        let cache_bytes = self.machine.last_level_cache_bytes;
+        cache_bytes == 0 || bytes <= cache_bytes
     }
 
     fn write(&self) -> Vec<Setting> {
@@ -141,7 +158,7 @@ impl Sweep<'_> {
             )));
         }
         let senders: &[Senders] = &[Senders::One, Senders::All];
-        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2]), senders, &[Ordering::Ordered], Variant::Plain)
+        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2]), senders, &[Ordering::ORDERED], Variant::Plain)
     }
 
     /// # Errors
@@ -160,14 +177,14 @@ impl Sweep<'_> {
     fn rdmc_schedules(&self) -> Result<Vec<Setting>, UsageError> {
         let sizes = self.sizes(&[10 * MB, 100 * MB], &[10 * MB]);
         self.check_relayed(&sizes)?;
-        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2, 4]), &[Senders::One], &[Ordering::Unordered], Variant::Plain)
+        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2, 4]), &[Senders::One], &[Ordering::UNORDERED], Variant::Plain)
     }
 
     /// One sender's large message as the group relays it.
     fn rdmc_timeline(&self) -> Result<Vec<Setting>, UsageError> {
         let sizes = self.sizes(&[100 * MB], &[10 * MB]);
         self.check_relayed(&sizes)?;
-        self.groups(&sizes, &self.nodes(&[4, 8], &[4]), &[Senders::One], &[Ordering::Unordered], Variant::Plain)
+        self.groups(&sizes, &self.nodes(&[4, 8], &[4]), &[Senders::One], &[Ordering::UNORDERED], Variant::Plain)
     }
 
     fn multicast(&self) -> Result<Vec<Setting>, UsageError> {
@@ -176,19 +193,22 @@ impl Sweep<'_> {
             true => &[Senders::All, Senders::One],
             false => &[Senders::All, Senders::Half, Senders::One],
         };
-        let orderings = [Ordering::Unordered, Ordering::Ordered];
+        let orderings = [Ordering::UNORDERED, Ordering::ORDERED];
         self.groups(&sizes, &self.nodes(&[2, 4, 8, 16], &[2, 4]), senders, &orderings, Variant::Plain)
     }
 
+    /// The largest messages are not swept under light load: nothing that they wait for takes as long as they do, so it is
+    /// what one at a time takes, twenty times over.
     fn latency(&self) -> Result<Vec<Setting>, UsageError> {
-        let sizes = self.sizes(&[1, 10 * KB, MB, 100 * MB], &[1, 10 * KB]);
         let nodes = self.nodes(&[2, 4, 8, 16], &[2]);
         let mut settings = Vec::new();
         for (variant, senders) in [(Variant::Closed, Senders::One), (Variant::Light, Senders::All), (Variant::Saturated, Senders::All)] {
             if self.request.quick && variant == Variant::Saturated {
                 continue;
             }
-            settings.extend(self.groups(&sizes, &nodes, &[senders], &[Ordering::Ordered], variant)?);
+            let full: &[u64] = if variant == Variant::Light { &[1, 10 * KB, MB] } else { &[1, 10 * KB, MB, 100 * MB] };
+            let sizes = self.sizes(full, &[1, 10 * KB]);
+            settings.extend(self.groups(&sizes, &nodes, &[senders], &[Ordering::ORDERED], variant)?);
         }
         Ok(settings)
     }
@@ -221,17 +241,53 @@ impl Sweep<'_> {
         }
         let nodes = self.nodes(&[2, 4, 8], &[2]);
         let sizes = self.sizes(&PUBLISHED_SIZES.map(|size| size.0), &PUBLISHED_SIZES.map(|size| size.0));
-        let mut settings = self.groups(&sizes, &nodes, &[Senders::All], &[Ordering::Ordered], Variant::Plain)?;
+        let mut settings = self.groups(&sizes, &nodes, &[Senders::All], &[Ordering::ORDERED], Variant::Plain)?;
         let sizes = self.sizes(&[1], &[1]);
-        settings.extend(self.groups(&sizes, &nodes, &[Senders::One], &[Ordering::Ordered], Variant::Closed)?);
+        settings.extend(self.groups(&sizes, &nodes, &[Senders::One], &[Ordering::ORDERED], Variant::Closed)?);
         Ok(settings)
+    }
+
+    /// Each other program over each fabric that both know. What was not asked for by name is left out where it is not
+    /// installed.
+    fn peers(&self) -> Result<Vec<Setting>, UsageError> {
+        let installed: Vec<Peer> = Peer::value_variants().iter().copied().filter(|peer| peer.missing().is_none()).collect();
+        let mut settings = Vec::new();
+        for peer in or(&self.axes().peer, &installed) {
+            let variant = Variant::Peer(peer);
+            let fabrics: Vec<FabricKind> = self.fabrics().into_iter().filter(|fabric| peer.fabrics().contains(fabric)).collect();
+            if !peer.is_pair() {
+                let sizes = self.sizes(&PUBLISHED_SIZES.map(|size| size.0), &[MB]);
+                // Small messages are not relayed: every sender writes them to each member anyway.
+                let sizes: Vec<u64> = sizes.into_iter().filter(|&bytes| peer != Peer::Unicast || bytes > SMALL_MAX).collect();
+                let groups = self.groups(&sizes, &self.nodes(&[2, 4], &[2]), &[Senders::One], &[Ordering::UNORDERED], variant)?;
+                settings.extend(groups.into_iter().filter(|group| group.fabric.is_some_and(|fabric| fabrics.contains(&fabric))));
+                continue;
+            }
+            let usual: (&[u64], &[u64]) = if peer.is_latency() { (&[8, 10 * KB], &[8]) } else { (&[10 * KB, MB], &[MB]) };
+            for message_bytes in self.sizes(usual.0, usual.1) {
+                let window = Some(if peer.is_latency() { 1 } else { policy::write_window(message_bytes) });
+                settings.extend(fabrics.iter().map(|&fabric| Setting {
+                    fabric: Some(fabric),
+                    nodes: 2,
+                    window,
+                    ..self.bare(message_bytes, variant)
+                }));
+            }
+        }
+        match (settings.first(), self.axes().peer.first()) {
+            (None, Some(peer)) => {
+                let known = peer.fabrics().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                Err(UsageError(format!("{peer} is measured over {known}, of which nothing is among what runs; give --fabric {known}")))
+            }
+            _ => Ok(settings),
+        }
     }
 
     /// All variants of ordered groups in which all send.
     fn each(&self, variants: impl Iterator<Item = Variant>, sizes: &[u64], nodes: &[u32]) -> Result<Vec<Setting>, UsageError> {
         let mut settings = Vec::new();
         for variant in variants {
-            settings.extend(self.groups(sizes, nodes, &[Senders::All], &[Ordering::Ordered], variant)?);
+            settings.extend(self.groups(sizes, nodes, &[Senders::All], &[Ordering::ORDERED], variant)?);
         }
         Ok(settings)
     }
@@ -241,6 +297,12 @@ impl Sweep<'_> {
         let nodes = self.nodes(&[5], &[5]);
         if let Some(few) = nodes.iter().find(|&&nodes| nodes < 3) {
             return Err(UsageError(format!("--nodes {few}: neither of two members is a majority when the other is lost; use 3 or more")));
+        }
+        if let Some(none) = self.axes().ordering.iter().find(|ordering| !ordering.0.is_total()) {
+            let known = Ordering::total().iter().map(Ordering::to_string).collect::<Vec<_>>().join(", ");
+            return Err(UsageError(format!(
+                "--ordering {none}: what is cut off by a change is not sent again without an order; use {known}"
+            )));
         }
         // At full load a group delivers faster than anybody who joins takes it in beside the state.
         let is_given_state = self.axes().state.is_some();
@@ -259,10 +321,27 @@ impl Sweep<'_> {
                 }
                 for upset in self.upsets() {
                     let variant = Variant::Change { upset, full };
-                    settings.extend(self.groups(&[size], &nodes, &[Senders::All], &[Ordering::Ordered], variant)?);
+                    settings.extend(self.groups(&[size], &nodes, &[Senders::All], &[Ordering::ORDERED], variant)?);
                 }
             }
         }
+        Ok(settings)
+    }
+
+    /// Every order, in every part of the sweep.
+    fn orders(&self) -> Result<Vec<Setting>, UsageError> {
+        let mut settings = Vec::new();
+        for part in orders::parts(self.request.quick, false) {
+            let (sizes, nodes) = (self.sizes(&part.sizes, &part.sizes), self.nodes(&part.nodes, &part.nodes));
+            for variant in part.variants {
+                settings.extend(self.groups(&sizes, &nodes, &part.senders, Ordering::every(), variant)?);
+            }
+        }
+        // A change takes a majority of the others, an order to check them by, and a load that is light.
+        let may_change = |setting: &Setting| {
+            setting.nodes > 2 && setting.message_bytes <= SMALL_MAX && setting.ordering.is_some_and(|ordering| ordering.0.is_total())
+        };
+        settings.retain(|setting| !setting.variant.is_change() || may_change(setting));
         Ok(settings)
     }
 
@@ -270,12 +349,14 @@ impl Sweep<'_> {
         let axes = self.axes();
         let joining = Joining { newcomers: axes.newcomers.unwrap_or(1), state_bytes: axes.state.map_or(0, |state| state.0) };
         let upset = |kind| match kind {
-            UpsetKind::Kill => Upset::Kill,
+            UpsetKind::Kill => Upset::Kill(Victim::Last),
+            UpsetKind::KillFirst => Upset::Kill(Victim::First),
+            UpsetKind::KillMiddle => Upset::Kill(Victim::Middle),
             UpsetKind::Leave => Upset::Leave,
             UpsetKind::Join => Upset::Join(joining),
         };
         // Who says how processes join wants to see them join.
-        let usual: &[UpsetKind] = if joining == Joining::default() { UpsetKind::value_variants() } else { &[UpsetKind::Join] };
+        let usual: &[UpsetKind] = if joining == Joining::default() { &UpsetKind::USUAL } else { &[UpsetKind::Join] };
         or(&axes.upset, usual).into_iter().map(upset).collect()
     }
 
@@ -312,10 +393,10 @@ impl Sweep<'_> {
     }
 
     /// None: the group chooses. Where views change it is the same in all of them.
-    fn schedules(&self) -> Vec<Option<Schedule>> {
+    fn schedules(&self, variant: Variant) -> Vec<Option<Schedule>> {
         match self.experiment {
             Experiment::RdmcSchedules if self.axes().schedule.is_empty() => Schedule::value_variants().iter().copied().map(Some).collect(),
-            Experiment::ViewChange if self.axes().schedule.is_empty() => vec![Some(Schedule::Pipeline)],
+            _ if variant.is_change() && self.axes().schedule.is_empty() => vec![Some(Schedule::Pipeline)],
             _ => optional(&self.axes().schedule),
         }
     }
@@ -324,8 +405,7 @@ impl Sweep<'_> {
     fn shapes(&self, group: Setting) -> Result<Vec<Setting>, UsageError> {
         let mut settings = Vec::new();
         for window in optional(&self.axes().window) {
-            let saturated =
-                matches!(group.variant, Variant::Saturated | Variant::Offered { .. }) || self.experiment == Experiment::ViewChange;
+            let saturated = matches!(group.variant, Variant::Saturated | Variant::Offered { .. }) || group.variant.is_change();
             let usual = policy::usual_window(group.message_bytes, group.nodes, group.senders, saturated);
             let shape = Shape::of(group.message_bytes, window.or(usual));
             let group = Setting { window: Some(shape.window), shape: Some(shape), ..group.clone() };
@@ -334,12 +414,12 @@ impl Sweep<'_> {
                 continue;
             }
             for block in optional(&self.axes().block) {
-                for schedule in self.schedules() {
+                for schedule in self.schedules(group.variant) {
                     let block = block.map(|block| block.0);
-                    let config = shape.config(group.senders, Ordering::Ordered, block, schedule);
+                    let config = shape.config(group.senders, group.ordering.unwrap_or(Ordering::ORDERED), block, schedule);
                     config.check(group.nodes as usize).map_err(|error| UsageError(error.to_string()))?;
                     let of_all_views = || config.relay_of(group.message_bytes, group.nodes as usize, 1).block_bytes.into();
-                    let block_bytes = block.or_else(|| (self.experiment == Experiment::ViewChange).then(of_all_views));
+                    let block_bytes = block.or_else(|| group.variant.is_change().then(of_all_views));
                     settings.push(Setting { block_bytes, schedule, ..group.clone() });
                 }
             }

@@ -59,6 +59,7 @@ fn wait_for_return(control: &Control) -> anyhow::Result<Option<Start>> {
 fn config(load: &Load, members: usize) -> Config {
     let large = load.bytes_max > SMALL_MAX;
     Config {
+        mode: load.ordering.0,
         ring_bytes: RING_BYTES,
         small_max: SMALL_MAX,
         large_max: if large { load.bytes_max } else { 0 },

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::doctor::{self, DoctorArgs};
 use super::launch::args::LaunchArgs;
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, EXIT_POINTS_SKIPPED};
@@ -18,7 +19,7 @@ use crate::run::hosts::Hosts;
 
 pub(super) const REPRODUCE_EXAMPLES: &str = "\
 Examples:
-  squall reproduce                         everything, about half an hour on a small machine
+  squall reproduce                         everything, about a quarter of an hour on a small machine
   squall reproduce --quick                 a first impression in about a minute
   squall reproduce --fabric shm --nodes 2,4
   squall reproduce --hosts node1,node[3-7] --quick
@@ -53,6 +54,9 @@ pub(super) struct OutputArgs {
     /// Print JSON instead of the table
     #[arg(long, help_heading = "Results")]
     pub(super) json: bool,
+    /// Print nothing while it runs; faults and the table are still printed
+    #[arg(long, help_heading = "Results")]
+    quiet: bool,
     /// Few points, short trials: about a minute for everything
     #[arg(long, help_heading = "How to measure")]
     quick: bool,
@@ -95,21 +99,24 @@ pub(super) struct Measurement {
     pub(super) command: Vec<String>,
     /// Whether another process takes the results to where the user is, and says so.
     pub(super) is_taken_home: bool,
+    /// To look at the machine, or the hosts, instead of measuring.
+    pub(super) doctor: Option<DoctorArgs>,
+}
+
+impl From<DoctorArgs> for Measurement {
+    fn from(args: DoctorArgs) -> Measurement {
+        let axes = Axes { rdma: args.rdma.clone(), ..Axes::default() };
+        let output = OutputArgs { out: None, resume: false, json: args.json, quiet: false, quick: false };
+        let request = Request { experiments: Vec::new(), quick: false, axes };
+        let (launch, name) = (args.launch.clone(), "doctor".to_owned());
+        Measurement { doctor: Some(args), ..Measurement::of(request, output, launch, name.clone(), name) }
+    }
 }
 
 impl ReproduceArgs {
     pub(super) fn measured(self) -> Measurement {
         let request = Request { experiments: Experiment::ALL.to_vec(), quick: self.output.quick, axes: self.axes };
-        let command = std::env::args().collect();
-        Measurement {
-            request,
-            output: self.output,
-            launch: self.launch,
-            name: "reproduce".into(),
-            subcommand: "reproduce".into(),
-            command,
-            is_taken_home: false,
-        }
+        Measurement::of(request, self.output, self.launch, "reproduce".into(), "reproduce".into())
     }
 }
 
@@ -117,21 +124,31 @@ impl RunArgs {
     pub(super) fn measured(self) -> Measurement {
         let request = Request { experiments: vec![self.experiment], quick: self.output.quick, axes: self.axes };
         let name = self.experiment.to_string();
-        let (subcommand, command) = (format!("run {name}"), std::env::args().collect());
-        Measurement { request, output: self.output, launch: self.launch, name, subcommand, command, is_taken_home: false }
+        Measurement::of(request, self.output, self.launch, name.clone(), format!("run {name}"))
     }
 }
 
 impl Measurement {
+    /// As the command line of this process asks for it.
+    fn of(request: Request, output: OutputArgs, launch: LaunchArgs, name: String, subcommand: String) -> Measurement {
+        let command = std::env::args().collect();
+        Measurement { request, output, launch, name, subcommand, command, is_taken_home: false, doctor: None }
+    }
+
     /// Runs it, on these hosts if it spans any.
     pub(super) fn measure(self, hosts: Option<Hosts>) -> anyhow::Result<u8> {
-        let Measurement { request, output, name, subcommand, command, is_taken_home, .. } = self;
+        let Measurement { request, output, name, subcommand, command, is_taken_home, doctor, .. } = self;
+        if let Some(mut args) = doctor {
+            args.rdma = request.axes.rdma;
+            return hosts.map_or_else(|| doctor::examine(&args), |hosts| doctor::examine_hosts(&args, &hosts));
+        }
         if request.axes.is_modelled() {
             modelled::check(&request, hosts.is_some(), output.resume)?;
-            let (folder, summary, failed) = modelled::measure(&request, output.out.as_deref(), &name)?;
+            let (folder, summary, failed) = modelled::measure(&request, output.out.as_deref(), &name, output.quiet)?;
             return tell(&output, &Ending { folder, summary, fault: None, failed, skipped: 0, interrupted: false }, Some(&subcommand));
         }
-        let assignment = Assignment { request, out: output.out.clone(), resume: output.resume, name, command, hosts };
+        let (out, resume, quiet) = (output.out.clone(), output.resume, output.quiet);
+        let assignment = Assignment { request, out, resume, name, command, quiet, hosts };
         tell(&output, &execute(&assignment, &MEASURES)?, (!is_taken_home).then_some(&subcommand))
     }
 }

@@ -13,6 +13,7 @@ use super::output::say;
 use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED};
 use crate::ask::axes;
 use crate::ask::request::UsageError;
+use crate::jobs::kinds::Ordering;
 use crate::run::interrupt::Interrupt;
 use squall_report::units;
 
@@ -48,11 +49,14 @@ pub(super) struct SimArgs {
     /// Over a fabric that keeps no order of writes: a word carries how many spans it stands behind
     #[arg(long)]
     counted: bool,
+    /// Order of delivery [default: by seed]
+    #[arg(long, value_name = "ORDERING", value_enum)]
+    ordering: Option<Ordering>,
     /// Build this fault in; the checker must find it
     #[arg(long, value_name = "NAME", value_parser = mutant)]
     mutant: Option<Mutant>,
     /// Build in every fault, one after the other, from the first seed on
-    #[arg(long, conflicts_with_all = ["mutant", "nodes", "churn", "counted", "trace"])]
+    #[arg(long, conflicts_with_all = ["mutant", "nodes", "churn", "counted", "ordering", "trace"])]
     mutants: bool,
     /// Stop after this many failed seeds
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -109,6 +113,7 @@ impl SimArgs {
             seeds: self.first_to_last(),
             churn,
             counted: self.counted,
+            ordering: self.ordering.map(|ordering| ordering.0),
             mutant: self.mutant,
             members: self.nodes.map(|nodes| nodes as usize),
             failures_max: self.failures as usize,

@@ -38,8 +38,12 @@ pub(super) fn start(measurement: Measurement) -> anyhow::Result<u8> {
 
 /// On hosts that ssh reaches; results come to the folder here.
 fn by_ssh(measurement: Measurement, hosts: Vec<String>, command: Vec<String>) -> anyhow::Result<u8> {
-    let Measurement { output, launch, name, subcommand, command: words, .. } = measurement;
+    let Measurement { output, launch, name, subcommand, command: words, doctor, .. } = measurement;
     let folder = match (output.resume, output.out) {
+        // It leaves no results: the folder stays empty, and goes.
+        _ if doctor.is_some() => {
+            new_folder(Some(&std::env::temp_dir().join(format!("squall-{}", std::process::id()))), &name, &Moment::now())?
+        }
         (true, Some(out)) => out,
         (true, None) => return Err(UsageError("--resume continues a run: name its folder with --out".into()).into()),
         (false, out) => new_folder(out.as_deref(), &name, &Moment::now())?,

@@ -6,6 +6,7 @@
 
 pub mod capacity;
 pub mod group;
+pub mod here;
 mod latencies;
 mod latency;
 pub mod memcpy;
@@ -13,6 +14,7 @@ pub mod modelled;
 mod multicast;
 mod offered;
 pub mod payload;
+pub mod peers;
 pub mod study;
 mod timeline;
 pub mod view_change;
@@ -41,6 +43,13 @@ fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
         Experiment::LatencyLoad => offered::measure(point, stage),
         Experiment::TcpGap if point.setting.variant == Variant::Plain => multicast::measure(point, stage),
         Experiment::TcpGap => latency::measure(point, stage),
+        Experiment::Orders => match point.setting.variant {
+            Variant::Change { .. } => view_change::measure(point, stage),
+            Variant::Offered { .. } => offered::measure(point, stage),
+            Variant::Closed | Variant::ClosedDelayed(_) => latency::measure(point, stage),
+            _ => multicast::measure(point, stage),
+        },
+        Experiment::Peers => peers::measure(point, stage),
         Experiment::ViewChange => view_change::measure(point, stage),
     }
 }

@@ -73,6 +73,8 @@ pub struct Trial {
     pub traced: bool,
     /// Whether the messages delivered by the end of each [`WATCH_NS`] are kept.
     pub watched: bool,
+    /// Whether people see what goes on meanwhile.
+    pub shown: bool,
 }
 
 /// How often a long trial is looked at.
@@ -136,7 +138,7 @@ impl Relayed {
 }
 
 /// Counts of a trial.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// Messages sent.
     pub messages_sent: u64,
@@ -154,6 +156,12 @@ pub struct Counted {
     pub delivery_batches: u64,
     /// Times it slept.
     pub parks: u64,
+    /// Words written to other members.
+    pub words: u64,
+    /// Spans written to other members.
+    pub spans: u64,
+    /// Bytes of those Spans.
+    pub span_bytes: u64,
     /// Work requests given to the device, if there is one.
     pub requests: u64,
     /// Calls that gave them.
@@ -172,6 +180,9 @@ impl Counted {
             delivered: after.delivered - before.delivered,
             delivery_batches: after.delivery_batches - before.delivery_batches,
             parks: after.parks - before.parks,
+            words: after.words - before.words,
+            spans: after.spans - before.spans,
+            span_bytes: after.span_bytes - before.span_bytes,
             requests: after.requests - before.requests,
             doorbells: after.doorbells - before.doorbells,
         }

@@ -204,9 +204,7 @@ impl Newcomer {
                 Ok(session) => return Ok(Knock::Heard(Box::new(session), address)),
                 // It is there, and slow, or has its hands full of strangers.
                 Err(error @ (ConnectError::Unreachable { .. } | ConnectError::Overrun { .. })) => nobody = error.to_string(),
-                Err(error @ ConnectError::NoAnswer { waited_ms, .. }) if u128::from(waited_ms) >= timeout.as_millis() => {
-                    nobody = error.to_string();
-                }
+                Err(error @ ConnectError::NoAnswer { waited, .. }) if waited >= timeout => nobody = error.to_string(),
                 Err(error) => return Err(failed(error.to_string())),
             }
             if interrupt.is_set() {
