@@ -101,8 +101,9 @@ fn broadcasting(peer: &PeerJob) -> Vec<String> {
         FabricKind::Tcp => "self,tcp",
         FabricKind::Shm | FabricKind::Verbs => "self,vader",
     };
-    let mut options: Vec<String> =
-        ["--oversubscribe", "--bind-to", "none", "--mca", "pml", "ob1", "--mca", "btl"].map(str::to_owned).into();
+    // Without `plm isolated` it looks for ssh, which it does not need on one host.
+    const ALWAYS: [&str; 10] = ["--oversubscribe", "--bind-to", "none", "--mca", "plm", "isolated", "--mca", "pml", "ob1", "--mca"];
+    let mut options: Vec<String> = ALWAYS.iter().chain(&["btl"]).map(|&word| word.to_owned()).collect();
     options.push(transports.into());
     if peer.fabric == FabricKind::Tcp {
         options.extend(["--mca", "btl_tcp_if_include", "lo"].map(str::to_owned));
