@@ -31,7 +31,7 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long who is not to lead looks for somebody else at the rendezvous before it holds a meeting there. The first host
 /// mostly comes meanwhile, and nobody needs one.
-const HOLD_AFTER: Duration = Duration::from_millis(1500);
+const HOLD_AFTER: Duration = Duration::from_secs(4);
 /// How long whoever holds the rendezvous may take to greet.
 const GREETING_MAX: Duration = Duration::from_secs(20);
 /// How often a wait for a greeting looks whether it was interrupted.
