@@ -59,7 +59,7 @@ fn hosts_stand_side_by_side_and_every_pair_is_tried() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
     assert_eq!(found["hosts"].as_array().unwrap().len(), 3);
-    assert_eq!(found["hosts"][2]["name"], "127.0.0.3");
+    assert!(found["hosts"].as_array().unwrap().iter().all(|host| host["name"] == "127.0.0.1"), "{}", found["hosts"]);
     let tcp = &found["matrices"][0];
     assert_eq!((tcp["fabric"].as_str(), tcp["failed"].is_null()), (Some("tcp"), true), "{tcp}");
     let links = tcp["links"].as_array().unwrap();

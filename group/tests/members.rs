@@ -158,7 +158,7 @@ fn a_newcomer_with_another_configuration_is_refused_with_both_and_the_group_goes
     other.config.small_max = 200;
     let refused = Member::join(other, ShmFabric::new(), mesh(5), &[contact], true, PATIENCE).expect_err("it differs");
     let text = refused.to_string();
-    assert!(text.contains("small 200") && text.contains("small 300"), "{text}");
+    assert!(text.contains("`small_max: 200`") && text.contains("`small_max: 300`"), "{text}");
     // A dead contact is named, and the next one is asked.
     let dead = mesh(6).address();
     let nobody = Member::join(options(1), ShmFabric::new(), mesh(7), &[dead], true, PATIENCE).expect_err("nobody is there");

@@ -76,25 +76,31 @@ fn items(list: &str) -> Result<Vec<&str>, String> {
     items.map(|item| if item.is_empty() { Err("a host is missing between commas".into()) } else { Ok(item) }).collect()
 }
 
-/// The hosts that one item means: its first bracket varies slowest.
+/// The hosts that one item means.
 fn expand(item: &str) -> Result<Vec<String>, String> {
+    // A name with a dash in front would be an option of ssh.
+    if item.starts_with('-') { Err(format!("`{item}` is no name of a host")) } else { write_out(item) }
+}
+
+/// The names, or ends of names, that this means: its first bracket varies slowest.
+fn write_out(item: &str) -> Result<Vec<String>, String> {
+    let is_part = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:%@".contains(&byte));
+    let wrong = || format!("`{item}` is no name of a host");
     let Some((before, rest)) = item.split_once('[') else {
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:%@".contains(&byte);
-        // A name with a dash in front would be an option of ssh.
-        return match item.bytes().all(is_name) && !item.starts_with('-') {
-            true => Ok(vec![item.to_owned()]),
-            false => Err(format!("`{item}` is no name of a host")),
-        };
+        return if is_part(item) { Ok(vec![item.to_owned()]) } else { Err(wrong()) };
     };
+    if !is_part(before) {
+        return Err(wrong());
+    }
     let (inside, after) = rest.split_once(']').ok_or("a bracket is not closed")?;
-    let tails = if after.is_empty() { vec![String::new()] } else { expand(after)? };
+    let tails = write_out(after)?;
     let mut hosts = Vec::new();
     for part in inside.split(',') {
         for number in numbers(part.trim())? {
             hosts.extend(tails.iter().map(|tail| format!("{before}{number}{tail}")));
         }
     }
-    if before.starts_with('-') { Err(format!("`{item}` is no name of a host")) } else { Ok(hosts) }
+    Ok(hosts)
 }
 
 /// `7`, or `3-7`; the first one's digits are how many all have at the least.

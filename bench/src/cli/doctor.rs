@@ -264,7 +264,10 @@ mod tests {
         let text = matrix_text(&matrix, &["a", "b"]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
-        assert!(lines[0].starts_with("tcp, GB/s (us)") && lines[1].contains("1.50 (12.0)") && lines[2].contains("FAILS"), "{text}");
+        assert!(
+            lines[0].trim_start().starts_with("tcp, GB/s (us)") && lines[1].contains("1.50 (12.0)") && lines[2].contains("FAILS"),
+            "{text}"
+        );
     }
 
     #[test]

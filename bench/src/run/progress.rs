@@ -266,8 +266,9 @@ fn skipped(points: &[&PlannedPoint]) -> Vec<String> {
     let mut reasons: Vec<&str> = Vec::new();
     let mut rows = Vec::new();
     for (point, why) in points.iter().filter_map(|point| Some((point, point.skip.as_deref()?))) {
-        // What differs only in its numbers is one reason.
-        let kind = |why: &str| why.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect::<String>();
+        // What differs only in its numbers, and their units, is one reason.
+        let is_number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) || ["B", "KB", "MB", "GB"].contains(word);
+        let kind = |why: &str| why.split(' ').filter(|word| !is_number(word)).collect::<Vec<_>>().join(" ");
         let known = reasons.iter().find(|known| kind(known) == kind(why)).copied();
         let why = known.unwrap_or_else(|| {
             reasons.push(why);

@@ -23,7 +23,7 @@ pub(in crate::cli) struct LaunchArgs {
     #[arg(long, value_enum)]
     launcher: Option<Launcher>,
     /// The launcher and options of your own for it [example: "ssh -p 2222 -i key", "srun --partition=gpu"]
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     launch_with: Option<String>,
     /// Seconds to wait for all hosts
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]

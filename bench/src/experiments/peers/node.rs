@@ -43,14 +43,15 @@ pub fn node(job: &Job, peer: &PeerJob, control: &mut Control) -> anyhow::Result<
     }
     let here = job.address.map_or_else(os::loopback, Ok).map_err(|what| anyhow!(what))?;
     let mut session = meet(job)?;
+    // The program listens at a number that it is told; one that was free a moment ago.
+    let free = TcpListener::bind((here, 0)).and_then(|listener| listener.local_addr()).context("looking for a free port")?;
+    // The rendezvous is over once all are ready.
+    let addresses = session.all_gather("address of the server", &postcard::to_stdvec(&free)?)?;
+    let server: SocketAddr = postcard::from_bytes(addresses.get(1).ok_or_else(|| anyhow!("the server told no address"))?)?;
     control.ready(Vec::new())?;
     loop {
         match control.next()? {
             PeerOrder::Run(messages) => {
-                // The program listens at a number that it is told; one that was free a moment ago.
-                let free = TcpListener::bind((here, 0)).and_then(|listener| listener.local_addr()).context("looking for a free port")?;
-                let addresses = session.all_gather("address of the server", &postcard::to_stdvec(&free)?)?;
-                let server: SocketAddr = postcard::from_bytes(addresses.get(1).ok_or_else(|| anyhow!("the server told no address"))?)?;
                 let said = match job.rank {
                     0 => client(peer, messages, server)?,
                     _ => run(&mut serving(peer, server)).map(|_| PeerSaid::Nothing)?,

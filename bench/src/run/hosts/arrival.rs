@@ -270,24 +270,26 @@ mod tests {
         (meeting.hold().unwrap(), at)
     }
 
-    /// What all come to be, the one that leads as the first host at an address of its own.
+    /// What all come to be, the one that leads as the first host at an address of its own. Nobody leaves before all are
+    /// there.
     fn arrive(newcomers: Vec<Newcomer>) -> Vec<Result<&'static str, HostError>> {
         let come = |newcomer: Newcomer| {
             move || match newcomer.clone().arrive(&Interrupt::default())? {
-                Arrived::First(_) => Ok("first"),
+                Arrived::First(_) => Ok(("first", None)),
                 Arrived::Leads(leading) => {
                     let at = SocketAddr::new(leading.address().ip(), 0);
                     let listening = Listening::at(at, &newcomer.key, newcomer.nodes, PATIENCE).unwrap();
                     leading.tell(listening.address())?;
                     let local = Local::new(at.ip(), Default::default()).unwrap();
                     listening.gather(local, Default::default(), Interrupt::default()).unwrap();
-                    Ok("leads")
+                    Ok(("leads", None))
                 }
-                Arrived::Served(_) => Ok("serves"),
+                Arrived::Served(served) => Ok(("serves", Some(served))),
             }
         };
         let threads: Vec<_> = newcomers.into_iter().map(|newcomer| thread::spawn(come(newcomer))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let came: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        came.into_iter().map(|came| came.map(|(what, _served)| what)).collect()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use hwlocality::object::attributes::ObjectAttributes;
 use hwlocality::object::types::{BridgeType, OSDeviceType, ObjectType};
 use hwlocality::topology::builder::TypeFilter;
 
-use super::{Card, Core, Node, SharedCache, Topology};
+use super::parts::{Card, Core, Node, SharedCache, Topology};
 
 const CACHES: [(u32, ObjectType); 4] =
     [(2, ObjectType::L2Cache), (3, ObjectType::L3Cache), (4, ObjectType::L4Cache), (5, ObjectType::L5Cache)];

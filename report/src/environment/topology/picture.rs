@@ -1,6 +1,6 @@
 //! A machine as a small picture.
 
-use super::{Card, Topology, list};
+use super::parts::{Card, Topology, list};
 use crate::units;
 
 /// Packages, below each its cores, the caches that several cores share, its memory, and the cards near to that.
@@ -49,7 +49,7 @@ fn cores_of(cores: &[&[usize]]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Core, Node, SharedCache};
+    use super::super::parts::{Core, Node, SharedCache};
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! The topology as `/sys` tells it.
 
 use super::super::tree::{Tree, list_of};
-use super::{Card, Core, Node, SharedCache, Topology};
+use super::parts::{Card, Core, Node, SharedCache, Topology};
 use crate::environment::cpu::bytes;
 use crate::environment::memory::NumaNode;
 
