@@ -6,7 +6,7 @@ use std::str::FromStr;
 use squall_membership::{MEMBERS_MAX, Timeouts, TimeoutsError};
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, Limit, Relay};
-use squall_smc::record_bytes;
+use squall_smc::{DECISIONS_KEPT_BYTES, record_bytes};
 use squall_sst::{Layout, LayoutBuilder};
 use squall_transport::region::{Pool, SizeClass};
 use squall_transport::{Rank, RegionOptions};
@@ -27,6 +27,20 @@ pub enum Mode {
     Ordered,
     /// When received, in their sender's order.
     Unordered,
+    /// In one total order, by times that senders take from all members' clocks, once every member knows them.
+    Lamport,
+}
+
+impl Mode {
+    /// Whether all members deliver in one order.
+    pub fn is_total(self) -> bool {
+        self != Mode::Unordered
+    }
+
+    /// Whether members put decisions on the order into their streams, for which rings have room to spare.
+    pub(crate) fn has_decisions(self) -> bool {
+        matches!(self, Mode::Lamport)
+    }
 }
 
 impl fmt::Display for Mode {
@@ -34,6 +48,7 @@ impl fmt::Display for Mode {
         f.pad(match self {
             Mode::Ordered => "ordered",
             Mode::Unordered => "unordered",
+            Mode::Lamport => "lamport",
         })
     }
 }
@@ -45,7 +60,8 @@ impl FromStr for Mode {
         match text {
             "ordered" => Ok(Mode::Ordered),
             "unordered" => Ok(Mode::Unordered),
-            other => Err(format!("`{other}` is no ordering; use `ordered` or `unordered`")),
+            "lamport" => Ok(Mode::Lamport),
+            other => Err(format!("`{other}` is no ordering; use `ordered`, `unordered` or `lamport`")),
         }
     }
 }
@@ -211,7 +227,8 @@ impl Config {
             }
         }
         let payload = self.small_max.max(squall_rdmc::Descriptor::BYTES as u64);
-        let least = (2 * record_bytes(payload)).max(64).next_power_of_two();
+        let kept = if self.mode.has_decisions() { DECISIONS_KEPT_BYTES } else { 0 };
+        let least = (2 * record_bytes(payload) + kept).max(64).next_power_of_two();
         if !self.ring_bytes.is_power_of_two() || self.ring_bytes < least {
             return Err(ConfigError::Ring { ring_bytes: self.ring_bytes, small_max: self.small_max, least });
         }

@@ -7,6 +7,8 @@ use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use squall_group::{Config, ConfigError, Mode};
+
 use crate::aim::Aim;
 use crate::checker::Violation;
 use crate::churn::{Churn, churn};
@@ -22,6 +24,8 @@ pub struct Options {
     pub seeds: Range<u64>,
     /// Groups whose members come and go, with this aim; else groups whose members stay.
     pub churn: Option<Aim>,
+    /// In which order messages are delivered; as the seed says if not given.
+    pub ordering: Option<Mode>,
     /// Over a fabric that keeps no order of writes and counts them.
     pub counted: bool,
     /// With which fault. One that shows only where members come and go brings that with it.
@@ -37,7 +41,7 @@ pub struct Options {
 impl Options {
     /// Those seeds, nothing special.
     pub fn new(seeds: Range<u64>) -> Options {
-        Options { seeds, churn: None, counted: false, mutant: None, members: None, failures_max: 10, trace: None }
+        Options { seeds, churn: None, ordering: None, counted: false, mutant: None, members: None, failures_max: 10, trace: None }
     }
 
     /// Those seeds of groups whose members come and go.
@@ -53,19 +57,46 @@ impl Options {
     /// Runs one seed.
     fn run(&self, seed: u64) -> Outcome {
         match self.aim() {
-            Some(Aim::Members) => members(&MembersScenario { counted: self.counted, ..MembersScenario::new(seed) }, self.mutant),
-            Some(aim) => churn(&Churn { counted: self.counted, ..Churn::new(seed, aim) }, self.mutant),
-            None => simulate(&Scenario { counted: self.counted, ..Scenario::new(seed, self.members) }, self.mutant),
+            Some(Aim::Members) => {
+                let mut scenario = MembersScenario { counted: self.counted, ..MembersScenario::new(seed) };
+                self.order(&mut scenario.options.config, scenario.founders);
+                members(&scenario, self.mutant)
+            }
+            Some(aim) => {
+                let mut scenario = Churn { counted: self.counted, ..Churn::new(seed, aim) };
+                self.order(&mut scenario.config, scenario.members);
+                churn(&scenario, self.mutant)
+            }
+            None => {
+                let mut scenario = Scenario { counted: self.counted, ..Scenario::new(seed, self.members) };
+                self.order(&mut scenario.config, scenario.members);
+                simulate(&scenario, self.mutant)
+            }
         }
+    }
+
+    /// The order that was asked for in the place of the seed's; all else stays, but for rings that are too small for it.
+    fn order(&self, config: &mut Config, members: usize) {
+        let Some(mode) = self.ordering() else { return };
+        config.mode = mode;
+        if let Err(ConfigError::Ring { least, .. }) = config.check(members) {
+            config.ring_bytes = least;
+        }
+    }
+
+    /// The order that is asked for: a fault of one shows in that one only.
+    fn ordering(&self) -> Option<Mode> {
+        self.mutant.and_then(Mutant::order).map(|(mode, _)| mode).or(self.ordering)
     }
 
     /// The command line that runs one seed again, exactly.
     pub fn replay_line(&self, seed: u64) -> String {
         let churn = self.aim().map(|aim| format!(" --churn {aim}")).unwrap_or_default();
         let counted = if self.counted { " --counted" } else { "" };
+        let ordering = self.ordering().map(|mode| format!(" --ordering {mode}")).unwrap_or_default();
         let members = self.members.map(|members| format!(" --nodes {members}")).unwrap_or_default();
         let mutant = self.mutant.map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
-        format!("squall sim{churn} --seed {seed}{members}{counted}{mutant}")
+        format!("squall sim{churn} --seed {seed}{ordering}{members}{counted}{mutant}")
     }
 }
 

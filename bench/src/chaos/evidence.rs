@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
+use squall_group::Mode;
 use squall_sim::checker::{Verdict, check};
 use squall_sim::trace::{Event, Interleaving, Trace};
 use squall_transport::{NodeId, Rank};
@@ -155,7 +156,7 @@ mod tests {
     const B: NodeId = NodeId(8);
 
     fn install(process: NodeId) -> Event {
-        Event::Install { process, view: 0, members: vec![A, B], voters: 2, senders: vec![Rank(0), Rank(1)], ordered: true }
+        Event::Install { process, view: 0, members: vec![A, B], voters: 2, senders: vec![Rank(0), Rank(1)], order: Mode::Ordered }
     }
 
     fn messages(count: u64) -> Vec<Event> {
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn whoever_is_killed_on_its_way_into_the_group_is_missed_by_nobody() {
         let folder = tempfile::tempdir().unwrap();
-        let install = Event::Install { process: A, view: 0, members: vec![A], voters: 1, senders: vec![Rank(0)], ordered: true };
+        let install = Event::Install { process: A, view: 0, members: vec![A], voters: 1, senders: vec![Rank(0)], order: Mode::Ordered };
         let lone = life(folder.path(), A, &[install]);
         let killed = Life { node: B, trace: folder.path().join("never made"), fate: Fate::Killed };
         let found = examine(&[lone, killed], true).unwrap();

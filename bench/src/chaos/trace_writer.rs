@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use squall_group::{Delivery, Group, View};
+use squall_group::{Delivery, Group, Mode, View};
 use squall_sim::trace::{Event, hash_bytes};
 use squall_transport::{Endpoint, NodeId, Rank};
 
@@ -62,7 +62,7 @@ impl TraceWriter {
     fn entered(&mut self, view: &View) {
         (self.suspects, self.wedged, self.trimmed, self.own_index) = (Vec::new(), false, false, 0);
         let (members, senders) = (view.nodes.clone(), view.senders.clone());
-        self.event(Event::Install { process: self.process, view: view.id, members, voters: view.voters, senders, ordered: true });
+        self.event(Event::Install { process: self.process, view: view.id, members, voters: view.voters, senders, order: Mode::Ordered });
         let learns = !view.votes(view.me);
         match (std::mem::replace(&mut self.learns, learns), learns) {
             (_, true) => self.event(Event::Learn { process: self.process, view: view.id }),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use squall_group::Mode;
 use squall_sim::{Aim, Mutant, Options, Report, catch, run};
 
 use super::output::say;
@@ -24,6 +25,7 @@ Examples:
   squall sim                          a thousand random clusters
   squall sim --churn                  members crash, stall, are cut off, leave and join: for safety, for liveness, whole members
   squall sim --churn safety --seed 5  one seed of that kind, again
+  squall sim --ordering lamport --churn --seeds 5000
   squall sim --seed 4711
   squall sim --seeds 20 --mutant counter-first --trace broken.trace
   squall sim --mutants                the faults that can be built in, and how soon each is found
@@ -42,6 +44,9 @@ pub(super) struct SimArgs {
     /// time), as whole members (with control connections, state and witness), or all of these
     #[arg(long, value_name = "safety|liveness|members|all", num_args = 0..=1, default_missing_value = "all", value_parser = aims, conflicts_with = "nodes")]
     churn: Option<Aims>,
+    /// In which order messages are delivered: ordered, unordered or lamport [default: by seed]
+    #[arg(long, value_name = "NAME")]
+    ordering: Option<Mode>,
     /// Members of the group, 2 to 64 [default: by seed]
     #[arg(long, value_name = "N", value_parser = axes::nodes)]
     nodes: Option<u32>,
@@ -108,6 +113,7 @@ impl SimArgs {
         let options = |churn| Options {
             seeds: self.first_to_last(),
             churn,
+            ordering: self.ordering,
             counted: self.counted,
             mutant: self.mutant,
             members: self.nodes.map(|nodes| nodes as usize),
