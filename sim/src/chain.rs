@@ -160,6 +160,7 @@ impl Chain {
             }
             Event::Receive { .. }
             | Event::Null { .. }
+            | Event::Decide { .. }
             | Event::Accept { .. }
             | Event::Behind { .. }
             | Event::Restore { .. }

@@ -151,7 +151,7 @@ impl View {
     pub(crate) fn null(&mut self, process: NodeId, sender: Rank, first: u64, count: u64, global: bool) -> Result<(), Broken> {
         let position = self.own_position(process, sender)?;
         self.use_indices(position, first, count)?;
-        if self.ordering != Mode::Ordered {
+        if self.ordering.is_total() && self.ordering != Mode::Ordered {
             return Err((Property::Nulls, format!("{process} fills turns {first}.. where there are none")));
         }
         let last = first + count - 1;

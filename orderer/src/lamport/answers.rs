@@ -41,16 +41,22 @@ impl Answers {
         }
     }
 
-    /// Below which index all of the first `voters` members have stamped, of which I `stamped` so much; `None` if nothing
-    /// open is.
+    /// Below which index all of the first `voters` members have stamped, of which I `stamped` so much of what I have
+    /// `sent`; `None` if nothing open is.
     ///
     /// # Errors
     /// A member has stamped what I have not sent, or takes back what it has stamped.
-    pub(super) fn until(&mut self, table: &Table, column: Column, voters: usize, stamped: u64) -> Result<Option<u64>, Malformed> {
+    pub(super) fn until(
+        &mut self,
+        table: &Table,
+        column: Column,
+        voters: usize,
+        (stamped, sent): (u64, u64),
+    ) -> Result<Option<u64>, Malformed> {
         let mut least = stamped;
         for (row, seen) in self.others(table, voters) {
             let value = table.get(column, row);
-            if value < seen.0 || value > stamped {
+            if value < seen.0 || value > sent {
                 return Err(Malformed { member: row, column: Columns::STAMPED, value });
             }
             seen.0 = value;

@@ -255,7 +255,7 @@ impl Orderer for Lamport {
             return Ok(false);
         }
         let words = (self.columns.stamped.get(mine), self.columns.stamp.get(mine));
-        let Some(until) = self.answers.until(table, words.0, self.voters, source.stamped)? else { return Ok(false) };
+        let Some(until) = self.answers.until(table, words.0, self.voters, (source.stamped, source.frontier))? else { return Ok(false) };
         if room == 1 && !self.answers.would_leave_none(until, next_index) {
             return Ok(false);
         }
