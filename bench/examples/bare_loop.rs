@@ -27,7 +27,7 @@ impl Upcalls for Count {
 
 fn member(mut exchange: LocalExchange, rank: usize, time: Duration, over: &AtomicBool) -> Result<f64, Ended> {
     os::pin_if_allowed(os::cores()[rank]).expect("a core");
-    let config = Shape::of(BYTES, None).config(1, kinds::Ordering::Ordered, None, Some(Schedule::Pipeline));
+    let config = Shape::of(BYTES, None).config(1, kinds::Ordering::ORDERED, None, Some(Schedule::Pipeline));
     let mut group = Group::join(&config, &ShmFabric::new(), &mut exchange).expect("a group of two");
     let (mut count, mut pace) = (Count(0), policy::pace(true, FabricKind::Shm));
     let started = Instant::now();

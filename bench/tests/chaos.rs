@@ -99,6 +99,7 @@ fn what_cannot_be_meant_is_refused_with_the_mend() {
         ("--fabric shm --mtu 1024", "--mtu has an effect over --fabric verbs only"),
         ("--state 1,5MB", "is it one size or two"),
         ("--size 1B", "at least 16B"),
+        ("--ordering unordered", "give one of ordered"),
         ("--suspect-after 5", "200ms"),
     ] {
         let (status, _, stderr) = said(&chaos(arguments).output().unwrap());

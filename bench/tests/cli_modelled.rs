@@ -132,3 +132,18 @@ fn a_gap_a_delay_and_a_load_run_on_modelled_clusters_with_their_figures() {
     assert!(p99("direct-load-120-due") > 2.0 * p99("direct-load-120-call"), "past the knee the call hides what waits");
     assert!(p99("direct-load-30-due") < 2.0 * p99("direct-load-30-call"));
 }
+
+#[test]
+fn orders_run_on_a_modelled_cluster_with_their_figures() {
+    let root = tempfile::tempdir().unwrap();
+    let out = root.path().join("out");
+    let (status, shown, errors) =
+        squall(&format!("run orders --quick --fabric sim-rdma-100g --messages 60 --trials 1 --out {}", out.display()));
+    assert_eq!(status, 0, "{errors}");
+    assert!(shown.contains("copies at the busiest port"), "{shown}");
+    let rows = read_rows(&out).unwrap().rows;
+    assert!(rows.iter().all(|row| row.is_measured() && row.note.contains("writes and") && row.note.contains("by rule: ")), "{rows:?}");
+    for figure in ["knee-1024-n4", "rate-10240-one", "latency-1", "slow-10240-n4", "slow-latency-1024-n4"] {
+        assert!(out.join(format!("plots/orders-{figure}-sim-rdma-100g.svg")).exists(), "{figure}");
+    }
+}

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use squall_group::Mode;
 use squall_report::{Row, Summary, read_rows};
 use tempfile::TempDir;
 
@@ -318,4 +319,22 @@ fn a_fast_fabric_is_put_beside_tcp_in_bandwidth_and_latency() {
     let (status, _, stderr) = Run::new("run tcp-gap --fabric shm").finish(&[]);
     assert_eq!(status, 2, "{stderr}");
     assert!(stderr.contains("--fabric shm,tcp"), "{stderr}");
+}
+
+#[test]
+fn orders_run_side_by_side_with_their_rules_and_their_kills() {
+    let run = Run::new("run orders --quick --messages 20 --trials 1");
+    let (status, stdout, stderr) = run.finish(&[]);
+    assert_eq!(status, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("copies at the busiest port"), "{stdout}");
+    let rows = run.rows();
+    let of = |ordering: &str, what: &str| measured(&rows).filter(|row| row.ordering == ordering && row.schedule.ends_with(what)).count();
+    for mode in Mode::EVERY {
+        let order = mode.name();
+        assert_eq!([of(order, "closed-sender"), of(order, "load-80-due"), of(order, "direct-1-slow-900")], [1; 3], "{order}");
+        assert_eq!(of(order, "kill@first-light-gap"), usize::from(mode.is_total()), "{order}");
+    }
+    assert!(measured(&rows).all(|row| row.note.contains("by rule: ")), "{rows:?}");
+    let page = std::fs::read_to_string(run.out.join("report.html")).unwrap();
+    assert!(page.contains("Four ways to the same place"));
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use squall_membership::{MEMBERS_MAX, Timeouts, TimeoutsError};
+use squall_orderer::{Cost, Lamport, RoundRobin, Unordered};
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, Limit, Relay};
 use squall_smc::{DECISIONS_KEPT_BYTES, record_bytes};
@@ -32,9 +33,30 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Whether all members deliver in one order.
+    /// All of them.
+    pub const EVERY: [Mode; 3] = [Mode::Ordered, Mode::Lamport, Mode::Unordered];
+
+    /// As it is given and printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mode::Ordered => "ordered",
+            Mode::Unordered => "unordered",
+            Mode::Lamport => "lamport",
+        }
+    }
+
+    /// Whether all members deliver all messages in one order.
     pub fn is_total(self) -> bool {
         self != Mode::Unordered
+    }
+
+    /// What a small message costs by rule, in a group of `members` members of whom `senders` send.
+    pub fn cost(self, members: usize, senders: usize) -> Cost {
+        match self {
+            Mode::Ordered => RoundRobin::cost(members, senders),
+            Mode::Unordered => Unordered::cost(members, senders),
+            Mode::Lamport => Lamport::cost(members, senders),
+        }
     }
 
     /// Whether members put decisions on the order into their streams, for which rings have room to spare.
@@ -45,11 +67,7 @@ impl Mode {
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Mode::Ordered => "ordered",
-            Mode::Unordered => "unordered",
-            Mode::Lamport => "lamport",
-        })
+        f.pad(self.name())
     }
 }
 
@@ -57,12 +75,8 @@ impl FromStr for Mode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Mode, String> {
-        match text {
-            "ordered" => Ok(Mode::Ordered),
-            "unordered" => Ok(Mode::Unordered),
-            "lamport" => Ok(Mode::Lamport),
-            other => Err(format!("`{other}` is no ordering; use `ordered`, `unordered` or `lamport`")),
-        }
+        let known = || Mode::EVERY.map(Mode::name).join(", ");
+        Mode::EVERY.into_iter().find(|mode| mode.name() == text).ok_or_else(|| format!("`{text}` is no ordering; use one of {}", known()))
     }
 }
 

@@ -182,6 +182,7 @@ pub use outgoing::{Outgoing, Slot};
 pub use pace::Pace;
 pub use role::Role;
 pub use squall_membership::{Newcomer, Phase, RequestError, Stop, Timeouts, TimeoutsError, Witness};
+pub use squall_orderer::Cost;
 #[doc(hidden)]
 pub use squall_orderer::Mutation as OrderMutation;
 pub use squall_rdmc::schedule::ScheduleKind;

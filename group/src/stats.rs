@@ -28,6 +28,12 @@ pub struct Stats {
     pub turns: u64,
     /// Times this member slept.
     pub parks: u64,
+    /// Words written to other members, of all protocols.
+    pub words: u64,
+    /// Spans written to other members.
+    pub spans: u64,
+    /// Bytes of those Spans.
+    pub span_bytes: u64,
     /// Work requests given to the device; 0 where there is no device between.
     pub requests: u64,
     /// Calls that gave them, any number at once.

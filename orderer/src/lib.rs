@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod columns;
+mod cost;
 mod lamport;
 mod mutation;
 mod orderer;
@@ -32,6 +33,7 @@ mod round_robin;
 mod unordered;
 
 pub use columns::Columns;
+pub use cost::Cost;
 pub use lamport::Lamport;
 #[doc(hidden)]
 pub use mutation::Mutation;

@@ -4,6 +4,7 @@ use squall_sst::{Counter, Frontier, Malformed, Table};
 use squall_transport::{Outbox, Rank};
 
 use crate::columns::Columns;
+use crate::cost::Cost;
 use crate::orderer::{Orderer, Run};
 
 /// One total order over the messages of `senders` senders, by turns.
@@ -56,6 +57,14 @@ impl RoundRobin {
             next_sender: 0,
             stable: 0,
         }
+    }
+
+    /// What a message costs. Its sender writes payload and head to each of the n - 1 others; each of the n members then
+    /// tells all others `received_seq`, and the others tell the sender `delivered_seq`: (n - 1)(n + 3) writes. Whoever
+    /// delivers has waited for two of them, one after the other.
+    pub fn cost(members: usize, senders: usize) -> Cost {
+        let n = members as u64;
+        Cost { writes: (n - 1) * (n + 3), hops: 2, hops_to_last: 2, copies: Cost::copies_of_direct(members, senders) }
     }
 
     /// Deliveries wait for the first `voters` members only. Ring bytes are still kept until all have delivered them.

@@ -4,6 +4,7 @@ use squall_sst::{Frontier, Malformed, Table};
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
 use crate::columns::Columns;
+use crate::cost::Cost;
 use crate::orderer::{Orderer, Run};
 
 /// Each sender's messages in its own order, as they are received. No nulls, no waiting for others; acknowledgements go
@@ -41,6 +42,13 @@ impl Unordered {
             deliveries: 0,
             turn: 0,
         }
+    }
+
+    /// What a message costs. Its sender writes payload and head to each of the n - 1 others, and each of those tells the
+    /// sender that it has delivered. The sender delivers at once, the others when it has come.
+    pub fn cost(members: usize, senders: usize) -> Cost {
+        let others = members as u64 - 1;
+        Cost { writes: 3 * others, hops: 0, hops_to_last: 1, copies: Cost::copies_of_direct(members, senders) }
     }
 
     /// Messages that I have delivered.

@@ -232,11 +232,7 @@ impl Recorder {
     fn note_silent(&mut self, until: u64) {
         if self.own_index < until {
             let (first, count) = (self.own_index, until - self.own_index);
-            let (process, view, sender) = (self.process, self.view, self.rank);
-            self.events.push(match self.order {
-                Mode::Ordered | Mode::Unordered => Event::Null { process, view, sender, first, count },
-                _ => Event::Decide { process, view, sender, first, count },
-            });
+            self.events.push(Event::silent(self.order, self.process, self.view, self.rank, first, count));
             self.own_index = until;
         }
     }

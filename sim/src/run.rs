@@ -24,10 +24,10 @@ pub struct Options {
     pub seeds: Range<u64>,
     /// Groups whose members come and go, with this aim; else groups whose members stay.
     pub churn: Option<Aim>,
-    /// In which order messages are delivered; as the seed says if not given.
-    pub ordering: Option<Mode>,
     /// Over a fabric that keeps no order of writes and counts them.
     pub counted: bool,
+    /// With this order of delivery; as the seed says if not given.
+    pub ordering: Option<Mode>,
     /// With which fault. One that shows only where members come and go brings that with it.
     pub mutant: Option<Mutant>,
     /// With how many members, where they stay; as the seed says if not given.
@@ -96,7 +96,7 @@ impl Options {
         let ordering = self.ordering().map(|mode| format!(" --ordering {mode}")).unwrap_or_default();
         let members = self.members.map(|members| format!(" --nodes {members}")).unwrap_or_default();
         let mutant = self.mutant.map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
-        format!("squall sim{churn} --seed {seed}{ordering}{members}{counted}{mutant}")
+        format!("squall sim{churn} --seed {seed}{members}{ordering}{counted}{mutant}")
     }
 }
 

@@ -209,6 +209,14 @@ pub enum Event {
 }
 
 impl Event {
+    /// The process used indices of its own for no messages: for nulls, or for decisions where there are such.
+    pub fn silent(order: Mode, process: NodeId, view: u64, sender: Rank, first: u64, count: u64) -> Event {
+        match order {
+            Mode::Ordered | Mode::Unordered => Event::Null { process, view, sender, first, count },
+            _ => Event::Decide { process, view, sender, first, count },
+        }
+    }
+
     /// Whether it happens only where members may change.
     pub fn is_change(&self) -> bool {
         use Event::{Accept, Behind, Cut, Learn, Leave, Restore, Suspect, Trim, Vote, Wedge};

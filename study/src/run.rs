@@ -315,7 +315,7 @@ impl Run {
             }
         });
         let order = first.map_or(0, |app| app.order);
-        if self.mode == Mode::Ordered
+        if self.mode.is_total()
             && let Some(position) = others.iter().position(|app| app.order != order)
         {
             return Err(RunError::Disorder { rank: Rank::new(position + 1) });

@@ -61,7 +61,7 @@ pub use exchange::Exchange;
 #[cfg(not(loom))]
 pub use lost::{LOST_AFTER, LOST_AFTER_MIN};
 #[cfg(not(loom))]
-pub use outbox::Outbox;
+pub use outbox::{Outbox, Written};
 pub use rank::{NodeId, Rank};
 #[cfg(not(loom))]
 pub use region::{Region, RegionOptions};

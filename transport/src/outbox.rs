@@ -18,12 +18,41 @@ pub const OUTBOX_WRITES_MAX: usize = 64;
 pub struct Outbox {
     queues: Vec<VecDeque<Write>>,
     waiting: usize,
+    written: Written,
+}
+
+/// What was handed on to an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Words.
+    pub words: u64,
+    /// Spans.
+    pub spans: u64,
+    /// Bytes of the Spans.
+    pub span_bytes: u64,
+}
+
+impl Written {
+    #[inline]
+    fn count(&mut self, write: Write) {
+        match write {
+            Write::Word { .. } => self.words += 1,
+            Write::Span { len, .. } => {
+                self.spans += 1;
+                self.span_bytes += len;
+            }
+        }
+    }
 }
 
 impl Outbox {
     /// Empty queues to `members` peers (one's own stays unused).
     pub fn new(members: usize) -> Outbox {
-        Outbox { queues: (0..members).map(|_| VecDeque::with_capacity(OUTBOX_WRITES_MAX)).collect(), waiting: 0 }
+        Outbox {
+            queues: (0..members).map(|_| VecDeque::with_capacity(OUTBOX_WRITES_MAX)).collect(),
+            waiting: 0,
+            written: Written::default(),
+        }
     }
 
     /// Writes that still fit in the queue to `to`.
@@ -69,11 +98,17 @@ impl Outbox {
                 if endpoint.post(Rank::new(index), write).is_err() {
                     break;
                 }
+                self.written.count(write);
                 queue.pop_front();
                 self.waiting -= 1;
             }
         }
         self.waiting != before
+    }
+
+    /// What the endpoint took so far.
+    pub fn written(&self) -> Written {
+        self.written
     }
 
     /// Takes the oldest write that waits for `to`; for tests and simulated wires.

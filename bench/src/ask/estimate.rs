@@ -59,7 +59,7 @@ pub(super) fn moving_seconds(setting: &Setting, messages: u64, machine: &Machine
     let turns = |messages: f64| messages * costs.turn * copies.max(1.0) + moving(messages);
     match (setting.experiment, setting.variant) {
         (Experiment::Write, Variant::PingPong) => turns(2.0 * of_each),
-        (_, Variant::Closed) => turns(of_each) * crowding,
+        (_, Variant::Closed | Variant::ClosedDelayed(_)) => turns(of_each) * crowding,
         // So many times what one takes in the closed loop, in which all senders have one under way.
         (Experiment::Latency, Variant::Light) => {
             let most = policy::LATENCIES_MAX as f64 / f64::from(setting.senders);
@@ -81,7 +81,7 @@ mod tests {
 
     fn setting(experiment: Experiment, fabric: FabricKind, nodes: u32, senders: Senders, bytes: u64, machine: &Machine) -> Setting {
         let axes = Axes { fabric: vec![FabricName::Real(fabric)], nodes: vec![nodes], size: vec![ByteSize(bytes)], ..Axes::default() };
-        let axes = Axes { senders: vec![senders], ordering: vec![Ordering::Ordered], ..axes };
+        let axes = Axes { senders: vec![senders], ordering: vec![Ordering::ORDERED], ..axes };
         let plan = Plan::of(&Request { experiments: vec![experiment], quick: false, axes }, machine).unwrap();
         plan.points[0].setting.clone()
     }

@@ -29,6 +29,8 @@ pub enum Experiment {
     Delay,
     /// A fast fabric beside TCP: bandwidth and latency; not part of `reproduce`, which draws it from others
     TcpGap,
+    /// All orders side by side: rates, latencies, offered loads, a slow member, kills; not part of `reproduce`
+    Orders,
     /// How long a group is held up when a member is killed, leaves or joins; not part of `reproduce`
     ViewChange,
 }
@@ -53,8 +55,9 @@ impl Experiment {
             Experiment::SmcRate => &["fabric", "nodes", "size", "senders", "ordering", "window"],
             Experiment::RdmcSchedules => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
             Experiment::RdmcTimeline => &["fabric", "nodes", "size", "block", "schedule"],
-            Experiment::ViewChange => &["fabric", "nodes", "size", "window", "block", "schedule", "upset"],
+            Experiment::ViewChange => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule", "upset"],
             Experiment::TcpGap => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
+            Experiment::Orders => &["fabric", "nodes", "size", "senders", "ordering", "window"],
             Experiment::Multicast | Experiment::Latency | Experiment::LatencyLoad | Experiment::Delay => {
                 &["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule"]
             }
@@ -76,6 +79,7 @@ impl Experiment {
             | Experiment::Latency
             | Experiment::LatencyLoad
             | Experiment::Delay
+            | Experiment::Orders
             | Experiment::TcpGap => &["messages", "verify", "spin", "membership", "pin"],
         }
     }

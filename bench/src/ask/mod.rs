@@ -12,6 +12,7 @@ pub mod fabric;
 pub mod host;
 pub mod machine;
 pub mod memory;
+pub mod orders;
 pub mod plan;
 pub mod point;
 pub mod policy;

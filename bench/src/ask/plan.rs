@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_window_shrinks_until_it_fits_and_says_so() {
         let axes = Axes { size: vec![ByteSize(100 << 20)], nodes: vec![4], senders: vec![Senders::All], ..Axes::default() };
-        let axes = Axes { fabric: vec![FabricKind::Shm.into()], ordering: vec![Ordering::Ordered], window: vec![8], ..axes };
+        let axes = Axes { fabric: vec![FabricKind::Shm.into()], ordering: vec![Ordering::ORDERED], window: vec![8], ..axes };
         let roomy = plan(Experiment::Multicast, axes.clone(), 64 << 30);
         assert_eq!((roomy.points[0].setting.window, roomy.points[0].notes.len()), (Some(8), 0));
         let tight = plan(Experiment::Multicast, axes.clone(), 7 << 30);
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn a_value_given_twice_is_one_point() {
         let axes = Axes { nodes: vec![2, 2], size: vec![ByteSize(MB), ByteSize(MB)], senders: vec![Senders::One], ..Axes::default() };
-        let axes = Axes { fabric: vec![FabricName::Real(FabricKind::Shm)], ordering: vec![Ordering::Ordered], ..axes };
+        let axes = Axes { fabric: vec![FabricName::Real(FabricKind::Shm)], ordering: vec![Ordering::ORDERED], ..axes };
         assert_eq!(plan(Experiment::Multicast, axes.clone(), 8 << 30).points.len(), 1);
         let shrunk = Axes { size: vec![ByteSize(100 * MB)], window: vec![8, 16], nodes: vec![4], ..axes };
         assert_eq!(plan(Experiment::Multicast, shrunk, 2 << 30).points.len(), 1);
@@ -226,7 +226,7 @@ mod tests {
     fn more_nodes_than_there_may_be_open_files_for_are_skipped_with_the_mend() {
         let few = Machine { open_files: Some(128), ..machine(8 << 30) };
         let axes = Axes { nodes: vec![2, 64], size: vec![ByteSize(KB)], senders: vec![Senders::One], ..Axes::default() };
-        let axes = Axes { fabric: vec![FabricName::Real(FabricKind::Tcp)], ordering: vec![Ordering::Ordered], ..axes };
+        let axes = Axes { fabric: vec![FabricName::Real(FabricKind::Tcp)], ordering: vec![Ordering::ORDERED], ..axes };
         let plan = Plan::of(&request(&[Experiment::Multicast], axes), &few).unwrap();
         let skips: Vec<bool> = plan.points.iter().map(|point| point.skip.is_some()).collect();
         assert_eq!(skips, [false, true]);

@@ -46,7 +46,7 @@ impl PlannedPoint {
         if skip.is_none() {
             skip = fit(&mut setting, machine, &mut notes);
         }
-        let trial_seconds = axes.seconds.unwrap_or_else(|| policy::trial_seconds(setting.experiment, request.quick));
+        let trial_seconds = axes.seconds.unwrap_or_else(|| policy::trial_seconds(setting.experiment, setting.variant, request.quick));
         let memory_bytes = memory_bytes(&setting);
         let messages = axes.messages.unwrap_or(policy::MESSAGES_MIN);
         let moving = |messages: u64| moving_seconds(&setting, messages, machine);
@@ -56,14 +56,15 @@ impl PlannedPoint {
         let first = policy::warm_up_messages(setting.message_bytes, setting.senders).min(axes.messages.unwrap_or(u64::MAX));
         // The first warm-up moves what touches every buffer; those after it approach the length of a trial.
         let warm_up = match (setting.experiment, axes.messages) {
-            (Experiment::Memcpy | Experiment::ViewChange, _) => 0.0,
+            (Experiment::Memcpy, _) => 0.0,
+            _ if setting.variant.is_change() => 0.0,
             (_, Some(_)) => moving(first),
             (_, None) => moving(first) + policy::WARM_UP_SHARE * timed,
         };
         let trials = axes.trials.unwrap_or(policy::TRIALS);
         let methods = if setting.experiment == Experiment::Memcpy { Method::ALL.len() as f64 } else { 1.0 };
-        // In `view-change` every trial is a group of its own.
-        let set_ups = if setting.experiment == Experiment::ViewChange { trials } else { 1 };
+        // Where members change every trial is a group of its own.
+        let set_ups = if setting.variant.is_change() { trials } else { 1 };
         let set_up = policy::set_up_seconds(setting.nodes, memory_bytes) * f64::from(set_ups);
         let in_turns = axes.perftest && setting.fabric == Some(FabricKind::Verbs);
         let of_perftest = if in_turns { policy::PERFTEST_SECONDS * f64::from(trials) } else { 0.0 };

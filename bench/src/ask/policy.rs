@@ -83,6 +83,16 @@ pub fn delays(nodes: u32, quick: bool) -> Vec<Delay> {
     delays
 }
 
+/// The same in `orders`, where one member's loop is slower by so much: from twice to a thousand times as long.
+const SLOWED_PERCENT: [u32; 4] = [100, 900, 9_900, 99_900];
+const SLOWED_PERCENT_QUICK: [u32; 1] = [900];
+
+/// Nobody, then one member, more and more.
+pub fn slowed(quick: bool) -> impl Iterator<Item = Delay> {
+    let slower: &[u32] = if quick { &SLOWED_PERCENT_QUICK } else { &SLOWED_PERCENT };
+    std::iter::once(Delay::default()).chain(slower.iter().map(|&percent| Delay { slow: 1, percent, idle: 0 }))
+}
+
 /// What a slow loop counts as its own work of one turn, at the most: what is longer, others had the core.
 pub const TURN_MAX: Duration = Duration::from_millis(2);
 
@@ -128,8 +138,17 @@ const DEADLINE_FACTOR: f64 = 20.0;
 const DEADLINE_MIN: Duration = Duration::from_secs(30);
 
 /// Seconds that a trial of `experiment` should take.
-pub fn trial_seconds(experiment: Experiment, quick: bool) -> f64 {
+pub fn trial_seconds(experiment: Experiment, variant: Variant, quick: bool) -> f64 {
     match (experiment, quick) {
+        // Ten minutes for all orders: a calm time, the fault, and as much behind it.
+        (Experiment::Orders, false) => {
+            if variant.is_change() {
+                0.8
+            } else {
+                0.12
+            }
+        }
+        (Experiment::Orders, true) if variant.is_change() => 0.5,
         (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, false) => 0.5,
         (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, true) => 0.1,
         (Experiment::SmcRate | Experiment::Latency | Experiment::RdmcTimeline, false) => 0.5,

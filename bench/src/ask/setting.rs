@@ -8,8 +8,9 @@ use super::upset::Upset;
 use crate::jobs::group::{Delay, Relayed};
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::shape::Shape;
+use squall_group::Cost;
 use squall_report::bounds::{Carriage, Load, Warmth};
-use squall_report::{CHOSEN, Point, Row};
+use squall_report::{CHOSEN, Point, Row, units};
 
 /// What tells the points of one experiment apart that differ in no axis: what is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub enum Variant {
     },
     /// `delay`.
     Delayed(Delay),
+    /// `orders`: one message under way while a member is slow.
+    ClosedDelayed(Delay),
     /// `view-change`.
     Change {
         /// What happens.
@@ -49,6 +52,9 @@ impl Variant {
     /// As in the column `schedule`.
     pub fn name(self) -> Option<String> {
         match self {
+            Variant::ClosedDelayed(delay) => {
+                Some(["closed".to_owned()].into_iter().chain(Variant::Delayed(delay).name()).collect::<Vec<_>>().join("-"))
+            }
             Variant::Plain => None,
             Variant::Bandwidth => Some("bandwidth".to_owned()),
             Variant::PingPong => Some("latency".to_owned()),
@@ -62,6 +68,13 @@ impl Variant {
             Variant::Delayed(Delay { slow, percent, .. }) => Some(format!("{slow}-slow-{percent}")),
             Variant::Change { upset, full } => Some(format!("{upset}-{}", if full { "full" } else { "light" })),
         }
+    }
+}
+
+impl Variant {
+    /// Whether the members of the group change.
+    pub fn is_change(self) -> bool {
+        matches!(self, Variant::Change { .. })
     }
 }
 
@@ -115,7 +128,10 @@ pub struct Setting {
 impl Setting {
     /// Who of the group is slow, or sends nothing.
     pub fn delay(&self) -> Delay {
-        if let Variant::Delayed(delay) = self.variant { delay } else { Delay::default() }
+        match self.variant {
+            Variant::Delayed(delay) | Variant::ClosedDelayed(delay) => delay,
+            _ => Delay::default(),
+        }
     }
 
     /// How many send: those that are senders, less those that send nothing.
@@ -155,6 +171,12 @@ impl Setting {
         self.shape.is_some_and(|shape| shape.is_relayed())
     }
 
+    /// What a message costs by the rule of its order; nothing where orders are not compared.
+    pub fn by_rule(&self) -> Option<String> {
+        let ordering = self.ordering.filter(|_| self.experiment == Experiment::Orders)?;
+        Some(format!("by rule: {}", by_rule(&ordering.0.cost(self.nodes as usize, self.sending() as usize))))
+    }
+
     /// The points that its rows belong to.
     pub fn points(&self) -> Vec<Point> {
         self.parts().iter().map(|part| self.row(*part).point()).collect()
@@ -164,7 +186,7 @@ impl Setting {
     pub fn parts(&self) -> &'static [Option<&'static str>] {
         match self.variant {
             Variant::Change { upset, .. } => upset.parts(),
-            Variant::Closed | Variant::Light | Variant::Saturated => &[Some(AT_SENDER), Some(AT_LAST)],
+            Variant::Closed | Variant::Light | Variant::Saturated | Variant::ClosedDelayed(_) => &[Some(AT_SENDER), Some(AT_LAST)],
             Variant::Offered { .. } => &[Some(FROM_DUE), Some(FROM_CALL)],
             _ if self.experiment == Experiment::RdmcTimeline => &TIMELINE_ROWS,
             _ => &[None],
@@ -187,6 +209,17 @@ impl Setting {
         let relayed = self.is_relayed() && self.schedule != Some(Schedule::Sequential);
         Load { nodes: self.nodes, senders: self.sending(), carriage: if relayed { Carriage::Relayed } else { Carriage::Direct } }
     }
+}
+
+/// What a message costs by the rule of its order, in words.
+pub fn by_rule(cost: &Cost) -> String {
+    format!(
+        "{} writes for one alone, {} to the sender's delivery and {} to the last, {} times its bytes at the busiest port",
+        cost.writes,
+        units::counted(cost.hops as usize, "hop"),
+        cost.hops_to_last,
+        units::number(cost.copies)
+    )
 }
 
 /// Rows of `rdmc-timeline`: a message from its beginning to its end, and what each node spent that time on.

@@ -7,11 +7,12 @@ use super::axes::Senders;
 use super::experiment::Experiment;
 use super::fabric::FabricName;
 use super::machine::Machine;
+use super::orders;
 use super::policy;
 use super::request::{Axes, Request, UsageError};
 use super::setting::{CopyVariant, Setting, Variant};
 use super::size::{ByteSize, KB, MB};
-use super::upset::{Joining, Upset, UpsetKind};
+use super::upset::{Joining, Upset, UpsetKind, Victim};
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
 use crate::jobs::shape::{SMALL_MAX, Shape};
 
@@ -51,6 +52,7 @@ impl Sweep<'_> {
             Experiment::LatencyLoad => self.latency_load(),
             Experiment::Delay => self.delay(),
             Experiment::TcpGap => self.tcp_gap(),
+            Experiment::Orders => self.orders(),
             Experiment::ViewChange => self.view_change(),
         }
     }
@@ -62,7 +64,11 @@ impl Sweep<'_> {
     fn fabrics(&self) -> Vec<FabricKind> {
         let verbs = self.machine.verbs.unavailable.is_none().then_some(FabricKind::Verbs);
         let shm = self.machine.hosts.is_none().then_some(FabricKind::Shm);
-        let all: Vec<FabricKind> = shm.into_iter().chain([FabricKind::Tcp]).chain(verbs).collect();
+        let mut all: Vec<FabricKind> = shm.into_iter().chain([FabricKind::Tcp]).chain(verbs).collect();
+        if self.experiment == Experiment::Orders {
+            // As many orders as can be measured in ten minutes: the others when they are asked for.
+            all.truncate(1);
+        }
         let given: Vec<FabricKind> = self.axes().fabric.iter().filter_map(FabricName::real).collect();
         or(&given, &all)
     }
@@ -141,7 +147,7 @@ impl Sweep<'_> {
             )));
         }
         let senders: &[Senders] = &[Senders::One, Senders::All];
-        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2]), senders, &[Ordering::Ordered], Variant::Plain)
+        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2]), senders, &[Ordering::ORDERED], Variant::Plain)
     }
 
     /// # Errors
@@ -160,14 +166,14 @@ impl Sweep<'_> {
     fn rdmc_schedules(&self) -> Result<Vec<Setting>, UsageError> {
         let sizes = self.sizes(&[10 * MB, 100 * MB], &[10 * MB]);
         self.check_relayed(&sizes)?;
-        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2, 4]), &[Senders::One], &[Ordering::Unordered], Variant::Plain)
+        self.groups(&sizes, &self.nodes(&[2, 4, 8], &[2, 4]), &[Senders::One], &[Ordering::UNORDERED], Variant::Plain)
     }
 
     /// One sender's large message as the group relays it.
     fn rdmc_timeline(&self) -> Result<Vec<Setting>, UsageError> {
         let sizes = self.sizes(&[100 * MB], &[10 * MB]);
         self.check_relayed(&sizes)?;
-        self.groups(&sizes, &self.nodes(&[4, 8], &[4]), &[Senders::One], &[Ordering::Unordered], Variant::Plain)
+        self.groups(&sizes, &self.nodes(&[4, 8], &[4]), &[Senders::One], &[Ordering::UNORDERED], Variant::Plain)
     }
 
     fn multicast(&self) -> Result<Vec<Setting>, UsageError> {
@@ -176,7 +182,7 @@ impl Sweep<'_> {
             true => &[Senders::All, Senders::One],
             false => &[Senders::All, Senders::Half, Senders::One],
         };
-        let orderings = [Ordering::Unordered, Ordering::Ordered];
+        let orderings = [Ordering::UNORDERED, Ordering::ORDERED];
         self.groups(&sizes, &self.nodes(&[2, 4, 8, 16], &[2, 4]), senders, &orderings, Variant::Plain)
     }
 
@@ -188,7 +194,7 @@ impl Sweep<'_> {
             if self.request.quick && variant == Variant::Saturated {
                 continue;
             }
-            settings.extend(self.groups(&sizes, &nodes, &[senders], &[Ordering::Ordered], variant)?);
+            settings.extend(self.groups(&sizes, &nodes, &[senders], &[Ordering::ORDERED], variant)?);
         }
         Ok(settings)
     }
@@ -221,9 +227,9 @@ impl Sweep<'_> {
         }
         let nodes = self.nodes(&[2, 4, 8], &[2]);
         let sizes = self.sizes(&PUBLISHED_SIZES.map(|size| size.0), &PUBLISHED_SIZES.map(|size| size.0));
-        let mut settings = self.groups(&sizes, &nodes, &[Senders::All], &[Ordering::Ordered], Variant::Plain)?;
+        let mut settings = self.groups(&sizes, &nodes, &[Senders::All], &[Ordering::ORDERED], Variant::Plain)?;
         let sizes = self.sizes(&[1], &[1]);
-        settings.extend(self.groups(&sizes, &nodes, &[Senders::One], &[Ordering::Ordered], Variant::Closed)?);
+        settings.extend(self.groups(&sizes, &nodes, &[Senders::One], &[Ordering::ORDERED], Variant::Closed)?);
         Ok(settings)
     }
 
@@ -231,7 +237,7 @@ impl Sweep<'_> {
     fn each(&self, variants: impl Iterator<Item = Variant>, sizes: &[u64], nodes: &[u32]) -> Result<Vec<Setting>, UsageError> {
         let mut settings = Vec::new();
         for variant in variants {
-            settings.extend(self.groups(sizes, nodes, &[Senders::All], &[Ordering::Ordered], variant)?);
+            settings.extend(self.groups(sizes, nodes, &[Senders::All], &[Ordering::ORDERED], variant)?);
         }
         Ok(settings)
     }
@@ -241,6 +247,12 @@ impl Sweep<'_> {
         let nodes = self.nodes(&[5], &[5]);
         if let Some(few) = nodes.iter().find(|&&nodes| nodes < 3) {
             return Err(UsageError(format!("--nodes {few}: neither of two members is a majority when the other is lost; use 3 or more")));
+        }
+        if let Some(none) = self.axes().ordering.iter().find(|ordering| !ordering.0.is_total()) {
+            let known = Ordering::total().iter().map(Ordering::to_string).collect::<Vec<_>>().join(", ");
+            return Err(UsageError(format!(
+                "--ordering {none}: what is cut off by a change is not sent again without an order; use {known}"
+            )));
         }
         // At full load a group delivers faster than anybody who joins takes it in beside the state.
         let is_given_state = self.axes().state.is_some();
@@ -259,10 +271,27 @@ impl Sweep<'_> {
                 }
                 for upset in self.upsets() {
                     let variant = Variant::Change { upset, full };
-                    settings.extend(self.groups(&[size], &nodes, &[Senders::All], &[Ordering::Ordered], variant)?);
+                    settings.extend(self.groups(&[size], &nodes, &[Senders::All], &[Ordering::ORDERED], variant)?);
                 }
             }
         }
+        Ok(settings)
+    }
+
+    /// Every order, in every part of the sweep.
+    fn orders(&self) -> Result<Vec<Setting>, UsageError> {
+        let mut settings = Vec::new();
+        for part in orders::parts(self.request.quick, false) {
+            let (sizes, nodes) = (self.sizes(&part.sizes, &part.sizes), self.nodes(&part.nodes, &part.nodes));
+            for variant in part.variants {
+                settings.extend(self.groups(&sizes, &nodes, &part.senders, Ordering::every(), variant)?);
+            }
+        }
+        // A change takes a majority of the others, an order to check them by, and a load that is light.
+        let may_change = |setting: &Setting| {
+            setting.nodes > 2 && setting.message_bytes <= SMALL_MAX && setting.ordering.is_some_and(|ordering| ordering.0.is_total())
+        };
+        settings.retain(|setting| !setting.variant.is_change() || may_change(setting));
         Ok(settings)
     }
 
@@ -270,12 +299,14 @@ impl Sweep<'_> {
         let axes = self.axes();
         let joining = Joining { newcomers: axes.newcomers.unwrap_or(1), state_bytes: axes.state.map_or(0, |state| state.0) };
         let upset = |kind| match kind {
-            UpsetKind::Kill => Upset::Kill,
+            UpsetKind::Kill => Upset::Kill(Victim::Last),
+            UpsetKind::KillFirst => Upset::Kill(Victim::First),
+            UpsetKind::KillMiddle => Upset::Kill(Victim::Middle),
             UpsetKind::Leave => Upset::Leave,
             UpsetKind::Join => Upset::Join(joining),
         };
         // Who says how processes join wants to see them join.
-        let usual: &[UpsetKind] = if joining == Joining::default() { UpsetKind::value_variants() } else { &[UpsetKind::Join] };
+        let usual: &[UpsetKind] = if joining == Joining::default() { &UpsetKind::USUAL } else { &[UpsetKind::Join] };
         or(&axes.upset, usual).into_iter().map(upset).collect()
     }
 
@@ -312,10 +343,10 @@ impl Sweep<'_> {
     }
 
     /// None: the group chooses. Where views change it is the same in all of them.
-    fn schedules(&self) -> Vec<Option<Schedule>> {
+    fn schedules(&self, variant: Variant) -> Vec<Option<Schedule>> {
         match self.experiment {
             Experiment::RdmcSchedules if self.axes().schedule.is_empty() => Schedule::value_variants().iter().copied().map(Some).collect(),
-            Experiment::ViewChange if self.axes().schedule.is_empty() => vec![Some(Schedule::Pipeline)],
+            _ if variant.is_change() && self.axes().schedule.is_empty() => vec![Some(Schedule::Pipeline)],
             _ => optional(&self.axes().schedule),
         }
     }
@@ -324,8 +355,7 @@ impl Sweep<'_> {
     fn shapes(&self, group: Setting) -> Result<Vec<Setting>, UsageError> {
         let mut settings = Vec::new();
         for window in optional(&self.axes().window) {
-            let saturated =
-                matches!(group.variant, Variant::Saturated | Variant::Offered { .. }) || self.experiment == Experiment::ViewChange;
+            let saturated = matches!(group.variant, Variant::Saturated | Variant::Offered { .. }) || group.variant.is_change();
             let usual = policy::usual_window(group.message_bytes, group.nodes, group.senders, saturated);
             let shape = Shape::of(group.message_bytes, window.or(usual));
             let group = Setting { window: Some(shape.window), shape: Some(shape), ..group.clone() };
@@ -334,12 +364,12 @@ impl Sweep<'_> {
                 continue;
             }
             for block in optional(&self.axes().block) {
-                for schedule in self.schedules() {
+                for schedule in self.schedules(group.variant) {
                     let block = block.map(|block| block.0);
-                    let config = shape.config(group.senders, Ordering::Ordered, block, schedule);
+                    let config = shape.config(group.senders, group.ordering.unwrap_or(Ordering::ORDERED), block, schedule);
                     config.check(group.nodes as usize).map_err(|error| UsageError(error.to_string()))?;
                     let of_all_views = || config.relay_of(group.message_bytes, group.nodes as usize, 1).block_bytes.into();
-                    let block_bytes = block.or_else(|| (self.experiment == Experiment::ViewChange).then(of_all_views));
+                    let block_bytes = block.or_else(|| group.variant.is_change().then(of_all_views));
                     settings.push(Setting { block_bytes, schedule, ..group.clone() });
                 }
             }

@@ -11,24 +11,45 @@ use super::size::ByteSize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum UpsetKind {
-    /// The last member is killed
+    /// The last member is killed: the tail of a chain
     Kill,
+    /// The first member is killed: the leader, or the head of a chain
+    KillFirst,
+    /// A member is killed that is neither the first nor the last
+    KillMiddle,
     /// The last member leaves
     Leave,
     /// A process joins, or several
     Join,
 }
 
+impl UpsetKind {
+    /// Those that `view-change` measures if none is asked for.
+    pub const USUAL: [UpsetKind; 3] = [UpsetKind::Kill, UpsetKind::Leave, UpsetKind::Join];
+}
+
 /// What happens to the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Upset {
-    /// The last member is killed.
-    Kill,
+    /// A member is killed.
+    Kill(Victim),
     /// The last member leaves.
     Leave,
     /// Processes join.
     Join(Joining),
+}
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Victim {
+    /// The last member: the tail of a chain.
+    Last,
+    /// The first: the leader, or the head of a chain.
+    First,
+    /// One that is neither.
+    Middle,
 }
 
 /// Who joins.
@@ -53,6 +74,16 @@ impl Upset {
         if let Upset::Join(joining) = self { joining.newcomers } else { 0 }
     }
 
+    /// Who of so many members is gone afterwards, if anybody is.
+    pub fn struck(self, members: u32) -> Option<u32> {
+        match self {
+            Upset::Kill(Victim::First) => Some(0),
+            Upset::Kill(Victim::Middle) => Some(members / 2),
+            Upset::Kill(Victim::Last) | Upset::Leave => Some(members - 1),
+            Upset::Join(_) => None,
+        }
+    }
+
     /// Bytes of the application's state.
     pub fn state_bytes(self) -> u64 {
         if let Upset::Join(joining) = self { joining.state_bytes } else { 0 }
@@ -67,10 +98,12 @@ impl Upset {
 }
 
 impl fmt::Display for Upset {
-    /// As in the column `schedule`: `join20+200MB` are 20 processes that take 200 MB of state each.
+    /// As in the column `schedule`: `kill@first` is the kill of the first member, `join20+200MB` are 20 processes that take 200 MB of state each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Upset::Kill => f.write_str("kill"),
+            Upset::Kill(Victim::Last) => f.write_str("kill"),
+            Upset::Kill(Victim::First) => f.write_str("kill@first"),
+            Upset::Kill(Victim::Middle) => f.write_str("kill@middle"),
             Upset::Leave => f.write_str("leave"),
             Upset::Join(Joining { newcomers, state_bytes }) => {
                 f.write_str("join")?;

@@ -82,6 +82,7 @@ impl<'a> Cluster<'a> {
         let file = folder.join("witness");
         let witness = options.has_witness.then(|| Witness::start(&key, &file)).transpose().map_err(Halt::Failed)?;
         let load = Load {
+            ordering: options.ordering,
             bytes_min: options.bytes.0,
             bytes_max: options.bytes.1,
             rate: options.rate,

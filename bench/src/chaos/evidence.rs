@@ -106,7 +106,7 @@ fn members_of(event: &Event) -> &[NodeId] {
 /// Nulls of processes that were killed before they could tell of them. A message is written down before it leaves its
 /// process, so whatever index of a killed process others passed over, and its trace does not tell of, was a null.
 fn untold_nulls(events: &[Event], killed: &[NodeId]) -> Vec<Event> {
-    let mut views: HashMap<u64, (&[NodeId], &[Rank])> = HashMap::new();
+    let mut views: HashMap<u64, (&[NodeId], &[Rank], Mode)> = HashMap::new();
     // By view: the least cut, and the last position that anybody delivered.
     let mut ends: HashMap<u64, &[u64]> = HashMap::new();
     let mut last_seq: HashMap<u64, u64> = HashMap::new();
@@ -114,8 +114,8 @@ fn untold_nulls(events: &[Event], killed: &[NodeId]) -> Vec<Event> {
     let mut own: HashMap<NodeId, (u64, u64)> = HashMap::new();
     for event in events {
         match event {
-            Event::Install { process, view, members, senders, .. } => {
-                views.insert(*view, (members, senders));
+            Event::Install { process, view, members, senders, order, .. } => {
+                views.insert(*view, (members, senders, *order));
                 own.insert(*process, (*view, 0));
             }
             Event::Send { process, index, .. } => {
@@ -136,7 +136,8 @@ fn untold_nulls(events: &[Event], killed: &[NodeId]) -> Vec<Event> {
     }
     let untold = |process: &NodeId| {
         let (view, first) = *own.get(process)?;
-        let (members, senders) = views.get(&view)?;
+        // Where there are no turns, nobody passes over what it was not sent.
+        let (members, senders, _) = views.get(&view).filter(|(.., order)| *order == Mode::Ordered)?;
         let rank = Rank::new(members.iter().position(|member| member == process)?);
         let position = senders.iter().position(|sender| *sender == rank)?;
         // Turns of this sender before the last delivery: of 3 senders, position 1 has turns at 1, 4, 7.

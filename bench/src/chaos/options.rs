@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::plan::Kind;
-use crate::jobs::kinds::FabricKind;
+use crate::jobs::kinds::{FabricKind, Ordering};
 use crate::jobs::rdma::Rdma;
 
 /// What to do.
@@ -18,6 +18,8 @@ pub struct Options {
     pub seed: u64,
     /// What carries the writes.
     pub fabric: FabricKind,
+    /// In which order messages are delivered.
+    pub ordering: Ordering,
     /// What may happen.
     pub kinds: Vec<Kind>,
     /// Smallest and largest message in bytes.

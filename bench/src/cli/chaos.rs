@@ -14,7 +14,7 @@ use crate::ask::request::UsageError;
 use crate::ask::size::{self, ByteSize, SizeError};
 use crate::ask::verbs::Verbs;
 use crate::chaos::{BREAKUPS_EVERY, BYTES_MIN, Kind, Options, Round, Strike, Tally, run};
-use crate::jobs::kinds::FabricKind;
+use crate::jobs::kinds::{FabricKind, Ordering};
 use crate::jobs::rdma::Rdma;
 use crate::run::interrupt::Interrupt;
 use crate::run::steps::Steps;
@@ -62,6 +62,9 @@ pub(super) struct ChaosArgs {
     /// What carries the messages: shm, tcp or verbs
     #[arg(long, value_name = "FABRIC", default_value = "shm", value_parser = fabric_of_one_host)]
     fabric: FabricKind,
+    /// Order of delivery: any total order, since others agree on no history that could be checked
+    #[arg(long, value_name = "ORDERING", default_value = "ordered", value_parser = total)]
+    ordering: Ordering,
     /// Faults to inject
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST", default_values_t = Kind::ALL)]
     faults: Vec<Kind>,
@@ -103,6 +106,13 @@ fn fabric_of_one_host(text: &str) -> Result<FabricKind, String> {
         "verbs" => Ok(FabricKind::Verbs),
         _ => Err("chaos runs the processes of one host: give shm, tcp or verbs".into()),
     }
+}
+
+/// An order in which all members deliver the same.
+fn total(text: &str) -> Result<Ordering, String> {
+    let known = || Ordering::total().iter().map(Ordering::to_string).collect::<Vec<_>>().join(", ");
+    let found = Ordering::total().into_iter().find(|ordering| ordering.0.name() == text);
+    found.ok_or_else(|| format!("chaos checks one order of all members: give one of {}", known()))
 }
 
 /// `16B..32KB`, or one size.
@@ -149,6 +159,7 @@ pub(super) fn strike(args: ChaosArgs) -> anyhow::Result<u8> {
         rounds: args.rounds,
         seed,
         fabric: args.fabric,
+        ordering: args.ordering,
         kinds: args.faults.clone(),
         bytes: args.size,
         rate: args.rate,
@@ -223,11 +234,12 @@ fn replay_line(args: &ChaosArgs, suspect_after: Duration, seed: u64, round: u64)
     let states = args.state.iter().map(|size| format!("{}B", size.0)).collect::<Vec<_>>().join(",");
     let (from, to) = args.size;
     format!(
-        "squall chaos --seed {seed} --rounds {} --nodes {}{} --fabric {} --faults {faults} --size {from}B..{to}B --rate {} --state {states} --suspect-after {}ms",
+        "squall chaos --seed {seed} --rounds {} --nodes {}{} --fabric {} --ordering {} --faults {faults} --size {from}B..{to}B --rate {} --state {states} --suspect-after {}ms",
         round + 1,
         args.nodes,
         if args.witness { " --witness" } else { "" },
         args.fabric,
+        args.ordering,
         args.rate,
         suspect_after.as_millis()
     )

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use squall_group::Mode;
 use squall_sim::{Aim, Mutant, Options, Report, catch, run};
 
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED};
 use crate::ask::axes;
 use crate::ask::request::UsageError;
+use crate::jobs::kinds::Ordering;
 use crate::run::interrupt::Interrupt;
 use squall_report::units;
 
@@ -44,20 +44,20 @@ pub(super) struct SimArgs {
     /// time), as whole members (with control connections, state and witness), or all of these
     #[arg(long, value_name = "safety|liveness|members|all", num_args = 0..=1, default_missing_value = "all", value_parser = aims, conflicts_with = "nodes")]
     churn: Option<Aims>,
-    /// In which order messages are delivered: ordered, unordered or lamport [default: by seed]
-    #[arg(long, value_name = "NAME")]
-    ordering: Option<Mode>,
     /// Members of the group, 2 to 64 [default: by seed]
     #[arg(long, value_name = "N", value_parser = axes::nodes)]
     nodes: Option<u32>,
     /// Over a fabric that keeps no order of writes: a word carries how many spans it stands behind
     #[arg(long)]
     counted: bool,
+    /// Order of delivery [default: by seed]
+    #[arg(long, value_name = "ORDERING", value_enum)]
+    ordering: Option<Ordering>,
     /// Build this fault in; the checker must find it
     #[arg(long, value_name = "NAME", value_parser = mutant)]
     mutant: Option<Mutant>,
     /// Build in every fault, one after the other, from the first seed on
-    #[arg(long, conflicts_with_all = ["mutant", "nodes", "churn", "counted", "trace"])]
+    #[arg(long, conflicts_with_all = ["mutant", "nodes", "churn", "counted", "ordering", "trace"])]
     mutants: bool,
     /// Stop after this many failed seeds
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -113,8 +113,8 @@ impl SimArgs {
         let options = |churn| Options {
             seeds: self.first_to_last(),
             churn,
-            ordering: self.ordering,
             counted: self.counted,
+            ordering: self.ordering.map(|ordering| ordering.0),
             mutant: self.mutant,
             members: self.nodes.map(|nodes| nodes as usize),
             failures_max: self.failures as usize,

@@ -11,6 +11,7 @@ use squall_study::{FITTED_NODES, Peer, PeerError, PointError, Profile, Published
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_POINTS_FAILED};
 use crate::ask::request::UsageError;
+use crate::experiments::modelled::compare_orders;
 use crate::experiments::study::{self, Network, Task};
 
 pub(super) const EXAMPLES: &str = "\
@@ -22,6 +23,8 @@ Examples:
 
 Nothing here is a measurement: rows say `simulated`.";
 
+/// Where orders are put side by side.
+const ORDERS_ON: &str = "sim-rdma-100g";
 /// Points from one line of progress to the next.
 const PROGRESS_TASKS: usize = 50;
 /// Largest group of the table of goals with `--quick`.
@@ -82,6 +85,8 @@ pub(super) fn draw(args: &StudyArgs) -> anyhow::Result<u8> {
     for network in networks {
         lines.extend(curves(args, network, &drawn)?);
     }
+    let failed = compare_orders(ORDERS_ON, args.quick, &mut folder)?;
+    lines.push(format!("\nOrders side by side on {ORDERS_ON}: in the report; `squall run orders` measures them here, with kills"));
     let rendered = folder.render()?;
     if args.json {
         say(&format!("{:#}", super::table::json(&rendered.summary, &folder.path().display().to_string())))?;
@@ -89,7 +94,7 @@ pub(super) fn draw(args: &StudyArgs) -> anyhow::Result<u8> {
         lines.iter().try_for_each(|line| say(line))?;
         say(&format!("report: {}", rendered.report.display()))?;
     }
-    Ok(if met { EXIT_DONE } else { EXIT_POINTS_FAILED })
+    Ok(if met && failed == 0 { EXIT_DONE } else { EXIT_POINTS_FAILED })
 }
 
 /// The raw write in each profile, which must give the profile's own rate and latency.

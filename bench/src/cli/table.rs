@@ -1,10 +1,14 @@
 //! The short table of a run on standard output, and the same for machines.
 
+use std::collections::BTreeSet;
+
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde_json::{Map, Value, json};
 
+use crate::ask::experiment::Experiment;
 use crate::experiments::study::STUDY;
+use squall_group::Mode;
 use squall_report::{Metric, NOISY, PointSummary, Summary, advice, precision, units};
 
 const HEADER: [&str; 14] = [
@@ -32,6 +36,10 @@ const FIRST_LATENCY: usize = 7;
 const LATENCIES: [Metric; 6] =
     [Metric::LatencyMin, Metric::LatencyP50, Metric::LatencyP90, Metric::LatencyP99, Metric::LatencyP999, Metric::LatencyMax];
 
+/// Writes and hops are those of a message that travels alone.
+const RULES_HEADER: [&str; 7] = ["by rule", "nodes", "senders", "writes", "hops", "to the last", "copies at the busiest port"];
+const FIRST_RULE: usize = 1;
+
 /// Behind the share of a point of which a trial passes its bound.
 const ABOVE_BOUND: &str = " !";
 
@@ -47,6 +55,11 @@ pub(super) fn text(summary: &Summary) -> String {
         text.push_str("\n\n");
         text.push_str(&table(&LATENCY_HEADER, FIRST_LATENCY, latencies.into_iter()));
     }
+    let rules = rules(summary);
+    if !rules.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&table(&RULES_HEADER, FIRST_RULE, rules.into_iter()));
+    }
     if summary.points.iter().any(PointSummary::passes_bound) {
         text.push_str("\n! above its bound, though that was measured again beside it: the bound is wrong there, do not trust the share");
     }
@@ -55,6 +68,20 @@ pub(super) fn text(summary: &Summary) -> String {
     }
     text.push_str(&noise(summary));
     text
+}
+
+/// What a small message costs by the rule of its order, a line for each group of `orders`.
+fn rules(summary: &Summary) -> Vec<Vec<String>> {
+    let orders = Experiment::Orders.to_string();
+    let streams = summary.points.iter().filter(|point| point.point.experiment == orders);
+    let groups: BTreeSet<(String, u32, u32)> =
+        streams.filter_map(|point| Some((point.point.ordering.clone(), point.point.nodes, point.trials.first()?.senders))).collect();
+    let line = |(ordering, nodes, senders): (String, u32, u32)| {
+        let cost = ordering.parse::<Mode>().ok()?.cost(nodes as usize, senders as usize);
+        let counts = [u64::from(nodes), u64::from(senders), cost.writes, cost.hops, cost.hops_to_last].map(|count| count.to_string());
+        Some([ordering].into_iter().chain(counts).chain([units::number(cost.copies)]).collect())
+    };
+    groups.into_iter().filter_map(line).collect()
 }
 
 /// How many points are too noisy to be believed, or drift, and what helps; nothing if none is.

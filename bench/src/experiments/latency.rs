@@ -148,7 +148,7 @@ mod tests {
         let setting = Setting {
             experiment: Experiment::Latency,
             fabric: Some(FabricKind::Shm),
-            ordering: Some(Ordering::Ordered),
+            ordering: Some(Ordering::ORDERED),
             nodes: 2,
             pattern: Some(Senders::One),
             senders: 1,

@@ -41,6 +41,12 @@ fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
         Experiment::LatencyLoad => offered::measure(point, stage),
         Experiment::TcpGap if point.setting.variant == Variant::Plain => multicast::measure(point, stage),
         Experiment::TcpGap => latency::measure(point, stage),
+        Experiment::Orders => match point.setting.variant {
+            Variant::Change { .. } => view_change::measure(point, stage),
+            Variant::Offered { .. } => offered::measure(point, stage),
+            Variant::Closed | Variant::ClosedDelayed(_) => latency::measure(point, stage),
+            _ => multicast::measure(point, stage),
+        },
         Experiment::ViewChange => view_change::measure(point, stage),
     }
 }

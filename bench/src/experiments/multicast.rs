@@ -1,8 +1,9 @@
-//! `multicast` and `smc-rate`, the parent's side: how fast a group delivers what its senders send as fast as the window
-//! lets.
+//! `multicast`, `smc-rate` and others like them, the parent's side: how fast a group delivers what its senders send as
+//! fast as the window lets.
 
 use super::group::Members;
 use super::group::over_time::OverTime;
+use crate::ask::experiment::Experiment;
 use crate::ask::point::PlannedPoint;
 use crate::jobs::group::Load;
 use crate::run::fault::Fault;
@@ -24,7 +25,8 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         let outcome = members.run(messages, Load::Full, false)?;
         let over_time = OverTime::of(&outcome.nodes, setting.message_bytes);
         let probed = Some(stage.probed(before)).filter(|note| !note.is_empty());
-        let notes = [outcome.requests(setting.sending()), over_time.as_ref().map(OverTime::note), probed];
+        let written = (setting.experiment == Experiment::Orders).then(|| outcome.written(setting.sending()));
+        let notes = [outcome.requests(setting.sending()), written, over_time.as_ref().map(OverTime::note), probed];
         let note = members.noted(notes.into_iter().flatten().collect::<Vec<_>>().join("; "));
         if let Some(over_time) = &over_time {
             let written = stage.folder.write_timeline(&setting.row(None).point(), trial, &over_time.csv());

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::kinds::{FabricKind, Schedule, Verify};
+use super::kinds::{FabricKind, Ordering, Schedule, Verify};
 use super::shape::Shape;
 
 /// Width of the bins in which deliveries are counted, in nanoseconds.
@@ -16,6 +16,8 @@ pub const BIN_NS: u64 = 5_000_000;
 pub struct ChangeJob {
     /// What carries the writes.
     pub fabric: FabricKind,
+    /// In which order messages are delivered.
+    pub ordering: Ordering,
     /// The cluster key of the control connections, as hex digits.
     pub key: String,
     /// Its name; fewer than 65,536 of them.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use squall_transport::NodeId;
 
-use super::kinds::FabricKind;
+use super::kinds::{FabricKind, Ordering};
 
 /// What a process is started with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct Start {
 /// What a group agrees on and is loaded with.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Load {
+    /// In which order messages are delivered.
+    pub ordering: Ordering,
     /// Smallest message in bytes.
     pub bytes_min: u64,
     /// Largest message in bytes.

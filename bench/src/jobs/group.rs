@@ -154,6 +154,12 @@ pub struct Counted {
     pub delivery_batches: u64,
     /// Times it slept.
     pub parks: u64,
+    /// Words written to other members.
+    pub words: u64,
+    /// Spans written to other members.
+    pub spans: u64,
+    /// Bytes of those Spans.
+    pub span_bytes: u64,
     /// Work requests given to the device, if there is one.
     pub requests: u64,
     /// Calls that gave them.
@@ -172,6 +178,9 @@ impl Counted {
             delivered: after.delivered - before.delivered,
             delivery_batches: after.delivery_batches - before.delivery_batches,
             parks: after.parks - before.parks,
+            words: after.words - before.words,
+            spans: after.spans - before.spans,
+            span_bytes: after.span_bytes - before.span_bytes,
             requests: after.requests - before.requests,
             doorbells: after.doorbells - before.doorbells,
         }

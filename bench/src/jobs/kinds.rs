@@ -3,8 +3,9 @@
 use std::fmt;
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use serde::{Deserialize, Serialize};
-use squall_group::ScheduleKind;
+use squall_group::{Mode, ScheduleKind};
 
 /// What writes into the peers' memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
@@ -17,13 +18,59 @@ pub enum FabricKind {
     Verbs,
 }
 
-/// In which order messages are delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
-pub enum Ordering {
+/// In which order messages are delivered: any that a group has, by its name there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Ordering(pub Mode);
+
+impl Ordering {
+    /// By turns, once all have them.
+    pub const ORDERED: Ordering = Ordering(Mode::Ordered);
     /// When received, per sender.
-    Unordered,
-    /// In one total order, once all have them.
-    Ordered,
+    pub const UNORDERED: Ordering = Ordering(Mode::Unordered);
+
+    const EVERY: [Ordering; Mode::EVERY.len()] = {
+        let (mut all, mut at) = ([Ordering::ORDERED; Mode::EVERY.len()], 0);
+        while at < all.len() {
+            all[at] = Ordering(Mode::EVERY[at]);
+            at += 1;
+        }
+        all
+    };
+
+    /// All of them.
+    pub fn every() -> &'static [Ordering] {
+        &Ordering::EVERY
+    }
+
+    /// Those by which all members deliver the same in one order.
+    pub fn total() -> Vec<Ordering> {
+        Ordering::every().iter().copied().filter(|ordering| ordering.0.is_total()).collect()
+    }
+}
+
+impl ValueEnum for Ordering {
+    fn value_variants<'a>() -> &'a [Ordering] {
+        Ordering::every()
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()))
+    }
+}
+
+impl From<Ordering> for String {
+    fn from(ordering: Ordering) -> String {
+        ordering.to_string()
+    }
+}
+
+impl TryFrom<String> for Ordering {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Ordering, String> {
+        text.parse().map(Ordering)
+    }
 }
 
 /// How large messages are relayed.
@@ -73,7 +120,7 @@ impl fmt::Display for FabricKind {
 
 impl fmt::Display for Ordering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&name(self))
+        self.0.fmt(f)
     }
 }
 

@@ -1,7 +1,7 @@
 //! How large a group's rings and pools are.
 
 use serde::{Deserialize, Serialize};
-use squall_group::{Config, Mode};
+use squall_group::Config;
 use squall_transport::{Rank, RegionOptions};
 
 use super::kinds::{Ordering, Schedule};
@@ -63,10 +63,7 @@ impl Shape {
     /// The group's configuration; it chooses blocks and schedule itself where they are not given.
     pub fn config(&self, senders: u32, ordering: Ordering, block_bytes: Option<u64>, schedule: Option<Schedule>) -> Config {
         Config {
-            mode: match ordering {
-                Ordering::Ordered => Mode::Ordered,
-                Ordering::Unordered => Mode::Unordered,
-            },
+            mode: ordering.0,
             ring_bytes: self.ring_bytes,
             small_max: SMALL_MAX,
             window_messages: self.window,
@@ -94,7 +91,7 @@ mod tests {
             all: bool,
         ) {
             let shape = Shape::of(message_bytes, window);
-            let config = shape.config(if all { nodes } else { 1 }, Ordering::Ordered, None, None);
+            let config = shape.config(if all { nodes } else { 1 }, Ordering::ORDERED, None, None);
             prop_assert!(config.check(nodes as usize).is_ok(), "{:?}", config.check(nodes as usize));
             prop_assert_eq!(shape.is_relayed(), message_bytes > SMALL_MAX);
             if let Some(window) = window {

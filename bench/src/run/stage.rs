@@ -161,6 +161,7 @@ impl<'a> Stage<'a> {
             notes.push("several hosts are one machine".to_owned());
         }
         notes.extend((!row.note.is_empty()).then(|| row.note.clone()));
+        notes.extend(setting.by_rule());
         row.note = notes.join("; ");
         row
     }

@@ -129,10 +129,13 @@ impl<E: Endpoint> Group<E> {
     /// What this member did.
     pub fn stats(&self) -> Stats {
         let sent = self.outgoing.smc.as_ref().map(Outbound::stats).unwrap_or_default();
-        let requests = self.endpoint.requests();
+        let (requests, written) = (self.endpoint.requests(), self.outbox.written());
         Stats {
             requests: requests.posted,
             doorbells: requests.doorbells,
+            words: written.words,
+            spans: written.spans,
+            span_bytes: written.span_bytes,
             messages_sent: sent.messages,
             nulls_sent: sent.nulls,
             decisions_sent: sent.decisions,

@@ -72,6 +72,7 @@ use squall_sst::{Counter, Frontier, Malformed, Table};
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
 use crate::columns::Columns;
+use crate::cost::Cost;
 use crate::mutation::Mutation;
 use crate::orderer::{Orderer, Run};
 use answers::Answers;
@@ -140,6 +141,15 @@ impl Lamport {
             stable: 0,
             mutation: Mutation::None,
         }
+    }
+
+    /// What a message costs. Its sender writes payload and head to each of the n - 1 others, they two words of a stamp
+    /// each to the sender, and it a decision and a head to each; each of the n members then tells all others
+    /// `received_seq`, and the others tell the sender `delivered_seq`: (n - 1)(n + 7) writes. Whoever delivers has waited
+    /// for four of them, one after the other.
+    pub fn cost(members: usize, senders: usize) -> Cost {
+        let n = members as u64;
+        Cost { writes: (n - 1) * (n + 7), hops: 4, hops_to_last: 4, copies: Cost::copies_of_direct(members, senders) }
     }
 
     /// Breaks a rule on purpose, for tests of the checker.

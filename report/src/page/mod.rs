@@ -65,11 +65,19 @@ pub(crate) fn interactive(parts: &[Part<'_>], has_files: bool) -> String {
     }
     for experiment in experiments {
         let own = drawn.iter().filter(|figure| figure.experiment == experiment);
-        text.push_str(&section(&escape(experiment), &own.map(|figure| place(figure, has_files)).collect::<String>()));
+        text.push_str(&section(&escape(heading(experiment)), &own.map(|figure| place(figure, has_files)).collect::<String>()));
     }
     text.push_str(&section("Points", "<div id=\"points\" class=\"scroll\"></div>"));
     text.push_str(&markup::script(&figures::data(parts)));
     text
+}
+
+/// What the figures of an experiment stand below.
+fn heading(experiment: &str) -> &str {
+    match experiment {
+        "orders" => "Four ways to the same place: orders side by side",
+        other => other,
+    }
 }
 
 /// Where the script draws a figure.

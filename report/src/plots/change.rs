@@ -9,6 +9,7 @@ use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
 use super::grouping::{distinct, only, subtitle};
 use crate::files::file_name;
 use crate::histogram::stem;
+use crate::row::Point;
 use crate::summary::PointSummary;
 use crate::units;
 
@@ -60,6 +61,24 @@ pub(super) fn figures(points: &[&PointSummary], timelines: &Path) -> Vec<Figure>
     figures
 }
 
+/// The moments around one kind of fault, a curve for each point, by the name and the colour that it is given.
+pub(super) fn around_kill(
+    points: &[&PointSummary],
+    timelines: &Path,
+    fabric: &str,
+    named: impl Fn(&Point) -> (String, usize),
+) -> Option<Figure> {
+    let first = &points.first()?.point;
+    let drawn = Drawn { fabric, size: first.message_bytes, nodes: first.nodes, load: "light", timelines };
+    let figure = drawn.fault(points)?;
+    let series = figure.series.into_iter().zip(points.iter().filter(|point| drawn.last_moments(point).is_some()));
+    let renamed = series.map(|(series, point)| {
+        let (label, colour) = named(&point.point);
+        Series { label, colour, ..series }
+    });
+    Some(Figure { series: renamed.collect(), ..figure })
+}
+
 /// What all figures of one group and load have in common.
 struct Drawn<'a> {
     fabric: &'a str,
@@ -94,12 +113,17 @@ impl Drawn<'_> {
         Some(Figure { name: format!("{}-state", figure.name), subtitle, caption, ..figure })
     }
 
+    /// The last trial of a point, and what it left behind.
+    fn last_moments(&self, point: &PointSummary) -> Option<(u32, Vec<Moment>)> {
+        let trial = point.trials.iter().map(|row| row.trial).max()?;
+        Some((trial, moments(point, trial, self.timelines)?))
+    }
+
     fn figure(&self, points: &[&PointSummary], draw: impl Fn(&[Moment]) -> Vec<Mark>, x: Axis) -> Option<Figure> {
         let curves: Vec<(String, Vec<Mark>)> = points
             .iter()
             .filter_map(|point| {
-                let trial = point.trials.iter().map(|row| row.trial).max()?;
-                let moments = moments(point, trial, self.timelines)?;
+                let (trial, moments) = self.last_moments(point)?;
                 Some((format!("{}, trial {trial}", in_words(kind(&point.point.schedule))), draw(&moments)))
             })
             .collect();
@@ -140,6 +164,8 @@ fn in_words(kind: &str) -> String {
     let Some(joins) = kind.strip_prefix("join") else {
         return match kind {
             "kill" => "a member is killed".to_owned(),
+            "kill@first" => "the first member is killed".to_owned(),
+            "kill@middle" => "a member in the middle is killed".to_owned(),
             "leave" => "a member leaves".to_owned(),
             other => other.to_owned(),
         };

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
 use super::grouping::{Dimension, above_bound, distinct, lines, only, subtitle, thin_out, trials};
 use super::limits::limits;
-use super::{change, delay, gap, latency, offered, published, replicas, study, timeline};
+use super::{change, delay, gap, latency, offered, orders, published, replicas, study, timeline};
 use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
 use crate::summary::{Metric, PointSummary, Summary};
 use crate::units;
@@ -31,6 +31,7 @@ pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {
             "latency" => [latency::figures(&points, &run.join(HISTOGRAMS_FOLDER)), gap::of_latency("latency", &points)].concat(),
             "latency-load" => offered::figures(&points),
             "delay" => delay::figures(&points),
+            "orders" => orders::figures(&points, &run.join(TIMELINES_FOLDER)),
             "view-change" => change::figures(&points, &run.join(TIMELINES_FOLDER)),
             "write" => write(&points),
             "smc-rate" => smc_rate(&points),

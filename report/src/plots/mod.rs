@@ -9,6 +9,7 @@ mod grouping;
 mod latency;
 pub(crate) mod limits;
 mod offered;
+mod orders;
 mod published;
 mod replicas;
 mod study;

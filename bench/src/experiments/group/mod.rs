@@ -51,7 +51,7 @@ impl<'a> Members<'a> {
         let own_core = stage.machine.own_core(setting.nodes);
         let job = GroupJob {
             fabric: setting.fabric.unwrap_or(FabricKind::Shm),
-            ordering: setting.ordering.unwrap_or(Ordering::Ordered),
+            ordering: setting.ordering.unwrap_or(Ordering::ORDERED),
             senders: setting.senders,
             message_bytes: setting.message_bytes,
             shape: setting.shape.unwrap_or_else(|| Shape::of(setting.message_bytes, setting.window)),
@@ -119,8 +119,11 @@ impl<'a> Members<'a> {
         let messages = trial.messages;
         let nodes: Vec<Seen> = self.workers.run(&GroupOrder::Trial(trial), Instant::now() + self.patience)?;
         if let Some(differing) = nodes.iter().position(|seen| seen.order != nodes[0].order) {
-            let what =
-                if self.setting.ordering == Some(Ordering::Ordered) { "the total order" } else { "the order of a sender's messages" };
+            let what = if self.setting.ordering.is_some_and(|ordering| ordering.0.is_total()) {
+                "the total order"
+            } else {
+                "the order of a sender's messages"
+            };
             return Err(Fault::Failed(format!("nodes 0 and {differing} disagree on {what}")));
         }
         let first = nodes.iter().map(|seen| seen.first_send_ns).filter(|&ns| ns > 0).min().unwrap_or(0);
@@ -164,6 +167,20 @@ impl Outcome {
                 a_message(|seen| seen.counted.doorbells)
             )
         })
+    }
+
+    /// What members wrote to each other for a delivery, and the processor time that a message took of all of them.
+    pub(super) fn written(&self, senders: u32) -> String {
+        let sum = |of: fn(&Seen) -> u64| self.nodes.iter().map(of).sum::<u64>() as f64;
+        let messages = self.messages as f64 * f64::from(senders);
+        let a_delivery = |of: fn(&Seen) -> u64| units::number(sum(of) / messages / self.nodes.len() as f64);
+        format!(
+            "{} words, {} spans and {} of their bytes a delivery, {} us of processor time a message",
+            a_delivery(|seen| seen.counted.words),
+            a_delivery(|seen| seen.counted.spans),
+            a_delivery(|seen| seen.counted.span_bytes),
+            units::number(sum(|seen| seen.cpu_ns) / 1e3 / messages)
+        )
     }
 
     /// How most senders' last messages were relayed: the first ones of a group may go otherwise, before its members know

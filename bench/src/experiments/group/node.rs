@@ -18,7 +18,6 @@ use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
 use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Relayed, Seen, Trial, WATCH_NS};
 use crate::jobs::job::Job;
-use crate::jobs::kinds::Ordering;
 use crate::jobs::kinds::Verify;
 use crate::jobs::os;
 use crate::jobs::traced::events;
@@ -357,7 +356,7 @@ impl Receiver {
             message_bytes: group_job.message_bytes as usize,
             verify: group_job.verify,
             counts: vec![0; members],
-            order: OrderHash::new(members, group_job.ordering == Ordering::Ordered),
+            order: OrderHash::new(members, group_job.ordering.0.is_total()),
             remaining: 0,
             last_ns: 0,
             wrong: None,

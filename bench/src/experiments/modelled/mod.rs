@@ -17,7 +17,7 @@ use crate::ask::experiment::Experiment;
 use crate::ask::fabric::FabricName;
 use crate::ask::plan::check_axes;
 use crate::ask::policy::TRIALS;
-use crate::ask::request::{Request, UsageError};
+use crate::ask::request::{Axes, Request, UsageError};
 use crate::run::progress::headline;
 use crate::run::steps::Steps;
 use points::Point;
@@ -53,7 +53,7 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
     }
     match request.experiments.as_slice() {
         [Experiment::Memcpy | Experiment::Write | Experiment::ViewChange] => Err(UsageError(format!(
-            "{} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, rdmc-timeline, latency, latency-load, delay and tcp-gap do",
+            "{} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, rdmc-timeline, latency, latency-load, delay, tcp-gap and orders do",
             request.experiments[0]
         ))),
         [_] => check_axes(request),
@@ -91,8 +91,19 @@ pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Res
     Ok((folder, summary, failed))
 }
 
+/// Orders side by side on one cluster, as rows of `orders` in the folder of another run; how many points failed.
+///
+/// # Errors
+/// A profile that is not built in, results that cannot be written.
+pub fn compare_orders(profile: &str, quick: bool, folder: &mut RunFolder) -> anyhow::Result<usize> {
+    let request = Request { experiments: vec![Experiment::Orders], quick, axes: Axes::default() };
+    let points = points::of(&request, Experiment::Orders, &Profile::built_in(profile)?)?;
+    run(Experiment::Orders, &points, 1, folder)
+}
+
 /// Runs the points, each by as many seeds as there are trials; how many failed.
 fn run(experiment: Experiment, points: &[Point], trials: u32, folder: &mut RunFolder) -> anyhow::Result<usize> {
+    let orders = experiment == Experiment::Orders;
     let experiment = experiment.to_string();
     let all: Vec<(&Point, u32)> = points.iter().flat_map(|point| (1..=trials).map(move |trial| (point, trial))).collect();
     let mut failed = 0;
@@ -101,8 +112,11 @@ fn run(experiment: Experiment, points: &[Point], trials: u32, folder: &mut RunFo
         let pattern = point.pattern.to_string();
         match done {
             Ok((run, outcome)) => {
+                let costs = orders.then(|| row::beside_the_rule(&run, &outcome));
                 for &part in row::parts(point.variant) {
                     let row = Row { trial: *trial, ..row::row(&experiment, &run, &pattern, (point.variant, part), &outcome) };
+                    let row =
+                        Row { note: [Some(row.note.clone()), costs.clone()].into_iter().flatten().collect::<Vec<_>>().join("; "), ..row };
                     folder.append(&row)?;
                     steps.done(format!("{} #{trial}: {}", row.point(), headline(&row)));
                 }
@@ -164,7 +178,6 @@ fn profiles(request: &Request) -> anyhow::Result<Vec<Profile>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ask::request::Axes;
 
     #[test]
     fn a_run_across_hosts_is_told_that_a_model_has_its_own() {

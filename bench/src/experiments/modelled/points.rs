@@ -1,11 +1,11 @@
 //! The points of a sweep on modelled clusters.
 
 use clap::ValueEnum;
-use squall_group::Mode;
 use squall_study::{Delay, Load, Outcome, Profile, Run, RunError, Senders};
 
 use crate::ask::axes;
 use crate::ask::experiment::Experiment;
+use crate::ask::orders::{self, Part};
 use crate::ask::policy;
 use crate::ask::request::{Request, UsageError};
 use crate::ask::setting::Variant;
@@ -45,80 +45,35 @@ impl Point {
     }
 }
 
-/// What an experiment sweeps where no axis says otherwise.
-struct Usual {
-    sizes: Vec<u64>,
-    patterns: Vec<axes::Senders>,
-    orderings: Vec<Ordering>,
-    nodes: Vec<u64>,
-}
-
-impl Usual {
-    fn of(experiment: Experiment, quick: bool) -> Usual {
-        use axes::Senders::{All, Half, One};
-        let published = [10 * KB, MB, 100 * MB];
-        let (sizes, patterns): (&[u64], &[axes::Senders]) = match experiment {
-            Experiment::Latency => (&[1, 10 * KB, MB], &[]),
-            Experiment::LatencyLoad => (&[1, 10 * KB], &[All]),
-            Experiment::Delay => (&[10 * KB, MB], &[All]),
-            Experiment::SmcRate => (&[1, 16, 128, KB, 10 * KB], &[One, All]),
-            Experiment::RdmcSchedules => (&[10 * MB, 100 * MB], &[One]),
-            Experiment::RdmcTimeline => (&[100 * MB], &[One]),
-            Experiment::TcpGap => (&published, &[All]),
-            _ => (&published, &[All, Half, One]),
-        };
-        let orderings: &[Ordering] = match experiment {
-            Experiment::RdmcSchedules | Experiment::RdmcTimeline => &[Ordering::Unordered],
-            Experiment::Multicast if !quick => &[Ordering::Unordered, Ordering::Ordered],
-            _ => &[Ordering::Ordered],
-        };
-        let nodes: Vec<u64> = match (experiment, quick) {
-            (Experiment::Delay | Experiment::LatencyLoad, true) => vec![4],
-            (Experiment::Delay | Experiment::LatencyLoad, false) => vec![2, 4, 8, 16],
-            (Experiment::RdmcTimeline, _) => vec![4, 8, 16],
-            (_, true) => vec![2, 4, 8, 16],
-            (_, false) => (2..=16).collect(),
-        };
-        Usual { sizes: sizes.to_vec(), patterns: patterns.to_vec(), orderings: orderings.to_vec(), nodes }
-    }
-}
-
 /// `given`, or the usual if nothing was.
 fn or<T>(given: Vec<T>, usual: Vec<T>) -> Vec<T> {
     if given.is_empty() { usual } else { given }
 }
 
+/// A group and what it sends, apart from when and how.
+#[derive(Clone, Copy)]
+struct Place {
+    message_bytes: u64,
+    pattern: axes::Senders,
+    ordering: Ordering,
+    nodes: u32,
+    senders: u32,
+}
+
 /// All points of an experiment on one cluster.
 pub(super) fn of(request: &Request, experiment: Experiment, profile: &Profile) -> Result<Vec<Point>, UsageError> {
-    let axes = &request.axes;
-    let usual = Usual::of(experiment, request.quick);
-    let sizes = or(axes.size.iter().map(|size| size.0).collect(), usual.sizes);
-    let all_nodes = or(axes.nodes.iter().map(|&nodes| nodes.into()).collect(), usual.nodes);
-    let orderings = or(axes.ordering.clone(), usual.orderings);
     let mut points = Vec::new();
-    for (variant, patterns) in variants(experiment, request.quick, usual.patterns) {
-        let sizes =
-            if experiment == Experiment::TcpGap && variant == Variant::Closed && axes.size.is_empty() { vec![1] } else { sizes.clone() };
-        for &message_bytes in &sizes {
-            for &pattern in &or(axes.senders.clone(), patterns.clone()) {
-                for &ordering in &orderings {
-                    for &nodes in &all_nodes {
-                        let Some(senders) = pattern.count(nodes as u32) else {
-                            return Err(UsageError(format!("{pattern} senders do not fit into {nodes} nodes; use fewer --senders")));
-                        };
-                        profile.check_nodes(nodes as usize).map_err(|error| UsageError(error.to_string()))?;
-                        let run = Run {
-                            senders: senders as usize,
-                            mode: if ordering == Ordering::Ordered { Mode::Ordered } else { Mode::Unordered },
-                            messages: axes.messages,
-                            ..Run::stream(profile, nodes as usize, Senders::One, message_bytes)
-                        };
-                        for variant in for_nodes(variant, nodes as u32, request.quick) {
-                            let run = loaded(run.clone(), variant);
-                            if run.delay.idle < run.senders {
-                                points.extend(shaped(request, experiment, run).into_iter().map(|run| Point { run, pattern, variant }));
-                            }
-                        }
+    for part in parts(experiment, request.quick) {
+        let places = places(request, experiment, &part)?;
+        for variant in part.variants {
+            for &Place { message_bytes, pattern, ordering, nodes, senders } in &places {
+                profile.check_nodes(nodes as usize).map_err(|error| UsageError(error.to_string()))?;
+                let bare = Run::stream(profile, nodes as usize, Senders::One, message_bytes);
+                let run = Run { senders: senders as usize, mode: ordering.0, messages: request.axes.messages, ..bare };
+                for variant in for_nodes(experiment, variant, nodes, request.quick) {
+                    let run = loaded(run.clone(), variant);
+                    if run.delay.idle < run.senders {
+                        points.extend(shaped(request, experiment, run).into_iter().map(|run| Point { run, pattern, variant }));
                     }
                 }
             }
@@ -127,25 +82,80 @@ pub(super) fn of(request: &Request, experiment: Experiment, profile: &Profile) -
     Ok(points)
 }
 
-/// What an experiment does at each place of its axes, and who sends then.
-fn variants(experiment: Experiment, quick: bool, patterns: Vec<axes::Senders>) -> Vec<(Variant, Vec<axes::Senders>)> {
-    use axes::Senders::{All, One};
-    match experiment {
-        Experiment::Latency => vec![(Variant::Closed, vec![One]), (Variant::Light, vec![All]), (Variant::Saturated, vec![All])],
-        Experiment::LatencyLoad => {
-            let loads = policy::offered_loads(quick).iter();
-            loads.map(|&percent| (Variant::Offered { percent }, patterns.clone())).collect()
+/// Every place of a part's axes, as far as they were not given otherwise.
+fn places(request: &Request, experiment: Experiment, part: &Part) -> Result<Vec<Place>, UsageError> {
+    let axes = &request.axes;
+    let sizes = or(axes.size.iter().map(|size| size.0).collect(), part.sizes.clone());
+    let patterns = or(axes.senders.clone(), part.senders.clone());
+    let orderings = or(axes.ordering.clone(), usual_orderings(experiment, request.quick));
+    let all_nodes = or(axes.nodes.clone(), part.nodes.clone());
+    let mut places = Vec::new();
+    for &message_bytes in &sizes {
+        for &pattern in &patterns {
+            for &ordering in &orderings {
+                for &nodes in &all_nodes {
+                    let Some(senders) = pattern.count(nodes) else {
+                        return Err(UsageError(format!("{pattern} senders do not fit into {nodes} nodes; use fewer --senders")));
+                    };
+                    places.push(Place { message_bytes, pattern, ordering, nodes, senders });
+                }
+            }
         }
-        Experiment::Delay => vec![(Variant::Delayed(Default::default()), patterns)],
-        Experiment::TcpGap => vec![(Variant::Plain, patterns), (Variant::Closed, vec![One])],
-        _ => vec![(Variant::Plain, patterns)],
+    }
+    Ok(places)
+}
+
+fn usual_orderings(experiment: Experiment, quick: bool) -> Vec<Ordering> {
+    match experiment {
+        Experiment::RdmcSchedules | Experiment::RdmcTimeline => vec![Ordering::UNORDERED],
+        Experiment::Multicast if !quick => vec![Ordering::UNORDERED, Ordering::ORDERED],
+        Experiment::Orders => Ordering::every().to_vec(),
+        _ => vec![Ordering::ORDERED],
+    }
+}
+
+/// What an experiment does, and what it sweeps there if no axis says otherwise.
+fn parts(experiment: Experiment, quick: bool) -> Vec<Part> {
+    use axes::Senders::{All, Half, One};
+    let published = [10 * KB, MB, 100 * MB];
+    let (sizes, senders): (&[u64], &[axes::Senders]) = match experiment {
+        Experiment::Latency => (&[1, 10 * KB, MB], &[All]),
+        Experiment::LatencyLoad => (&[1, 10 * KB], &[All]),
+        Experiment::Delay => (&[10 * KB, MB], &[All]),
+        Experiment::SmcRate => (&[1, 16, 128, KB, 10 * KB], &[One, All]),
+        Experiment::RdmcSchedules => (&[10 * MB, 100 * MB], &[One]),
+        Experiment::RdmcTimeline => (&[100 * MB], &[One]),
+        Experiment::TcpGap => (&published, &[All]),
+        _ => (&published, &[All, Half, One]),
+    };
+    let nodes: Vec<u32> = match (experiment, quick) {
+        (Experiment::Delay | Experiment::LatencyLoad, true) => vec![4],
+        (Experiment::Delay | Experiment::LatencyLoad, false) => vec![2, 4, 8, 16],
+        (Experiment::RdmcTimeline, _) => vec![4, 8, 16],
+        (_, true) => vec![2, 4, 8, 16],
+        (_, false) => (2..=16).collect(),
+    };
+    let part = |variants: Vec<Variant>| Part { variants, sizes: sizes.to_vec(), nodes: nodes.clone(), senders: senders.to_vec() };
+    match experiment {
+        Experiment::Latency => {
+            vec![Part { senders: vec![One], ..part(vec![Variant::Closed]) }, part(vec![Variant::Light, Variant::Saturated])]
+        }
+        Experiment::LatencyLoad => {
+            vec![part(policy::offered_loads(quick).iter().map(|&percent| Variant::Offered { percent }).collect())]
+        }
+        Experiment::Delay => vec![part(vec![Variant::Delayed(Default::default())])],
+        Experiment::TcpGap => {
+            vec![part(vec![Variant::Plain]), Part { sizes: vec![1], senders: vec![One], ..part(vec![Variant::Closed]) }]
+        }
+        Experiment::Orders => orders::parts(quick, true),
+        _ => vec![part(vec![Variant::Plain])],
     }
 }
 
 /// The variants that depend on the size of the group.
-fn for_nodes(variant: Variant, nodes: u32, quick: bool) -> Vec<Variant> {
+fn for_nodes(experiment: Experiment, variant: Variant, nodes: u32, quick: bool) -> Vec<Variant> {
     match variant {
-        Variant::Delayed(_) => policy::delays(nodes, quick).into_iter().map(Variant::Delayed).collect(),
+        Variant::Delayed(_) if experiment == Experiment::Delay => policy::delays(nodes, quick).into_iter().map(Variant::Delayed).collect(),
         other => vec![other],
     }
 }
@@ -155,6 +165,10 @@ fn loaded(run: Run, variant: Variant) -> Run {
     let each = |total: u64| run.messages.or(Some(total / run.senders as u64 + 20));
     match variant {
         Variant::Closed => Run { load: Load::Closed, messages: each(LATENCY_MESSAGES), ..run },
+        Variant::ClosedDelayed(delay) => {
+            let run = loaded(run, Variant::Delayed(delay));
+            loaded(run, Variant::Closed)
+        }
         Variant::Light => {
             let line_ps = run.message_bytes as f64 * run.nodes as f64 / run.bound_bytes_per_s() * 1e12;
             let interval_ps = LIGHT_PS.max((LIGHT_TIMES * line_ps) as u64);

@@ -1,12 +1,12 @@
 //! What came out of a model, as rows.
 
-use squall_group::{Mode, Stats};
+use squall_group::Stats;
 use squall_rdmc::schedule::ScheduleKind;
-use squall_report::Row;
 use squall_report::bounds::{Carriage, Load as BoundLoad};
+use squall_report::{Row, units};
 use squall_study::{Outcome, Run, Spread};
 
-use crate::ask::setting::{AT_SENDER, FROM_CALL, FROM_DUE, Variant};
+use crate::ask::setting::{AT_SENDER, FROM_CALL, FROM_DUE, Variant, by_rule};
 
 /// What the column `emulated` says.
 const SIMULATED: &str = "simulated";
@@ -16,10 +16,27 @@ const NOTE: &str = "a model of a cluster, in virtual time: payloads are not move
 /// The rows of one trial are told apart by these.
 pub(super) fn parts(variant: Variant) -> &'static [Option<&'static str>] {
     match variant {
-        Variant::Closed | Variant::Light | Variant::Saturated => &[Some(AT_SENDER)],
+        Variant::Closed | Variant::Light | Variant::Saturated | Variant::ClosedDelayed(_) => &[Some(AT_SENDER)],
         Variant::Offered { .. } => &[Some(FROM_DUE), Some(FROM_CALL)],
         _ => &[None],
     }
+}
+
+/// What a message cost, beside what it costs by the rule of its order.
+pub(super) fn beside_the_rule(run: &Run, outcome: &Outcome) -> String {
+    let messages = outcome.messages as f64 * run.sending() as f64;
+    let writes = outcome.counted.iter().map(|node| node.writes).sum::<u64>() as f64 / messages;
+    let bytes = outcome.counted.iter().map(|node| node.sent_bytes).sum::<u64>() as f64 / messages;
+    let busiest = outcome.counted.iter().map(|node| node.sent_bytes.max(node.received_bytes)).max().unwrap_or(0) as f64;
+    let of_line = run.profile.payload_bytes_per_s() / run.message_bytes as f64;
+    format!(
+        "{} writes and {} bytes a message, {} times its bytes at the busiest port, {} of the line; by rule: {}",
+        units::number(writes),
+        units::number(bytes),
+        units::number(busiest / messages / run.message_bytes as f64),
+        units::percent(messages / outcome.seconds / of_line),
+        by_rule(&run.mode.cost(run.nodes, run.sending()))
+    )
 }
 
 /// A row that names the point.
@@ -28,7 +45,7 @@ pub(in crate::experiments) fn named(experiment: &str, run: &Run, pattern: &str, 
     Row {
         experiment: experiment.to_owned(),
         fabric: run.profile.name.clone(),
-        ordering: if run.mode == Mode::Ordered { "ordered" } else { "unordered" }.into(),
+        ordering: run.mode.to_string(),
         nodes: run.nodes as u32,
         senders: run.sending() as u32,
         sender_pattern: pattern.to_owned(),
@@ -58,7 +75,7 @@ pub(in crate::experiments) fn row(
     let mean = |total: u64, batches: u64| (batches > 0).then(|| total as f64 / batches as f64);
     let latency: &Spread = if part == Some(FROM_CALL) { &outcome.from_call } else { &outcome.latency };
     let us = |at| (latency.count() > 0 && part.is_some()).then(|| latency.us(at));
-    let streams = !matches!(variant, Variant::Closed | Variant::Light | Variant::Offered { .. });
+    let streams = !matches!(variant, Variant::Closed | Variant::ClosedDelayed(_) | Variant::Light | Variant::Offered { .. });
     Row {
         messages_per_sender: Some(outcome.messages),
         seconds: Some(outcome.seconds),

@@ -14,7 +14,7 @@ use crate::ask::upset::Upset;
 use crate::jobs::change::{BIN_NS, ChangeJob, ChangeOrder, Said, Seen};
 use crate::jobs::control::Reply;
 use crate::jobs::job::{Job, Work};
-use crate::jobs::kinds::FabricKind;
+use crate::jobs::kinds::{FabricKind, Ordering};
 use crate::jobs::shape::Shape;
 use crate::jobs::{frame, os};
 use crate::run::crowd::Crowd;
@@ -105,21 +105,21 @@ impl<'a> Cluster<'a> {
             self.tell(number, &ChangeOrder::Load(origin_ns))?;
         }
         self.listen_for(seconds * BEFORE)?;
-        let last = self.members - 1;
+        let struck = upset.struck(self.members);
         let cpu_before = self.crowd.cpu_seconds();
         // At the edge of a bin, so that no bin is of both times.
         let bins = (os::now_ns() + HEAD_START_NS).saturating_sub(origin_ns).div_ceil(BIN_NS);
         let fault_ns = origin_ns + bins * BIN_NS;
-        if upset != Upset::Kill {
+        if !matches!(upset, Upset::Kill(_)) {
             thread::sleep(Duration::from_nanos(fault_ns.saturating_sub(os::now_ns())));
         }
-        match upset {
-            Upset::Kill => {
-                self.victim = Some(last);
-                self.tell(last, &ChangeOrder::Die(fault_ns))?;
+        match (upset, struck) {
+            (Upset::Kill(_), Some(victim)) => {
+                self.victim = Some(victim);
+                self.tell(victim, &ChangeOrder::Die(fault_ns))?;
             }
-            Upset::Leave => self.tell(last, &ChangeOrder::Leave)?,
-            Upset::Join(_) => {
+            (_, Some(leaver)) => self.tell(leaver, &ChangeOrder::Leave)?,
+            (_, None) => {
                 let contacts: Vec<SocketAddr> = self.addresses[..self.members as usize].iter().copied().flatten().collect();
                 for newcomer in 0..self.newcomers {
                     let mut contacts = contacts.clone();
@@ -128,7 +128,7 @@ impl<'a> Cluster<'a> {
                 }
             }
         }
-        let stay: Vec<u32> = (0..self.members + self.newcomers).filter(|&number| number != last || self.newcomers > 0).collect();
+        let stay: Vec<u32> = (0..self.members + self.newcomers).filter(|&number| Some(number) != struck).collect();
         self.listen_until(self.deadline, |cluster| stay.iter().all(|&number| cluster.settled[number as usize]))?;
         let (over_ns, cpu_after) = (os::now_ns(), self.crowd.cpu_seconds());
         self.listen_for(seconds * (1.0 - BEFORE))?;
@@ -202,6 +202,7 @@ fn job_of(setting: &Setting, upset: Upset, full: bool, stage: &Stage<'_>, key: &
     let fabric = setting.fabric.unwrap_or(FabricKind::Shm);
     ChangeJob {
         fabric,
+        ordering: setting.ordering.unwrap_or(Ordering::ORDERED),
         key: key.to_owned(),
         node: number as u16 + 1,
         late: number >= members,

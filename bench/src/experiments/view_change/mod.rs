@@ -37,8 +37,10 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         let patience = stage.patience(point.trial_seconds + policy::set_up_seconds(setting.nodes + upset.newcomers(), point.memory_bytes));
         let mut cluster = Cluster::found(point, upset, full, stage, Instant::now() + patience)?;
         stage.begin_trial();
-        let outcome = cluster
-            .upset(upset, stage.request.axes.seconds.unwrap_or_else(|| policy::trial_seconds(setting.experiment, stage.request.quick)))?;
+        let outcome = cluster.upset(
+            upset,
+            stage.request.axes.seconds.unwrap_or_else(|| policy::trial_seconds(setting.experiment, setting.variant, stage.request.quick)),
+        )?;
         drop(cluster);
         let missing = || Fault::Failed("the view changed without a record of how; is it another build?".to_owned());
         for part in outcome.parts().ok_or_else(missing)? {

@@ -17,7 +17,6 @@ use crate::jobs::change::{BIN_NS, Bin, Change, ChangeJob, ChangeOrder, Said, See
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, mesh, with_fabric};
 use crate::jobs::job::Job;
-use crate::jobs::kinds::Ordering;
 use crate::jobs::kinds::Verify;
 use crate::jobs::os;
 
@@ -37,7 +36,7 @@ fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Cont
     let config = squall_group::Config {
         senders_max: change.senders_max as usize,
         membership: Some(Timeouts::after_ns(change.suspect_after_ns)),
-        ..change.shape.config(senders, Ordering::Ordered, change.block_bytes, change.schedule)
+        ..change.shape.config(senders, change.ordering, change.block_bytes, change.schedule)
     };
     let options = MemberOptions::new(config);
     let key = ClusterKey::from_hex(&change.key).context("the cluster key")?;
