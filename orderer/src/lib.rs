@@ -11,7 +11,8 @@
 //! Where somebody decides on the order it puts the decision into its own stream ([`Orderer::decide`]), and everybody
 //! hears it there ([`Orderer::decided`]). So frontiers, windows, the end of a view and its trim treat decisions as they
 //! treat messages, and an order is a function of the records below the frontiers. What nobody has decided on below the
-//! trim of a view comes behind what is decided, by index and then sender. Answers that decide nothing alone are columns.
+//! trim of a view comes behind what is decided, by index and then sender. Answers that decide nothing alone are
+//! columns.
 //!
 //! ```text
 //!   received(sender, frontier) --> received_seq --Word--> all     stable = min over all members of received_seq

@@ -1,5 +1,5 @@
-//! Lamport's order under random interleavings: all deliver the same, whatever each has heard when, and the end of a view
-//! makes no difference.
+//! Lamport's order under random interleavings: all deliver the same, whatever each has heard when, and the end of a
+//! view makes no difference.
 
 use proptest::prelude::*;
 use squall_orderer::{Columns, Lamport, Orderer, Run};

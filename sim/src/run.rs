@@ -75,7 +75,8 @@ impl Options {
         }
     }
 
-    /// The order that was asked for in the place of the seed's; all else stays, but for rings that are too small for it.
+    /// The order that was asked for in the place of the seed's; all else stays, but for rings that are too small for
+    /// it.
     fn order(&self, config: &mut Config, members: usize) {
         let Some(mode) = self.ordering() else { return };
         config.mode = mode;

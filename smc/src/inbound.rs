@@ -110,9 +110,9 @@ impl Inbound {
         })
     }
 
-    /// Looks at every record that came since the last time. `show` is told of each large message and each decision: kind,
-    /// index, and descriptor or payload; if it answers `false` (no buffer for it), looking stops there until the next
-    /// turn.
+    /// Looks at every record that came since the last time. `show` is told of each large message and each decision:
+    /// kind, index, and descriptor or payload; if it answers `false` (no buffer for it), looking stops there until the
+    /// next turn.
     ///
     /// # Errors
     /// A record that no sender writes.

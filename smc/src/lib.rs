@@ -10,9 +10,9 @@
 //! A message is a record: an 8-byte header (kind, and length or run length) and the payload, padded to 8. Records never
 //! wrap, so that a payload is one slice; a padding record fills the end of a lap. Kinds: data, a run of nulls (one
 //! record, many indices), the descriptor of a large message whose payload comes by RDMC, and decisions about the order,
-//! whose payload is the orderers' alone: so one index stream a sender covers small and large messages and what is decided
-//! on them. Where there are decisions, messages leave room for some more of them ([`Outbound::keep_room`]): the ring may be
-//! full of what only a decision lets go.
+//! whose payload is the orderers' alone: so one index stream a sender covers small and large messages and what is
+//! decided on them. Where there are decisions, messages leave room for some more of them ([`Outbound::keep_room`]): the
+//! ring may be full of what only a decision lets go.
 //!
 //! What it does not do: order the messages of several senders, or wait. Full is an answer ([`WindowFull`]).
 //!

@@ -9,8 +9,8 @@ pub const DECISION_BYTES_MAX: u64 = 64;
 /// Bytes of a ring that are free wherever one more decision fits: its record, and padding where the lap ends.
 pub(crate) const DECISION_ROOM_BYTES: u64 = 2 * (HEADER_BYTES + DECISION_BYTES_MAX);
 
-/// Bytes of a ring that messages leave free where there are decisions: room for some of them, so that the last one, which
-/// may have to wait until it decides on all, is hardly ever the next.
+/// Bytes of a ring that messages leave free where there are decisions: room for some of them, so that the last one,
+/// which may have to wait until it decides on all, is hardly ever the next.
 pub const DECISIONS_KEPT_BYTES: u64 = 4 * DECISION_ROOM_BYTES;
 
 /// Bytes of a header.
@@ -27,8 +27,8 @@ pub enum Kind {
     Large,
     /// Fills the end of a lap: no index, its length counts the bytes behind its header.
     Padding,
-    /// A decision about the order, of the sender's orderer for all others: the payload is theirs. It takes an index, and
-    /// nothing of it is handed out.
+    /// A decision about the order, of the sender's orderer for all others: the payload is theirs. It takes an index,
+    /// and nothing of it is handed out.
     Decision,
 }
 

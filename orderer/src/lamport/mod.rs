@@ -43,9 +43,9 @@
 //! its time.
 //!
 //! A learner stamps nothing, so it cannot tell by its own stamps. It takes the voters' word: of what all voters have
-//! ordered, which is the least of their `received_seq`, it lacks nothing once it has, of each sender, what that sender's
-//! own part of it needs (`reach`, told before `received_seq`). The messages with the least times that it knows are then
-//! that beginning.
+//! ordered, which is the least of their `received_seq`, it lacks nothing once it has, of each sender, what that
+//! sender's own part of it needs (`reach`, told before `received_seq`). The messages with the least times that it knows
+//! are then that beginning.
 //!
 //! # At the end of a view
 //!
@@ -57,12 +57,12 @@
 //! # Room for decisions
 //!
 //! A ring may be full of messages that only decisions let go. Messages leave room for some; the last one is used only
-//! for a decision on all that is in the ring, which comes as soon as the others have stamped it, since stamping takes no
-//! room. After it nothing of this sender is open, and nothing more is taken in before there is room again. So whatever
-//! any other sender waits for, it is not this one.
+//! for a decision on all that is in the ring, which comes as soon as the others have stamped it, since stamping takes
+//! no room. After it nothing of this sender is open, and nothing more is taken in before there is room again. So
+//! whatever any other sender waits for, it is not this one.
 //!
-//! Sources: Birman and Joseph (TOCS 1987), ABCAST, which is Skeen's; Lamport (CACM 1978) for the clocks. Different here:
-//! a batch has one stamp, and a place is stable before anybody acts on it.
+//! Sources: Birman and Joseph (TOCS 1987), ABCAST, which is Skeen's; Lamport (CACM 1978) for the clocks. Different
+//! here: a batch has one stamp, and a place is stable before anybody acts on it.
 
 mod answers;
 mod places;
@@ -145,8 +145,8 @@ impl Lamport {
 
     /// What a message costs. Its sender writes payload and head to each of the n - 1 others, they two words of a stamp
     /// each to the sender, and it a decision and a head to each; each of the n members then tells all others
-    /// `received_seq`, and the others tell the sender `delivered_seq`: (n - 1)(n + 7) writes. Whoever delivers has waited
-    /// for four of them, one after the other.
+    /// `received_seq`, and the others tell the sender `delivered_seq`: (n - 1)(n + 7) writes. Whoever delivers has
+    /// waited for four of them, one after the other.
     pub fn cost(members: usize, senders: usize) -> Cost {
         let n = members as u64;
         Cost { writes: (n - 1) * (n + 7), hops: 4, hops_to_last: 4, copies: Cost::copies_of_direct(members, senders) }
