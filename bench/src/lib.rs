@@ -6,6 +6,7 @@
 //! ```text
 //!   cli                    commands, and the child's entry
 //!   experiments   chaos    what is measured and how, parent's side and node's side; faults, and how traces are checked
+//!   doctor                 what a machine offers, what stands in the way, which fabric works
 //!   run                    the loop over points; processes, hosts, rendezvous, progress
 //!   ask                    what can be asked for: experiments, axes, sizes, settings, the plan
 //!   jobs                   what a node is told and answers
@@ -17,6 +18,7 @@
 pub mod ask;
 pub mod chaos;
 pub mod cli;
+pub mod doctor;
 pub mod experiments;
 pub mod jobs;
 pub mod run;

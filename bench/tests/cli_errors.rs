@@ -105,16 +105,29 @@ fn every_subcommand_has_help_with_examples() {
 }
 
 #[test]
-fn doctor_says_what_there_is_and_why_verbs_are_not() {
-    let output = Command::new(env!("CARGO_BIN_EXE_squall")).arg("doctor").output().unwrap();
-    assert!(output.status.success());
-    let text = String::from_utf8(output.stdout).unwrap();
-    for expected in ["cores", "memory", "huge pages", "shm: available", "verbs"] {
+fn doctor_tries_fabrics_and_its_status_follows_what_it_found() {
+    let doctor = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_squall")).arg("doctor").args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, text) = doctor(&["--all"]);
+    for expected in
+        ["cores", "memory", "huge pages", "topology (", "package 0", "shm: works", "tcp: works", "verbs", "that could be better"]
+    {
         assert!(text.contains(expected), "{text}");
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_squall")).args(["doctor", "--json"]).output().unwrap();
-    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(found["memory_for_runs_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+    assert_eq!(status == Some(6), text.contains("\nWRONG "), "{text}");
+    let (status, text) = doctor(&["--json", "--strict"]);
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(found["machine"]["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
+    let findings = found["findings"].as_array().unwrap();
+    assert!(findings.len() > 3);
+    let is_bad = findings.iter().any(|finding| finding["level"] != "note");
+    assert_eq!(status, Some(if is_bad { 6 } else { 0 }), "{text}");
+    for fabric in found["fabrics"].as_array().unwrap().iter().filter(|fabric| fabric["name"] != "verbs") {
+        assert!(fabric["link"]["gigabytes_per_second"].as_f64().is_some_and(|rate| rate > 0.0), "{fabric}");
+        assert!(fabric["order"].as_str().is_some_and(|order| order.starts_with("in order")), "{fabric}");
+    }
 }
 
 #[test]

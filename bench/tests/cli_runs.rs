@@ -208,7 +208,7 @@ fn a_killed_node_fails_its_point_and_the_run_goes_on() {
 #[test]
 fn a_node_that_is_stopped_fails_its_point_and_is_named() {
     let run = Run::new(
-        "run multicast --quick --messages 5 --trials 60 --nodes 2 --senders one --ordering ordered --fabric tcp --size 1 --deadline 2",
+        "run multicast --quick --messages 5 --trials 60 --nodes 2 --senders one --ordering ordered --fabric tcp --size 1 --deadline 6",
     );
     let mut child = run.command(&[]).spawn().unwrap();
     run.wait_for_rows(&mut child, 1);
@@ -236,7 +236,7 @@ fn the_table_is_told_even_if_there_is_no_room_for_figures() {
 #[test]
 fn a_node_that_is_only_slow_is_told_from_one_that_hangs() {
     let run = Run::new(
-        "run multicast --quick --trials 1 --nodes 2 --senders all --ordering ordered --fabric shm --size 1 --messages 400000000 --deadline 1.5",
+        "run multicast --quick --trials 1 --nodes 2 --senders all --ordering ordered --fabric shm --size 1 --messages 4000000000 --deadline 4",
     );
     let (status, _, stderr) = run.finish(&[]);
     assert_eq!(status, 3, "{stderr}");

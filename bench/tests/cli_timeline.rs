@@ -1,5 +1,6 @@
 //! `rdmc-timeline`: rows, traces and figures of one message, as small as it can be.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -23,6 +24,43 @@ fn files_of(out: &Path, ending: &str) -> Vec<String> {
     names.filter(|name| name.ends_with(ending)).collect()
 }
 
+/// What Perfetto and `chrome://tracing` want of a trace, by the description of the Trace Event Format: an object with a
+/// list of events; of each its phase, process and name; complete events with a time and a duration; metadata with its
+/// argument; and slices of one track that nest or lie apart, since others are drawn wrongly or dropped.
+fn check_format(trace: &Value) {
+    assert!(["ms", "ns"].contains(&trace["displayTimeUnit"].as_str().unwrap()));
+    let mut named = HashSet::new();
+    let mut tracks: HashMap<(u64, u64), Vec<(f64, f64)>> = HashMap::new();
+    for event in trace["traceEvents"].as_array().unwrap() {
+        let (pid, name) = (event["pid"].as_u64().unwrap(), event["name"].as_str().unwrap());
+        let tid = event["tid"].as_u64();
+        let time = |field: &str| event[field].as_f64().filter(|us| us.is_finite() && *us >= 0.0);
+        match (event["ph"].as_str().unwrap(), name) {
+            ("X", _) => {
+                let (at, dur) = time("ts").zip(time("dur")).unwrap_or_else(|| panic!("{event}"));
+                assert!(event["cat"].is_string(), "{event}");
+                tracks.entry((pid, tid.unwrap())).or_default().push((at, at + dur));
+            }
+            ("M", "process_name") => assert!(event["args"]["name"].is_string() && named.insert((pid, None)), "{event}"),
+            ("M", "thread_name") => assert!(event["args"]["name"].is_string() && tid.is_some() && named.insert((pid, tid)), "{event}"),
+            ("M", "process_sort_index") => assert!(event["args"]["sort_index"].is_i64(), "{event}"),
+            _ => panic!("no event of a known kind: {event}"),
+        }
+    }
+    // Less than that is lost in decimal fractions of microseconds.
+    const NOTHING_US: f64 = 1e-6;
+    for ((pid, tid), mut slices) in tracks {
+        assert!(named.contains(&(pid, None)) && named.contains(&(pid, Some(tid))), "track {tid} of process {pid} has no name");
+        slices.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
+        let mut open: Vec<f64> = Vec::new();
+        for (from, to) in slices {
+            open.retain(|end| *end > from + NOTHING_US);
+            assert!(open.iter().all(|end| to <= end + NOTHING_US), "track {tid} of process {pid}: {from} to {to} crosses {open:?}");
+            open.push(to);
+        }
+    }
+}
+
 /// Every block reaches every node once, and the trace has it on both sides.
 fn check_files(out: &Path, nodes: usize, blocks: usize) {
     let timelines = out.join("timelines");
@@ -30,6 +68,7 @@ fn check_files(out: &Path, nodes: usize, blocks: usize) {
     assert!(!traces.is_empty());
     for name in traces {
         let trace: Value = serde_json::from_str(&std::fs::read_to_string(timelines.join(&name)).unwrap()).unwrap();
+        check_format(&trace);
         let slices = trace["traceEvents"].as_array().unwrap().iter().filter(|event| event["cat"] == "in").count();
         assert_eq!(slices, (nodes - 1) * blocks, "{name}");
         let text = std::fs::read_to_string(timelines.join(name.replace(".trace.json", ".csv"))).unwrap();
@@ -58,6 +97,14 @@ fn a_message_is_followed_block_by_block_through_real_processes() {
         assert!(part(&rows, fabric, "moving").latency_us_p50 > Some(0.0));
     }
     check_files(&out, 3, 7);
+}
+
+#[test]
+fn a_window_that_holds_fewer_messages_than_are_sent_opens_again() {
+    let root = tempfile::tempdir().unwrap();
+    // Two members have two messages of 2 MB under way, and three are sent before the first trial.
+    let rows = run("run rdmc-timeline --fabric shm --nodes 2 --size 2MB --trials 1", &root.path().join("out"));
+    assert_eq!(part(&rows, "shm", "whole").window, Some(2));
 }
 
 #[test]

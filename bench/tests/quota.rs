@@ -10,16 +10,19 @@ use squall_report::read_rows;
 struct Group(PathBuf);
 
 impl Group {
-    /// A group with half a core; nothing where none can be made, which is usual for users who are not root.
+    /// A group with half a core; nothing where none can be made, which is usual for users who are not root. It has that
+    /// in such small portions that one turn on a core uses a portion up, so that it is held back however many others
+    /// want the cores too.
     fn of_half_a_core() -> Option<Group> {
         let name = format!("squall-test-{}", std::process::id());
         let unified = PathBuf::from("/sys/fs/cgroup").join(&name);
         let separate = PathBuf::from("/sys/fs/cgroup/cpu").join(&name);
-        let made = |path: &PathBuf, file: &str, quota: &str| {
+        let made = |path: &PathBuf, settings: &[(&str, &str)]| {
             let group = fs::create_dir(path).is_ok().then(|| Group(path.clone()))?;
-            fs::write(path.join(file), quota).is_ok().then_some(group)
+            settings.iter().all(|(file, setting)| fs::write(path.join(file), setting).is_ok()).then_some(group)
         };
-        made(&separate, "cpu.cfs_quota_us", "50000").or_else(|| made(&unified, "cpu.max", "50000 100000"))
+        made(&separate, &[("cpu.cfs_period_us", "2000"), ("cpu.cfs_quota_us", "1000")])
+            .or_else(|| made(&unified, &[("cpu.max", "1000 2000")]))
     }
 }
 

@@ -27,9 +27,9 @@ usage: counter [--members N] [--increments N] [--kill]
   --help           this text";
 
 /// How long the parent waits for its members.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A member that is silent for so long is taken for dead; a killed one is noticed at once, by its links.
-const SUSPECT_AFTER: Duration = Duration::from_secs(2);
+const SUSPECT_AFTER: Duration = Duration::from_secs(10);
 /// A message that says that its sender has added all that it will; additions have 8 bytes.
 const DONE: &[u8] = b"done";
 /// What the parent hands to its children: where to meet, and the key; an environment only its own user can read.
@@ -139,7 +139,8 @@ fn member(options: Options) -> Result<(), Failure> {
     let membership = Some(Timeouts::after(SUSPECT_AFTER));
     let senders = (0..options.members).map(Rank::new).collect();
     let config = Config { ring_bytes: 1 << 16, small_max: 1 << 10, membership, ..Config::new(senders) };
-    let member = Member::found(MemberOptions::new(config), ShmFabric::new(), mesh, &mut session)?;
+    let member =
+        Member::found(MemberOptions { patience: SUSPECT_AFTER, ..MemberOptions::new(config) }, ShmFabric::new(), mesh, &mut session)?;
 
     let mut counter = Counter { nodes: member.view().nodes.clone(), ..Counter::default() };
     count(member, &mut counter, &mut session, options, u64::from(rank.0) + 1)?;

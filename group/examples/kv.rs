@@ -32,7 +32,7 @@ usage: kv [--members N] [--rounds N]
 /// How long the parent waits for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A member that is silent for so long is taken for dead; a killed one is noticed at once, by its links.
-const SUSPECT_AFTER: Duration = Duration::from_secs(2);
+const SUSPECT_AFTER: Duration = Duration::from_secs(10);
 /// Keys that are put, over and over.
 const KEYS: u64 = 5000;
 /// Between two puts of a member.
@@ -150,7 +150,7 @@ fn member() -> Result<(), Failure> {
     let mesh = Mesh::open((Ipv4Addr::LOCALHOST, 0).into(), &key, node, MeshOptions::default())?;
     let membership = Some(Timeouts::after(SUSPECT_AFTER));
     let config = Config { ring_bytes: 1 << 16, small_max: 1 << 10, membership, ..Config::new(vec![Rank(0)]) };
-    let (options, fabric) = (MemberOptions::new(config), ShmFabric::new());
+    let (options, fabric) = (MemberOptions { patience: SUSPECT_AFTER, ..MemberOptions::new(config) }, ShmFabric::new());
     let mut map = Map::default();
     let mut member = match env::var(CONTACT) {
         Ok(contact) => Member::join(options, fabric, mesh, &[contact.parse()?], Role::Sender, PATIENCE)?,

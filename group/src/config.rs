@@ -115,7 +115,8 @@ pub struct Config {
     /// Who relays what to whom; chosen for each message ([`Relay::choose`]) if not given. Members need not agree on it.
     pub schedule: Option<ScheduleKind>,
     /// What large messages are limited by, which that choice depends on. If it is not given, it is measured when the
-    /// group opens its first view over a fabric whose links can be the limit: 50 ms of traffic at the most.
+    /// group opens its first view over a fabric whose links can be the limit: 50 ms of traffic at the most. A newcomer is
+    /// told what was found. A first view of two has nobody who relays and measures nothing: then it is [`Limit::Cores`].
     pub limit: Option<Limit>,
     /// Bytes of blocks that are posted in one turn of the loop: more keeps links busier, less answers small messages
     /// sooner.
@@ -334,32 +335,20 @@ impl Config {
     /// What a newcomer must have in common with the group, over the fabric of this name; who sends and how many they
     /// are it is told.
     pub(crate) fn agreement(&self, fabric: &str) -> String {
-        format!(
-            "{fabric} {} ring {} small {} large {} x {} for {} senders blocks {:?} window {}",
-            self.mode,
-            self.ring_bytes,
-            self.small_max,
-            self.large_max,
-            self.transfers_max,
-            self.senders_max,
-            self.block_bytes,
-            self.window_messages
-        )
+        format!("fabric: {fabric}; {}; ring_bytes: {}; senders_max: {}", self.scalars(), self.ring_bytes, self.senders_max,)
     }
 
     /// What members compare before they write into each other's memory.
     pub(crate) fn description(&self, layout: &Layout) -> String {
         let senders: Vec<u16> = self.senders.iter().map(|sender| sender.0).collect();
+        format!("senders: {senders:?}; {}; table: {}", self.scalars(), layout.description())
+    }
+
+    /// What is the same at founders and newcomers, as `field: value; field: value`.
+    fn scalars(&self) -> String {
         format!(
-            "mode: {}; senders: {senders:?}; small_max: {}; large_max: {}; transfers_max: {}; block_bytes: {:?}; window_messages: {}; \
-             table: {}",
-            self.mode,
-            self.small_max,
-            self.large_max,
-            self.transfers_max,
-            self.block_bytes,
-            self.window_messages,
-            layout.description()
+            "mode: {}; small_max: {}; large_max: {}; transfers_max: {}; block_bytes: {:?}; window_messages: {}",
+            self.mode, self.small_max, self.large_max, self.transfers_max, self.block_bytes, self.window_messages,
         )
     }
 }

@@ -9,7 +9,13 @@
 //! ```
 //!
 //! A member that shares its core with others cannot tell a slow link from a busy core by the clock. The kernel can: it
-//! counts how long a thread was ready to run and was not running. Whoever waits for a link sleeps.
+//! counts how long a thread ran, and how long it was ready to run and had no core. Whoever waits for a link sleeps.
+//!
+//! ```text
+//!   slept > ran + waited              the link took longer than the work: faster links would help, more cores would not
+//!   ran + waited > slept, waited ~ 0  a core of its own is busy: nobody else wants it, so it is as good as a link
+//!   ran + waited > slept, waited      cores are shared: n busy members on c cores run for c / n of the time each
+//! ```
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +27,8 @@ use squall_transport::{Endpoint, Event, Place, Rank, TABLE, Write};
 /// Bytes behind each table that pieces are sent from and land in. Nobody reads them, so a piece that lands late does no
 /// harm.
 pub(crate) const PIECE_BYTES: u64 = 64 << 10;
-/// What queues and buffers on the way take in at any rate: it says nothing about the link.
+/// What queues and buffers on the way take in at any rate: it says nothing about the link, nor what the cores that fill
+/// them do later.
 const LEAD_PIECES: u64 = 6;
 /// Pieces a member sends at the most, so that a fast fabric is not held up, and how long it sends.
 const PIECES_MAX: u64 = 64;
@@ -31,8 +38,12 @@ const AHEAD_MAX: u64 = 16;
 /// A neighbour that has not finished by then is not waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PARK_MAX: Duration = Duration::from_millis(10);
-/// Members that wait for a core for so large a part of the time are held up by cores.
-const WAITING_SHARE: f64 = 0.4;
+/// A member is busy if it runs or waits for a core for more than this part of the time: then work takes longer than
+/// links.
+const BUSY_SHARE: f64 = 0.5;
+/// It shares its core if it waits for so large a part of the time that it is busy: c cores are shared by more than 4/3 c
+/// busy members. Two members on two cores wait for next to nothing, three for a third.
+const SHARED_SHARE: f64 = 0.25;
 
 /// What the members say of it in the exchange.
 const GATHER: &str = "what the links carry";
@@ -51,6 +62,8 @@ pub(crate) fn columns(layout: &mut LayoutBuilder) -> Columns {
 struct Found {
     /// Bytes a second that came in.
     bytes_per_second: u64,
+    /// Part of the time in which it ran, in thousandths.
+    running_permille: u64,
     /// Part of the time in which it was ready to run and had no core, in thousandths.
     waiting_permille: u64,
 }
@@ -74,31 +87,33 @@ pub(crate) fn measure<E: Endpoint>(
     Ok(judge(&all))
 }
 
-/// Cores, if half of the members wait for one; else links as fast as the median.
+/// Cores, if half of the members lack them; else links as fast as the median.
 fn judge(all: &[Found]) -> Limit {
-    let median = |of: fn(&Found) -> u64| {
-        let mut values: Vec<u64> = all.iter().map(of).collect();
-        values.sort_unstable();
-        values.get(values.len() / 2).copied().unwrap_or(0)
-    };
-    let waits = median(|found| found.waiting_permille) as f64 >= 1000.0 * WAITING_SHARE;
-    match median(|found| found.bytes_per_second) {
-        0 => Limit::Cores,
-        _ if waits => Limit::Cores,
-        rate => Limit::of_links(rate),
+    let mut rates: Vec<u64> = all.iter().map(|found| found.bytes_per_second).collect();
+    rates.sort_unstable();
+    let lacking = all.iter().filter(|found| found.lacks_cores()).count();
+    match rates.get(rates.len() / 2) {
+        None | Some(0) => Limit::Cores,
+        Some(_) if 2 * lacking >= all.len() => Limit::Cores,
+        Some(&rate) => Limit::of_links(rate),
     }
 }
 
 impl Found {
+    fn lacks_cores(&self) -> bool {
+        let (waiting, busy) = (self.waiting_permille as f64, self.running_permille.saturating_add(self.waiting_permille) as f64);
+        busy > 1000.0 * BUSY_SHARE && waiting >= SHARED_SHARE * busy
+    }
+
     fn encode(self) -> Vec<u8> {
-        [self.bytes_per_second, self.waiting_permille].into_iter().flat_map(u64::to_le_bytes).collect()
+        [self.bytes_per_second, self.running_permille, self.waiting_permille].into_iter().flat_map(u64::to_le_bytes).collect()
     }
 
     /// Those of a member that is absent are empty.
     fn decode(part: &[u8]) -> Option<Found> {
-        let (rate, waiting) = part.split_first_chunk()?;
-        let waiting = waiting.first_chunk()?;
-        Some(Found { bytes_per_second: u64::from_le_bytes(*rate), waiting_permille: u64::from_le_bytes(*waiting) })
+        let (words, _) = part.as_chunks::<8>();
+        let [bytes_per_second, running_permille, waiting_permille] = words.first_chunk::<3>()?.map(u64::from_le_bytes);
+        Some(Found { bytes_per_second, running_permille, waiting_permille })
     }
 }
 
@@ -118,6 +133,8 @@ struct Probe<'a> {
     /// When the lead had come, and when the last piece had.
     lead: Option<(u64, Instant)>,
     last: Instant,
+    /// What this thread had of its core before the pieces that tell: from the beginning, then from the lead on.
+    before: Option<(CoreTime, Instant)>,
 }
 
 impl<'a> Probe<'a> {
@@ -138,11 +155,11 @@ impl<'a> Probe<'a> {
             done: false,
             lead: None,
             last: began,
+            before: CoreTime::of_this_thread().zip(Some(began)),
         }
     }
 
     fn run<E: Endpoint>(mut self, endpoint: &mut E, down: &mut Vec<Rank>) -> Found {
-        let waited = core_wait();
         while self.began.elapsed() < PATIENCE {
             while let Some(Event::Down(peer)) = endpoint.poll() {
                 down.push(peer);
@@ -160,17 +177,21 @@ impl<'a> Probe<'a> {
                 if self.take() { endpoint.disarm() } else { endpoint.park(PARK_MAX) }
             }
         }
-        let waited = waited.zip(core_wait()).map(|(before, after)| after.saturating_sub(before));
-        Found { bytes_per_second: self.rate(), waiting_permille: self.waiting_permille(waited) }
+        let [running_permille, waiting_permille] = self.permille();
+        Found { bytes_per_second: self.rate(), running_permille, waiting_permille }
     }
 
-    /// Where the kernel does not count it, members wait if this host has fewer cores than the group has members.
-    fn waiting_permille(&self, waited: Option<Duration>) -> u64 {
+    /// Parts of the time in which it ran, and waited for a core. Where the kernel does not count them, members wait if
+    /// this host has fewer cores than the group has members.
+    fn permille(&self) -> [u64; 2] {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        match waited {
-            Some(waited) => (1000.0 * waited.as_secs_f64() / self.began.elapsed().as_secs_f64()) as u64,
-            None if self.table.members() > cores() => 1000,
-            None => 0,
+        match self.before.zip(CoreTime::of_this_thread()) {
+            Some(((before, since), after)) => {
+                let part = |ns: u64| (1000.0 * ns as f64 / since.elapsed().as_nanos().max(1) as f64) as u64;
+                [part(after.ran_ns.saturating_sub(before.ran_ns)), part(after.waited_ns.saturating_sub(before.waited_ns))]
+            }
+            None if self.table.members() > cores() => [0, 1000],
+            None => [0, 0],
         }
     }
 
@@ -185,6 +206,7 @@ impl<'a> Probe<'a> {
             (self.came, self.last) = (came, Instant::now());
             if came >= LEAD_PIECES && self.lead.is_none() {
                 self.lead = Some((came, self.last));
+                self.before = CoreTime::of_this_thread().zip(Some(self.last));
             }
         }
         news
@@ -232,10 +254,20 @@ impl<'a> Probe<'a> {
     }
 }
 
-/// How long this thread has been ready to run without a core, if the kernel says so.
-fn core_wait() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split_ascii_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+/// How long a thread has run, and been ready to run without a core.
+#[derive(Clone, Copy, Debug)]
+struct CoreTime {
+    ran_ns: u64,
+    waited_ns: u64,
+}
+
+impl CoreTime {
+    /// If the kernel says so.
+    fn of_this_thread() -> Option<CoreTime> {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        let mut times = text.split_ascii_whitespace().map_while(|time| time.parse().ok());
+        Some(CoreTime { ran_ns: times.next()?, waited_ns: times.next()? })
+    }
 }
 
 #[cfg(test)]
@@ -245,21 +277,30 @@ mod tests {
     use squall_transport::tcp::TcpFabric;
     use squall_transport::{Fabric, RegionOptions};
 
-    const fn found(bytes_per_second: u64, waiting_permille: u64) -> Found {
-        Found { bytes_per_second, waiting_permille }
+    const fn found(bytes_per_second: u64, running_permille: u64, waiting_permille: u64) -> Found {
+        Found { bytes_per_second, running_permille, waiting_permille }
     }
 
     #[test]
     fn members_that_wait_for_cores_are_limited_by_cores_and_others_by_links() {
-        assert_eq!(judge(&[found(25_000_000, 20), found(26_000_000, 900), found(24_000_000, 10)]), Limit::of_links(25_000_000));
-        assert_eq!(judge(&[found(25_000_000, 600), found(900_000_000, 500), found(24_000_000, 10)]), Limit::Cores);
-        assert_eq!(judge(&[found(0, 0), found(0, 0)]), Limit::Cores, "nothing came");
+        assert_eq!(judge(&[found(25_000_000, 50, 20), found(26_000_000, 90, 900), found(24_000_000, 50, 10)]), Limit::of_links(25_000_000));
+        assert_eq!(judge(&[found(25_000_000, 100, 600), found(900_000_000, 300, 500), found(24_000_000, 50, 10)]), Limit::Cores);
+        assert_eq!(judge(&[found(0, 0, 0), found(0, 0, 0)]), Limit::Cores, "nothing came");
         assert_eq!(judge(&[]), Limit::Cores);
     }
 
     #[test]
+    fn three_busy_members_share_two_cores_and_one_on_its_own_core_has_it() {
+        let all = |running, waiting| judge(&[found(1_000_000_000, running, waiting); 3]);
+        assert_eq!(all(666, 333), Limit::Cores, "each of three has a core for two thirds of the time");
+        assert_eq!(all(1000, 0), Limit::of_links(1_000_000_000), "busy on its own core");
+        assert_eq!(all(900, 100), Limit::of_links(1_000_000_000), "somebody else looks in now and then");
+        assert_eq!(all(100, 300), Limit::of_links(1_000_000_000), "it sleeps for longer than it is held up");
+    }
+
+    #[test]
     fn what_is_said_is_understood_and_absent_members_say_nothing() {
-        assert_eq!(Found::decode(&found(7, 9).encode()), Some(found(7, 9)));
+        assert_eq!(Found::decode(&found(7, 8, 9).encode()), Some(found(7, 8, 9)));
         assert_eq!(Found::decode(&[]), None);
     }
 

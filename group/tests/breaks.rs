@@ -5,21 +5,26 @@ mod colony;
 
 use std::io::{Cursor, Read};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Barrier};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
-use colony::{App, Life, mesh, options};
+use colony::{App, Life, PATIENCE, key, mesh, options};
 use squall_group::{
-    Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, SendError, StatePiece, Timeouts, Upcalls, WitnessService,
+    Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, SendError, StatePiece, Timeouts, Turn, Upcalls, WitnessService,
 };
+use squall_transport::NodeId;
 use squall_transport::exchange::LocalExchange;
+use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::tcp::TcpFabric;
 
-/// Longer than any of these tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// One that soon finds that nobody listens.
+fn hasty_mesh(node: u64) -> Mesh {
+    let options = MeshOptions { connect_timeout: Duration::from_millis(50), ..MeshOptions::default() };
+    Mesh::open("127.0.0.1:0".parse().unwrap(), &key(), NodeId(node), options).expect("loopback is there")
+}
 
 type Founder = JoinHandle<Life<TcpFabric>>;
 
@@ -94,19 +99,32 @@ fn the_only_one_with_the_state_leaves_once_a_newcomer_has_it() {
 
 #[test]
 fn a_leave_and_an_ask_at_once_lose_nothing() {
-    let mut founder = alone(options(1));
-    goes_on_for(&mut founder, 10);
-    let (is_taken, thread) = newcomer(77, founder.member.address());
-    // The ask is heard in the turn that would leave.
-    while is_taken.try_recv().is_err() {
-        founder.member.leave();
-        if founder.member.turn(&mut founder.app, &mut founder.pace).is_err() {
-            break;
+    // The ask comes long after the leave, then sooner and sooner, until it is heard.
+    for power in 0.. {
+        let mut founder = alone(options(1));
+        goes_on_for(&mut founder, 10);
+        let contact = founder.member.address();
+        let newcomer = spawn(move || match Member::join(options(1), TcpFabric::default(), hasty_mesh(77), &[contact], true, PATIENCE) {
+            Ok(member) => {
+                let mut life = Life::new(member);
+                life.live(0, |life| !life.member.is_behind() && life.member.view().members == 1).expect("nobody is lost");
+                Some(life.app.delivered)
+            }
+            Err(MemberError::NoContact(_)) => None,
+            Err(error) => panic!("{error}"),
+        });
+        for _ in 0..1 << power {
+            let now = Some(Instant::now());
+            founder.member.turn_until(&mut founder.app, &mut founder.pace, now).expect("it goes on");
         }
-    }
-    if is_taken.recv().is_ok() {
+        founder.member.leave();
         assert!(is_closed(&mut founder), "it leaves by the book");
-        assert_eq!(thread.join().unwrap().app.delivered, founder.app.delivered, "nothing is lost");
+        let delivered = founder.app.delivered;
+        drop(founder.member);
+        if let Some(state) = newcomer.join().unwrap() {
+            assert_eq!(state, delivered, "nothing is lost");
+            return;
+        }
     }
 }
 
@@ -136,44 +154,68 @@ fn newcomers_that_die_as_they_come_do_not_outvote_those_with_the_state() {
     }
 }
 
+/// A newcomer whose time passes as it is told, not as the machine's does.
+struct Timed {
+    member: Member<TcpFabric>,
+    app: App,
+    now_ns: u64,
+}
+
+impl Timed {
+    fn new(options: MemberOptions, node: u64, contacts: &[SocketAddr]) -> Timed {
+        let member = Member::newcomer(options, TcpFabric::default(), mesh(node), contacts, true, Duration::MAX, 0);
+        Timed { member: member.expect("there is memory"), app: App::default(), now_ns: 0 }
+    }
+
+    /// A step takes a microsecond.
+    fn live(&mut self, done: impl Fn(&Member<TcpFabric>) -> bool) {
+        while !done(&self.member) {
+            self.now_ns += 1_000;
+            let turn = self.member.step_at(self.now_ns, &mut self.app).expect("nobody is lost");
+            if turn == Turn::Idle {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn leave(mut self) -> App {
+        self.member.leave();
+        while self.member.step_at(self.now_ns, &mut self.app).expect("it leaves by the book") != Turn::Left {
+            self.now_ns += 1_000;
+        }
+        self.app
+    }
+}
+
 #[test]
 fn a_founder_that_pauses_while_newcomers_take_its_state_is_not_thrown_out() {
-    const SUSPECT_AFTER_NS: u64 = 300_000_000;
-    let options = || {
-        let mut options = options(1);
-        options.config.membership = Some(Timeouts::after_ns(SUSPECT_AFTER_NS));
-        options
-    };
-    let mut founder = alone(options());
+    const SUSPECT_AFTER: Duration = Duration::from_secs(5);
+    let mut options = options(1);
+    options.config.membership = Some(Timeouts { heartbeat: Duration::from_millis(10), ..Timeouts::after(PATIENCE) });
+    let mut founder = alone(options.clone());
     let contact = founder.member.address();
-    let (tell, told) = channel();
-    let join = |node| {
-        let tell: Sender<()> = tell.clone();
+    options.config.membership = Some(Timeouts::after(SUSPECT_AFTER));
+    let (both_are_taken, pause) = (Arc::new(AtomicU64::new(0)), Arc::new(Barrier::new(3)));
+    let threads = [77, 78].map(|node| {
+        let (mut life, taken, pause) = (Timed::new(options.clone(), node, &[contact]), Arc::clone(&both_are_taken), Arc::clone(&pause));
         spawn(move || {
-            let member = Member::join(options(), TcpFabric::default(), mesh(node), &[contact], true, PATIENCE).expect("there is room");
-            let mut life = Life::new(member);
-            tell.send(()).unwrap();
+            life.live(|member| member.view().members == 1);
+            taken.fetch_add(1, Ordering::Relaxed);
+            pause.wait();
             // Several times what counts as death.
-            let until = Instant::now() + Duration::from_nanos(4 * SUSPECT_AFTER_NS);
-            life.live(0, |_| Instant::now() > until).expect("it waits");
-            tell.send(()).unwrap();
-            life.live(0, |life| !life.member.is_behind()).expect("it gets in");
-            let restores = life.app.restores;
-            life.member.leave();
-            assert!(is_closed(&mut life), "it leaves by the book");
-            restores
+            for _ in 0..1000 {
+                life.now_ns += 20 * SUSPECT_AFTER.as_nanos() as u64 / 1000;
+                life.member.step_at(life.now_ns, &mut life.app).expect("it waits");
+            }
+            pause.wait();
+            life.live(|member| !member.is_behind());
+            life.leave().restores
         })
-    };
-    let threads = [join(77), join(78)];
-    let mut taken = 0;
-    founder
-        .live(0, |_| {
-            taken += told.try_iter().count();
-            taken == 2
-        })
-        .expect("it goes on");
+    });
+    founder.live(0, |_| both_are_taken.load(Ordering::Relaxed) == 2).expect("it goes on");
     // As after a SIGSTOP.
-    (0..2).for_each(|_| told.recv().unwrap());
+    pause.wait();
+    pause.wait();
     founder.live(0, |_| threads.iter().all(JoinHandle::is_finished)).expect("it is still in it");
     threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), 1));
 }
@@ -184,10 +226,11 @@ fn a_contact_that_does_not_answer_does_not_keep_a_newcomer_from_others() {
     let (contacts, threads) = founders(2, &end);
     // Its socket stands, and nobody turns.
     let hangs = mesh(99);
-    let mut life = Life::join(TcpFabric::default(), 77, &[hangs.address(), contacts[1]]).expect("the other one answers");
-    life.live(0, |life| !life.member.is_behind()).expect("it gets in");
-    life.member.leave();
-    assert!(is_closed(&mut life));
+    let mut life = Timed::new(options(1), 77, &[hangs.address(), contacts[1]]);
+    life.member.step_at(0, &mut life.app).expect("it asks the first one");
+    life.now_ns += PATIENCE.as_nanos() as u64;
+    life.live(|member| !member.is_behind());
+    life.leave();
     end.store(true, Ordering::Relaxed);
     threads.into_iter().for_each(|thread| drop(thread.join().expect("it goes on")));
 }
@@ -294,20 +337,25 @@ impl<W: FnMut(usize)> Upcalls for Slow<W> {
     }
 }
 
-/// A founder with much state, which delivers so many messages of its own at the most and counts them, and goes on until
+/// A founder with much state, which delivers as many messages of its own as it may and counts them, and goes on until
 /// it is told to end; and where it listens.
-fn rich(state_bytes: u64, messages: u64, options: MemberOptions, end: &Arc<AtomicBool>) -> (SocketAddr, Arc<AtomicU64>, JoinHandle<usize>) {
+fn rich(
+    state_bytes: u64,
+    options: MemberOptions,
+    may_send: &Arc<AtomicU64>,
+    end: &Arc<AtomicBool>,
+) -> (SocketAddr, Arc<AtomicU64>, JoinHandle<usize>) {
     let (end, delivered, (tell, told)) = (Arc::clone(end), Arc::new(AtomicU64::new(0)), channel());
-    let count = Arc::clone(&delivered);
+    let (count, may_send) = (Arc::clone(&delivered), Arc::clone(may_send));
     let thread = spawn(move || {
         let mut exchange = LocalExchange::mesh(1).remove(0);
         let mut member = Member::found(options, TcpFabric::default(), mesh(0), &mut exchange).expect("nobody else is needed");
         tell.send(member.address()).unwrap();
         let (mut slow, mut pace) = (Slow::new(state_bytes, |_| {}), Pace::for_members(8));
-        let mut left = messages;
+        let mut sent = 0;
         while !end.load(Ordering::Relaxed) {
             // Full is no reason not to turn.
-            left -= u64::from(left > 0 && member.send(&[0; 100]).is_ok());
+            sent += u64::from(sent < may_send.load(Ordering::Relaxed) && member.send(&[0; 100]).is_ok());
             let soon = Instant::now() + Duration::from_micros(100);
             member.turn_until(&mut slow, &mut pace, Some(soon)).expect("it goes on");
             count.store(slow.app.delivered.len() as u64, Ordering::Relaxed);
@@ -319,25 +367,20 @@ fn rich(state_bytes: u64, messages: u64, options: MemberOptions, end: &Arc<Atomi
 
 #[test]
 fn a_newcomer_that_restores_slowly_beats_its_heart_meanwhile() {
-    const SUSPECT_AFTER_NS: u64 = 800_000_000;
-    let options = || {
-        let mut options = options(1);
-        options.config.membership = Some(Timeouts::after_ns(SUSPECT_AFTER_NS));
-        options
-    };
+    /// Some milliseconds for the slowest.
+    const BYTES_A_TURN_MAX: u64 = 64 << 10;
     let end = Arc::new(AtomicBool::new(false));
-    let (contact, _, founder) = rich(16 << 20, u64::MAX, options(), &end);
-    let mut member = Member::join(options(), TcpFabric::default(), mesh(77), &[contact], true, PATIENCE).expect("there is room");
-    // As a restore of 10 MB a second: it takes twice what counts as death.
-    let piece = |bytes: usize| {
-        let until = Instant::now() + Duration::from_nanos(100 * bytes as u64);
-        while Instant::now() < until {
-            std::hint::spin_loop();
-        }
-    };
-    let (mut slow, mut pace) = (Slow::new(16 << 20, piece), Pace::for_members(8));
+    let (contact, _, founder) = rich(16 << 20, options(1), &Arc::new(AtomicU64::new(20_000)), &end);
+    let mut member = Member::join(options(1), TcpFabric::default(), mesh(77), &[contact], true, PATIENCE).expect("there is room");
+    let (mut slow, mut pace) = (Slow::new(16 << 20, |_| {}), Pace::for_members(8));
+    let turns = |member: &Member<TcpFabric>| member.group().filter(|_| member.is_in_view()).map(|group| group.stats().turns);
     while member.is_behind() {
+        let (view, beats, bytes) = (member.view().id, turns(&member), slow.restored_bytes);
         member.turn(&mut slow, &mut pace).expect("it is not thrown out");
+        assert!(slow.restored_bytes <= bytes + BYTES_A_TURN_MAX, "{} bytes in one turn", slow.restored_bytes - bytes);
+        if let (Some(before), Some(after)) = (beats, turns(&member).filter(|_| member.view().id == view)) {
+            assert!(after > before, "its group has no turn");
+        }
     }
     end.store(true, Ordering::Relaxed);
     assert_eq!(founder.join().unwrap(), 2);
@@ -345,12 +388,13 @@ fn a_newcomer_that_restores_slowly_beats_its_heart_meanwhile() {
 
 #[test]
 fn the_group_goes_on_while_a_newcomer_takes_much_state() {
-    let end = Arc::new(AtomicBool::new(false));
-    let (contact, delivered, founder) = rich(20 << 20, u64::MAX, options(1), &end);
+    let (end, may_send) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (contact, delivered, founder) = rich(20 << 20, options(1), &may_send, &end);
     let mut member = Member::join(options(1), TcpFabric::default(), mesh(77), &[contact], true, PATIENCE).expect("there is room");
     // It takes a piece only when the group has gone on: if the group waited for it, both would wait for ever.
     let piece = |_: usize| {
         let before = delivered.load(Ordering::Relaxed);
+        may_send.store(before + 1, Ordering::Relaxed);
         while delivered.load(Ordering::Relaxed) == before {
             std::thread::yield_now();
         }
@@ -367,15 +411,11 @@ fn the_group_goes_on_while_a_newcomer_takes_much_state() {
 
 #[test]
 fn a_transfer_goes_on_over_changes_of_view() {
-    // However busy the machine is.
-    let patient = || {
-        let mut options = options(1);
-        options.config.membership = Some(Timeouts { learner: PATIENCE, ..Timeouts::after(PATIENCE) });
-        options
-    };
+    // A newcomer waits a quarter of that for its turn behind one that restores slowly.
+    let options = || MemberOptions { patience: Duration::from_secs(4), ..options(1) };
     let end = Arc::new(AtomicBool::new(false));
     // Much less than the state, however long it takes: a newcomer that lacks more than that begins again.
-    let (contact, _, founder) = rich(12 << 20, 20_000, patient(), &end);
+    let (contact, _, founder) = rich(12 << 20, options(), &Arc::new(AtomicU64::new(20_000)), &end);
     let views = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&views);
     let over = Arc::new(AtomicBool::new(false));
@@ -385,7 +425,7 @@ fn a_transfer_goes_on_over_changes_of_view() {
             if ended.load(Ordering::Relaxed) {
                 return;
             }
-            let mut member = Member::join(patient(), TcpFabric::default(), mesh(node), &[contact], true, PATIENCE).expect("there is room");
+            let mut member = Member::join(options(), TcpFabric::default(), mesh(node), &[contact], true, PATIENCE).expect("there is room");
             let (mut slow, mut pace) = (Slow::new(12 << 20, |_| {}), Pace::for_members(8));
             while member.is_behind() {
                 member.turn(&mut slow, &mut pace).expect("nobody is lost");
@@ -395,13 +435,13 @@ fn a_transfer_goes_on_over_changes_of_view() {
             while member.turn(&mut slow, &mut pace).is_ok() {}
         }
     });
-    let mut member = Member::join(patient(), TcpFabric::default(), mesh(77), &[contact], true, PATIENCE).expect("there is room");
-    // A view begins for every few pieces.
+    let mut member = Member::join(options(), TcpFabric::default(), mesh(77), &[contact], true, PATIENCE).expect("there is room");
+    // Views begin now and then.
     let mut pieces = 0;
     let piece = |_: usize| {
         pieces += 1;
         let (before, until) = (views.load(Ordering::Relaxed), Instant::now() + PATIENCE);
-        while pieces % 80 == 0 && views.load(Ordering::Relaxed) == before && Instant::now() < until {
+        while pieces % 160 == 0 && views.load(Ordering::Relaxed) == before && Instant::now() < until {
             std::thread::yield_now();
         }
     };

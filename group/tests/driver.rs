@@ -211,8 +211,10 @@ fn tickets_of_survivors_are_kept_over_the_view_that_loses_a_member() {
         let me = exchange.rank();
         let mesh = Mesh::open("127.0.0.1:0".parse().unwrap(), &key, random_node(), MeshOptions::default()).expect("loopback is there");
         spawn(move || {
-            let membership = Some(Timeouts::after(Duration::from_secs(30)));
-            let options = MemberOptions::new(Config { membership, ..config(3) });
+            // Longer than it takes on any machine.
+            let patience = Duration::from_secs(60);
+            let options = MemberOptions::new(Config { membership: Some(Timeouts::after(patience)), ..config(3) });
+            let options = MemberOptions { patience, ..options };
             let member = Member::found(options, ShmFabric::new(), mesh, &mut exchange).expect("all come");
             let driver = Driver::spawn(member, Log(Vec::new()), Pace::for_members(8), None).unwrap();
             let handle = driver.handle();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::{JoinHandle, spawn};
 
-use cluster::{Cluster, Log, Member, PATIENT_NS, config};
+use cluster::{Cluster, Log, Member, config};
 use held::held;
 use squall_group::{CONTACT_SENDS, Ended, Newcomer, View};
 use squall_transport::Rank;
@@ -23,7 +23,7 @@ const SLACK_KB: usize = 4096;
 
 #[test]
 fn a_thousand_views_under_load_leave_nothing_behind() {
-    let (cluster, config, over) = (Cluster::default(), config(2, PATIENT_NS), Arc::new(AtomicBool::new(false)));
+    let (cluster, config, over) = (Cluster::default(), config(2), Arc::new(AtomicBool::new(false)));
     let (ask, asked) = channel::<Newcomer>();
     let mut asked = Some(asked);
     let threads: Vec<JoinHandle<Log>> = (0..2)

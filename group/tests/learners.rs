@@ -5,7 +5,7 @@ mod cluster;
 use std::thread::spawn;
 use std::time::Duration;
 
-use cluster::{Cluster, Member, PATIENT_NS, config};
+use cluster::{Cluster, Member, PATIENCE, config};
 use squall_group::{CONTACT_SENDS, Config, Ended, Newcomer, SendError, Timeouts, View};
 use squall_transport::shm::ShmFabric;
 use squall_transport::{NodeId, Rank};
@@ -40,7 +40,7 @@ fn founder<T: Send + 'static>(
 fn a_learner_that_stalls_is_removed_once_a_window_is_full_because_of_it_alone() {
     // Silence would be death after half a minute only.
     let learner = Duration::from_millis(20);
-    let config = Config { membership: Some(Timeouts { learner, ..Timeouts::after_ns(PATIENT_NS) }), ..config(1, PATIENT_NS) };
+    let config = Config { membership: Some(Timeouts { learner, ..Timeouts::after(PATIENCE) }), ..config(1) };
     let (cluster, waiting) = (Cluster::default(), newcomer(77));
     let waits = cluster.wait(&waiting);
     let thread = founder(&config, &cluster, waiting, |member| {
@@ -55,7 +55,7 @@ fn a_learner_that_stalls_is_removed_once_a_window_is_full_because_of_it_alone() 
 
 #[test]
 fn the_last_voter_leaves_once_the_newcomer_has_its_state_and_a_vote() {
-    let (cluster, config, waiting) = (Cluster::default(), config(1, PATIENT_NS), newcomer(77));
+    let (cluster, config, waiting) = (Cluster::default(), config(1), newcomer(77));
     let waits = cluster.wait(&waiting);
     let thread = founder(&config, &cluster, waiting, |mut member| {
         // Leave and join in one list.
@@ -66,7 +66,7 @@ fn the_last_voter_leaves_once_the_newcomer_has_its_state_and_a_vote() {
     });
     let mut member = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &cluster);
     member.group.await_state();
-    for _ in 0..2000 {
+    for _ in 0..500 {
         member = member.turn().ok().expect("the voter stays");
     }
     assert!(member.group.is_behind() && !thread.is_finished(), "it waits for the newcomer");
@@ -80,7 +80,7 @@ fn the_last_voter_leaves_once_the_newcomer_has_its_state_and_a_vote() {
 fn what_is_held_back_comes_in_order_over_changes_of_view() {
     // Members close together, so no view may follow: all three have their vote.
     let all_vote = |member: &Member<ShmFabric>| member.group.view().voters == 3;
-    let (cluster, config, waiting) = (Cluster::default(), config(1, PATIENT_NS), newcomer(77));
+    let (cluster, config, waiting) = (Cluster::default(), config(1), newcomer(77));
     let waits = cluster.wait(&waiting);
     let other = newcomer(78);
     let others_wait = cluster.wait(&other);
@@ -116,7 +116,7 @@ fn what_is_held_back_comes_in_order_over_changes_of_view() {
 
 #[test]
 fn a_learner_that_cannot_hold_more_says_so_and_the_group_goes_on() {
-    let config = Config { held_bytes_max: 20_000, ..config(1, PATIENT_NS) };
+    let config = Config { held_bytes_max: 20_000, ..config(1) };
     let (cluster, waiting) = (Cluster::default(), newcomer(77));
     let waits = cluster.wait(&waiting);
     let thread = founder(&config, &cluster, waiting, |member| {
@@ -133,7 +133,7 @@ fn a_learner_that_cannot_hold_more_says_so_and_the_group_goes_on() {
 
 #[test]
 fn one_of_two_that_nobody_asks_a_witness_for_stops_and_says_why() {
-    let (cluster, config) = (Cluster::default(), config(2, PATIENT_NS));
+    let (cluster, config) = (Cluster::default(), config(2));
     let threads = [0, 1].map(|rank| {
         let (cluster, config) = (cluster.clone(), config.clone());
         spawn(move || {
@@ -152,7 +152,7 @@ fn one_of_two_that_nobody_asks_a_witness_for_stops_and_says_why() {
 
 #[test]
 fn no_view_has_more_senders_than_there_are_buffers_for() {
-    let config = Config { senders: vec![Rank(0)], senders_max: 1, transfers_max: 1, ..config(1, PATIENT_NS) };
+    let config = Config { senders: vec![Rank(0)], senders_max: 1, transfers_max: 1, ..config(1) };
     let cluster = Cluster::default();
     let threads = [0, 1, 2, 3].map(|rank| {
         let (cluster, config) = (cluster.clone(), config.clone());

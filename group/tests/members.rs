@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
-use colony::{App, Life, mesh, options};
+use colony::{App, Life, PATIENCE, mesh, options};
 use squall_group::{Ended, Member, MemberError, MemberOptions, WitnessService};
 use squall_transport::Fabric;
 use squall_transport::exchange::LocalExchange;
@@ -145,7 +145,7 @@ fn a_newcomer_with_another_configuration_is_refused_with_both_and_the_group_goes
         1,
         move |_, mut life| {
             tell.send(life.member.address()).unwrap();
-            let until = Instant::now() + Duration::from_secs(60);
+            let until = Instant::now() + PATIENCE;
             while ended.lock().unwrap().try_recv().is_err() && Instant::now() < until {
                 let soon = Instant::now() + Duration::from_millis(1);
                 life.member.turn_until(&mut life.app, &mut life.pace, Some(soon)).expect("it goes on");
@@ -156,12 +156,12 @@ fn a_newcomer_with_another_configuration_is_refused_with_both_and_the_group_goes
     let contact = book.recv().unwrap();
     let mut other = options(1);
     other.config.small_max = 200;
-    let refused = Member::join(other, ShmFabric::new(), mesh(5), &[contact], true, Duration::from_secs(30)).expect_err("it differs");
+    let refused = Member::join(other, ShmFabric::new(), mesh(5), &[contact], true, PATIENCE).expect_err("it differs");
     let text = refused.to_string();
     assert!(text.contains("small 200") && text.contains("small 300"), "{text}");
     // A dead contact is named, and the next one is asked.
     let dead = mesh(6).address();
-    let nobody = Member::join(options(1), ShmFabric::new(), mesh(7), &[dead], true, Duration::from_secs(30)).expect_err("nobody is there");
+    let nobody = Member::join(options(1), ShmFabric::new(), mesh(7), &[dead], true, PATIENCE).expect_err("nobody is there");
     assert!(matches!(&nobody, MemberError::NoContact(tried) if tried[0].0 == dead), "{nobody}");
     end.send(()).unwrap();
     assert_eq!(threads.into_iter().next().unwrap().join().unwrap(), 0, "no view was spent on them");

@@ -9,14 +9,12 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
-use colony::{Life, mesh, options};
-use squall_group::{Config, Ended, Member, MemberError, MemberOptions, Role, Turn};
+use colony::{Life, PATIENCE, mesh, options};
+use squall_group::{Config, Ended, Limit, Member, MemberError, MemberOptions, Role, Turn};
 use squall_transport::NodeId;
 use squall_transport::exchange::{ClusterKey, LocalExchange};
 use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::shm::ShmFabric;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A founder that sends and goes on until it is told to end; then it says how many members there are, and in which
 /// view.
@@ -66,6 +64,45 @@ fn newcomers_that_die_with_half_the_state_cost_no_view() {
     let (members, view) = founding.join().unwrap();
     assert_eq!(members, 1);
     assert!(view <= 3, "one came, perhaps in two views, and left; the three that died were in no view: view {view}");
+}
+
+#[test]
+fn a_newcomer_that_is_configured_differently_is_told_each_field_that_differs_and_both_values() {
+    let (contact, end, founding) = founder();
+    let refused = |change: fn(&mut Config)| {
+        let mut other = options(1);
+        change(&mut other.config);
+        let error = Member::join(other, ShmFabric::new(), mesh(77), &[contact], Role::Receiver, PATIENCE).expect_err("it is not alike");
+        let MemberError::Refused { reason, .. } = error else { panic!("{error}") };
+        reason
+    };
+    let reason = refused(|config| (config.small_max, config.window_messages) = (200, 31));
+    let said = "it is configured with `small_max: 200; window_messages: 31`, the group with `small_max: 300; window_messages: 32`";
+    assert!(reason.starts_with(said), "{reason}");
+    let reason = refused(|config| config.ring_bytes = 8192);
+    assert!(reason.contains("`ring_bytes: 8192`") && reason.contains("`ring_bytes: 4096`"), "{reason}");
+    end.send(()).unwrap();
+    assert_eq!(founding.join().unwrap(), (1, 0));
+}
+
+#[test]
+fn a_newcomer_is_told_what_large_messages_are_limited_by() {
+    let limit = Limit::of_links(25_000_000);
+    let (mut founding, joining) = (options(1), options(1));
+    founding.config.limit = Some(limit);
+    let mut alone = LocalExchange::mesh(1).remove(0);
+    let mut first = Life::new(Member::found(founding, ShmFabric::new(), mesh(0), &mut alone).expect("it is alone"));
+    let contact = first.member.address();
+    let newcomer = spawn(move || {
+        let mut life = Life::new(Member::join(joining, ShmFabric::new(), mesh(1), &[contact], true, PATIENCE).expect("there is room"));
+        life.live(0, |life| !life.member.is_behind()).expect("it gets in");
+        let found = life.member.group().and_then(squall_group::Group::limit);
+        life.member.leave();
+        life.live(0, |_| false).expect_err("it leaves");
+        found
+    });
+    first.live(20, |life| life.sent == 20 && newcomer.is_finished()).expect("the group goes on");
+    assert_eq!(newcomer.join().unwrap(), Some(limit));
 }
 
 #[test]

@@ -3,10 +3,12 @@
 mod cluster;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::{JoinHandle, spawn};
 
-use cluster::{Cluster, Log, Member, PATIENT_NS, config};
+use cluster::{Cluster, Log, Member, config};
 use squall_group::{CONTACT_SENDS, Ended, Newcomer, SendError, Stop, View};
 use squall_transport::shm::ShmFabric;
 use squall_transport::tcp::TcpFabric;
@@ -40,7 +42,7 @@ fn alike(logs: &[Log], nodes: &[u64]) {
 }
 
 fn a_member_dies<F: Fabric + Send + 'static>(fabric: impl Fn() -> F) {
-    let (cluster, config) = (Cluster::default(), config(4, PATIENT_NS));
+    let (cluster, config) = (Cluster::default(), config(4));
     let threads: Vec<JoinHandle<Option<Log>>> = (0..4)
         .map(|rank| {
             let (cluster, config, fabric) = (cluster.clone(), config.clone(), fabric());
@@ -76,7 +78,7 @@ fn a_member_dies_over_tcp_and_the_others_go_on() {
 
 #[test]
 fn a_newcomer_joins_under_load_and_another_leaves() {
-    let (cluster, config) = (Cluster::default(), config(3, PATIENT_NS));
+    let (cluster, config) = (Cluster::default(), config(3));
     let newcomer = Newcomer { node: 77, contact: [0, 0, CONTACT_SENDS] };
     let waits = cluster.wait(&newcomer);
     let mut threads: Vec<JoinHandle<Log>> = (0..3)
@@ -118,7 +120,7 @@ fn a_newcomer_joins_under_load_and_another_leaves() {
 
 #[test]
 fn a_newcomer_that_is_asked_for_twice_needs_buffers_once() {
-    let config = squall_group::Config { senders_max: 2, ..config(1, PATIENT_NS) };
+    let config = squall_group::Config { senders_max: 2, ..config(1) };
     let mut member = Member::enter(&config, first(0, 1), ShmFabric::new(), &Cluster::default());
     let newcomer = |node| Newcomer { node, contact: [0, 0, CONTACT_SENDS] };
     for _ in 0..2 {
@@ -130,7 +132,7 @@ fn a_newcomer_that_is_asked_for_twice_needs_buffers_once() {
 
 #[test]
 fn a_newcomer_that_awaits_state_delivers_nothing_until_it_has_it() {
-    let (cluster, config) = (Cluster::default(), config(2, PATIENT_NS));
+    let (cluster, config) = (Cluster::default(), config(2));
     let newcomer = Newcomer { node: 77, contact: [0, 0, CONTACT_SENDS] };
     let waits = cluster.wait(&newcomer);
     let threads: Vec<JoinHandle<Log>> = (0..2)
@@ -164,15 +166,20 @@ fn a_newcomer_that_awaits_state_delivers_nothing_until_it_has_it() {
 }
 
 #[test]
-fn a_member_that_did_not_run_for_a_while_finds_itself_excluded() {
-    let (cluster, config) = (Cluster::default(), config(3, 1_000_000_000));
+fn a_member_that_did_not_run_while_it_was_suspected_finds_itself_excluded() {
+    let (cluster, config) = (Cluster::default(), config(3));
     let (resume, stopped) = channel();
+    let has_stopped = Arc::new(AtomicBool::new(false));
     let others: Vec<JoinHandle<Log>> = [0, 2]
         .into_iter()
         .map(|rank| {
-            let (cluster, config, resume) = (cluster.clone(), config.clone(), resume.clone());
+            let (cluster, config, resume, has_stopped) = (cluster.clone(), config.clone(), resume.clone(), Arc::clone(&has_stopped));
             spawn(move || {
                 let member = Member::enter(&config, first(rank, 3), ShmFabric::new(), &cluster);
+                let mut member = member.live(MESSAGES, |_| has_stopped.load(Ordering::Relaxed)).ok().expect("the group goes on");
+                if rank == 2 {
+                    member.group.suspect(Rank(1));
+                }
                 let member = member.live(MESSAGES, |member| member.log.views.len() == 2).ok().expect("the group goes on");
                 resume.send(()).expect("it is waited for");
                 let member = member.live(MESSAGES, |member| member.sent == MESSAGES).ok().expect("the group goes on");
@@ -182,6 +189,7 @@ fn a_member_that_did_not_run_for_a_while_finds_itself_excluded() {
         .collect();
     let member = Member::enter(&config, first(1, 3), ShmFabric::new(), &cluster);
     let member = member.live(MESSAGES, |member| member.log.deliveries.len() > 50).ok().expect("the group goes on");
+    has_stopped.store(true, Ordering::Relaxed);
     stopped.recv().expect("the others go on without it");
     let (_, ended) = *member.live(0, |_| false).err().expect("it is out");
     assert!(matches!(ended, Ended::Stopped(Stop::Excluded { .. } | Stop::NoQuorum { .. })), "{ended}");

@@ -283,6 +283,25 @@ fn a_first_message_that_waits_holds_up_no_other() {
 }
 
 #[test]
+fn where_processors_are_shared_what_is_behind_a_first_message_waits_until_that_is_here() {
+    for in_order in [false, true] {
+        let mut engine = Engine::new(1, 9);
+        if in_order {
+            engine.rdmc = engine.rdmc.in_order();
+        }
+        engine.start(200, 100).unwrap();
+        // My chain goes 1, 2, 3, 0; that of sender 0 goes 0, 1, 2, 3.
+        engine.tell(engine.columns.ready.get(2), 2, 1 << 28 | 7);
+        engine.announce(0, descriptor(0)).unwrap();
+        assert_eq!(engine.step().posted_blocks, if in_order { 0 } else { 2 });
+        engine.tell(engine.columns.ready.get(0), 2, 1 << 28 | 7);
+        engine.tell(engine.columns.sent.get(0), 0, 3);
+        let moved = engine.step();
+        assert_eq!((moved.completed, moved.posted_blocks), (1, if in_order { 5 } else { 3 }), "it passes that on, and then goes on");
+    }
+}
+
+#[test]
 fn what_one_epoch_began_another_sends_from_where_it_lies() {
     let mut old = Engine::new(0, 4);
     old.start(400, 100).unwrap();

@@ -10,8 +10,8 @@ use world::{Random, Setup, World};
 
 fn setups() -> impl Strategy<Value = Setup> {
     let schedules = prop::sample::subsequence(ScheduleKind::ALL.to_vec(), 1..=ScheduleKind::ALL.len());
-    (any::<u64>(), schedules, 1..=9usize, 1..=4usize, 1..=6u64, 1..=3u32, 0..=3u32).prop_map(
-        |(seed, schedules, members, senders, messages, transfers_max, extra_buffers)| Setup {
+    (any::<u64>(), schedules, 1..=9usize, 1..=4usize, 1..=6u64, 1..=3u32, 0..=3u32, any::<bool>()).prop_map(
+        |(seed, schedules, members, senders, messages, transfers_max, extra_buffers, in_order)| Setup {
             seed,
             schedules,
             members,
@@ -19,6 +19,7 @@ fn setups() -> impl Strategy<Value = Setup> {
             messages,
             transfers_max,
             extra_buffers,
+            in_order,
             mutation: Mutation::None,
         },
     )
@@ -44,6 +45,7 @@ fn caught(mutation: Mutation) -> usize {
             messages: 4,
             transfers_max: 2,
             extra_buffers: 1,
+            in_order: false,
             mutation,
         };
         World::new(setup).run().is_err()

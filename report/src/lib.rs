@@ -60,6 +60,6 @@ pub use plots::{Drawn, Style, StyleName};
 pub use reader::{Rows, parse_rows, read_rows};
 pub use record::RunRecord;
 pub use render::{Rendered, plot_folder, plot_folder_as};
-pub use row::{CHOSEN, COLUMNS, ColumnKind, Point, Row, SCHEMA};
+pub use row::{CHOSEN, COLUMNS, ColumnKind, Point, Row, SCHEMA, SIMULATED};
 pub use summary::{Metric, PointSummary, Spread, Summary, Unmeasured};
 pub use writer::RowWriter;

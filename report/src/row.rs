@@ -317,6 +317,9 @@ pub struct Point {
     pub schedule: String,
 }
 
+/// What the column `emulated` says of what a model computed.
+pub const SIMULATED: &str = "simulated";
+
 /// What the column `schedule` of a point begins with that is yet to run and whose group chooses how to relay.
 pub const CHOSEN: &str = "chosen";
 

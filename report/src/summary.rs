@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::ResultsError;
 use crate::files::replace;
-use crate::row::{Point, Row};
+use crate::row::{Point, Row, SIMULATED};
 use crate::statistics::median;
 
 /// A measured column, as it is summarised, drawn and compared.
@@ -117,7 +117,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn over(values: &[f64]) -> Option<Spread> {
+    pub(crate) fn over(values: &[f64]) -> Option<Spread> {
         Some(Spread {
             median: median(values)?,
             min: values.iter().copied().fold(f64::INFINITY, f64::min),
@@ -149,6 +149,11 @@ impl PointSummary {
     /// One metric in every trial that measured it.
     pub fn values(&self, metric: Metric) -> Vec<f64> {
         self.trials.iter().filter_map(|row| metric.of(row)).collect()
+    }
+
+    /// Whether a model computed all of its trials, so that no chance is in them.
+    pub fn is_simulated(&self) -> bool {
+        self.trials.iter().all(|row| row.emulated == SIMULATED)
     }
 
     /// The different values of a text column, joined with ` / `.

@@ -177,3 +177,31 @@ fn figures_for_a_paper_have_its_size_and_say_what_is_emulated() {
     assert!(svg.contains("width=\"321\""), "{}", &svg[..300]);
     assert!(svg.contains("EMULATED") && !svg.contains("Multicast bandwidth"));
 }
+
+/// Width of the first page, in points.
+fn page_width(pdf: &[u8]) -> f64 {
+    let text = String::from_utf8_lossy(pdf);
+    let numbers = text.split_once("/MediaBox").expect("a page").1.trim_start_matches([' ', '[']);
+    numbers.split(']').next().unwrap().split_whitespace().nth(2).unwrap().parse().unwrap()
+}
+
+#[test]
+fn figures_are_pages_of_their_size_where_they_are_wanted_and_gone_where_they_are_not() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("run");
+    small_run(&path);
+    let paper = Style::new(StyleName::Paper, None, None);
+    let page = path.join("plots/multicast-gap.pdf");
+    match plot_folder_as(&path, paper.with_pdf(true)) {
+        Ok(_) => {
+            let pdf = fs::read(&page).unwrap();
+            assert!(pdf.starts_with(b"%PDF-"));
+            let centimetres = page_width(&pdf) / 72.0 * 2.54;
+            assert!((centimetres - 8.5).abs() < 0.05, "{centimetres} cm");
+        }
+        // Neither the feature nor the program is there: that is said with the mend.
+        Err(error) => assert!(error.to_string().contains("librsvg2-bin"), "{error}"),
+    }
+    plot_folder_as(&path, paper).unwrap();
+    assert!(!page.exists());
+}

@@ -102,7 +102,7 @@ fn looking_all_the_time_for_a_witness_or_for_room_is_caught() {
 }
 
 /// What a trace says that the run came through, besides [`Reached`].
-fn came_through(scenario: &MembersScenario, events: &[Event]) -> [(&'static str, bool); 14] {
+fn came_through(scenario: &MembersScenario, events: &[Event]) -> [(&'static str, bool); 15] {
     let stops = |why: &str| events.iter().any(|event| matches!(event, Event::Stop { reason, .. } if reason.contains(why)));
     let blow = |wanted: fn(&Blow) -> bool| scenario.blows.iter().any(|(_, blow)| wanted(blow));
     [
@@ -118,6 +118,7 @@ fn came_through(scenario: &MembersScenario, events: &[Event]) -> [(&'static str,
         ("all leave", blow(|blow| matches!(blow, Blow::LeaveAll)) && stops("left the group")),
         ("somebody who leaves last", stops("without a vote") || stops("left the group")),
         ("one of two that goes on alone", goes_on_alone(events)),
+        ("a learner that is cut off from all who vote", stops("no member with a vote is left that it can reach")),
         ("the state is lost with all who had it", stops("has the application's state")),
         ("messages that were cut off", events.iter().any(|event| matches!(event, Event::Cut { .. }))),
     ]

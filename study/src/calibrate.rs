@@ -50,7 +50,6 @@ pub struct Costs {
 impl fmt::Display for Costs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Costs { turn_ns, row_ns, sender_ns, send_ns, record_ns, delivery_ns, block_ns, transfer_ns } = self;
-        writeln!(f, "# Measured by `squall study --calibrate`.")?;
         writeln!(f, "turn_ns = {turn_ns:.1}\nrow_ns = {row_ns:.1}\nsender_ns = {sender_ns:.1}\nsend_ns = {send_ns:.1}")?;
         writeln!(f, "record_ns = {record_ns:.1}\ndelivery_ns = {delivery_ns:.1}\nblock_ns = {block_ns:.1}\ntransfer_ns = {transfer_ns:.1}")
     }

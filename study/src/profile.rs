@@ -74,7 +74,7 @@ pub struct Profile {
     pub switch: SwitchTable,
     /// The one core of a node.
     pub cpu: CpuTable,
-    /// Given: the links are TCP.
+    /// Given: the core moves the bytes. Links are TCP, or, where calls cost nothing, shared memory.
     pub kernel: Option<KernelTable>,
 }
 

@@ -84,6 +84,8 @@ pub enum Pins {
     Usual,
     /// Wherever the kernel puts them.
     None,
+    /// A core near the network card, on each host; more nodes of one host on cores further and further from it.
+    Near,
     /// These, in order, around the list.
     Cores(Vec<usize>),
 }
@@ -93,6 +95,7 @@ impl fmt::Display for Pins {
         match self {
             Pins::Usual => f.write_str("usual"),
             Pins::None => f.write_str("none"),
+            Pins::Near => f.write_str("near"),
             Pins::Cores(cores) => f.write_str(&cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")),
         }
     }
@@ -105,9 +108,12 @@ impl FromStr for Pins {
         match text {
             "usual" => Ok(Pins::Usual),
             "none" => Ok(Pins::None),
+            "near" => Ok(Pins::Near),
             _ => {
                 let cores: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
-                cores.map(Pins::Cores).map_err(|_| "give cores such as 0,2,4, or none to leave the nodes to the kernel".into())
+                cores.map(Pins::Cores).map_err(|_| {
+                    "give cores such as 0,2,4, or none to leave the nodes to the kernel, or near for those near the network card".into()
+                })
             }
         }
     }
@@ -146,7 +152,7 @@ mod tests {
 
     #[test]
     fn pins_are_shown_as_they_are_written() {
-        for text in ["usual", "none", "0,2,4", "7"] {
+        for text in ["usual", "none", "near", "0,2,4", "7"] {
             assert_eq!(text.parse::<Pins>().map(|pins| pins.to_string()), Ok(text.to_owned()));
         }
         assert!("first".parse::<Pins>().is_err_and(|why| why.contains("0,2,4, or none")));

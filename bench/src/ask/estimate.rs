@@ -58,7 +58,7 @@ pub(super) fn moving_seconds(setting: &Setting, messages: u64, machine: &Machine
     let crowding = (f64::from(setting.nodes) / machine.cores.len().max(1) as f64).max(1.0).sqrt();
     let turns = |messages: f64| messages * costs.turn * copies.max(1.0) + moving(messages);
     match (setting.experiment, setting.variant) {
-        (Experiment::Write, Variant::PingPong) => turns(2.0 * of_each),
+        _ if setting.is_in_turns() => turns(2.0 * of_each),
         (_, Variant::Closed | Variant::ClosedDelayed(_)) => turns(of_each) * crowding,
         // So many times what one takes in the closed loop, in which all senders have one under way.
         (Experiment::Latency, Variant::Light) => {

@@ -31,6 +31,8 @@ pub enum Experiment {
     TcpGap,
     /// All orders side by side: rates, latencies, offered loads, a slow member, kills; not part of `reproduce`
     Orders,
+    /// Other programs beside ours, in turns: iperf3, UCX, perftest, Open MPI, N times unicast; not part of `reproduce`
+    Peers,
     /// How long a group is held up when a member is killed, leaves or joins; not part of `reproduce`
     ViewChange,
 }
@@ -56,6 +58,7 @@ impl Experiment {
             Experiment::RdmcSchedules => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
             Experiment::RdmcTimeline => &["fabric", "nodes", "size", "block", "schedule"],
             Experiment::ViewChange => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule", "upset"],
+            Experiment::Peers => &["peer", "fabric", "nodes", "size"],
             Experiment::TcpGap => &["fabric", "nodes", "size", "ordering", "window", "block", "schedule"],
             Experiment::Orders => &["fabric", "nodes", "size", "senders", "ordering", "window"],
             Experiment::Multicast | Experiment::Latency | Experiment::LatencyLoad | Experiment::Delay => {
@@ -72,6 +75,7 @@ impl Experiment {
             Experiment::Memcpy => &[],
             Experiment::Write => &["messages", "verify", "perftest", "spin", "pin"],
             Experiment::RdmcTimeline => &["verify", "spin", "pin"],
+            Experiment::Peers => &["messages", "verify", "spin", "pin"],
             Experiment::ViewChange => &["verify", "pin", "newcomers", "state", "restore"],
             Experiment::SmcRate
             | Experiment::Multicast

@@ -10,6 +10,9 @@ use super::verbs::Verbs;
 pub struct Facts {
     /// Cores that a node may run on.
     pub cores: Vec<usize>,
+    /// The one of them that is nearest to the network card, if that is known.
+    #[serde(default)]
+    pub near_core: Option<usize>,
     /// Bytes that a node may take.
     pub memory_bytes: u64,
     /// RDMA.

@@ -9,6 +9,7 @@ use super::policy::{self, MEMORY_SHARE, MEMORY_UNKNOWN_BYTES};
 use super::verbs::Verbs;
 use crate::jobs::os;
 use crate::jobs::rdma::Rdma;
+use squall_report::environment::Topology;
 use squall_report::{Environment, units};
 
 /// What a plan needs to know of this machine.
@@ -32,6 +33,12 @@ pub struct Machine {
     /// RDMA.
     #[serde(default)]
     pub verbs: Verbs,
+    /// Where cores, caches and cards are.
+    #[serde(skip)]
+    pub topology: Topology,
+    /// The RDMA device or network interface that data goes by, if that is known.
+    #[serde(skip)]
+    pub card: Option<String>,
     /// The other hosts, if the run spans any.
     #[serde(default)]
     pub hosts: Option<Spread>,
@@ -44,6 +51,9 @@ pub struct Spread {
     pub count: u32,
     /// Cores that each of them has.
     pub cores: Vec<usize>,
+    /// The core of each, by rank, that is nearest to its network card, if that is known.
+    #[serde(default)]
+    pub near_cores: Vec<Option<usize>>,
     /// Cores of the one with the fewest.
     pub cores_min: usize,
     /// Bytes that a node may take on the one with the least.
@@ -61,14 +71,17 @@ impl Machine {
         let memory = &environment.memory;
         let available = if memory.total_bytes > 0 { memory.available_bytes } else { MEMORY_UNKNOWN_BYTES };
         let free = available.min(memory.control_group_free_bytes.unwrap_or(u64::MAX));
+        let verbs = Verbs::of(rdma);
         Machine {
-            cores: os::cores(),
+            card: card(environment, &verbs),
+            cores: environment.topology.spread(&os::cores()),
             unpinned: os::pinning_refused(),
             open_files: os::open_files_max(),
             quota_cores: environment.cpu.quota_cores,
             memory_bytes: (free as f64 * MEMORY_SHARE) as u64,
             last_level_cache_bytes: environment.cpu.last_level_cache_bytes(),
-            verbs: Verbs::of(rdma),
+            verbs,
+            topology: environment.topology.clone(),
             hosts: None,
         }
     }
@@ -93,7 +106,8 @@ impl Machine {
         boots.sort();
         let same_machine = boots.windows(2).any(|pair| pair[0] == pair[1]);
         let shaped = shaped_rate();
-        self.hosts = Some(Spread { count: others.len() as u32 + 1, cores, cores_min, memory_bytes, same_machine, shaped });
+        let near_cores = std::iter::once(self.near_cores().first().copied()).chain(others.iter().map(|other| other.near_core)).collect();
+        self.hosts = Some(Spread { count: others.len() as u32 + 1, cores, near_cores, cores_min, memory_bytes, same_machine, shaped });
         self
     }
 
@@ -156,20 +170,72 @@ impl Machine {
         self.machines().map_or(f64::from(nodes) <= self.cores_worth(), |hosts| hosts.cores_min > 1)
     }
 
+    /// Cores that nodes may run on, those near to the network card first; as usual where that is not known.
+    pub fn near_cores(&self) -> Vec<usize> {
+        let near = self.card.as_ref().and_then(|card| self.topology.near(card, &self.cores));
+        near.unwrap_or_else(|| self.cores.clone())
+    }
+
     /// The core of each of so many nodes, as `asked`. On hosts of their own nodes are not pinned unless it is asked
     /// for: which core is best depends on where the network card is.
     pub fn cores_for(&self, nodes: u32, asked: &Pins) -> Vec<Option<usize>> {
         match asked {
             Pins::Cores(cores) => policy::cores(nodes, &self.cores, cores),
+            Pins::Near => match &self.hosts {
+                Some(hosts) if nodes > 1 => hosts.near_cores.iter().copied().chain(std::iter::repeat(None)).take(nodes as usize).collect(),
+                _ => policy::cores(nodes, &self.near_cores(), &[]),
+            },
             Pins::Usual if self.unpinned.is_none() && (self.hosts.is_none() || nodes == 1) => policy::cores(nodes, &self.cores, &[]),
             Pins::Usual | Pins::None => vec![None; nodes as usize],
         }
     }
 }
 
+/// What data goes by: the RDMA device that would be used, else the fastest interface that is up and in a slot.
+fn card(environment: &Environment, verbs: &Verbs) -> Option<String> {
+    let device = verbs.chosen.split(' ').next().filter(|name| !name.is_empty());
+    let has_slot = |name: &str| environment.topology.cards.iter().any(|card| card.name == name);
+    let up = environment.network.iter().filter(|one| one.state == "up" && has_slot(&one.name));
+    device.map(str::to_owned).or_else(|| up.max_by_key(|one| one.megabits_per_second).map(|one| one.name.clone()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use squall_report::environment::{Card, NetworkInterface};
+
+    #[test]
+    fn nodes_are_pinned_near_the_card_that_data_goes_by() {
+        let interface = |name: &str, rate| NetworkInterface {
+            name: name.into(),
+            state: "up".into(),
+            megabits_per_second: Some(rate),
+            ..NetworkInterface::default()
+        };
+        let slot = |name: &str, near: &[usize]| Card { name: name.into(), near: near.to_vec(), ..Card::default() };
+        let network = vec![interface("eth0", 10_000), interface("eth1", 100_000), interface("tun0", 400_000)];
+        let mut environment = Environment { network, ..Environment::default() };
+        environment.topology.cards = vec![slot("eth0", &[0, 1]), slot("eth1", &[2, 3]), slot("mlx5_0", &[1])];
+        let of = |chosen: &str| {
+            let verbs = Verbs { chosen: chosen.into(), ..Verbs::default() };
+            let card = card(&environment, &verbs);
+            Machine { cores: vec![0, 1, 2, 3], card, topology: environment.topology.clone(), ..Machine::default() }
+        };
+        assert_eq!(of("").cores_for(3, &Pins::Near), [Some(2), Some(3), Some(0)]);
+        assert_eq!(of("mlx5_0 port 1 (RoCE)").near_cores()[0], 1);
+        assert_eq!(of("").cores_for(2, &Pins::Usual), [Some(0), Some(1)]);
+        let far = Facts {
+            cores: vec![0, 1, 2, 3],
+            near_core: Some(7),
+            memory_bytes: 1,
+            verbs: Verbs::default(),
+            boot: "b".into(),
+            environment: Environment::default(),
+        };
+        let spread = of("").spread_over(&[far]);
+        assert_eq!(spread.cores_for(2, &Pins::Near), [Some(2), Some(7)]);
+        assert_eq!(spread.cores_for(2, &Pins::Usual), [None, None]);
+    }
 
     #[test]
     fn what_cannot_be_read_is_no_memory_at_all_and_no_endless_one() {

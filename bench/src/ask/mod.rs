@@ -5,6 +5,7 @@
 //! ```
 
 pub mod axes;
+pub mod defaults;
 pub mod effect;
 mod estimate;
 pub mod experiment;

@@ -56,6 +56,7 @@ fn given_axes(axes: &Axes) -> Vec<&'static str> {
         ("block", !axes.block.is_empty()),
         ("schedule", !axes.schedule.is_empty()),
         ("upset", !axes.upset.is_empty()),
+        ("peer", !axes.peer.is_empty()),
     ];
     given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
 }
@@ -185,6 +186,19 @@ mod tests {
         let plan = plan(Experiment::Write, Axes { fabric: vec![FabricKind::Verbs.into()], ..Axes::default() }, 1 << 30);
         assert!(plan.points.iter().all(|point| point.skip.as_deref() == Some("verbs is unavailable: no device")));
         assert_eq!(plan.seconds(), 0.0);
+    }
+
+    #[test]
+    fn a_copy_is_called_cached_where_a_cache_holds_both_sides_of_it() {
+        let axes = Axes { size: vec![ByteSize(MB), ByteSize(10 * MB), ByteSize(100 * MB)], ..Axes::default() };
+        let plan = plan(Experiment::Memcpy, axes, 4 << 30);
+        let names = |size: u64| -> Vec<String> {
+            let rows = plan.points.iter().map(|point| point.setting.row(None)).filter(|row| row.message_bytes == size);
+            rows.map(|row| row.schedule).filter(|schedule| schedule.ends_with("cached")).collect()
+        };
+        assert_eq!(names(MB), ["one-core-cached", "all-core-cached"]);
+        assert_eq!(names(10 * MB), ["one-core-cached"], "two cores copy 40 MB, and the cache has 32");
+        assert_eq!(names(100 * MB), [""; 0]);
     }
 
     #[test]

@@ -49,6 +49,8 @@ const WARM_UP_BYTES: u64 = 8 << 20;
 const WARM_UP_MESSAGES_MAX: u64 = 20_000;
 /// At least so many of each sender, so that every buffer of a usual window has been touched by everyone who writes it.
 pub const WARM_UP_MESSAGES_MIN: u64 = 6;
+/// Where touching every buffer takes longer, one message shows the rate: page faults are nothing beside it.
+pub const TOUCHING_SECONDS_MAX: f64 = 5.0;
 /// Fewest messages of a sender in a trial: one that fills the pipeline, and one that flows.
 pub const MESSAGES_MIN: u64 = 2;
 /// Most messages of a sender in a trial.
@@ -131,6 +133,8 @@ pub const PERFTEST_SECONDS: f64 = 3.0;
 pub const WARM_UP_SHARE: f64 = 0.6;
 /// State that a member gives a second, for estimates.
 const GIVEN_BYTES_PER_SECOND: f64 = 50e6;
+/// Starting another program beside ours, and our own nodes again.
+pub const PEER_SECONDS: f64 = 2.0;
 /// Drawing one figure, as SVG and as PNG.
 pub const FIGURE_SECONDS: f64 = 0.1;
 /// A trial fails after this many times what it should take, and at least after [`DEADLINE_MIN`].
@@ -149,15 +153,15 @@ pub fn trial_seconds(experiment: Experiment, variant: Variant, quick: bool) -> f
             }
         }
         (Experiment::Orders, true) if variant.is_change() => 0.5,
-        (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, false) => 0.5,
+        (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, false) => 0.3,
         (Experiment::Multicast | Experiment::RdmcSchedules | Experiment::TcpGap, true) => 0.1,
-        (Experiment::SmcRate | Experiment::Latency | Experiment::RdmcTimeline, false) => 0.5,
-        (Experiment::LatencyLoad | Experiment::Delay, false) => 0.25,
+        (Experiment::SmcRate | Experiment::Latency | Experiment::RdmcTimeline, false) => 0.3,
+        (Experiment::LatencyLoad | Experiment::Delay | Experiment::Peers, false) => 0.2,
         // The fault, and time to see what was before and after.
         (Experiment::ViewChange, false) => 3.0,
         (Experiment::ViewChange, true) => 0.5,
         // Many short points: a sweep of sizes says more than long trials of few.
-        (Experiment::Write | Experiment::Memcpy, false) => 0.25,
+        (Experiment::Write | Experiment::Memcpy, false) => 0.15,
         (_, true) => 0.05,
     }
 }

@@ -13,6 +13,7 @@ use super::size::{ByteSize, SizeError, sizes};
 use super::upset::UpsetKind;
 use crate::jobs::kinds::Verify;
 use crate::jobs::kinds::{Ordering, Schedule};
+use crate::jobs::peer::Peer;
 use crate::jobs::rdma::Rdma;
 
 /// What was asked: which experiments, and every axis that was given. An empty list is the experiment's own default.
@@ -66,6 +67,10 @@ pub struct Axes {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
     #[serde(default)]
     pub upset: Vec<UpsetKind>,
+    /// What is measured beside ours in `peers` [default: whatever is installed]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
+    #[serde(default)]
+    pub peer: Vec<Peer>,
     /// Processes that join at once in `view-change` [default: 1]
     #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u32).range(1..=i64::from(NODES_MAX)))]
     #[serde(default)]
@@ -78,7 +83,7 @@ pub struct Axes {
     #[arg(long, value_name = "SIZE", help_heading = "How to measure", requires = "state")]
     #[serde(default)]
     pub restore: Option<ByteSize>,
-    /// Seconds of one trial [default: by experiment, 0.25 to 3, or 0.05 to 0.5 with --quick]
+    /// Seconds of one trial [default: by experiment, 0.15 to 3, or 0.05 to 0.5 with --quick]
     #[arg(long, value_name = "S", conflicts_with = "messages", help_heading = "How to measure", value_parser = seconds)]
     pub seconds: Option<f64>,
     /// Messages of each sender in one trial, instead of a time
@@ -120,7 +125,8 @@ pub struct Axes {
     #[arg(long, value_name = "S", help_heading = "How to measure", value_parser = silence)]
     #[serde(default)]
     pub lost_after: Option<f64>,
-    /// Cores for the nodes, in order, around the list; or none, which leaves them to the kernel [example: 0,2,4]
+    /// Cores for the nodes, in order, around the list; or none, which leaves them to the kernel; or near, which takes
+    /// those near the network card of each host [example: 0,2,4]
     #[arg(long, value_name = "LIST", default_value_t = Pins::Usual, hide_default_value = true, help_heading = "How to measure")]
     #[serde(default)]
     pub pin: Pins,

@@ -7,6 +7,7 @@ use super::experiment::Experiment;
 use super::upset::Upset;
 use crate::jobs::group::{Delay, Relayed};
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::peer::Peer;
 use crate::jobs::shape::Shape;
 use squall_group::Cost;
 use squall_report::bounds::{Carriage, Load, Warmth};
@@ -39,6 +40,8 @@ pub enum Variant {
     Delayed(Delay),
     /// `orders`: one message under way while a member is slow.
     ClosedDelayed(Delay),
+    /// `peers`: what is measured beside ours.
+    Peer(Peer),
     /// `view-change`.
     Change {
         /// What happens.
@@ -66,6 +69,7 @@ impl Variant {
             Variant::Delayed(Delay { slow: 0, idle: 0, .. }) => Some("even".to_owned()),
             Variant::Delayed(Delay { slow: 0, idle, .. }) => Some(format!("{idle}-idle")),
             Variant::Delayed(Delay { slow, percent, .. }) => Some(format!("{slow}-slow-{percent}")),
+            Variant::Peer(peer) => Some(format!("beside-{peer}")),
             Variant::Change { upset, full } => Some(format!("{upset}-{}", if full { "full" } else { "light" })),
         }
     }
@@ -132,6 +136,11 @@ impl Setting {
             Variant::Delayed(delay) | Variant::ClosedDelayed(delay) => delay,
             _ => Delay::default(),
         }
+    }
+
+    /// Whether it is raw writes of which one is under way at a time.
+    pub fn is_in_turns(&self) -> bool {
+        matches!(self.variant, Variant::PingPong) || matches!(self.variant, Variant::Peer(peer) if peer.is_latency())
     }
 
     /// How many send: those that are senders, less those that send nothing.

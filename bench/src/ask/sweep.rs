@@ -7,6 +7,7 @@ use super::axes::Senders;
 use super::experiment::Experiment;
 use super::fabric::FabricName;
 use super::machine::Machine;
+use super::memory::copy_bytes;
 use super::orders;
 use super::policy;
 use super::request::{Axes, Request, UsageError};
@@ -14,6 +15,7 @@ use super::setting::{CopyVariant, Setting, Variant};
 use super::size::{ByteSize, KB, MB};
 use super::upset::{Joining, Upset, UpsetKind, Victim};
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::peer::Peer;
 use crate::jobs::shape::{SMALL_MAX, Shape};
 
 /// One experiment's part of a request.
@@ -53,6 +55,7 @@ impl Sweep<'_> {
             Experiment::Delay => self.delay(),
             Experiment::TcpGap => self.tcp_gap(),
             Experiment::Orders => self.orders(),
+            Experiment::Peers => self.peers(),
             Experiment::ViewChange => self.view_change(),
         }
     }
@@ -103,19 +106,27 @@ impl Sweep<'_> {
         }
     }
 
+    /// Copies of what no cache holds are not called cached.
     fn memcpy(&self) -> Vec<Setting> {
         let sizes = self.sizes(&[KB, 10 * KB, 100 * KB, MB, 10 * MB, 100 * MB], &PUBLISHED_SIZES.map(|size| size.0));
         let mut settings = Vec::new();
         for message_bytes in sizes {
             for all_cores in [false, true] {
-                for warmth in [Warmth::Cold, Warmth::WarmSource, Warmth::Cached] {
-                    let cores = if all_cores { self.machine.cores.len() as u32 } else { 1 };
+                let cores = if all_cores { self.machine.cores.len() as u32 } else { 1 };
+                let fits = self.may_be_cached(copy_bytes(message_bytes, Warmth::Cached, cores));
+                for warmth in [Warmth::Cold, Warmth::WarmSource].into_iter().chain(fits.then_some(Warmth::Cached)) {
                     let bare = self.bare(message_bytes, Variant::Copy(CopyVariant { all_cores, warmth }));
                     settings.push(Setting { nodes: cores, senders: cores, ..bare });
                 }
             }
         }
         settings
+    }
+
+    /// Of a cache that nobody knows the size of, anything may be.
+    fn may_be_cached(&self, bytes: u64) -> bool {
+        let cache_bytes = self.machine.last_level_cache_bytes;
+        cache_bytes == 0 || bytes <= cache_bytes
     }
 
     fn write(&self) -> Vec<Setting> {
@@ -186,14 +197,17 @@ impl Sweep<'_> {
         self.groups(&sizes, &self.nodes(&[2, 4, 8, 16], &[2, 4]), senders, &orderings, Variant::Plain)
     }
 
+    /// The largest messages are not swept under light load: nothing that they wait for takes as long as they do, so it is
+    /// what one at a time takes, twenty times over.
     fn latency(&self) -> Result<Vec<Setting>, UsageError> {
-        let sizes = self.sizes(&[1, 10 * KB, MB, 100 * MB], &[1, 10 * KB]);
         let nodes = self.nodes(&[2, 4, 8, 16], &[2]);
         let mut settings = Vec::new();
         for (variant, senders) in [(Variant::Closed, Senders::One), (Variant::Light, Senders::All), (Variant::Saturated, Senders::All)] {
             if self.request.quick && variant == Variant::Saturated {
                 continue;
             }
+            let full: &[u64] = if variant == Variant::Light { &[1, 10 * KB, MB] } else { &[1, 10 * KB, MB, 100 * MB] };
+            let sizes = self.sizes(full, &[1, 10 * KB]);
             settings.extend(self.groups(&sizes, &nodes, &[senders], &[Ordering::ORDERED], variant)?);
         }
         Ok(settings)
@@ -231,6 +245,42 @@ impl Sweep<'_> {
         let sizes = self.sizes(&[1], &[1]);
         settings.extend(self.groups(&sizes, &nodes, &[Senders::One], &[Ordering::ORDERED], Variant::Closed)?);
         Ok(settings)
+    }
+
+    /// Each other program over each fabric that both know. What was not asked for by name is left out where it is not
+    /// installed.
+    fn peers(&self) -> Result<Vec<Setting>, UsageError> {
+        let installed: Vec<Peer> = Peer::value_variants().iter().copied().filter(|peer| peer.missing().is_none()).collect();
+        let mut settings = Vec::new();
+        for peer in or(&self.axes().peer, &installed) {
+            let variant = Variant::Peer(peer);
+            let fabrics: Vec<FabricKind> = self.fabrics().into_iter().filter(|fabric| peer.fabrics().contains(fabric)).collect();
+            if !peer.is_pair() {
+                let sizes = self.sizes(&PUBLISHED_SIZES.map(|size| size.0), &[MB]);
+                // Small messages are not relayed: every sender writes them to each member anyway.
+                let sizes: Vec<u64> = sizes.into_iter().filter(|&bytes| peer != Peer::Unicast || bytes > SMALL_MAX).collect();
+                let groups = self.groups(&sizes, &self.nodes(&[2, 4], &[2]), &[Senders::One], &[Ordering::UNORDERED], variant)?;
+                settings.extend(groups.into_iter().filter(|group| group.fabric.is_some_and(|fabric| fabrics.contains(&fabric))));
+                continue;
+            }
+            let usual: (&[u64], &[u64]) = if peer.is_latency() { (&[8, 10 * KB], &[8]) } else { (&[10 * KB, MB], &[MB]) };
+            for message_bytes in self.sizes(usual.0, usual.1) {
+                let window = Some(if peer.is_latency() { 1 } else { policy::write_window(message_bytes) });
+                settings.extend(fabrics.iter().map(|&fabric| Setting {
+                    fabric: Some(fabric),
+                    nodes: 2,
+                    window,
+                    ..self.bare(message_bytes, variant)
+                }));
+            }
+        }
+        match (settings.first(), self.axes().peer.first()) {
+            (None, Some(peer)) => {
+                let known = peer.fabrics().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                Err(UsageError(format!("{peer} is measured over {known}, of which nothing is among what runs; give --fabric {known}")))
+            }
+            _ => Ok(settings),
+        }
     }
 
     /// All variants of ordered groups in which all send.

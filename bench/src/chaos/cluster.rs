@@ -253,7 +253,7 @@ impl<'a> Cluster<'a> {
                 self.processes.remove(&number);
                 Ok(())
             }
-            Some(Reply::Ready(_)) => Ok(()),
+            Some(Reply::Ready(_) | Reply::Live(_)) => Ok(()),
             None => {
                 self.ended(number);
                 Ok(())

@@ -15,8 +15,9 @@ Examples:
   squall plot results/mine --style paper              8.5 cm wide, 8 point letters, 300 dots an inch
   squall plot results/mine --style paper --width 17
   squall plot results/mine --style slide
+  squall plot results/mine --style paper --pdf        each figure also as a page of its own size
 
-For PDF: rsvg-convert -f pdf -o FIGURE.pdf plots/FIGURE.svg (package librsvg2-bin).";
+--pdf takes librsvg's rsvg-convert (package librsvg2-bin), or a squall built with --features pdf.";
 
 #[derive(Debug, Args)]
 pub(super) struct PlotArgs {
@@ -31,6 +32,9 @@ pub(super) struct PlotArgs {
     /// Height of a figure in centimetres [default: in proportion]
     #[arg(long, value_name = "CM", value_parser = centimetres)]
     height: Option<f64>,
+    /// Draw each figure as PDF too
+    #[arg(long)]
+    pdf: bool,
 }
 
 #[derive(Debug, Args)]
@@ -49,7 +53,7 @@ fn centimetres(text: &str) -> Result<f64, String> {
 
 /// Draws a run again.
 pub(super) fn plot(args: &PlotArgs) -> anyhow::Result<u8> {
-    let rendered = plot_folder_as(&args.dir, Style::new(args.style, args.width, args.height))?;
+    let rendered = plot_folder_as(&args.dir, Style::new(args.style, args.width, args.height).with_pdf(args.pdf))?;
     notice(&rendered.notices);
     say(&rendered.report.display().to_string())?;
     Ok(EXIT_DONE)

@@ -6,11 +6,12 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, Command, ValueEnum};
+use clap::{Arg, Args, Command, ValueEnum};
 use clap_complete::Shell;
 
 use super::output::say;
 use super::status::EXIT_DONE;
+use crate::ask::defaults;
 use crate::ask::experiment::Experiment;
 
 pub(super) const EXAMPLES: &str = "\
@@ -33,7 +34,7 @@ pub(super) struct ManArgs {
 }
 
 /// Every axis, by its flag's name.
-const AXES: [&str; 9] = ["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule", "upset"];
+const AXES: [&str; 10] = ["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule", "upset", "peer"];
 /// Settings that not every experiment has.
 const SETTINGS: [&str; 9] = ["messages", "verify", "perftest", "spin", "membership", "pin", "newcomers", "state", "restore"];
 
@@ -56,9 +57,17 @@ fn only_of(experiment: Experiment, run: Command) -> Command {
     let about = experiment.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default();
     let swept = experiment.axes().iter().map(|axis| format!("--{axis}")).collect::<Vec<_>>().join(", ");
     let run = others.fold(run, |run, name| run.mut_arg(name, |arg| arg.hide(true)));
+    let run = experiment.axes().iter().fold(run, |run, axis| run.mut_arg(axis, |arg| with_default(experiment, axis, arg)));
     run.about(format!("{experiment}: {about}"))
         .mut_arg("experiment", |arg| arg.hide_possible_values(true))
-        .after_help(format!("{experiment} sweeps {swept}; an axis that is not given has the values that the plan prints first.\n\nExample:\n  squall run {experiment} --quick"))
+        .after_help(format!("{experiment} sweeps {swept}.\n\nExample:\n  squall run {experiment} --quick"))
+}
+
+/// An axis with what `experiment` sweeps along it if it is not given, instead of what its help says for all.
+fn with_default(experiment: Experiment, axis: &str, arg: Arg) -> Arg {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let help = help.split(" [default:").next().unwrap_or_default().to_owned();
+    arg.help(format!("{help} [default: {}]", defaults::of(experiment, axis)))
 }
 
 /// Prints what completes commands in a shell.
@@ -103,7 +112,18 @@ mod tests {
             assert!(change.contains(own), "{own}: {change}");
         }
         assert!(help("squall run --help").contains("--senders"));
-        assert!(help("squall run memcpy -h").contains("memcpy sweeps --size;"));
+        assert!(help("squall run memcpy -h").contains("memcpy sweeps --size."));
+    }
+
+    #[test]
+    fn help_of_an_experiment_shows_its_own_defaults() {
+        let unwrapped = |line| help(line).split_whitespace().collect::<Vec<_>>().join(" ");
+        let multicast = unwrapped("squall run multicast --help");
+        assert!(
+            multicast.contains("[default: 2,4,8,16; with --quick 2,4]") && multicast.contains("[default: by size and memory]"),
+            "{multicast}"
+        );
+        assert!(unwrapped("squall run view-change -h").contains("[default: kill,leave,join]"));
     }
 
     #[test]

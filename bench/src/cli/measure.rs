@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::doctor::{self, DoctorArgs};
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED, EXIT_POINTS_SKIPPED};
 use super::table;
@@ -17,7 +18,7 @@ use crate::run::hosts::Hosts;
 
 pub(super) const REPRODUCE_EXAMPLES: &str = "\
 Examples:
-  squall reproduce                         everything, about half an hour on a small machine
+  squall reproduce                         everything, about a quarter of an hour on a small machine
   squall reproduce --quick                 a first impression in about a minute
   squall reproduce --fabric shm --nodes 2,4
   squall reproduce --resume --out results/2026-11-22T10-28-05Z-reproduce
@@ -47,6 +48,9 @@ struct OutputArgs {
     /// Print JSON instead of the table
     #[arg(long, help_heading = "Results")]
     json: bool,
+    /// Print nothing while it runs; faults and the table are still printed
+    #[arg(long, help_heading = "Results")]
+    quiet: bool,
     /// Few points, short trials: about a minute for everything
     #[arg(long, help_heading = "How to measure")]
     quick: bool,
@@ -79,12 +83,23 @@ pub(super) struct Measurement {
     name: String,
     /// How it is called on the command line.
     pub(super) subcommand: String,
+    /// To look at the machine, or the hosts, instead of measuring.
+    doctor: Option<DoctorArgs>,
+}
+
+impl From<DoctorArgs> for Measurement {
+    fn from(args: DoctorArgs) -> Measurement {
+        let axes = Axes { rdma: args.rdma.clone(), ..Axes::default() };
+        let output = OutputArgs { out: None, resume: false, json: args.json, quiet: false, quick: false };
+        let request = Request { experiments: Vec::new(), quick: false, axes };
+        Measurement { request, output, name: "doctor".into(), subcommand: "doctor".into(), doctor: Some(args) }
+    }
 }
 
 impl ReproduceArgs {
     pub(super) fn measured(self) -> Measurement {
         let request = Request { experiments: Experiment::ALL.to_vec(), quick: self.output.quick, axes: self.axes };
-        Measurement { request, output: self.output, name: "reproduce".into(), subcommand: "reproduce".into() }
+        Measurement { request, output: self.output, name: "reproduce".into(), subcommand: "reproduce".into(), doctor: None }
     }
 }
 
@@ -92,20 +107,24 @@ impl RunArgs {
     pub(super) fn measured(self) -> Measurement {
         let request = Request { experiments: vec![self.experiment], quick: self.output.quick, axes: self.axes };
         let name = self.experiment.to_string();
-        Measurement { request, output: self.output, subcommand: format!("run {name}"), name }
+        Measurement { request, output: self.output, subcommand: format!("run {name}"), name, doctor: None }
     }
 }
 
 impl Measurement {
     /// Runs it, on these hosts if it spans any.
     pub(super) fn measure(self, hosts: Option<Hosts>) -> anyhow::Result<u8> {
-        let Measurement { request, output, name, subcommand } = self;
+        let Measurement { request, output, name, subcommand, doctor } = self;
+        if let Some(mut args) = doctor {
+            args.rdma = request.axes.rdma;
+            return hosts.map_or_else(|| doctor::examine(&args), |hosts| doctor::examine_hosts(&args, &hosts));
+        }
         if request.axes.is_modelled() {
             modelled::check(&request, hosts.is_some(), output.resume)?;
-            let (folder, summary, failed) = modelled::measure(&request, output.out.as_deref(), &name)?;
+            let (folder, summary, failed) = modelled::measure(&request, output.out.as_deref(), &name, output.quiet)?;
             return tell(&output, &Ending { folder, summary, fault: None, failed, skipped: 0, interrupted: false }, &subcommand);
         }
-        let assignment = Assignment { request, out: output.out.clone(), resume: output.resume, name, hosts };
+        let assignment = Assignment { request, out: output.out.clone(), resume: output.resume, name, quiet: output.quiet, hosts };
         tell(&output, &execute(&assignment, &MEASURES)?, &subcommand)
     }
 }

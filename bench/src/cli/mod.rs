@@ -21,14 +21,14 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::ask::axes::MODELLED_NODES_MAX;
 use crate::ask::request::UsageError;
 use crate::jobs::os;
 use crate::jobs::reason::reason;
 use measure::{REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
-use status::{EXIT_CODES, EXIT_DONE, EXIT_ERROR, EXIT_USAGE};
+use status::{EXIT_CODES, EXIT_ERROR, EXIT_USAGE};
 
 /// A kernel-bypass multicast toolkit and its benchmark
 #[derive(Debug, Parser)]
@@ -61,9 +61,9 @@ enum Command {
     /// Print a run in the format of a tool that watches benchmarks
     #[command(after_help = exchange::EXPORT_EXAMPLES)]
     Export(exchange::ExportArgs),
-    /// Say what this machine offers: cores, memory, limits, fabrics
-    #[command(after_help = "Examples:\n  squall doctor\n  squall doctor --json")]
-    Doctor(DoctorArgs),
+    /// Say what this machine offers, try its fabrics, and say what mends what is wrong
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorArgs),
     /// Run groups on simulated networks, seed by seed, and check every run
     #[command(after_help = sim::EXAMPLES)]
     Sim(sim::SimArgs),
@@ -90,13 +90,6 @@ enum Command {
     Worker,
 }
 
-#[derive(Debug, Args)]
-struct DoctorArgs {
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
     let args = written_out(std::env::args_os());
@@ -115,7 +108,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::compare_runs(&args),
         Command::Import(args) => exchange::import_files(&args),
         Command::Export(args) => exchange::export(&args),
-        Command::Doctor(args) => doctor::print(args.json).map(|()| EXIT_DONE),
+        Command::Doctor(args) => doctor::examine(&args),
         Command::Sim(args) => sim::simulate(&args),
         Command::Study(args) => study::draw(&args),
         Command::Chaos(args) => chaos::strike(args),

@@ -10,6 +10,7 @@ use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use squall_transport::exchange::{BindError, ClusterKey};
 
+use super::doctor::DoctorArgs;
 use super::launcher::Launched;
 use super::measure::{Measurement, REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
 use super::output::say;
@@ -93,6 +94,8 @@ enum Order {
     /// Run one experiment: one point, or any sweep of the axes
     #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
+    /// All hosts side by side: what differs between them, and who reaches whom
+    Doctor(Box<DoctorArgs>),
 }
 
 /// Does what `squall node` was told; the exit status.
@@ -234,6 +237,7 @@ fn orders(command: &[String]) -> Result<Measurement, UsageError> {
     let mut measurement = match orders.order {
         Order::Reproduce(args) => args.measured(),
         Order::Run(args) => args.measured(),
+        Order::Doctor(args) => (*args).into(),
     };
     // The environment speaks of this host alone, which has read it as its own options.
     let asked = &mut measurement.request.axes.rdma;

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use squall_report::{Environment, Point, RunFolder};
-use squall_study::{FITTED_NODES, Peer, PeerError, PointError, Profile, Published, calibrate, goals, raw};
+use squall_study::{FITTED_NODES, Peer, PeerError, PointError, Profile, Published, goals, raw};
 
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_POINTS_FAILED};
 use crate::ask::request::UsageError;
+use crate::experiments::here;
 use crate::experiments::modelled::compare_orders;
 use crate::experiments::study::{self, Network, Task};
 
@@ -19,7 +20,8 @@ Examples:
   squall study                        everything, in some minutes
   squall study --quick                fewer group sizes, in less than one
   squall study --show sim-rdma-100g   a built-in profile: a start for one's own
-  squall study --calibrate            what this code costs here, as the [cpu] of a profile
+  squall study --calibrate > here.toml   what this code costs here, as a profile of this machine's shared memory
+  squall run multicast --fabric sim-shm-here --profile here.toml --nodes 2 --size 1MB   what the model makes of it
 
 Nothing here is a measurement: rows say `simulated`.";
 
@@ -44,8 +46,8 @@ pub(super) struct StudyArgs {
     /// Print a built-in profile, and do nothing else
     #[arg(long, value_name = "NAME")]
     show: Option<String>,
-    /// Measure what this code costs on a core of this machine, print it as the table [cpu] of a profile, and do nothing
-    /// else
+    /// Measure what this code, a copy and a cache line cost on two cores of this machine, print it as a profile of
+    /// shared memory, whose table [cpu] other profiles can take, and do nothing else
     #[arg(long)]
     calibrate: bool,
 }
@@ -62,26 +64,32 @@ pub(super) fn draw(args: &StudyArgs) -> anyhow::Result<u8> {
         return Ok(EXIT_DONE);
     }
     if args.calibrate {
-        say(calibrate::measure()?.to_string().trim_end())?;
+        say(here::profile()?.trim_end())?;
         return Ok(EXIT_DONE);
     }
     let asked = json!({ "study": true, "quick": args.quick });
     let mut folder = RunFolder::create(args.out.as_deref(), "study", std::env::args().collect(), asked, Value::Null)?;
     folder.write_environment(&Environment::collect())?;
-    let mut lines = vec![self_check()?];
-    let (text, met) = table_of_goals(args)?;
-    lines.push(text);
     let networks = if args.quick { study::paper() } else { &study::NETWORKS };
     let tasks = study::tasks(networks, args.quick)?;
     let mut drawn = Drawn::new();
     let count = tasks.len();
-    study::draw(&tasks, &mut folder, |task, outcome| {
-        drawn.insert(task.key(), (task.value(outcome), outcome.bound_part));
-        if drawn.len().is_multiple_of(PROGRESS_TASKS) {
-            let _ = writeln!(io::stderr(), "{} of {count} points are drawn", drawn.len());
+    let (first, others) = tasks.split_at(study::of_one_figure(&tasks));
+    for part in [first, others] {
+        study::draw(part, &mut folder, |task, outcome| {
+            drawn.insert(task.key(), (task.value(outcome), outcome.bound_part));
+            if drawn.len().is_multiple_of(PROGRESS_TASKS) {
+                let _ = writeln!(io::stderr(), "{} of {count} points are drawn", drawn.len());
+            }
+            Ok(())
+        })?;
+        if part.len() == drawn.len() {
+            let _ = writeln!(io::stderr(), "the first figure is in {}", folder.render()?.report.display());
         }
-        Ok(())
-    })?;
+    }
+    let mut lines = vec![self_check()?];
+    let (text, met) = table_of_goals(args)?;
+    lines.push(text);
     for network in networks {
         lines.extend(curves(args, network, &drawn)?);
     }

@@ -105,6 +105,12 @@ fn noise(summary: &Summary) -> String {
     text
 }
 
+/// Lines of text below a header.
+pub(super) fn plain(header: &[String], lines: impl Iterator<Item = Vec<String>>) -> String {
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    table(&header, header.len(), lines)
+}
+
 /// Lines below a header; numbers, from column `first_number` on, are flushed right.
 fn table(header: &[&str], first_number: usize, lines: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 
+use crate::doctor;
 use crate::experiments;
 use crate::jobs::control::Control;
 use crate::jobs::job::{Job, PARENT_VARIABLE, Work};
@@ -52,6 +53,8 @@ fn work(control: &mut Control) -> anyhow::Result<()> {
         Work::Wire(wire) => experiments::capacity::wire::node(&job, wire, control),
         Work::Stream(stream) => experiments::capacity::stream::node(stream, control),
         Work::Change(change) => experiments::view_change::node::node(&job, change, control),
+        Work::Peer(peer) => experiments::peers::node::node(&job, peer, control),
+        Work::Reach(reach) => doctor::node::node(&job, reach, control),
         Work::Chaos(chaos) => crate::chaos::process::node(&job, chaos, control),
     }
 }

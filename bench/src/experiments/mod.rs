@@ -6,6 +6,7 @@
 
 pub mod capacity;
 pub mod group;
+pub mod here;
 mod latencies;
 mod latency;
 pub mod memcpy;
@@ -13,6 +14,7 @@ pub mod modelled;
 mod multicast;
 mod offered;
 pub mod payload;
+pub mod peers;
 pub mod study;
 mod timeline;
 pub mod view_change;
@@ -47,6 +49,7 @@ fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
             Variant::Closed | Variant::ClosedDelayed(_) => latency::measure(point, stage),
             _ => multicast::measure(point, stage),
         },
+        Experiment::Peers => peers::measure(point, stage),
         Experiment::ViewChange => view_change::measure(point, stage),
     }
 }

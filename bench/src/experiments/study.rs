@@ -1,5 +1,6 @@
 //! The study: each published point of Derecho, what its limits give there in the model, and what Squall does there.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use squall_report::{Point, Row, RunFolder};
@@ -94,6 +95,12 @@ impl Task {
         Row { trial: 1, ..self.by_whom(row) }
     }
 
+    /// What tells its figure from others.
+    fn figure(&self) -> (&str, Variant, u64) {
+        let kind = if self.variant == Variant::Plain { Variant::Plain } else { Variant::Closed };
+        (&self.run.profile.name, kind, self.run.message_bytes)
+    }
+
     /// What came out, in the unit of what was published.
     pub fn value(&self, outcome: &Outcome) -> f64 {
         if self.variant == Variant::Plain { outcome.bytes_per_s / 1e9 } else { outcome.latency.mean_us() }
@@ -112,7 +119,13 @@ pub fn latencies(network: &Network, quick: bool) -> Vec<Latency> {
     published::latency().into_iter().filter(wanted).collect()
 }
 
-/// Everything that is to run for these networks, each once.
+/// How many of `tasks`, from the first on, are points of one figure.
+pub fn of_one_figure(tasks: &[Task]) -> usize {
+    tasks.chunk_by(|a, b| a.figure() == b.figure()).next().map_or(0, <[Task]>::len)
+}
+
+/// Everything that is to run for these networks, each once: figure by figure, of each network the largest messages
+/// first.
 ///
 /// # Errors
 /// A profile that is not built in.
@@ -121,7 +134,9 @@ pub fn tasks(networks: &[Network], quick: bool) -> Result<Vec<Task>, ProfileErro
     for network in networks {
         let profile = Profile::built_in(network.profile)?;
         let peer = Peer::on(&profile);
-        tasks.extend(bandwidths(network, quick).iter().flat_map(|point| Task::of_bandwidth(&profile, &peer, point)));
+        let mut bandwidths = bandwidths(network, quick);
+        bandwidths.sort_by_key(|point| Reverse(point.message_bytes));
+        tasks.extend(bandwidths.iter().flat_map(|point| Task::of_bandwidth(&profile, &peer, point)));
         tasks.extend(latencies(network, quick).iter().flat_map(|point| Task::of_latency(&profile, &peer, point)));
     }
     let mut known = HashSet::new();
@@ -169,6 +184,9 @@ mod tests {
         // Sizes x patterns x group sizes of 3 profiles, of which half is one at two members; 4 sizes x group sizes of
         // latency of two; the peer and Squall.
         assert_eq!(tasks.len(), 2 * (3 * (3 * 3 * 4 - 3) + 2 * 4 * 4));
+        // The first figure: one size, all patterns and group sizes.
+        let first = of_one_figure(&tasks);
+        assert_eq!((first, tasks[0].run.message_bytes), (2 * (3 * 4 - 1), 104_857_600));
         let peers = tasks.iter().filter(|task| task.key().fabric.starts_with(PEER_PREFIX)).count();
         assert_eq!(2 * peers, tasks.len());
     }

@@ -7,7 +7,7 @@ const CLOSE_ENOUGH: f64 = 0.2;
 /// A short step says little about a long one: approach it.
 const GROWTH_MAX: u64 = 16;
 /// Steps that lead from the fewest messages to the most.
-const STEPS_MAX: u32 = 9;
+const STEPS_MAX: u32 = 10;
 
 /// Steps of a warm-up, each of more messages than the one before.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl WarmUp {
     /// behind.
     pub(super) fn new(enough: u64, seconds: f64, asked: Option<u64>) -> WarmUp {
         let most = asked.unwrap_or(u64::MAX);
-        WarmUp { messages: policy::WARM_UP_MESSAGES_MIN.min(most), enough: enough.min(most), seconds, asked, step: 0 }
+        WarmUp { messages: 1, enough: enough.min(most), seconds, asked, step: 0 }
     }
 
     /// Messages of each sender in this step.
@@ -37,13 +37,17 @@ impl WarmUp {
     pub(super) fn next(&mut self, took: f64) -> Option<u64> {
         self.step += 1;
         let wanted = policy::messages_for(self.messages, took, self.seconds);
+        let most = self.asked.unwrap_or(u64::MAX);
+        let fewest = policy::WARM_UP_MESSAGES_MIN.min(most);
+        let is_slow = took * fewest as f64 > policy::TOUCHING_SECONDS_MAX * self.messages as f64;
+        let is_touched = self.messages >= fewest || is_slow;
         let is_last = took >= self.seconds * CLOSE_ENOUGH || self.step >= STEPS_MAX;
         match self.asked {
-            Some(asked) if is_last || self.messages >= self.enough => return Some(asked),
-            None if is_last || wanted <= self.messages => return Some(wanted),
+            Some(asked) if is_touched && (is_last || self.messages >= self.enough) => return Some(asked),
+            None if is_touched && (is_last || wanted <= self.messages) => return Some(wanted),
             _ => {}
         }
-        self.messages = wanted.clamp(self.messages + 1, self.messages.saturating_mul(GROWTH_MAX)).min(self.asked.unwrap_or(u64::MAX));
+        self.messages = wanted.clamp(self.messages + 1, self.messages.saturating_mul(GROWTH_MAX)).clamp(fewest, most);
         None
     }
 }
@@ -69,19 +73,22 @@ mod tests {
         let (taken, messages) = steps(100.0, None);
         assert_eq!(messages, 50);
         assert!(taken.iter().sum::<u64>() <= 100, "{taken:?}");
+        let (taken, messages) = steps(2.0, None);
+        assert_eq!((taken, messages), (vec![1, 6], 2), "three seconds for every buffer");
         let (taken, messages) = steps(1.0, None);
-        assert_eq!((taken, messages), (vec![6], 2));
+        assert_eq!((taken, messages), (vec![1], 2), "six would be too many");
     }
 
     #[test]
     fn a_fast_one_is_known_in_a_few_steps() {
         let (taken, messages) = steps(4e7, None);
-        assert!(taken.len() <= 7 && (1.9e7..2.1e7).contains(&(messages as f64)), "{taken:?} {messages}");
+        assert!(taken.len() <= 8 && (1.9e7..2.1e7).contains(&(messages as f64)), "{taken:?} {messages}");
     }
 
     #[test]
     fn what_was_asked_for_is_never_exceeded() {
-        assert_eq!(steps(4e7, Some(5)), (vec![5], 5));
+        assert_eq!(steps(4e7, Some(5)), (vec![1, 5], 5));
+        assert_eq!(steps(4e7, Some(1)), (vec![1], 1));
         let (taken, messages) = steps(4e7, Some(1000));
         assert!(taken.iter().all(|&step| step <= 1000) && messages == 1000, "{taken:?}");
         assert_eq!(steps(10.0, Some(100_000)).1, 100_000);

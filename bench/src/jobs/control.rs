@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use squall_transport::Waker;
 
+use super::live::Live;
 use super::{frame, os};
 
 /// What a node is told.
@@ -27,6 +28,8 @@ pub enum Told {
 pub enum Reply {
     /// It is set up; with notices about what it could not have as asked.
     Ready(Vec<String>),
+    /// It is about what was ordered, and this is how far it is.
+    Live(Live),
     /// It did what was ordered; the experiment knows what these bytes are.
     Done(Vec<u8>),
     /// It cannot go on, and why.
@@ -117,6 +120,11 @@ impl Control {
         frame::write(&mut self.stdout, &Reply::Ready(std::mem::take(&mut self.notices)))
     }
 
+    /// A way to show how far an order is, in the midst of it.
+    pub fn live_line(&self) -> LiveLine {
+        LiveLine(io::stdout())
+    }
+
     /// Answers an order.
     ///
     /// # Errors
@@ -130,6 +138,20 @@ impl Control {
     pub fn failed(&mut self, what: String) {
         // If the parent is gone, nobody wants to know.
         let _ = frame::write(&mut self.stdout, &Reply::Failed(what));
+    }
+}
+
+/// A node's way to show how far it is. Use it between an order and its answer, from the thread that answers.
+#[derive(Debug)]
+pub struct LiveLine(Stdout);
+
+impl LiveLine {
+    /// Shows it.
+    ///
+    /// # Errors
+    /// If the parent is gone.
+    pub fn show(&mut self, live: Live) -> io::Result<()> {
+        frame::write(&mut self.0, &Reply::Live(live))
     }
 }
 

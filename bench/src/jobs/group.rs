@@ -73,6 +73,8 @@ pub struct Trial {
     pub traced: bool,
     /// Whether the messages delivered by the end of each [`WATCH_NS`] are kept.
     pub watched: bool,
+    /// Whether people see what goes on meanwhile.
+    pub shown: bool,
 }
 
 /// How often a long trial is looked at.
@@ -136,7 +138,7 @@ impl Relayed {
 }
 
 /// Counts of a trial.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// Messages sent.
     pub messages_sent: u64,

@@ -10,8 +10,10 @@ use super::change::ChangeJob;
 use super::chaos::ChaosJob;
 use super::copy::CopyJob;
 use super::group::GroupJob;
+use super::peer::PeerJob;
 use super::perftest::PerftestJob;
 use super::rdma::Rdma;
+use super::reach::ReachJob;
 use super::stream::StreamJob;
 use super::wire::WireJob;
 use super::write::WriteJob;
@@ -79,4 +81,8 @@ pub enum Work {
     Chaos(ChaosJob),
     /// The same, measured.
     Change(ChangeJob),
+    /// Another program, beside ours.
+    Peer(PeerJob),
+    /// One of the nodes between which every pair is tried.
+    Reach(ReachJob),
 }

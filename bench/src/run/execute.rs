@@ -32,6 +32,8 @@ pub struct Assignment {
     pub resume: bool,
     /// What to call the run if it has no folder yet.
     pub name: String,
+    /// Whether people want to hear nothing while it goes on.
+    pub quiet: bool,
     /// The hosts to spread over, if there are others than this one.
     pub hosts: Option<Hosts>,
 }
@@ -133,7 +135,7 @@ pub fn execute(assignment: &Assignment, measures: &Measures) -> anyhow::Result<E
         None => Interrupt::catch(EXIT_INTERRUPTED)?,
     };
     let mut tally = Tally::default();
-    let outcome = run(measures, &plan, &request, &machine, &mut folder, (&interrupt, hosts), &mut tally);
+    let outcome = run(measures, &plan, &request, (&machine, assignment.quiet), &mut folder, (&interrupt, hosts), &mut tally);
     let fault = outcome.err().filter(|fault| *fault != Fault::Interrupted).map(|fault| fault.to_string());
     let summary = Summary::of(&read_rows(folder.path())?.rows);
     let Tally { failed, skipped } = tally;
@@ -181,7 +183,7 @@ fn run(
     measures: &Measures,
     plan: &Plan,
     request: &Request,
-    machine: &Machine,
+    (machine, quiet): (&Machine, bool),
     folder: &mut RunFolder,
     (interrupt, hosts): (&Interrupt, Option<&Hosts>),
     tally: &mut Tally,
@@ -193,7 +195,7 @@ fn run(
     let verify = request.axes.verify.unwrap_or_default();
     let bounds_seconds = capacity::seconds(&remaining, verify, machine, quick);
     let planned = visits(&remaining, request.axes.interleave);
-    let progress = Progress::new(&planned.iter().map(|visit| &visit.point).collect::<Vec<_>>(), bounds_seconds);
+    let progress = Progress::new(&planned.iter().map(|visit| &visit.point).collect::<Vec<_>>(), bounds_seconds, quiet);
     progress.say(&format!("results go to {}", folder.path().display()));
     if let Some(why) = &machine.unpinned {
         progress.say(&format!("  note: nodes are not pinned: {why}"));
@@ -248,6 +250,10 @@ fn run(
                 Outcome::Skipped(why) => {
                     tally.skipped += 1;
                     lost.insert(at);
+                    if point.skip.is_some() {
+                        progress.pass_over();
+                        continue;
+                    }
                     format!("skipped: {why}")
                 }
                 Outcome::Failed(why) => {

@@ -10,13 +10,17 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::ask::plan::Plan;
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
-use squall_report::{Row, units};
+use squall_report::{Row, Summary, units};
 
 /// What the user sees on standard error while a run goes on.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
+    /// Whether people want to hear nothing.
+    quiet: bool,
     points: usize,
+    /// The point that runs.
+    current: RefCell<String>,
     time: RefCell<TimeLeft>,
     /// The figures of the trial measured last.
     last: RefCell<String>,
@@ -26,6 +30,8 @@ pub struct Progress {
 
 /// How often a bar is drawn anew.
 const TICK: Duration = Duration::from_millis(250);
+/// Nothing is silent for longer.
+const SILENCE_MAX: f64 = 1.0;
 /// Figures that come of a point: a line of a few points is one.
 const FIGURES_A_POINT: f64 = 0.25;
 
@@ -52,9 +58,10 @@ impl TimeLeft {
 }
 
 impl Progress {
-    /// For a run of these points after bounds that take so long: a bar if standard error is a terminal.
-    pub fn new(points: &[&PlannedPoint], bounds_seconds: f64) -> Progress {
-        let terminal = io::stderr().is_terminal();
+    /// For a run of these points after bounds that take so long: a bar if standard error is a terminal; nothing at all
+    /// if it is to be `quiet`.
+    pub fn new(points: &[&PlannedPoint], bounds_seconds: f64, quiet: bool) -> Progress {
+        let terminal = io::stderr().is_terminal() && !quiet;
         let bar = terminal.then(|| {
             let bar = ProgressBar::with_draw_target(Some(points.len() as u64), ProgressDrawTarget::stderr_with_hz(5));
             // The template is a constant, so the default style is never what is shown.
@@ -68,7 +75,15 @@ impl Progress {
         let running = points.iter().filter(|point| point.skip.is_none());
         let estimated = bounds_seconds + running.map(|point| point.seconds).sum::<f64>();
         let time = TimeLeft { estimated, done: 0.0, began: Instant::now() };
-        Progress { bar, points: points.len(), time: RefCell::new(time), last: RefCell::default(), noticed: RefCell::default() }
+        Progress {
+            bar,
+            quiet,
+            points: points.len(),
+            current: RefCell::default(),
+            time: RefCell::new(time),
+            last: RefCell::default(),
+            noticed: RefCell::default(),
+        }
     }
 
     /// The bounds are being measured.
@@ -91,6 +106,15 @@ impl Progress {
         }
     }
 
+    /// A bound begins to be measured, which takes about so long.
+    pub fn probing(&self, what: &str, seconds: f64) {
+        match &self.bar {
+            Some(bar) => bar.set_message(format!("measuring {what}")),
+            None if seconds > SILENCE_MAX => self.say(&format!("  measuring {what}, about {}", duration(seconds))),
+            None => {}
+        }
+    }
+
     /// A bound is measured, for which so many seconds were estimated.
     pub fn bound(&self, what: &str, seconds: f64) {
         self.pass(seconds);
@@ -107,6 +131,7 @@ impl Progress {
     pub fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
+            None if self.quiet => {}
             // Nobody reads it: the run goes on.
             None => drop(writeln!(io::stderr(), "{line}")),
         }
@@ -115,7 +140,28 @@ impl Progress {
     /// A point begins.
     pub fn begin(&self, point: &PlannedPoint) {
         if let Some(bar) = &self.bar {
-            bar.set_message(point.setting.row(None).point().to_string());
+            let point = point.setting.row(None).point().to_string();
+            bar.set_message(point.clone());
+            self.current.replace(point);
+        }
+    }
+
+    /// Whether anybody watches what goes on within a trial.
+    pub fn is_watched(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    /// What goes on within the trial that runs.
+    pub fn live(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}: {text}", self.current.borrow()));
+        }
+    }
+
+    /// A point that was announced as skipped has its turn.
+    pub fn pass_over(&self) {
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
         }
     }
 
@@ -211,12 +257,25 @@ pub fn announcement(plan: &Plan, remaining: &[&PlannedPoint], bounds_seconds: f6
             lines.push(format!("  {}: {note}", point.setting.row(None).point()));
         }
     }
-    for point in remaining {
-        if let Some(why) = &point.skip {
-            lines.push(format!("  skipped: {}: {why}", point.setting.row(None).point()));
-        }
-    }
+    lines.extend(skipped(remaining));
     lines
+}
+
+/// Points that will not run, those with one reason together.
+fn skipped(points: &[&PlannedPoint]) -> Vec<String> {
+    let mut reasons: Vec<&str> = Vec::new();
+    let mut rows = Vec::new();
+    for (point, why) in points.iter().filter_map(|point| Some((point, point.skip.as_deref()?))) {
+        // What differs only in its numbers is one reason.
+        let kind = |why: &str| why.chars().filter(|c| !c.is_ascii_digit() && *c != '.').collect::<String>();
+        let known = reasons.iter().find(|known| kind(known) == kind(why)).copied();
+        let why = known.unwrap_or_else(|| {
+            reasons.push(why);
+            why
+        });
+        rows.push(Row { note: why.to_owned(), ..point.setting.row(None) });
+    }
+    Summary::of(&rows).unmeasured_by_reason().into_iter().map(|(points, why)| format!("  skipped: {points}: {why}")).collect()
 }
 
 /// A time for people.
@@ -234,6 +293,11 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ask::experiment::Experiment;
+    use crate::ask::machine::Machine;
+    use crate::ask::request::{Axes, Request};
+    use crate::ask::verbs::Verbs;
+    use crate::jobs::kinds::FabricKind;
 
     #[test]
     fn a_figure_says_what_it_is_not() {
@@ -248,6 +312,26 @@ mod tests {
         assert_eq!(headline(&row), "2.00 GB/s, 104.0 % of one-core copy, ABOVE ITS BOUND (oversubscribed+throttled)");
         let latency = Row { latency_us_p50: Some(1.0), emulated: "shaped".into(), ..Row::default() };
         assert_eq!(headline(&latency), "p50 1.00 us (shaped)");
+    }
+
+    #[test]
+    fn points_that_are_skipped_alike_take_a_line_a_reason() {
+        let axes = Axes { fabric: vec![FabricKind::Verbs.into(), FabricKind::Shm.into()], ..Axes::default() };
+        let request = Request { experiments: vec![Experiment::SmcRate], quick: false, axes };
+        let verbs = Verbs { unavailable: Some("no device".into()), ..Verbs::default() };
+        let plan = Plan::of(&request, &Machine { cores: vec![0, 1], memory_bytes: 1 << 12, verbs, ..Machine::default() }).unwrap();
+        let points: Vec<&PlannedPoint> = plan.points.iter().collect();
+        assert!(points.len() > 12 && points.iter().all(|point| point.skip.is_some()));
+        let lines = skipped(&points);
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(lines[0].contains("no device") && lines[1].contains("of memory for"), "{lines:#?}");
+        assert_eq!(announcement(&plan, &points, 0.0).len(), 3);
+    }
+
+    #[test]
+    fn who_wants_to_hear_nothing_hears_nothing() {
+        let quiet = Progress::new(&[], 0.0, true);
+        assert!(!quiet.is_watched() && quiet.quiet);
     }
 
     #[test]

@@ -63,14 +63,38 @@ impl<'a> Stage<'a> {
         self.request.axes.deadline.map_or_else(|| policy::deadline(seconds), Duration::from_secs_f64)
     }
 
+    /// Seconds that so many messages of each sender take at the least, as far as the bound of `point` was measured.
+    pub fn seconds_at_bound(&self, point: &PlannedPoint, messages: u64) -> f64 {
+        let setting = &point.setting;
+        let is_bounded = setting.nodes > 1 && setting.shape.is_some();
+        let bound = is_bounded.then(|| self.capacity.bound(point, self.verify(), self.machine)).flatten();
+        let Some(bound) = bound else { return 0.0 };
+        let bytes = messages as f64 * f64::from(setting.sending()) * setting.message_bytes as f64;
+        bytes / (bound.gigabytes_per_second * 1e9 * setting.load().factor()).max(1.0)
+    }
+
     /// Nodes that meet to open a fabric, each with its work: on this host, or spread over the hosts of the run.
     ///
     /// # Errors
     /// As [`Workers::start`].
     pub fn workers(&self, works: Vec<Work>, deadline: Instant) -> Result<Workers<'a>, Fault> {
+        let cores = self.machine.cores_for(works.len() as u32, &self.request.axes.pin);
+        self.workers_on(works, cores, deadline)
+    }
+
+    /// The same wherever the kernel puts them; one alone meets nobody.
+    ///
+    /// # Errors
+    /// As [`Workers::start`].
+    pub fn workers_anywhere(&self, works: Vec<Work>, deadline: Instant) -> Result<Workers<'a>, Fault> {
+        let cores = vec![None; works.len()];
+        self.workers_on(works, cores, deadline)
+    }
+
+    fn workers_on(&self, works: Vec<Work>, cores: Vec<Option<usize>>, deadline: Instant) -> Result<Workers<'a>, Fault> {
         let axes = &self.request.axes;
-        let cores = self.machine.cores_for(works.len() as u32, &axes.pin);
-        let config = WorkersConfig { works, cores, meet: true, rdma: axes.rdma.clone(), lost_after: axes.lost_after(), hosts: self.hosts };
+        let meet = works.len() > 1;
+        let config = WorkersConfig { works, cores, meet, rdma: axes.rdma.clone(), lost_after: axes.lost_after(), hosts: self.hosts };
         Workers::start(config, self.interrupt, deadline)
     }
 
@@ -179,17 +203,19 @@ mod tests {
     use crate::run::capacity::Streams;
     use serde_json::Value;
 
-    /// A point over TCP whose senders reach 3 GB/s of what was measured as 2, in a run whose bound is `beside` when it
-    /// is measured again.
-    fn emitted(beside: fn(&PlannedPoint, &Stage<'_>) -> Result<Capacity, Fault>) -> Vec<Row> {
+    type Beside = fn(&PlannedPoint, &Stage<'_>) -> Result<Capacity, Fault>;
+
+    /// A point of one sender over TCP that is bound by 2 GB/s, in a run whose bound is `beside` when it is measured again.
+    fn staged<T>(experiment: Experiment, nodes: u32, beside: Beside, run: impl FnOnce(&mut Stage<'_>, &PlannedPoint) -> T) -> T {
         let root = tempfile::tempdir().unwrap();
-        let axes = Axes { fabric: vec![FabricName::Real(FabricKind::Tcp)], nodes: vec![2], size: vec![ByteSize(MB)], ..Axes::default() };
-        let request = Request { experiments: vec![Experiment::Multicast], quick: true, axes };
+        let axes =
+            Axes { fabric: vec![FabricName::Real(FabricKind::Tcp)], nodes: vec![nodes], size: vec![ByteSize(MB)], ..Axes::default() };
+        let request = Request { experiments: vec![experiment], quick: true, axes };
         let machine = Machine { cores: vec![0, 1], memory_bytes: 8 << 30, ..Machine::default() };
         let plan = Plan::of(&request, &machine).unwrap();
         let point = plan.points.iter().find(|point| point.setting.senders == 1).unwrap();
         let mut folder = RunFolder::create(Some(root.path()), "test", Vec::new(), Value::Null, Value::Null).unwrap();
-        let (interrupt, progress) = (Interrupt::default(), Progress::new(&[point], 0.0));
+        let (interrupt, progress) = (Interrupt::default(), Progress::new(&[point], 0.0, false));
         let mut stage = Stage {
             interrupt: &interrupt,
             hosts: None,
@@ -202,12 +228,29 @@ mod tests {
             folder: &mut folder,
             progress: &progress,
         };
-        stage.begin_trial();
-        for trial in 1..=2 {
-            let row = Row { trial, algbw_gigabytes_per_second: Some(3.0), ..point.setting.row(None) };
-            stage.emit(point, row).unwrap();
-        }
-        squall_report::read_rows(root.path()).unwrap().rows
+        run(&mut stage, point)
+    }
+
+    /// What is written of a point whose senders reach 3 GB/s of what was measured as 2.
+    fn emitted(beside: Beside) -> Vec<Row> {
+        staged(Experiment::Multicast, 2, beside, |stage, point| {
+            stage.begin_trial();
+            for trial in 1..=2 {
+                let row = Row { trial, algbw_gigabytes_per_second: Some(3.0), ..point.setting.row(None) };
+                stage.emit(point, row).unwrap();
+            }
+            squall_report::read_rows(stage.folder.path()).unwrap().rows
+        })
+    }
+
+    #[test]
+    fn what_a_message_takes_at_its_bound_is_known_beforehand() {
+        let seconds =
+            |experiment, nodes| staged(experiment, nodes, |_, _| Ok(Capacity::default()), |stage, point| stage.seconds_at_bound(point, 6));
+        let mb_seconds = MB as f64 / 2e9;
+        assert!((seconds(Experiment::Multicast, 2) / (6.0 * mb_seconds) - 1.0).abs() < 1e-9);
+        // Every copy to each of 15 others goes over the same loopback.
+        assert!((seconds(Experiment::RdmcSchedules, 16) / (6.0 * 15.0 * mb_seconds) - 1.0).abs() < 1e-9);
     }
 
     #[test]

@@ -13,6 +13,7 @@ const TICK: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Steps {
     bar: Option<ProgressBar>,
+    quiet: bool,
 }
 
 impl Steps {
@@ -27,7 +28,12 @@ impl Steps {
             bar.enable_steady_tick(TICK);
             bar
         });
-        Steps { bar }
+        Steps { bar, quiet: false }
+    }
+
+    /// For people who want to hear nothing.
+    pub fn quiet() -> Steps {
+        Steps { bar: None, quiet: true }
     }
 
     /// One is over, and came to `line`.
@@ -37,6 +43,7 @@ impl Steps {
                 bar.inc(1);
                 bar.set_message(line);
             }
+            None if self.quiet => {}
             // Nobody reads it: the run goes on.
             None => drop(writeln!(io::stderr(), "{line}")),
         }

@@ -22,6 +22,7 @@ use super::worker::Worker;
 use crate::jobs::control::{Reply, Told};
 use crate::jobs::frame;
 use crate::jobs::job::{Job, Work};
+use crate::jobs::live::Live;
 use crate::jobs::os;
 use crate::jobs::rdma::Rdma;
 use squall_report::units;
@@ -117,7 +118,7 @@ impl<'a> Workers<'a> {
             }
         }
         drop(sender);
-        let ready = workers.replies(deadline)?;
+        let ready = workers.replies(deadline, &mut |_, _| {})?;
         for (rank, reply) in ready.into_iter().enumerate() {
             let Reply::Ready(notices) = reply else {
                 return Err(Fault::Failed(format!("node {rank} answered before it was asked")));
@@ -157,13 +158,26 @@ impl<'a> Workers<'a> {
     /// # Errors
     /// If a node fails, dies, or has not answered by `deadline`; or the user interrupts.
     pub fn run<R: DeserializeOwned>(&mut self, order: &impl Serialize, deadline: Instant) -> Result<Vec<R>, Fault> {
+        self.run_watched(order, deadline, &mut |_, _| {})
+    }
+
+    /// The same; `watch` is told what a node shows of it meanwhile, with the node's rank.
+    ///
+    /// # Errors
+    /// As [`run`](Workers::run).
+    pub fn run_watched<R: DeserializeOwned>(
+        &mut self,
+        order: &impl Serialize,
+        deadline: Instant,
+        watch: &mut dyn FnMut(usize, Live),
+    ) -> Result<Vec<R>, Fault> {
         if let Some(remote) = &mut self.remote {
             remote.clocks = remote.hosts.clocks(self.members.len());
         }
         for rank in 0..self.members.len() {
             self.tell(rank, order)?;
         }
-        let replies = self.replies(deadline)?;
+        let replies = self.replies(deadline, watch)?;
         if let Some(remote) = &mut self.remote {
             remote.see_drift();
         }
@@ -219,7 +233,7 @@ impl<'a> Workers<'a> {
     }
 
     /// One reply of each node, by rank.
-    fn replies(&mut self, deadline: Instant) -> Result<Vec<Reply>, Fault> {
+    fn replies(&mut self, deadline: Instant, watch: &mut dyn FnMut(usize, Live)) -> Result<Vec<Reply>, Fault> {
         let began = Instant::now();
         let looks = self.looks();
         let mut replies: Vec<Option<Reply>> = self.members.iter().map(|_| None).collect();
@@ -237,6 +251,7 @@ impl<'a> Workers<'a> {
             }
             match self.news.recv_timeout((deadline - now).min(LOOK_EVERY)) {
                 Ok((rank, News::Reply(Reply::Failed(what)))) => return Err(self.cause_after(rank, Some(what))),
+                Ok((rank, News::Reply(Reply::Live(live)))) => watch(rank, live),
                 Ok((rank, News::Reply(reply))) => replies[rank] = Some(reply),
                 Ok((rank, News::Gone(end))) => {
                     self.reap(rank, end);

@@ -2,7 +2,7 @@
 
 use squall_membership::{Leaving, Membership};
 use squall_orderer::{Lamport, RoundRobin, Unordered};
-use squall_rdmc::Rdmc;
+use squall_rdmc::{Limit, Rdmc};
 use squall_smc::{Inbound, Outbound};
 use squall_sst::{Counter, Table};
 use squall_transport::exchange::{Exchange, agree};
@@ -130,6 +130,9 @@ impl<E: Endpoint> Group<E> {
         let streams = streams.collect();
         let smc = own.map(|sender| Outbound::new(table.ring(columns.smc.ring, sender), columns.smc, config.smc_limits(), members));
         let mut rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits()).relayed_by(view.voters);
+        if config.mode == Mode::Ordered && config.limit.unwrap_or_default() == Limit::Cores {
+            rdmc = rdmc.in_order();
+        }
         let pool_bytes = |rank| endpoint.region_bytes(rank, POOL).unwrap_or(pool_region.bytes() as u64);
         rdmc.set_pools((0..members).map(Rank::new).map(pool_bytes).collect());
         let order = match config.mode {

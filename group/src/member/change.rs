@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use squall_membership::What;
+use squall_rdmc::Limit;
 use squall_transport::exchange::compare;
 use squall_transport::mesh::{Gather, Meeting, Net};
 use squall_transport::{Fabric, NodeId, Rank};
@@ -80,7 +81,11 @@ impl<F: Fabric, N: Net> Member<F, N> {
     fn say_what_follows(&mut self, old: &View, view: &View, token: [u8; 32], removed: &[NodeId]) {
         let addresses = self.addresses.iter().map(|(node, address)| (*node, *address)).collect();
         let (outline, lost) = (Outline::of(view), view.lost.iter().collect());
-        self.welcome = Some(Welcome { outline, lost, token, addresses, gone: self.names.all() });
+        let overhead_bytes = match self.group.as_ref().and_then(Group::limit) {
+            Some(Limit::Links { overhead_bytes }) => Some(overhead_bytes),
+            Some(Limit::Cores) | None => None,
+        };
+        self.welcome = Some(Welcome { outline, lost, token, addresses, gone: self.names.all(), overhead_bytes });
         self.unwelcomed = view.nodes.iter().copied().filter(|node| old.rank_of(*node).is_none()).collect();
         for (node, _) in self.net.peers() {
             self.greet(node);
@@ -114,6 +119,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         }
         self.addresses.extend(welcome.addresses.iter().copied());
         self.names = Names::of(&welcome.gone);
+        self.options.config.limit.get_or_insert(welcome.limit());
         // Members that were there call newcomers; newcomers call those before them.
         for node in &view.nodes[..view.me.index()] {
             if let Some(address) = self.addresses.get(node) {

@@ -1,6 +1,7 @@
 //! What a member does about words and news of the mesh.
 
 use squall_membership::Stop;
+use squall_transport::exchange::differing;
 use squall_transport::mesh::{MeshEvent, Net};
 use squall_transport::{Fabric, NodeId};
 
@@ -142,7 +143,9 @@ impl<F: Fabric, N: Net> Member<F, N> {
     fn objection(&self, ask: &Early) -> Option<String> {
         let ours = self.options.config.agreement(self.fabric.name());
         if ask.agreement != ours {
-            return Some(format!("it is configured with \"{}\", the group with \"{ours}\"", ask.agreement));
+            let differ = differing(&[ask.agreement.as_bytes(), ours.as_bytes()]);
+            let [newcomer, group] = [0, 1].map(|at| differ[at].as_str());
+            return Some(format!("it is configured with `{newcomer}`, the group with `{group}`; configure all members alike"));
         }
         if self.group.is_none() || self.lacks_state() {
             return Some("this process has no state yet; ask another member, or later".into());
@@ -185,12 +188,74 @@ impl<F: Fabric, N: Net> Member<F, N> {
         Position { outline: Outline::of(&self.view), taken }
     }
 
-    /// One of two members that has lost the other asks the witness.
+    /// One of two members that has lost the other asks the witness. Where there is none the group ends by itself, and
+    /// says so.
     pub(super) fn second_opinion(&mut self, now_ns: u64) {
+        let Some(witness) = self.options.witness else { return };
         let Some(group) = self.group.as_mut().filter(|group| group.needs_witness()) else { return };
-        let patience_ns = self.patience.meeting_ns;
-        if let Some(witness) = self.second.ask(self.options.witness, &self.token, &self.net, now_ns, patience_ns) {
-            group.hear_witness(witness);
+        if let Some(answer) = self.second.ask(witness, &self.token, &self.net, now_ns, self.patience.long_ns) {
+            group.hear_witness(answer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use squall_membership::Timeouts;
+    use squall_transport::exchange::ClusterKey;
+    use squall_transport::mesh::{Mesh, MeshOptions};
+    use squall_transport::shm::ShmFabric;
+    use squall_transport::{Rank, RegionOptions};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::member::MemberOptions;
+    use crate::outgoing::Outgoing;
+    use crate::upcalls::Delivery;
+
+    struct Nobody;
+
+    impl Upcalls for Nobody {
+        fn deliver(&mut self, _delivery: Delivery<'_>, _outgoing: &mut Outgoing) {}
+    }
+
+    fn parts() -> (MemberOptions, ShmFabric, Mesh) {
+        let membership = Some(Timeouts::after(Duration::from_secs(60)));
+        let config = Config { membership, region: RegionOptions::default(), ..Config::new(vec![Rank(0)]) };
+        let mesh = Mesh::open("127.0.0.1:0".parse().unwrap(), &ClusterKey::random(), NodeId(1), MeshOptions::default());
+        (MemberOptions::new(config), ShmFabric::new(), mesh.expect("loopback is there"))
+    }
+
+    /// What a member makes of the word that the group has gone on without it, in that view.
+    fn hears_removed(member: &mut Member<ShmFabric>, view: u64) -> Result<(), MemberError> {
+        let bytes = postcard::to_stdvec(&Control::Removed { view }).unwrap();
+        member.hear(MeshEvent::Message { from: NodeId(9), bytes }, 0, &mut Nobody)
+    }
+
+    #[test]
+    fn who_is_not_in_some_later_view_is_out_whichever_it_is() {
+        let (options, fabric, mesh) = parts();
+        let founders = [(mesh.node(), mesh.address())];
+        let mut member = Member::founder(options, fabric, mesh, &founders, [7; 32], 0).unwrap();
+        hears_removed(&mut member, 1).expect("it is in no view yet");
+        while !member.is_in_view() {
+            member.step_at(0, &mut Nobody).unwrap();
+        }
+        hears_removed(&mut member, 0).expect("that is the view that it is in");
+        for later in [1, 2, u64::MAX] {
+            let out = hears_removed(&mut member, later).expect_err("the chain has gone on");
+            assert!(matches!(out, MemberError::Ended(Ended::Stopped(Stop::Excluded { .. }))), "{out}");
+        }
+    }
+
+    #[test]
+    fn a_newcomer_is_in_no_view_and_nobody_removes_it() {
+        let (options, fabric, mesh) = parts();
+        let nobody: SocketAddr = mesh.address();
+        let mut newcomer = Member::newcomer(options, fabric, mesh, &[nobody], true, Duration::from_secs(60), 0).unwrap();
+        hears_removed(&mut newcomer, 7).expect("it goes on asking");
     }
 }

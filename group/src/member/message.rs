@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use squall_membership::{MEMBERS_MAX, Ranks};
+use squall_rdmc::Limit;
 use squall_transport::mesh::{MeshSendError, Net};
 use squall_transport::{NodeId, Rank};
 
@@ -119,13 +120,21 @@ pub(crate) struct Welcome {
     pub(crate) addresses: Vec<(NodeId, SocketAddr)>,
     /// Names that are not taken again.
     pub(crate) gone: Vec<NodeId>,
+    /// Where links are the limit of large messages, what a block costs over them ([`Limit::Links`]).
+    pub(crate) overhead_bytes: Option<u64>,
 }
 
 impl Welcome {
+    /// What large messages are limited by, as the others found it.
+    pub(crate) fn limit(&self) -> Limit {
+        self.overhead_bytes.map_or(Limit::Cores, |overhead_bytes| Limit::Links { overhead_bytes })
+    }
+
     /// The view as `node` sees it, if it is in it and it makes sense.
     pub(crate) fn view_of(&self, node: NodeId) -> Option<View> {
         let view = self.outline.seen_by(node)?;
-        let lost = self.lost.iter().copied().filter(|rank| rank.index() < view.members).collect();
+        // Nobody is lost to itself, whatever others say.
+        let lost = self.lost.iter().copied().filter(|rank| rank.index() < view.members && *rank != view.me).collect();
         let fits = view.me.index() < view.members && self.lost.iter().all(|rank| rank.index() < view.members);
         fits.then_some(View { lost, ..view })
     }
@@ -166,8 +175,10 @@ mod tests {
     fn a_welcome_with_ranks_that_nobody_has_makes_no_view() {
         let view = View::first(Rank(1), 3, &[Rank(0), Rank(2)], &[7; 32]);
         let outline = Outline::of(&view);
-        let welcome = Welcome { outline: outline.clone(), lost: vec![], token: [1; 32], addresses: vec![], gone: vec![] };
+        let welcome =
+            Welcome { outline: outline.clone(), lost: vec![], token: [1; 32], addresses: vec![], gone: vec![], overhead_bytes: Some(7) };
         assert_eq!(welcome.view_of(view.nodes[1]), Some(view.clone()));
+        assert_eq!(welcome.limit(), Limit::Links { overhead_bytes: 7 });
         assert_eq!(welcome.view_of(NodeId(0)), None);
         assert_eq!(outline.seen_by(NodeId(0)).unwrap().me, Rank(3), "an outsider has no row");
         let with = |change: &dyn Fn(&mut Outline)| {
@@ -177,6 +188,11 @@ mod tests {
         };
         assert_eq!(with(&|outline| outline.senders = vec![Rank(3)]).view_of(view.nodes[1]), None);
         assert_eq!(Welcome { lost: vec![Rank(3)], ..welcome.clone() }.view_of(view.nodes[1]), None);
+        assert_eq!(
+            Welcome { lost: vec![Rank(1)], ..welcome.clone() }.view_of(view.nodes[1]),
+            Some(view.clone()),
+            "nobody is lost to itself"
+        );
         assert_eq!(with(&|outline| outline.id = u64::MAX).view_of(view.nodes[1]), None, "no view follows it");
         let nodes = |names: Vec<u64>| with(&|outline| outline.nodes = names.iter().copied().map(NodeId).collect());
         assert_eq!(nodes(vec![7, 8, 7]).view_of(NodeId(8)), None, "one node twice");

@@ -101,8 +101,6 @@ impl MemberOptions {
 /// How long a member waits for what, all by one option.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
-    /// For a witness.
-    meeting_ns: u64,
     /// For newcomers at a meeting: they are no reason for others to wait, but may need a moment.
     haste: Duration,
     /// For a contact, before the next one is asked too.
@@ -111,21 +109,21 @@ struct Patience {
     giver_ns: u64,
     /// Before whoever gives says a word although there is nothing to tell.
     idle_ns: u64,
-    /// For the other founders, and for a word of whoever is given state.
+    /// For the other founders, for a word of whoever is given state, and for a witness, which writes to a disk before it
+    /// answers: nobody else waits for whoever asks it.
     long_ns: u64,
 }
 
 impl Patience {
     fn of(options: &MemberOptions) -> Patience {
         let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let meeting_ns = ns(options.patience);
+        let patience_ns = ns(options.patience);
         Patience {
-            meeting_ns,
             haste: options.patience / 4,
-            ask_ns: meeting_ns / 4,
-            giver_ns: meeting_ns.saturating_mul(2),
-            idle_ns: meeting_ns / 4,
-            long_ns: meeting_ns.saturating_mul(10),
+            ask_ns: patience_ns / 4,
+            giver_ns: patience_ns.saturating_mul(2),
+            idle_ns: patience_ns / 4,
+            long_ns: patience_ns.saturating_mul(10),
         }
     }
 }
@@ -366,7 +364,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         &self.view
     }
 
-    /// What it was made with: the members agree on it, but for the senders, which are those of the first view.
+    /// What it was made with: the members agree on it, but for the senders, which are those of the first view. What a
+    /// newcomer's large messages are limited by it was told, unless it was made with that too.
     pub fn config(&self) -> &Config {
         &self.options.config
     }

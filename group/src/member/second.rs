@@ -32,17 +32,9 @@ pub(crate) struct Second {
 
 impl Second {
     /// Asks, or goes on waiting; the answer if there will be none.
-    pub(crate) fn ask(
-        &mut self,
-        witness: Option<SocketAddr>,
-        token: &[u8; 32],
-        net: &impl Net,
-        now_ns: u64,
-        patience_ns: u64,
-    ) -> Option<Witness> {
-        let Some(witness) = witness else { return Some(Witness::Refuses) };
+    pub(crate) fn ask(&mut self, witness: SocketAddr, token: &[u8; 32], net: &impl Net, now_ns: u64, patience_ns: u64) -> Option<Witness> {
         let question = self.question.get_or_insert_with(|| {
-            let question = Question { witness, ballot: derived_token(token, b"witness"), deadline_ns: now_ns + patience_ns };
+            let question = Question { witness, ballot: derived_token(token, b"witness"), deadline_ns: now_ns.saturating_add(patience_ns) };
             match net.peers().into_iter().find(|(_, address)| *address == witness) {
                 Some((node, _)) => question.put(node, net),
                 None => net.connect(witness, None),
@@ -79,5 +71,23 @@ impl Second {
     pub(crate) fn heard(&self, ballot: &[u8; 32], with_you: bool) -> Option<Witness> {
         let mine = self.question.as_ref().is_some_and(|question| question.ballot == *ballot);
         mine.then_some(if with_you { Witness::Sides } else { Witness::Refuses })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_witness_says_of_another_view_is_no_answer() {
+        let (mine, earlier) = (derived_token(&[1; 32], b"witness"), derived_token(&[2; 32], b"witness"));
+        let question = Question { witness: "127.0.0.1:1".parse().unwrap(), ballot: mine, deadline_ns: 5 };
+        let asking = Second { question: Some(question) };
+        for with_you in [true, false] {
+            assert_eq!(asking.heard(&earlier, with_you), None, "it comes late");
+            assert_eq!(Second::default().heard(&earlier, with_you), None, "nobody asks");
+        }
+        assert_eq!(asking.heard(&mine, true), Some(Witness::Sides));
+        assert_eq!(asking.heard(&mine, false), Some(Witness::Refuses));
     }
 }

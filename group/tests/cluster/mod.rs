@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use squall_group::{Config, Delivery, Ended, Group, Newcomer, Outgoing, Pace, Timeouts, Upcalls, View};
 use squall_transport::exchange::LocalExchange;
 use squall_transport::{Fabric, NodeId, Rank, RegionOptions};
 
-/// Long enough that no loaded machine takes the living for dead: losses are noticed by links.
-pub(crate) const PATIENT_NS: u64 = 30_000_000_000;
+/// Longer than any of these tests on any machine: who is lost is noticed by its links, and who is late is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) fn config(senders: usize, suspect_after_ns: u64) -> Config {
+pub(crate) fn config(senders: usize) -> Config {
     Config {
         ring_bytes: 4096,
         small_max: 300,
@@ -20,7 +21,7 @@ pub(crate) fn config(senders: usize, suspect_after_ns: u64) -> Config {
         senders_max: 8,
         window_messages: 32,
         block_bytes: Some(4096),
-        membership: Some(Timeouts::after_ns(suspect_after_ns)),
+        membership: Some(Timeouts { learner: PATIENCE, ..Timeouts::after(PATIENCE) }),
         region: RegionOptions::default(),
         ..Config::new((0..senders).map(Rank::new).collect())
     }

@@ -9,12 +9,12 @@ use squall_transport::exchange::ClusterKey;
 use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::{Fabric, NodeId, Rank, RegionOptions};
 
-/// Longer than any of these tests: losses are noticed by links.
-const PATIENT_NS: u64 = 30_000_000_000;
+/// Longer than any of these tests on any machine: who is lost is noticed by its links, and who is late is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of state beside what was delivered: more than one message of the mesh takes.
 const BALLAST: usize = 3 << 20;
 
-fn key() -> ClusterKey {
+pub(crate) fn key() -> ClusterKey {
     ClusterKey::from_hex(&"07".repeat(32)).expect("64 digits")
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn mesh(node: u64) -> Mesh {
 }
 
 pub(crate) fn options(senders: usize) -> MemberOptions {
-    MemberOptions::new(Config {
+    let config = Config {
         ring_bytes: 4096,
         small_max: 300,
         large_max: 20_000,
@@ -31,10 +31,11 @@ pub(crate) fn options(senders: usize) -> MemberOptions {
         senders_max: 8,
         window_messages: 32,
         block_bytes: Some(4096),
-        membership: Some(Timeouts::after_ns(PATIENT_NS)),
+        membership: Some(Timeouts { learner: PATIENCE, ..Timeouts::after(PATIENCE) }),
         region: RegionOptions::default(),
         ..Config::new((0..senders).map(Rank::new).collect())
-    })
+    };
+    MemberOptions { patience: PATIENCE, ..MemberOptions::new(config) }
 }
 
 /// Its state is what was delivered: who sent it and its number.
@@ -102,7 +103,7 @@ impl<F: Fabric> Life<F> {
     }
 
     pub(crate) fn join(fabric: F, node: u64, contacts: &[SocketAddr]) -> Result<Life<F>, MemberError> {
-        Ok(Life::new(Member::join(options(1), fabric, mesh(node), contacts, true, Duration::from_secs(30))?))
+        Ok(Life::new(Member::join(options(1), fabric, mesh(node), contacts, true, PATIENCE)?))
     }
 
     /// Sends up to `messages` in all, until `done`.

@@ -147,7 +147,7 @@ impl Protocol {
     }
 
     /// Members that do not come into the next view: whom I suspect or, since nobody heeds what a learner suspects, whom
-    /// voters do.
+    /// voters do. Never this one: a learner that they suspect, and that the next view has all the same, hears so there.
     pub fn lost(&self) -> Ranks {
         if self.votes(self.me) {
             return self.suspects;
@@ -156,7 +156,7 @@ impl Protocol {
         self.rows[..self.voters].iter().for_each(|row| {
             lost.add_all(&row.suspected);
         });
-        lost
+        lost.iter().filter(|&rank| rank != self.me).collect()
     }
 
     /// What follows this view, once it is decided.

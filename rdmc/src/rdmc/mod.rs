@@ -124,6 +124,8 @@ pub struct Rdmc {
     turn: usize,
     /// The first message of some sender is under way.
     is_young: bool,
+    /// What is behind a first message waits until that is here.
+    in_order: bool,
     timeline: Option<Box<Timeline>>,
     mutation: Mutation,
 }
@@ -164,6 +166,7 @@ impl Rdmc {
             slots,
             turn: 0,
             is_young: false,
+            in_order: false,
             timeline: None,
             mutation: Mutation::None,
         }

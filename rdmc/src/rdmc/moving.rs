@@ -70,8 +70,8 @@ impl Rdmc {
     /// Posts blocks: first those of senders' first messages in this epoch, then one block of each active transfer in
     /// turn, until a whole round brings nothing or the budget is spent.
     fn post_in_turn(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64, progress: &mut Progress) -> Result<(), Malformed> {
-        if self.is_young {
-            self.post_first_messages(table, outbox, budget_bytes, progress)?;
+        if self.is_young && self.post_first_messages(table, outbox, budget_bytes, progress)? {
+            return Ok(());
         }
         let mut fruitless = 0;
         while fruitless < self.active.len() && progress.posted_bytes < budget_bytes {

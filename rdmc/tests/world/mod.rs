@@ -25,6 +25,8 @@ pub(crate) struct Setup {
     pub(crate) transfers_max: u32,
     /// Pool blocks beyond one a sender.
     pub(crate) extra_buffers: u32,
+    /// First messages wait for those of lower senders.
+    pub(crate) in_order: bool,
     pub(crate) mutation: Mutation,
 }
 
@@ -261,6 +263,9 @@ impl Node {
         let pool_region = Region::allocate(Pool::bytes_for(&classes) as usize, &options).unwrap();
         let me = Rank::new(me);
         let mut rdmc = Rdmc::new(columns, setup.members, me, senders, limits);
+        if setup.in_order {
+            rdmc = rdmc.in_order();
+        }
         rdmc.set_mutation(setup.mutation);
         Node {
             table: Table::new(table_region.clone(), layout, me),

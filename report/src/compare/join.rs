@@ -144,21 +144,23 @@ fn judge(lines: &mut [ComparedMetric], options: &CompareOptions, a: &Summary, b:
     for line in lines.iter_mut().filter(|line| line.gated) {
         let (Some(left), Some(right)) = (on_a.get(&line.point), b.get(&line.point)) else { continue };
         let Some(metric) = Metric::ALL.into_iter().find(|metric| metric.column() == line.metric) else { continue };
+        let exact = left.is_simulated() && right.is_simulated();
         // As more is better: the rate of a latency is its inverse.
         let goods = |point: &PointSummary| -> Vec<f64> {
             let values = point.values(metric).into_iter();
             if metric.more_is_better() { values.collect() } else { values.map(|value| 1.0 / value).collect() }
         };
         let (left, right) = (goods(left), goods(right));
-        let verdict = verdict_of(Sides { a: &left, b: &right }, (line.ratio_low, line.ratio_high), options.margin, count);
+        let verdict = verdict_of(Sides { a: &left, b: &right, exact }, (line.ratio_low, line.ratio_high), options.margin, count);
         line.verdict = Some(verdict);
         line.trials_wanted = match verdict {
             Verdict::Undecided(Wanted::Trials(trials)) => Some(trials),
             _ => None,
         };
         line.gate = options.fail_below.map(|threshold| {
-            let chance = rank_chance(&left, &right, threshold);
-            let interval = Interval { ratio: line.ratio, low: line.ratio_low, high: line.ratio_high };
+            let chance = if exact { 0.0 } else { rank_chance(&left, &right, threshold) };
+            let (low, high) = if exact { (line.ratio, line.ratio) } else { (line.ratio_low, line.ratio_high) };
+            let interval = Interval { ratio: line.ratio, low, high };
             gate_of(interval, threshold, line.a_trials.min(line.b_trials), chance, count)
         });
     }

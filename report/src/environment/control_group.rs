@@ -119,6 +119,12 @@ pub(super) fn memory_limit(tree: &Tree, total_bytes: u64) -> Option<MemoryLimit>
     limits.reduce(|a, b| MemoryLimit { max_bytes: a.max_bytes.min(b.max_bytes), free_bytes: a.free_bytes.min(b.free_bytes) })
 }
 
+/// The least number of processes and threads that any group may have; nothing if none has a limit.
+pub(super) fn process_limit(tree: &Tree) -> Option<u64> {
+    let hierarchy = Hierarchy::of(tree, "pids")?;
+    hierarchy.groups.iter().filter_map(|group| tree.number(&format!("{group}/pids.max"))).min()
+}
+
 impl Hierarchy {
     /// The hierarchy that `controller` is in: one of its own (v1), or else the unified one (v2).
     fn of(tree: &Tree, controller: &str) -> Option<Hierarchy> {
@@ -203,12 +209,14 @@ mod tests {
             ("proc/self/cgroup", "0::/user.slice/job/step\n"),
             ("proc/self/mountinfo", UNIFIED),
             ("sys/fs/cgroup/user.slice/cpu.max", "150000 100000\n"),
+            ("sys/fs/cgroup/user.slice/pids.max", "max\n"),
+            ("sys/fs/cgroup/user.slice/job/pids.max", "512\n"),
             ("sys/fs/cgroup/user.slice/cpu.stat", "usage_usec 9\nnr_periods 50\nnr_throttled 7\nthrottled_usec 1200\n"),
             ("sys/fs/cgroup/user.slice/job/cpu.max", "max 100000\n"),
             ("sys/fs/cgroup/user.slice/job/step/cpu.max", "400000 100000\n"),
             ("sys/fs/cgroup/user.slice/job/step/cpu.stat", "nr_throttled 1\nthrottled_usec 3\n"),
         ]);
-        assert_eq!(cpu_quota(&tree), Some(1.5));
+        assert_eq!((cpu_quota(&tree), process_limit(&tree)), (Some(1.5), Some(512)));
         assert_eq!(Throttled::read(&tree), Throttled { periods: 8, waited_ns: 1_203_000 });
     }
 

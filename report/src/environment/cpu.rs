@@ -27,6 +27,14 @@ pub struct Cpu {
     pub hyperthreading: bool,
     /// Caches that the first processor uses, nearest first.
     pub caches: Vec<Cache>,
+    /// Whether cores may run several threads, as the kernel is set: `on`, `off`, `forceoff`, `notsupported`.
+    pub smt: String,
+    /// Processors that the kernel places nothing on by itself (`isolcpus`).
+    pub isolated: String,
+    /// What the kernel reads the time from: `tsc` costs nothing.
+    pub clock_source: String,
+    /// What it could read it from.
+    pub clock_sources: Vec<String>,
     /// Frequency governor: one name, or all in use; empty where the machine (usually a virtual one) has none.
     pub governor: String,
     /// Whether the clock may rise above its nominal rate; empty if not told.
@@ -54,6 +62,7 @@ pub struct Cache {
 }
 
 const CPUS: &str = "sys/devices/system/cpu";
+const CLOCKS: &str = "sys/devices/system/clocksource/clocksource0";
 
 impl Cpu {
     pub(super) fn read(tree: &Tree) -> Cpu {
@@ -74,6 +83,10 @@ impl Cpu {
             socket_count: topology.sockets.len() as u32,
             hyperthreading: topology.threads as usize > topology.cores.len(),
             caches: Cache::read_all(tree),
+            smt: tree.text(&format!("{CPUS}/smt/control")).unwrap_or_default(),
+            isolated: tree.text(&format!("{CPUS}/isolated")).unwrap_or_default(),
+            clock_source: tree.text(&format!("{CLOCKS}/current_clocksource")).unwrap_or_default(),
+            clock_sources: words(&tree.text(&format!("{CLOCKS}/available_clocksource")).unwrap_or_default()),
             governor: governor(tree),
             turbo: turbo(tree),
             hypervisor: if has_word(flags, "hypervisor") { "virtual machine".into() } else { String::new() },
@@ -162,12 +175,16 @@ pub(super) fn value_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
 fn has_word(words: &str, word: &str) -> bool {
     words.split_whitespace().any(|found| found == word)
 }
 
 /// `32K`, `512K`, `1M` in bytes.
-fn bytes(text: &str) -> Option<u64> {
+pub(super) fn bytes(text: &str) -> Option<u64> {
     let (digits, shift) = match text.strip_suffix(['K', 'M', 'G']) {
         None => (text, 0),
         Some(digits) if text.ends_with('K') => (digits, 10),
@@ -198,6 +215,10 @@ mod tests {
             ("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "performance\n"),
             ("sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "powersave\n"),
             ("sys/devices/system/cpu/intel_pstate/no_turbo", "1\n"),
+            ("sys/devices/system/cpu/smt/control", "on\n"),
+            ("sys/devices/system/cpu/isolated", "\n"),
+            ("sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n"),
+            ("sys/devices/system/clocksource/clocksource0/available_clocksource", "tsc hpet acpi_pm \n"),
             ("sys/devices/system/cpu/cpu0/cache/index3/level", "3\n"),
             ("sys/devices/system/cpu/cpu0/cache/index3/type", "Unified\n"),
             ("sys/devices/system/cpu/cpu0/cache/index3/size", "32768K\n"),
@@ -212,6 +233,8 @@ mod tests {
         assert_eq!((cpu.core_count, cpu.socket_count, cpu.hyperthreading), (1, 1, true));
         assert_eq!(cpu.governor, "performance, powersave");
         assert_eq!(cpu.turbo, "off");
+        assert_eq!((cpu.smt.as_str(), cpu.isolated.as_str(), cpu.clock_source.as_str()), ("on", "", "hpet"));
+        assert_eq!(cpu.clock_sources, ["tsc", "hpet", "acpi_pm"]);
         assert_eq!(cpu.hypervisor, "virtual machine");
         assert_eq!(cpu.features, ["sse2", "avx2"]);
         assert_eq!(cpu.caches[0].bytes, 48 << 10);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::control_group::memory_limit;
+use super::control_group::{memory_limit, process_limit};
 use super::tree::{Tree, chosen};
 
 /// Memory of the machine.
@@ -59,12 +59,20 @@ pub struct NumaNode {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
+    /// Whether the system told them.
+    pub is_known: bool,
     /// Bytes that may be locked (`ulimit -l`): registered memory counts.
     pub locked_bytes: Option<u64>,
     /// The most that `locked_bytes` may be raised to.
     pub locked_bytes_hard: Option<u64>,
     /// Descriptors that may be open (`ulimit -n`).
     pub open_files: Option<u64>,
+    /// The most that `open_files` may be raised to.
+    pub open_files_hard: Option<u64>,
+    /// Processes and threads of this user (`ulimit -u`).
+    pub processes: Option<u64>,
+    /// Processes and threads that a control group of this process may have.
+    pub control_group_processes: Option<u64>,
 }
 
 impl Memory {
@@ -119,15 +127,21 @@ impl NumaNode {
 
 impl Limits {
     pub(super) fn read(tree: &Tree) -> Limits {
-        let limits = tree.text("proc/self/limits").unwrap_or_default();
+        let limits = tree.text("proc/self/limits");
+        let is_known = limits.is_some();
+        let limits = limits.unwrap_or_default();
         let limit = |name: &str, column: usize| -> Option<u64> {
             let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().nth(column)?.parse().ok()
         };
         Limits {
+            is_known,
             locked_bytes: limit("Max locked memory", 0),
             locked_bytes_hard: limit("Max locked memory", 1),
             open_files: limit("Max open files", 0),
+            open_files_hard: limit("Max open files", 1),
+            processes: limit("Max processes", 0),
+            control_group_processes: process_limit(tree),
         }
     }
 }
@@ -197,9 +211,12 @@ mod tests {
             "proc/self/limits",
             "Limit                     Soft Limit           Hard Limit           Units     \nMax open files            20000                30000                files     \nMax locked memory         8388608              unlimited            bytes     \n",
         )]);
+        assert!(!Limits::read(&Tree::new(&root.path().join("nowhere"))).is_known);
         let limits = Limits::read(&Tree::new(root.path()));
+        assert!(limits.is_known);
         assert_eq!(limits.locked_bytes, Some(8 << 20));
         assert_eq!(limits.locked_bytes_hard, None);
-        assert_eq!(limits.open_files, Some(20_000));
+        assert_eq!((limits.open_files, limits.open_files_hard), (Some(20_000), Some(30_000)));
+        assert_eq!((limits.processes, limits.control_group_processes), (None, None));
     }
 }

@@ -8,6 +8,7 @@ mod control_group;
 mod cpu;
 mod memory;
 mod network;
+mod topology;
 mod tree;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ pub use control_group::Throttled;
 pub use cpu::{Cache, Cpu};
 pub use memory::{HugePages, Limits, Memory, NumaNode};
 pub use network::{InfinibandDevice, InfinibandPort, NetworkInterface};
+pub use topology::{Card, Core, Node, SharedCache, Topology};
 
 use crate::units;
 use tree::Tree;
@@ -43,6 +45,8 @@ pub struct Environment {
     pub network: Vec<NetworkInterface>,
     /// RDMA devices, by name; usually none.
     pub infiniband: Vec<InfinibandDevice>,
+    /// Where cores, caches, memory and cards are.
+    pub topology: Topology,
 }
 
 /// The kernel.
@@ -60,7 +64,7 @@ pub struct Kernel {
 impl Environment {
     /// What the machine tells about itself now.
     pub fn collect() -> Environment {
-        Environment::collect_from(Path::new("/"))
+        Environment { topology: Topology::of_this_machine(), ..Environment::collect_from(Path::new("/")) }
     }
 
     /// The same from another root than `/`.
@@ -75,6 +79,7 @@ impl Environment {
             limits: Limits::read(&tree),
             network: NetworkInterface::read_all(&tree),
             infiniband: InfinibandDevice::read_all(&tree),
+            topology: Topology::from_root(root),
         }
     }
 

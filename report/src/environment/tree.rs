@@ -16,8 +16,13 @@ impl Tree {
 
     /// The text of a file without the white space around it; nothing if it is missing, unreadable or empty.
     pub(super) fn text(&self, path: &str) -> Option<String> {
+        self.text_of(&self.root.join(path))
+    }
+
+    /// The same of a file that is named in full.
+    pub(super) fn text_of(&self, path: &Path) -> Option<String> {
         const READ_BYTES_MAX: u64 = 4 << 20;
-        let file = fs::File::open(self.root.join(path)).ok()?;
+        let file = fs::File::open(path).ok()?;
         let mut bytes = Vec::new();
         file.take(READ_BYTES_MAX).read_to_end(&mut bytes).ok()?;
         let text = String::from_utf8_lossy(&bytes).trim_matches(['\0', ' ', '\n', '\t']).to_owned();
@@ -43,6 +48,11 @@ impl Tree {
         names
     }
 
+    /// Where something really is, all symbolic links followed.
+    pub(super) fn real_path(&self, path: &str) -> Option<PathBuf> {
+        fs::canonicalize(self.root.join(path)).ok()
+    }
+
     /// The last part of what a symbolic link points at.
     pub(super) fn link_name(&self, path: &str) -> Option<String> {
         let target = fs::read_link(self.root.join(path)).ok()?;
@@ -52,13 +62,20 @@ impl Tree {
 
 /// How many numbers a kernel list such as `0-3,8` names.
 pub(super) fn list_count(list: &str) -> u32 {
-    list.split(',')
-        .filter_map(|range| {
-            let (first, last) = range.trim().split_once('-').unwrap_or((range.trim(), range.trim()));
-            let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-            last.checked_sub(first)?.checked_add(1)
-        })
-        .fold(0, u32::saturating_add)
+    ranges(list).filter_map(|(first, last)| last.checked_sub(first)?.checked_add(1)).fold(0, u32::saturating_add)
+}
+
+/// The numbers that a kernel list names, up to the most that a kernel has of anything.
+pub(super) fn list_of(list: &str) -> Vec<usize> {
+    const NUMBER_MAX: u32 = 1 << 16;
+    ranges(list).filter(|(_, last)| *last <= NUMBER_MAX).flat_map(|(first, last)| first as usize..=last as usize).collect()
+}
+
+fn ranges(list: &str) -> impl Iterator<Item = (u32, u32)> {
+    list.split(',').filter_map(|range| {
+        let (first, last) = range.trim().split_once('-').unwrap_or((range.trim(), range.trim()));
+        Some((first.parse().ok()?, last.parse().ok()?))
+    })
 }
 
 /// The marked word of a choice such as `always [madvise] never`, or the whole text if none is.
@@ -87,7 +104,10 @@ mod tests {
     fn lists_are_counted() {
         for (list, count) in [("0", 1), ("0-3", 4), ("0-3,8,10-11", 7), ("", 0), ("3-1", 0), ("x", 0)] {
             assert_eq!(list_count(list), count, "{list}");
+            assert_eq!(list_of(list).len() as u32, count, "{list}");
         }
+        assert_eq!(list_of("0-1,8"), [0, 1, 8]);
+        assert!(list_of("0-4294967295").is_empty());
     }
 
     #[test]
@@ -107,6 +127,7 @@ mod tests {
         #[test]
         fn no_list_and_no_choice_is_too_odd(text in any::<String>()) {
             list_count(&text);
+            list_of(&text);
             chosen(&text);
         }
     }

@@ -11,6 +11,7 @@ use kuva::render::annotations::ReferenceLine;
 use kuva::render::layout::{Layout, TickFormat};
 use kuva::render::plots::Plot;
 
+use super::pdf;
 use super::style::{Style, StyleName};
 use crate::error::ResultsError;
 use crate::files::replace;
@@ -154,14 +155,20 @@ const PAPER: &str = "#ffffff";
 const HOLLOW: f64 = 0.55;
 
 impl Figure {
-    /// Draws the figure as `<name>.svg` and `<name>.png` in `folder`.
+    /// Draws the figure as `<name>.svg` and `<name>.png` in `folder`, and as `<name>.pdf` if that is wanted.
     pub(crate) fn write(&self, folder: &Path, style: Style) -> Result<(), ResultsError> {
         let svg = kuva::render_to_svg(self.plots(style.weight()), self.layout(style));
         replace(&folder.join(format!("{}.svg", self.name)), svg.as_bytes())?;
         let path = folder.join(format!("{}.png", self.name));
         let png = kuva::render_to_png(self.plots(style.weight()), self.layout(style), style.png_scale())
             .map_err(|reason| ResultsError::Plot { path: path.clone(), reason })?;
-        replace(&path, &png)
+        replace(&path, &png)?;
+        if style.pdf {
+            let path = folder.join(format!("{}.pdf", self.name));
+            let page = pdf::page(&svg, || (self.plots(style.weight()), self.layout(style)), style);
+            replace(&path, &page.map_err(|reason| ResultsError::Plot { path: path.clone(), reason })?)?;
+        }
+        Ok(())
     }
 
     /// The series without the marks that the axes cannot show; a series without any left is gone.

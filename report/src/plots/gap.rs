@@ -18,7 +18,15 @@ const PUBLISHED: &str = "Derecho: RDMA / TCP, 100 Gb/s";
 const CLOSED: &str = "closed-sender";
 
 /// Ratios of one line of the figure, by message size.
-type Ratios = BTreeMap<(String, String, String), BTreeMap<u64, Vec<f64>>>;
+type Ratios = BTreeMap<(String, String, String), BTreeMap<u64, Vec<Ratio>>>;
+
+/// How many times the bandwidth of TCP, in groups of one size.
+#[derive(Clone, Copy, Debug)]
+struct Ratio {
+    times: f64,
+    /// Whether something stood in for the hardware on either side.
+    emulated: bool,
+}
 
 /// What only fabrics of one kind are compared within: this machine's, modelled ones, the peer's in the model.
 fn kind(fabric: &str) -> &'static str {
@@ -46,8 +54,12 @@ fn pairs<'a>(points: &[&'a PointSummary]) -> Vec<(&'a PointSummary, &'a PointSum
     pairs
 }
 
-fn ratio_of(fast: f64, tcp: f64) -> Option<f64> {
-    Some(fast / tcp).filter(|ratio| ratio.is_finite())
+fn is_emulated(fast: &PointSummary, tcp: &PointSummary) -> bool {
+    fast.emulation().is_some() || tcp.emulation().is_some()
+}
+
+fn ratio_of(fast: f64, tcp: f64, emulated: bool) -> Option<Ratio> {
+    Some(Ratio { times: fast / tcp, emulated }).filter(|ratio| ratio.times.is_finite())
 }
 
 /// How many times faster each other fabric is than TCP, by message size, over all node counts.
@@ -56,7 +68,7 @@ pub(super) fn of_bandwidth(name: &str, points: &[&PointSummary]) -> Vec<Figure> 
     let mut ratios = Ratios::new();
     for (fast, tcp) in pairs(&with_rate) {
         let rate = |point: &PointSummary| point.spread(Metric::Algbw).map(|spread| spread.median);
-        let ratio = rate(fast).zip(rate(tcp)).and_then(|(fast, tcp)| ratio_of(fast, tcp));
+        let ratio = rate(fast).zip(rate(tcp)).and_then(|(a, b)| ratio_of(a, b, is_emulated(fast, tcp)));
         let key = &fast.point;
         let line = (format!("{} / {}", key.fabric, tcp.point.fabric), key.sender_pattern.clone(), key.ordering.clone());
         ratios.entry(line).or_default().entry(key.message_bytes).or_default().extend(ratio);
@@ -71,7 +83,10 @@ pub(super) fn of_bandwidth(name: &str, points: &[&PointSummary]) -> Vec<Figure> 
     vec![Figure {
         name: format!("{name}-gap"),
         title: "Gap to TCP: bandwidth of the fast fabric over that of TCP".into(),
-        subtitle: subtitle(points, &["ratio of medians; mark: middle over all group sizes, bars: least to greatest"]),
+        subtitle: subtitle(
+            points,
+            &["ratio of medians; mark: middle over all group sizes, hollow if some were emulated; bars: least to greatest"],
+        ),
         caption: "How many times the bandwidth of TCP the fast fabric reaches in the same group. The gap grows as \
                   messages shrink, since the cost of TCP is per message more than per byte. Published: 4 times at 100 MB, 6 \
                   to 33 times at 10 KB."
@@ -84,7 +99,7 @@ pub(super) fn of_bandwidth(name: &str, points: &[&PointSummary]) -> Vec<Figure> 
     }]
 }
 
-fn of_line(pair: &str, pattern: &str, ordering: &str, by_size: &BTreeMap<u64, Vec<f64>>) -> Series {
+fn of_line(pair: &str, pattern: &str, ordering: &str, by_size: &BTreeMap<u64, Vec<Ratio>>) -> Series {
     Series {
         label: format!("{pair}, {pattern}, {ordering}"),
         colour: colour_of(pattern).unwrap_or(PATTERNS.len()),
@@ -95,21 +110,23 @@ fn of_line(pair: &str, pattern: &str, ordering: &str, by_size: &BTreeMap<u64, Ve
     }
 }
 
-fn middle(x: f64, values: &[f64]) -> Option<Mark> {
+fn middle(x: f64, ratios: &[Ratio]) -> Option<Mark> {
+    let values: Vec<f64> = ratios.iter().map(|ratio| ratio.times).collect();
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(0.0, f64::max);
-    Some(Mark { x, y: median(values)?, range: (most > least).then_some((least, most)), emulated: false })
+    let emulated = ratios.iter().any(|ratio| ratio.emulated);
+    Some(Mark { x, y: median(&values)?, range: (most > least).then_some((least, most)), emulated })
 }
 
 fn published_ratios(pattern: &str) -> Series {
     let rows = published::bandwidths();
-    let mut by_size: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    let mut by_size: BTreeMap<u64, Vec<Ratio>> = BTreeMap::new();
     for fast in rows.iter().filter(|row| row.network == PUBLISHED_NETWORKS[0] && row.senders == pattern) {
         let same = |row: &&published::PublishedBandwidth| {
             row.is(PUBLISHED_NETWORKS[1], fast.message_bytes) && (row.nodes, &row.senders) == (fast.nodes, &fast.senders)
         };
         let tcp = rows.iter().find(same);
-        let ratio = tcp.and_then(|tcp| ratio_of(fast.gigabytes_per_second, tcp.gigabytes_per_second));
+        let ratio = tcp.and_then(|tcp| ratio_of(fast.gigabytes_per_second, tcp.gigabytes_per_second, false));
         by_size.entry(fast.message_bytes).or_default().extend(ratio);
     }
     Series {
@@ -132,8 +149,8 @@ pub(super) fn of_latency(name: &str, points: &[&PointSummary]) -> Vec<Figure> {
         for (fast, tcp) in pairs(&of_size) {
             let p50 = |point: &PointSummary| point.spread(Metric::LatencyP50).map(|spread| spread.median);
             if let Some((fast_us, tcp_us)) = p50(fast).zip(p50(tcp)) {
-                let emulated = fast.emulation().is_some() || tcp.emulation().is_some();
-                let mark = Mark { x: f64::from(fast.point.nodes), y: tcp_us - fast_us, range: None, emulated };
+                let (x, y) = (f64::from(fast.point.nodes), tcp_us - fast_us);
+                let mark = Mark { x, y, range: None, emulated: is_emulated(fast, tcp) };
                 added.entry(format!("{} less {}", tcp.point.fabric, fast.point.fabric)).or_default().push(mark);
             }
         }
@@ -218,6 +235,20 @@ mod tests {
         let added = of_latency("tcp-gap", &points);
         let of_shm = added[0].series.iter().find(|series| series.label == "tcp less shm").unwrap();
         assert_eq!((of_shm.marks.len(), of_shm.marks[0].y), (1, 50.0 - 12.5));
+    }
+
+    #[test]
+    fn a_mark_is_hollow_if_one_of_its_groups_was_emulated() {
+        let hollow = |emulated: &str| {
+            let of = |fabric, nodes, gigabytes| Row {
+                emulated: if nodes == 4 { emulated } else { "no" }.into(),
+                ..row(fabric, nodes, gigabytes)
+            };
+            let summary = Summary::of(&[of("shm", 2, 8.0), of("tcp", 2, 2.0), of("shm", 4, 4.0), of("tcp", 4, 1.0)]);
+            let points: Vec<&PointSummary> = summary.points.iter().collect();
+            of_bandwidth("tcp-gap", &points)[0].series[0].marks[0].emulated
+        };
+        assert!(hollow("oversubscribed") && !hollow("no"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::figure::{Line, Mark, Of, PATTERNS, Series};
 use super::limits::reasons;
 use crate::row::Point;
-use crate::summary::{Metric, PointSummary};
+use crate::summary::{Metric, PointSummary, Spread};
 use crate::units;
 
 /// A part of a point's key.
@@ -103,8 +103,8 @@ pub(super) fn only<'a>(points: &[&'a PointSummary], wanted: impl Fn(&Point) -> b
 
 /// One line for each set of settings other than `x`. A legend names only the settings that differ within the figure.
 /// Who sends has its colour in every figure, and fabrics and orderings share it: they differ in marks and dashes. What
-/// else tells lines apart has a colour each, none of those. Windows and blocks that the runner adapts from one `x` to
-/// the next do not break a line.
+/// else tells lines apart has a colour each, none of those. Windows, blocks and schedules that are chosen from one `x`
+/// to the next do not break a line.
 pub(super) fn lines(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Series> {
     let measured: Vec<&PointSummary> = points.iter().copied().filter(|point| !point.values(y).is_empty()).collect();
     let points = measured.as_slice();
@@ -142,16 +142,19 @@ pub(super) fn common(points: &[&PointSummary]) -> Of {
     }
 }
 
-/// The dimensions that tell lines apart. A window or block counts only where two points share everything else.
+/// The dimensions that tell lines apart. A window or block counts only where two points share everything else; a
+/// schedule only if most points share everything else with one of another schedule: where a group chooses, two trials
+/// of one point may have been relayed differently.
 pub(super) fn splitting(points: &[&PointSummary], x: Dimension) -> Vec<Dimension> {
     let differs = |dimension: &Dimension| distinct(points, |point| dimension.of(point)).len() > 1;
-    let adapted = [Dimension::Window, Dimension::Block];
+    let adapted = [Dimension::Schedule, Dimension::Window, Dimension::Block];
     let mut found: Vec<Dimension> =
         Dimension::ALL.into_iter().filter(|dimension| *dimension != x && !adapted.contains(dimension)).filter(differs).collect();
     for dimension in adapted {
         let places = |dimensions: &[Dimension]| distinct(points, |point| (key(point, dimensions), x.of(point))).len();
         let with: Vec<Dimension> = found.iter().copied().chain([dimension]).collect();
-        if places(&with) > places(&found) {
+        let (many, few) = (places(&with), places(&found));
+        if if dimension == Dimension::Schedule { 2 * many > 3 * few } else { many > few } {
             found.push(dimension);
         }
     }
@@ -194,15 +197,18 @@ fn lines_of<'a>(points: &[&'a PointSummary], splitting: &[Dimension]) -> Vec<Vec
     distinct(points, |point| key(point, splitting)).iter().map(|own| only(points, |point| key(point, splitting) == *own)).collect()
 }
 
+/// A mark for each place, over all trials there.
 fn marks(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Mark> {
-    points
-        .iter()
-        .filter_map(|point| {
-            let spread = point.spread(y)?;
-            let range = (spread.max > spread.min).then_some((spread.min, spread.max));
-            Some(Mark { x: x.place(&point.point), y: spread.median, range, emulated: point.emulation().is_some() })
-        })
-        .collect()
+    let mut places: Vec<f64> = points.iter().map(|point| x.place(&point.point)).collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    let mark = |place: f64| {
+        let here: Vec<&PointSummary> = points.iter().copied().filter(|point| x.place(&point.point) == place).collect();
+        let spread = Spread::over(&here.iter().flat_map(|point| point.values(y)).collect::<Vec<_>>())?;
+        let range = (spread.max > spread.min).then_some((spread.min, spread.max));
+        Some(Mark { x: place, y: spread.median, range, emulated: here.iter().any(|point| point.emulation().is_some()) })
+    };
+    places.into_iter().filter_map(mark).collect()
 }
 
 /// How many trials a median is of.
@@ -289,6 +295,26 @@ mod tests {
     fn a_window_that_shrinks_with_the_group_does_not_break_a_line() {
         assert_eq!(labels(&[row(2, "ordered", 8), row(4, "ordered", 4)]), ["shm"]);
         assert_eq!(labels(&[row(2, "ordered", 8), row(2, "ordered", 4)]), ["window 4", "window 8"]);
+    }
+
+    #[test]
+    fn a_schedule_that_was_chosen_does_not_break_a_line_and_one_that_was_asked_for_does() {
+        let of = |nodes, schedule: &str, gigabytes| Row {
+            schedule: schedule.into(),
+            algbw_gigabytes_per_second: Some(gigabytes),
+            ..row(nodes, "ordered", 4)
+        };
+        // At four nodes the third trial was relayed in another way.
+        let again = Row { trial: 2, ..of(4, "pipeline", 1.2) };
+        let chosen = [of(2, "two-trees", 3.0), of(3, "two-trees", 2.0), of(4, "pipeline", 1.0), again, of(4, "chain", 0.8)];
+        let summary = Summary::of(&chosen);
+        let points: Vec<&PointSummary> = summary.points.iter().collect();
+        let lines = lines(&points, Dimension::Nodes, Metric::Algbw);
+        assert_eq!(lines.len(), 1);
+        let marks: Vec<_> = lines[0].marks.iter().map(|mark| (mark.x, mark.y, mark.range)).collect();
+        assert_eq!(marks, [(2.0, 3.0, None), (3.0, 2.0, None), (4.0, 1.0, Some((0.8, 1.2)))]);
+        let asked = [of(2, "chain", 1.0), of(4, "chain", 1.0), of(2, "pipeline", 1.0), of(4, "pipeline", 1.0)];
+        assert_eq!(labels(&asked), ["chain", "pipeline"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod latency;
 pub(crate) mod limits;
 mod offered;
 mod orders;
+mod pdf;
 mod published;
 mod replicas;
 mod study;
@@ -29,7 +30,7 @@ use crate::summary::Summary;
 /// A figure of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawn {
-    /// File name without its ending; there are a `.svg` and a `.png`.
+    /// File name without its ending; there are a `.svg`, a `.png`, and a `.pdf` if it was wanted.
     pub name: String,
     /// The experiment it belongs to.
     pub experiment: String,
@@ -61,16 +62,17 @@ pub(super) fn draw(summary: &Summary, run: &Path, folder: &Path, style: Style) -
     for drawn in &drawn {
         drawn.figure.write(folder, style)?;
     }
-    remove_others(folder, &drawn)?;
+    remove_others(folder, &drawn, style)?;
     Ok(drawn)
 }
 
-fn remove_others(folder: &Path, drawn: &[Drawn]) -> Result<(), ResultsError> {
+fn remove_others(folder: &Path, drawn: &[Drawn], style: Style) -> Result<(), ResultsError> {
     let entries = fs::read_dir(folder).map_err(ResultsError::io(folder, "read"))?;
     for entry in entries.filter_map(Result::ok) {
         let path = entry.path();
-        let is_figure = path.extension().is_some_and(|ending| ending == "svg" || ending == "png");
-        let is_drawn = path.file_stem().is_some_and(|stem| drawn.iter().any(|drawn| *drawn.name == *stem));
+        let is = |wanted: &str| path.extension().is_some_and(|ending| ending == wanted);
+        let is_figure = is("svg") || is("png") || is("pdf");
+        let is_drawn = (style.pdf || !is("pdf")) && path.file_stem().is_some_and(|stem| drawn.iter().any(|drawn| *drawn.name == *stem));
         if is_figure && !is_drawn {
             fs::remove_file(&path).map_err(ResultsError::io(&path, "remove"))?;
         }

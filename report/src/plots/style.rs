@@ -23,6 +23,8 @@ pub struct Style {
     pub width_cm: f64,
     /// Height of a figure, centimetres.
     pub height_cm: f64,
+    /// Whether each figure is also a page of a PDF.
+    pub pdf: bool,
 }
 
 /// Pixels of an SVG in a centimetre, by the rules of the web: 96 to an inch.
@@ -37,7 +39,12 @@ impl Style {
             StyleName::Slide => (24.0, 13.0),
         };
         let width = width_cm.unwrap_or(usual_width);
-        Style { name, width_cm: width, height_cm: height_cm.unwrap_or(usual_height * width / usual_width) }
+        Style { name, width_cm: width, height_cm: height_cm.unwrap_or(usual_height * width / usual_width), pdf: false }
+    }
+
+    /// The same, and each figure also as a page of a PDF.
+    pub fn with_pdf(self, pdf: bool) -> Style {
+        Style { pdf, ..self }
     }
 
     /// Width and height in pixels of an SVG.

@@ -50,10 +50,10 @@ pub fn median_interval(values: &[f64]) -> Option<MedianInterval> {
 }
 
 /// The standard deviation of the logarithms of values, over samples that each have their own mean, as large as it may
-/// well be: of few values it comes out too small by chance, so that the upper end of its 90 % interval is given. None
+/// well be: of few values it comes out too small by chance, so that the upper end of its 95 % interval is given. None
 /// unless some sample has two values, all above 0.
 pub fn scatter(samples: &[&[f64]]) -> Option<f64> {
-    const CHANCE: f64 = 0.1;
+    const CHANCE: f64 = 0.025;
     let mut squares = 0.0;
     let mut freedom = 0;
     for sample in samples.iter().filter(|sample| sample.len() > 1) {
@@ -155,7 +155,7 @@ mod tests {
         let sample: Vec<f64> = (0..400).map(|at| (0.1 * (f64::from(at % 20) - 9.5) / 5.766).exp()).collect();
         let wide: Vec<f64> = sample.iter().map(|value| 50.0 * value).collect();
         let found = scatter(&[&sample, &wide]).unwrap();
-        assert!((0.1..0.105).contains(&found), "{found}");
+        assert!((0.1..0.106).contains(&found), "{found}");
         let few = scatter(&[&sample[..3], &wide[..3]]).unwrap();
         let plain = scatter(&[&sample[..3]]).unwrap();
         assert!(few < plain, "fewer values are less sure: {few} {plain}");

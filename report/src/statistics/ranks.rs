@@ -52,12 +52,14 @@ pub fn trials_that_tell(chance: f64) -> u32 {
 /// variance of at most `p (1 - p) / n` (van Dantzig), and around a half with `1 / 6n` if nothing differs.
 pub fn trials_to_find(scale: f64, scatter: f64, chance: f64) -> Option<u32> {
     const MISSED: f64 = 0.05;
+    // The fewest that tell have to lie apart one and all; real trials have some that do not.
+    const SPARE: u32 = 2;
     let apart = scale.ln().abs();
     let ordered = if scatter > 0.0 { normal::below(apart / (scatter * std::f64::consts::SQRT_2)) } else { 1.0 };
     let variance = (ordered * (1.0 - ordered)).min(1.0 / 6.0);
     let reach = normal::above(chance) * (1.0f64 / 6.0).sqrt() + normal::above(MISSED) * variance.sqrt();
     let trials = (reach / (ordered - 0.5)).powi(2).ceil();
-    (trials < f64::from(u32::MAX)).then(|| (trials as u32).max(trials_that_tell(chance)))
+    (trials < f64::from(u32::MAX)).then(|| (trials as u32).max(SPARE * trials_that_tell(chance)))
 }
 
 /// Ways to choose `k` of `n`.

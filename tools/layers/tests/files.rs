@@ -3,7 +3,7 @@
 use squall_layers::Workspace;
 
 /// The floors of `bench`, lowest first. What stands on a floor names lower floors only.
-const BENCH: [&[&str]; 5] = [&["jobs"], &["ask"], &["run"], &["experiments", "chaos"], &["cli"]];
+const BENCH: [&[&str]; 5] = [&["jobs"], &["ask"], &["run"], &["experiments", "chaos", "doctor"], &["cli"]];
 /// Those of `transport`.
 const TRANSPORT: [&[&str]; 6] = [
     &["address", "atomic", "lost", "rank", "region", "write"],

@@ -46,38 +46,40 @@ pub struct ConnectOptions {
 pub enum ConnectError {
     /// Nothing accepts connections there.
     #[error(
-        "cannot reach the rendezvous at {address}, tried for {waited_ms} ms ({reason}): is it running, is this its address, \
-         does a firewall stand between?"
+        "cannot reach the rendezvous at {address}, tried for {} ms ({reason}): is it running, is this its address, \
+         does a firewall stand between?",
+        .waited.as_millis()
     )]
     Unreachable {
         /// Where it should be.
         address: Place,
-        /// How long this side tried, in milliseconds.
-        waited_ms: u64,
+        /// How long this side tried.
+        waited: Duration,
         /// What the last attempt said.
         reason: String,
     },
     /// Something accepts connections there but does not answer as a rendezvous does.
     #[error(
-        "connected to {address} but got no Noise answer within {waited_ms} ms ({reason}): is this a Squall rendezvous? Is its process stopped?"
+        "connected to {address} but got no Noise answer within {} ms ({reason}): is this a Squall rendezvous? Is its process stopped?",
+        .waited.as_millis()
     )]
     NoAnswer {
         /// Where.
         address: Place,
-        /// How long this side tried, in milliseconds.
-        waited_ms: u64,
+        /// How long this side tried.
+        waited: Duration,
         /// What came instead.
         reason: String,
     },
     /// The rendezvous is there but let nobody in who is not in already.
-    #[error("the rendezvous at {address} refused all {attempts} attempts to join within {waited_ms} ms: {reason}")]
+    #[error("the rendezvous at {address} refused all {attempts} attempts to join within {} ms: {reason}", .waited.as_millis())]
     Overrun {
         /// Where it is.
         address: Place,
         /// How often this side tried.
         attempts: u32,
-        /// How long this side tried, in milliseconds.
-        waited_ms: u64,
+        /// How long this side tried.
+        waited: Duration,
         /// What it said.
         reason: String,
     },
@@ -212,9 +214,7 @@ impl Call {
             Setback::Unreachable(reason) => self.unreachable(reason),
             Setback::Closed(reason) => self.no_answer(format!("{reason}, {attempts} times")),
             Setback::Late(reason) => self.no_answer(reason),
-            Setback::Overrun(reason) => {
-                ConnectError::Overrun { address: self.address.clone(), attempts, waited_ms: self.waited_ms(), reason }
-            }
+            Setback::Overrun(reason) => ConnectError::Overrun { address: self.address.clone(), attempts, waited: self.waited(), reason },
         }
     }
 
@@ -222,8 +222,8 @@ impl Call {
         self.timeout.checked_sub(self.started.elapsed()).filter(|left| !left.is_zero())
     }
 
-    fn waited_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+    fn waited(&self) -> Duration {
+        self.started.elapsed()
     }
 
     fn misheard(&self, error: LinkError) -> Setback {
@@ -243,11 +243,11 @@ impl Call {
     }
 
     fn unreachable(&self, reason: String) -> ConnectError {
-        ConnectError::Unreachable { address: self.address.clone(), waited_ms: self.waited_ms(), reason }
+        ConnectError::Unreachable { address: self.address.clone(), waited: self.waited(), reason }
     }
 
     fn no_answer(&self, reason: String) -> ConnectError {
-        ConnectError::NoAnswer { address: self.address.clone(), waited_ms: self.waited_ms(), reason }
+        ConnectError::NoAnswer { address: self.address.clone(), waited: self.waited(), reason }
     }
 }
 

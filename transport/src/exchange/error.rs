@@ -1,5 +1,7 @@
 //! What can go wrong between the members of one epoch before the data path runs.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
@@ -35,12 +37,12 @@ pub enum ExchangeError {
         reason: String,
     },
     /// The rendezvous is connected but does not take or give anything.
-    #[error("the rendezvous at {address} was silent for {waited_ms} ms while {doing}")]
+    #[error("the rendezvous at {address} was silent for {} ms while {doing}", .waited.as_millis())]
     ServerSilent {
         /// Where it is.
         address: Place,
-        /// How long nothing moved, in milliseconds.
-        waited_ms: u64,
+        /// How long nothing moved.
+        waited: Duration,
         /// What this member waited for.
         doing: &'static str,
     },
@@ -94,20 +96,24 @@ pub enum GatherFault {
         expected: String,
     },
     /// Members joined but did not give their part in time.
-    #[error("{} gave nothing within {waited_ms} ms", list_ranks(.ranks))]
+    #[error("{} gave nothing within {} ms", list_ranks(.ranks), .waited.as_millis())]
     Late {
         /// Who gave nothing.
         ranks: Vec<Rank>,
-        /// How long the first to give waited, in milliseconds.
-        waited_ms: u64,
+        /// How long the first to give waited.
+        waited: Duration,
     },
     /// Members never joined.
-    #[error("{} never joined within {waited_ms} ms: were they started, with this address and key?", list_ranks(.ranks))]
+    #[error(
+        "{} never joined within {} ms: were they started, with this address and key?",
+        list_ranks(.ranks),
+        .waited.as_millis()
+    )]
     Absent {
         /// Who is missing.
         ranks: Vec<Rank>,
-        /// How long the rendezvous waited, in milliseconds.
-        waited_ms: u64,
+        /// How long the rendezvous waited.
+        waited: Duration,
     },
     /// All parts together are larger than one frame.
     #[error("all parts together are {bytes} bytes, more than frame_bytes_max allows ({bytes_max})")]

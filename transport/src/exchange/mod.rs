@@ -152,7 +152,7 @@ pub fn compare(exchange: &(impl Exchange + ?Sized), what: &str, parts: &[Vec<u8>
 
 /// What is not the same in several values, for people: of texts of the form `field: value; field: value` the fields
 /// that differ, of anything else the beginning.
-fn differing(values: &[&[u8]]) -> Vec<String> {
+pub fn differing(values: &[&[u8]]) -> Vec<String> {
     let texts: Option<Vec<&str>> = values.iter().map(|value| std::str::from_utf8(value).ok().filter(|text| text.contains(": "))).collect();
     let Some(texts) = texts else { return values.iter().map(|value| shown(value)).collect() };
     let fields: Vec<Vec<&str>> = texts.iter().map(|text| text.split("; ").collect()).collect();

@@ -179,7 +179,7 @@ impl Session {
     }
 
     fn silent(&self, since: Instant, doing: &'static str) -> ExchangeError {
-        ExchangeError::ServerSilent { address: self.address.clone(), waited_ms: since.elapsed().as_millis() as u64, doing }
+        ExchangeError::ServerSilent { address: self.address.clone(), waited: since.elapsed(), doing }
     }
 
     fn broke(&self, error: &LinkError) -> ExchangeError {

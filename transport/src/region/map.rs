@@ -11,9 +11,9 @@ use super::trouble::advice;
 
 /// Size of a huge page on the machines Squall runs on, and the alignment of large regions.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
-/// Regions up to this size are collapsed into huge pages when asked: collapsing copies, which larger pools would pay
-/// for in seconds.
-const COLLAPSE_BYTES_MAX: usize = 64 << 20;
+/// What is collapsed into huge pages in one go. Where there are too few of them the rest is not tried: the kernel looks
+/// long for each.
+const COLLAPSED_AT_ONCE_BYTES: usize = 64 << 20;
 
 /// What is unmapped in one go: a fraction of a millisecond.
 const UNMAPPED_AT_ONCE_BYTES: usize = 4 << 20;
@@ -113,11 +113,11 @@ impl Mapping {
         if let Some(node) = options.numa_node {
             mapping.bind(node);
         }
+        if options.huge_pages {
+            mapping.collapse(options.populate);
+        }
         if options.populate {
             mapping.populate().map_err(failed("MADV_POPULATE_WRITE"))?;
-        }
-        if options.huge_pages {
-            mapping.collapse();
         }
         if options.lock {
             mapping.lock();
@@ -181,20 +181,27 @@ impl Mapping {
         }
     }
 
-    fn collapse(&mut self) {
+    /// Has the kernel put huge pages under it. Where pages are wanted at once, one small page of each is made first: the
+    /// kernel then clears the rest of it instead of copying. Making all small pages and copying those takes ten times as
+    /// long, and most of the time that a table costs.
+    fn collapse(&mut self, populate: bool) {
         if self.bytes < HUGE_PAGE_BYTES {
             return;
         }
-        if self.bytes > COLLAPSE_BYTES_MAX {
-            // SAFETY: the range is this mapping; an advice that changes no byte. Failure only means small pages.
-            let _ = unsafe { madvise(self.base.cast(), self.bytes, Advice::LinuxHugepage) };
-            return;
-        }
         let whole = self.bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
-        // SAFETY: the range is part of this mapping; collapsing keeps every byte.
-        if unsafe { libc::madvise(self.base.cast(), whole, libc::MADV_COLLAPSE) } != 0 {
-            let error = std::io::Error::last_os_error();
-            self.note("MADV_COLLAPSE", &error, "small pages are used");
+        for start in (0..whole).step_by(COLLAPSED_AT_ONCE_BYTES) {
+            let end = whole.min(start + COLLAPSED_AT_ONCE_BYTES);
+            for at in (start..end).step_by(HUGE_PAGE_BYTES).filter(|_| populate) {
+                // SAFETY: the page is one of this mapping; populating changes no byte. What fails here fails again where
+                // all of it is populated, and is told there.
+                let _ = unsafe { madvise(self.base.add(at).cast(), 1, Advice::LinuxPopulateWrite) };
+            }
+            // SAFETY: the range is part of this mapping; collapsing keeps every byte.
+            if unsafe { libc::madvise(self.base.add(start).cast(), end - start, libc::MADV_COLLAPSE) } != 0 {
+                let error = std::io::Error::last_os_error();
+                self.note("MADV_COLLAPSE", &error, "small pages are used");
+                return;
+            }
         }
     }
 

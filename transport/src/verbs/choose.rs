@@ -107,6 +107,20 @@ fn rank_of_gid(port: &PortInfo, gid: &Gid) -> u8 {
     }
 }
 
+/// What an address of a port is good for, for people.
+pub fn merit(port: &PortInfo, gid: &Gid) -> &'static str {
+    match (port.link, rank_of_gid(port, gid)) {
+        (LinkKind::InfiniBand, 0) => "the port's own",
+        (LinkKind::InfiniBand, _) => "another of the port; the first serves all",
+        (LinkKind::Iwarp, _) => "names the device; connections are made by IP addresses",
+        (LinkKind::Other, _) => "of no reliable connections",
+        (LinkKind::Roce, 0) => "RoCE v2 over IPv4: routed, and named by the address that peers reach",
+        (LinkKind::Roce, 1) => "RoCE v2 over IPv6: routed",
+        (LinkKind::Roce, 2) => "RoCE v2, link-local: reaches its own Ethernet only",
+        (LinkKind::Roce, _) => "RoCE v1: not routed",
+    }
+}
+
 fn best_gid(port: &PortInfo, options: &VerbsOptions) -> Option<Gid> {
     let fits = |gid: &&Gid| {
         let address_fits = port.link == LinkKind::Iwarp || options.address.is_none_or(|address| address == gid.address());
@@ -185,6 +199,15 @@ mod tests {
         let by_hand = VerbsOptions { gid_index: Some(0), ..VerbsOptions::default() };
         let choice = chosen(|root| roce(root, "rxe0", "4: ACTIVE", -1, &[LOCAL, V1, MAPPED]), &by_hand, None).unwrap();
         assert_eq!(choice.gid.index, 0);
+    }
+
+    #[test]
+    fn each_address_says_what_it_is_good_for() {
+        let root = tempfile::tempdir().unwrap();
+        roce(root.path(), "rxe0", "4: ACTIVE", -1, &[LOCAL, V1, MAPPED]);
+        let port = Tree::at(root.path()).devices().remove(0).ports.remove(0);
+        let merits: Vec<_> = port.gids.iter().map(|gid| merit(&port, gid)).collect();
+        assert!(merits[0].contains("link-local") && merits[1].contains("v1") && merits[2].contains("IPv4: routed"), "{merits:?}");
     }
 
     #[test]

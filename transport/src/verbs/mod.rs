@@ -67,7 +67,7 @@ mod words;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use choose::Choice;
+pub use choose::{Choice, merit};
 pub use counters::Counters;
 pub use endpoint::VerbsEndpoint;
 pub use failure::Failure;
@@ -133,8 +133,15 @@ impl VerbsFabric {
     /// # Errors
     /// [`OpenError::Unavailable`].
     pub fn chosen(&self) -> Result<Choice, OpenError> {
-        let (mut choices, _) = self.choices()?;
-        Ok(choices.swap_remove(0))
+        Ok(self.candidates()?.swap_remove(0))
+    }
+
+    /// What could be used, the best first; at least one.
+    ///
+    /// # Errors
+    /// [`OpenError::Unavailable`].
+    pub fn candidates(&self) -> Result<Vec<Choice>, OpenError> {
+        Ok(self.choices()?.0)
     }
 
     /// The address of this host that connections of `choice` are made from, where the connection manager makes them:

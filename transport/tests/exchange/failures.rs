@@ -49,7 +49,7 @@ fn a_gather_out_of_step_or_too_late_or_too_large_fails_for_all() {
     let idle = joined(&mut server, &key, 1);
     let work = |session: Result<Session, ConnectError>| session.expect("joined").all_gather("start", b"");
     let (results, _) = run(&mut server, &key, 0..1, work, |_| true);
-    let fault = GatherFault::Late { ranks: vec![Rank(1)], waited_ms: 20 };
+    let fault = GatherFault::Late { ranks: vec![Rank(1)], waited: Duration::from_millis(20) };
     assert_eq!(results, [Err(ExchangeError::Gather { what: "start".to_owned(), fault })]);
     drop(idle);
 
@@ -69,7 +69,7 @@ fn a_group_that_does_not_fill_names_who_is_missing() {
     let work = |session: Result<Session, ConnectError>| session.expect("joined").all_gather("start", b"");
     let (results, events) = run(&mut server, &key, 1..2, work, |_| true);
     let missing = vec![Rank(0), Rank(2)];
-    let fault = GatherFault::Absent { ranks: missing.clone(), waited_ms: 2000 };
+    let fault = GatherFault::Absent { ranks: missing.clone(), waited: Duration::from_secs(2) };
     assert_eq!(results, [Err(ExchangeError::Gather { what: "start".to_owned(), fault })]);
     assert!(events.contains(&ServerEvent::JoinTimedOut { missing }));
     let address = server.local_addr();

@@ -165,9 +165,11 @@ fn an_address_without_a_rendezvous_is_told_apart() {
             // However often it tries.
             other.set_nonblocking(true).expect("a socket");
             while !member.is_finished() {
-                if let Ok((mut stream, _)) = other.accept() {
-                    stream.read_exact(&mut [0; 50]).expect("the handshake");
-                    stream.write_all(answer).expect("answer");
+                // One whose time is over may be gone again.
+                if let Ok((mut stream, _)) = other.accept()
+                    && stream.read_exact(&mut [0; 50]).is_ok()
+                {
+                    let _ = stream.write_all(answer);
                 }
                 thread::yield_now();
             }

@@ -126,8 +126,8 @@ fn meshes_of_one_host_meet_without_any_ip() {
     assert!(unreachable(&late).contains("refused"));
     // One that listens at an IP is reached from here too.
     let wide = Mesh::open(loopback(), &key, NodeId(14), MeshOptions::default()).expect("loopback has ports");
-    late.connect(wide.address(), None);
-    assert_eq!(up(&late), wide.node());
+    meshes[0].connect(wide.address(), None);
+    assert_eq!(up(&meshes[0]), wide.node());
 }
 
 #[test]

@@ -60,12 +60,23 @@ fn mesh_without(meshes: &[Mesh], me: usize, patience: Duration) -> MeshExchange 
 }
 
 #[test]
-fn a_member_that_gives_nothing_is_absent_once_patience_is_over_and_stays_so() {
+fn members_that_give_nothing_are_absent_once_patience_is_over_and_stay_so() {
     let meshes = meshes(3);
     join(&meshes);
-    let results = on_threads(&meshes[..2], |me, _| {
-        let mut exchange = mesh_without(&meshes, me, Duration::from_millis(400));
-        assert_eq!(exchange.patience(), Some(Duration::from_millis(400)));
+    let mut exchange = mesh_without(&meshes, 0, SHORT);
+    assert_eq!(exchange.patience(), Some(SHORT));
+    for what in ["one", "two"] {
+        assert_eq!(exchange.all_gather(what, b"x"), Ok(vec![b"x".to_vec(), vec![], vec![]]));
+        assert!(exchange.is_absent(Rank(1)) && exchange.is_absent(Rank(2)) && !exchange.is_absent(Rank(0)));
+    }
+}
+
+#[test]
+fn a_member_that_gives_nothing_is_absent_and_the_others_gather() {
+    let meshes = meshes(3);
+    join(&meshes);
+    let results = on_threads(&meshes[..2], |me, mesh| {
+        let mut exchange = mesh.meet(Meeting { hasty: vec![Rank(2)], haste: SHORT, ..meeting(&meshes, me, 1) });
         let parts = [exchange.all_gather("one", &[me as u8]), exchange.all_gather("two", &[me as u8])];
         assert!(exchange.is_absent(Rank(2)) && !exchange.is_absent(Rank(0)) && !exchange.is_absent(Rank(1)));
         parts

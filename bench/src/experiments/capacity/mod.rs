@@ -34,7 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// If the measuring processes fail, or the user interrupts.
 pub(super) fn measure(plan: &Plan, stage: &Stage<'_>) -> Result<Capacity, Fault> {
     let seconds = BoundSeconds::of(stage.request.quick, stage.hosts.is_some());
-    measure_best(plan, stage, BOUND_REPEATS, &|line, part| stage.progress.bound(line, part(&seconds)))
+    measure_best(plan, stage, BOUND_REPEATS, &|step, part| match step {
+        Step::Begins(what) => stage.progress.probing(what, part(&seconds)),
+        Step::Ended(line) => stage.progress.bound(line, part(&seconds)),
+    })
 }
 
 /// Measures what `point` is bound by once more, while its nodes wait.
@@ -45,8 +48,16 @@ pub(super) fn measure_beside(point: &PlannedPoint, stage: &Stage<'_>) -> Result<
     measure_best(&Plan { points: vec![point.clone()] }, stage, REPEATS_BESIDE, &|_, _| {})
 }
 
-/// Hears what was measured, and which part of the time that was.
-type Told<'a> = dyn Fn(&str, fn(&BoundSeconds) -> f64) + 'a;
+/// Of measuring one bound.
+enum Step<'a> {
+    /// What is about to be measured.
+    Begins(&'a str),
+    /// What came out.
+    Ended(&'a str),
+}
+
+/// Hears what is and what was measured, and which part of the time that takes.
+type Told<'a> = dyn Fn(Step<'_>, fn(&BoundSeconds) -> f64) + 'a;
 
 fn measure_best(plan: &Plan, stage: &Stage<'_>, repeats: u32, told: &Told<'_>) -> Result<Capacity, Fault> {
     let runs = |point: &&PlannedPoint| point.skip.is_none();
@@ -58,11 +69,12 @@ fn measure_best(plan: &Plan, stage: &Stage<'_>, repeats: u32, told: &Told<'_>) -
     if !wanted.is_empty() {
         let mut copier = Copier::start(stage)?;
         for (copy_bytes, warmth) in wanted {
+            let copies = format!("copies of {}, {}", units::bytes(copy_bytes), warmth_name(warmth));
+            told(Step::Begins(&copies), |seconds| seconds.copies);
             let one_core = best_copy(&mut copier, copy_bytes, warmth, false, (repeats, seconds))?;
             let all_core = best_copy(&mut copier, copy_bytes, warmth, true, (repeats, seconds))?;
             let (one, all) = (units::number(one_core), units::number(all_core));
-            let what = format!("copies of {}, {}: {one} GB/s by one core, {all} by all", units::bytes(copy_bytes), warmth_name(warmth));
-            told(&what, |seconds| seconds.copies);
+            told(Step::Ended(&format!("{copies}: {one} GB/s by one core, {all} by all")), |seconds| seconds.copies);
             let cores = stage.machine.cores.len() as u32;
             capacity.copies.push(SizedCopies { copy_bytes, capacity: CopyCapacity { one_core, all_core, cores, warmth } });
         }
@@ -71,17 +83,20 @@ fn measure_best(plan: &Plan, stage: &Stage<'_>, repeats: u32, told: &Told<'_>) -
     if over(FabricKind::Tcp).next().is_some() {
         let seconds = STREAM_FACTOR * seconds;
         capacity.streams = Some(if stage.hosts.is_some() {
+            told(Step::Begins("TCP streams to the second host"), |seconds| seconds.streams);
             let streams = wire::streams(stage, seconds)?;
             let (one, all) = (units::number(streams.one), units::number(streams.all));
-            told(&format!("TCP streams to the second host: {one} GB/s by one, {all} by several"), |seconds| seconds.streams);
+            let line = format!("TCP streams to the second host: {one} GB/s by one, {all} by several");
+            told(Step::Ended(&line), |seconds| seconds.streams);
             streams
         } else {
             streams(stage, repeats, seconds, told)?
         });
     }
     if over(FabricKind::Verbs).next().is_some() {
+        told(Step::Begins("raw RDMA writes"), |seconds| seconds.raw_write);
         let rate = best_bandwidth(stage, FabricKind::Verbs, RAW_WRITE_BYTES, STREAM_FACTOR * seconds, repeats)?;
-        told(&format!("raw RDMA writes: {} GB/s", units::number(rate)), |seconds| seconds.raw_write);
+        told(Step::Ended(&format!("raw RDMA writes: {} GB/s", units::number(rate))), |seconds| seconds.raw_write);
         capacity.raw_write = Some(rate);
     }
     Ok(capacity)
@@ -107,6 +122,7 @@ fn streams(stage: &Stage<'_>, repeats: u32, seconds: f64, told: &Told<'_>) -> Re
     let mut workers = Workers::start(config, stage.interrupt, Instant::now() + PATIENCE)?;
     let cores = &stage.machine.cores;
     let mut most = |what: &str, threads: Threads| -> Result<f64, Fault> {
+        told(Step::Begins(what), |seconds| seconds.streams / 4.0);
         let mut most: f64 = 0.0;
         for _ in 0..repeats {
             for write_bytes in STREAM_WRITES {
@@ -115,7 +131,7 @@ fn streams(stage: &Stage<'_>, repeats: u32, seconds: f64, told: &Told<'_>) -> Re
                 most = streamed.iter().map(|streamed| streamed.bytes as f64 / streamed.seconds / 1e9).fold(most, f64::max);
             }
         }
-        told(&format!("{what}: {} GB/s", units::number(most)), |seconds| seconds.streams / 4.0);
+        told(Step::Ended(&format!("{what}: {} GB/s", units::number(most))), |seconds| seconds.streams / 4.0);
         Ok(most)
     };
     let mut one = most("a TCP stream whose ends sleep", Threads::Sleeping(1))?;

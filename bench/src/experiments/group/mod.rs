@@ -2,6 +2,7 @@
 
 pub mod node;
 pub(super) mod over_time;
+mod show;
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +13,18 @@ use crate::experiments::warm_up::WarmUp;
 use crate::jobs::group::{GroupJob, GroupOrder, Load, Relayed, Seen, Trial};
 use crate::jobs::job::Work;
 use crate::jobs::kinds::{FabricKind, Ordering};
+use crate::jobs::live::Live;
 use crate::jobs::os;
 use crate::jobs::shape::Shape;
 use crate::run::fault::Fault;
+use crate::run::progress::Progress;
 use crate::run::stage::Stage;
 use crate::run::workers::Workers;
+use show::Shown;
 use squall_report::{Row, units};
+
+/// Seconds of a trial from which on people see what goes on within it.
+const SHOWN_SECONDS_MIN: f64 = 1.0;
 
 /// The nodes of one point, all members of one group.
 pub(super) struct Members<'a> {
@@ -27,6 +34,8 @@ pub(super) struct Members<'a> {
     trials: u64,
     /// Whether trials are long enough for bandwidth over time.
     watched: bool,
+    /// For people who watch; none if nobody does, or trials are over too soon.
+    shown: Option<(&'a Progress, Shown)>,
 }
 
 /// One trial as all nodes saw it.
@@ -67,12 +76,16 @@ impl<'a> Members<'a> {
         let set_up = policy::set_up_seconds(setting.nodes, point.memory_bytes);
         let deadline = Instant::now() + stage.patience(set_up);
         let workers = stage.workers(works, deadline)?;
+        // The fewest messages of a warm-up may take longer than a trial: one sender's to many others over slow links.
+        let least = stage.seconds_at_bound(point, policy::WARM_UP_MESSAGES_MIN);
         Ok(Members {
             workers,
             setting: setting.clone(),
-            patience: stage.patience(point.trial_seconds),
+            patience: stage.patience(point.trial_seconds.max(least)),
             trials: 0,
             watched: over_time::is_long(point.trial_seconds),
+            shown: (stage.progress.is_watched() && point.trial_seconds >= SHOWN_SECONDS_MIN)
+                .then(|| (stage.progress, Shown::new(setting.nodes, setting.message_bytes, setting.window))),
         })
     }
 
@@ -103,7 +116,8 @@ impl<'a> Members<'a> {
     /// # Errors
     /// As [`Workers::run`], or two nodes whose deliveries differ.
     pub(super) fn run(&mut self, messages: u64, load: Load, timed: bool) -> Result<Outcome, Fault> {
-        self.order(Trial { number: self.trials, messages, load, timed, traced: false, watched: self.watched })
+        let shown = self.shown.is_some();
+        self.order(Trial { number: self.trials, messages, load, timed, traced: false, watched: self.watched, shown })
     }
 
     /// One message, of which it is recorded what happens to each block.
@@ -111,13 +125,19 @@ impl<'a> Members<'a> {
     /// # Errors
     /// As [`run`](Members::run).
     pub(super) fn trace(&mut self) -> Result<Outcome, Fault> {
-        self.order(Trial { number: self.trials, messages: 1, load: Load::Closed, timed: false, traced: true, watched: false })
+        self.order(Trial { number: self.trials, messages: 1, load: Load::Closed, timed: false, traced: true, watched: false, shown: false })
     }
 
     fn order(&mut self, trial: Trial) -> Result<Outcome, Fault> {
         self.trials += 1;
         let messages = trial.messages;
-        let nodes: Vec<Seen> = self.workers.run(&GroupOrder::Trial(trial), Instant::now() + self.patience)?;
+        let shown = &mut self.shown;
+        let mut watch = |rank: usize, live: Live| {
+            if let Some((progress, shown)) = shown {
+                progress.live(&shown.hear(rank, live));
+            }
+        };
+        let nodes: Vec<Seen> = self.workers.run_watched(&GroupOrder::Trial(trial), Instant::now() + self.patience, &mut watch)?;
         if let Some(differing) = nodes.iter().position(|seen| seen.order != nodes[0].order) {
             let what = if self.setting.ordering.is_some_and(|ordering| ordering.0.is_total()) {
                 "the total order"

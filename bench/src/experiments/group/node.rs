@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeline, Timeouts, Upcalls};
 use squall_transport::{Endpoint, Rank};
 
+use super::show::Show;
 use crate::ask::policy;
 use crate::experiments::payload::{self, OrderHash};
 use crate::jobs::control::Control;
@@ -65,6 +66,8 @@ struct Member<E: Endpoint> {
     traced: bool,
     /// Of a long trial.
     watch: Option<Watch>,
+    /// Where people watch.
+    show: Option<Show>,
 }
 
 /// Deliveries over time.
@@ -105,6 +108,7 @@ impl<E: Endpoint> Member<E> {
             sent: 0,
             traced: false,
             watch: None,
+            show: None,
             group,
         }
     }
@@ -113,7 +117,7 @@ impl<E: Endpoint> Member<E> {
         loop {
             match self.next_order(control)? {
                 GroupOrder::Trial(trial) => {
-                    let seen = self.run(&trial)?;
+                    let seen = self.run(&trial, control)?;
                     control.done(&seen)?;
                 }
                 GroupOrder::Finish => {
@@ -134,7 +138,14 @@ impl<E: Endpoint> Member<E> {
         }
     }
 
-    fn run(&mut self, trial: &Trial) -> anyhow::Result<Seen> {
+    fn run(&mut self, trial: &Trial, control: &Control) -> anyhow::Result<Seen> {
+        self.show = trial.shown.then(|| Show::begin(control.live_line(), self.group.stats()));
+        let seen = self.trial(trial);
+        self.show = None;
+        seen
+    }
+
+    fn trial(&mut self, trial: &Trial) -> anyhow::Result<Seen> {
         self.receiver.begin(trial, self.senders * trial.messages);
         // What passed between trials was no turn.
         self.drag.iter_mut().for_each(Drag::rest);
@@ -228,6 +239,9 @@ impl<E: Endpoint> Member<E> {
         if let Some(watch) = &mut self.watch {
             watch.look(self.receiver.remaining);
         }
+        if let Some(show) = &mut self.show {
+            show.look(self.sent - self.receiver.counts[self.me.index()], || self.group.stats());
+        }
         if let Some(wrong) = &self.receiver.wrong {
             bail!("{wrong}");
         }
@@ -265,6 +279,9 @@ impl<E: Endpoint> Member<E> {
             self.note_time();
             if self.send_next()? {
                 seen.sends_ns.push(now_ns);
+            } else {
+                // Delivered here, and not everywhere: the window opens by what others say.
+                self.turn()?;
             }
             while self.receiver.counts[self.me.index()] < self.sent {
                 self.turn()?;

@@ -46,6 +46,16 @@ pub fn node(_job: &CopyJob, control: &mut Control) -> anyhow::Result<()> {
     }
 }
 
+/// The same in this process.
+///
+/// # Errors
+/// If memory or a core cannot be had.
+pub fn copied_here(case: &CopyCase) -> anyhow::Result<Copied> {
+    let mut lanes = Vec::new();
+    Lane::provide(&mut lanes, case)?;
+    run(case, &lanes)
+}
+
 /// One thread's part.
 struct Lane {
     source: Region,
@@ -190,9 +200,7 @@ mod tests {
                     method,
                     seconds: 0.001,
                 };
-                let mut lanes = Vec::new();
-                Lane::provide(&mut lanes, &case).unwrap();
-                let copied = run(&case, &lanes).unwrap();
+                let copied = copied_here(&case).unwrap();
                 assert!(copied.copies > 0 && copied.seconds > 0.0);
             }
         }

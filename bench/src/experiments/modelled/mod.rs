@@ -52,7 +52,7 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
         )));
     }
     match request.experiments.as_slice() {
-        [Experiment::Memcpy | Experiment::Write | Experiment::ViewChange] => Err(UsageError(format!(
+        [Experiment::Memcpy | Experiment::Write | Experiment::ViewChange | Experiment::Peers] => Err(UsageError(format!(
             "{} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, rdmc-timeline, latency, latency-load, delay, tcp-gap and orders do",
             request.experiments[0]
         ))),
@@ -65,7 +65,7 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
 ///
 /// # Errors
 /// A profile that is none, a folder that cannot be used, results that cannot be written.
-pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Result<(RunFolder, Summary, usize)> {
+pub fn measure(request: &Request, out: Option<&Path>, name: &str, quiet: bool) -> anyhow::Result<(RunFolder, Summary, usize)> {
     let profiles = profiles(request)?;
     let experiment = request.experiments[0];
     if experiment == Experiment::TcpGap {
@@ -85,7 +85,7 @@ pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Res
     let trials = request.axes.trials.unwrap_or(TRIALS);
     let failed = match experiment {
         Experiment::RdmcTimeline => traced(&all, trials, &mut folder)?,
-        _ => run(experiment, &all, trials, &mut folder)?,
+        _ => run(experiment, &all, trials, &mut folder, quiet)?,
     };
     let summary = Summary::of(&read_rows(folder.path())?.rows);
     Ok((folder, summary, failed))
@@ -98,16 +98,17 @@ pub fn measure(request: &Request, out: Option<&Path>, name: &str) -> anyhow::Res
 pub fn compare_orders(profile: &str, quick: bool, folder: &mut RunFolder) -> anyhow::Result<usize> {
     let request = Request { experiments: vec![Experiment::Orders], quick, axes: Axes::default() };
     let points = points::of(&request, Experiment::Orders, &Profile::built_in(profile)?)?;
-    run(Experiment::Orders, &points, 1, folder)
+    run(Experiment::Orders, &points, 1, folder, false)
 }
 
 /// Runs the points, each by as many seeds as there are trials; how many failed.
-fn run(experiment: Experiment, points: &[Point], trials: u32, folder: &mut RunFolder) -> anyhow::Result<usize> {
+fn run(experiment: Experiment, points: &[Point], trials: u32, folder: &mut RunFolder, quiet: bool) -> anyhow::Result<usize> {
     let orders = experiment == Experiment::Orders;
     let experiment = experiment.to_string();
     let all: Vec<(&Point, u32)> = points.iter().flat_map(|point| (1..=trials).map(move |trial| (point, trial))).collect();
     let mut failed = 0;
-    let steps = Steps::new(all.len() as u64, &format!("{} on a model of a cluster", units::counted(points.len(), "point")));
+    let first = format!("{} on a model of a cluster", units::counted(points.len(), "point"));
+    let steps = if quiet { Steps::quiet() } else { Steps::new(all.len() as u64, &first) };
     let each = |(point, trial): &(&Point, u32), done: Result<(Run, Outcome), RunError>| -> anyhow::Result<()> {
         let pattern = point.pattern.to_string();
         match done {

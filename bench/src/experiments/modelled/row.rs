@@ -3,14 +3,12 @@
 use squall_group::Stats;
 use squall_rdmc::schedule::ScheduleKind;
 use squall_report::bounds::{Carriage, Load as BoundLoad};
-use squall_report::{Row, units};
+use squall_report::{Row, SIMULATED, units};
 use squall_study::{Outcome, Run, Spread};
 
 use crate::ask::setting::{AT_SENDER, FROM_CALL, FROM_DUE, Variant, by_rule};
 
-/// What the column `emulated` says.
-const SIMULATED: &str = "simulated";
-/// The same for the note of each row.
+/// The note of each row.
 const NOTE: &str = "a model of a cluster, in virtual time: payloads are not moved, deliveries are compared across nodes";
 
 /// The rows of one trial are told apart by these.

@@ -189,7 +189,7 @@ impl<'a> Cluster<'a> {
                 Said::Votes => self.settled[number as usize] = true,
                 Said::Seen(seen) => self.seen[number as usize] = Some(seen),
             },
-            Some(Reply::Ready(_)) => {}
+            Some(Reply::Ready(_) | Reply::Live(_)) => {}
             Some(Reply::Failed(what)) => return Err(Fault::Failed(format!("node {number}: {what}"))),
             None => return Err(Fault::Failed(format!("node {number} ended{}", self.crowd.last_words(number)))),
         }

@@ -38,7 +38,9 @@ fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Cont
         membership: Some(Timeouts::after_ns(change.suspect_after_ns)),
         ..change.shape.config(senders, change.ordering, change.block_bytes, change.schedule)
     };
-    let options = MemberOptions::new(config);
+    // A host on which silence means less is slow at meetings too.
+    let patience = Duration::from_nanos(change.suspect_after_ns);
+    let options = MemberOptions { patience, ..MemberOptions::new(config) };
     let key = ClusterKey::from_hex(&change.key).context("the cluster key")?;
     let node = NodeId(u64::from(change.node));
     let mesh = mesh(job, &key, node)?;

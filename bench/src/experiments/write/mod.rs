@@ -5,11 +5,13 @@ pub mod perftest;
 
 use std::time::{Duration, Instant, SystemTime};
 
+use hdrhistogram::Histogram;
+
 use super::latencies::{histogram_of, with_latencies};
 use super::warm_up::WarmUp;
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
-use crate::ask::setting::Variant;
+use crate::ask::setting::Setting;
 use crate::jobs::job::Work;
 use crate::jobs::kinds::FabricKind;
 use crate::jobs::os;
@@ -21,17 +23,78 @@ use perftest::Perftest;
 use squall_report::{HistogramLog, Row};
 
 /// The two nodes of raw writes.
-struct Writers<'a> {
+pub(super) struct Pair<'a> {
     workers: Workers<'a>,
     ping_pong: bool,
     patience: Duration,
 }
 
-impl<'a> Writers<'a> {
-    fn start(job: WriteJob, ping_pong: bool, patience: Duration, stage: &Stage<'a>) -> Result<Writers<'a>, Fault> {
+impl<'a> Pair<'a> {
+    /// Starts them for a point.
+    ///
+    /// # Errors
+    /// As [`Workers::start`].
+    pub(super) fn start(point: &PlannedPoint, stage: &Stage<'a>) -> Result<Pair<'a>, Fault> {
+        let setting = &point.setting;
+        let ping_pong = setting.is_in_turns();
+        let job = WriteJob {
+            fabric: setting.fabric.unwrap_or(FabricKind::Shm),
+            message_bytes: setting.message_bytes,
+            window: setting.window.unwrap_or(1),
+            verify: stage.verify(),
+            spin: stage.request.axes.spin,
+            own_core: stage.machine.own_core(2),
+            in_word: ping_pong && setting.message_bytes <= IN_WORD_BYTES_MAX,
+        };
+        Pair::of(job, ping_pong, stage.patience(point.trial_seconds), stage)
+    }
+
+    /// Writes that fit into a trial of a point.
+    ///
+    /// # Errors
+    /// As [`Workers::run`].
+    pub(super) fn warm_up(&mut self, point: &PlannedPoint, stage: &Stage<'_>) -> Result<u64, Fault> {
+        self.approach(point.setting.message_bytes, stage.request.axes.messages, point.trial_seconds)
+    }
+
+    /// One trial of so many writes as a row, with the latencies behind it if they went in turns.
+    ///
+    /// # Errors
+    /// As [`Workers::run`].
+    pub(super) fn trial(
+        &mut self,
+        setting: &Setting,
+        trial: u32,
+        count: u64,
+        stage: &Stage<'_>,
+    ) -> Result<(Row, Option<Histogram<u64>>), Fault> {
+        let note = stage.probe();
+        let written = self.run(count)?;
+        let seconds = took(&written);
+        let row = Row {
+            trial,
+            messages_per_sender: Some(count),
+            seconds: Some(seconds),
+            cpu_seconds: Some(written.iter().map(|written| os::seconds(written.cpu_ns)).sum()),
+            verified: stage.verify().name().into(),
+            note: self.workers.noted(stage.probed(note)),
+            ..setting.row(None)
+        };
+        if !self.ping_pong {
+            let bytes = setting.message_bytes as f64 * count as f64;
+            let messages_per_second = Some(count as f64 / seconds);
+            return Ok((Row { algbw_gigabytes_per_second: Some(bytes / seconds / 1e9), messages_per_second, ..row }, None));
+        }
+        let histogram = histogram_of(written.first().map_or(&[][..], |first| &first.half_round_trips))?;
+        let spread = format!("mean {:.2} us, deviation {:.2} us", histogram.mean() / 1e3, histogram.stdev() / 1e3);
+        let note = [spread, row.note.clone()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        Ok((with_latencies(Row { note, ..row }, &histogram), Some(histogram)))
+    }
+
+    fn of(job: WriteJob, ping_pong: bool, patience: Duration, stage: &Stage<'a>) -> Result<Pair<'a>, Fault> {
         let works = vec![Work::Write(job.clone()), Work::Write(job)];
         let workers = stage.workers(works, Instant::now() + patience)?;
-        Ok(Writers { workers, ping_pong, patience })
+        Ok(Pair { workers, ping_pong, patience })
     }
 
     fn run(&mut self, count: u64) -> Result<Vec<Written>, Fault> {
@@ -40,7 +103,7 @@ impl<'a> Writers<'a> {
     }
 
     /// Writes so many in a trial of `seconds`; approached in growing steps.
-    fn warm_up(&mut self, message_bytes: u64, asked: Option<u64>, seconds: f64) -> Result<u64, Fault> {
+    fn approach(&mut self, message_bytes: u64, asked: Option<u64>, seconds: f64) -> Result<u64, Fault> {
         let mut steps = WarmUp::new(policy::warm_up_messages(message_bytes, 1), seconds, asked);
         loop {
             let written = self.run(steps.messages())?;
@@ -50,7 +113,8 @@ impl<'a> Writers<'a> {
         }
     }
 
-    fn finish(self) {
+    /// Ends them.
+    pub(super) fn finish(self) {
         self.workers.dismiss(&WriteOrder::Finish);
     }
 }
@@ -70,8 +134,8 @@ pub(super) fn best_bandwidth(stage: &Stage<'_>, fabric: FabricKind, message_byte
         own_core: stage.machine.own_core(2),
         in_word: false,
     };
-    let mut writers = Writers::start(job, false, stage.patience(seconds), stage)?;
-    let count = writers.warm_up(message_bytes, None, seconds)?;
+    let mut writers = Pair::of(job, false, stage.patience(seconds), stage)?;
+    let count = writers.approach(message_bytes, None, seconds)?;
     let mut best: f64 = 0.0;
     for _ in 0..repeats {
         let written = writers.run(count)?;
@@ -87,58 +151,27 @@ pub(super) fn best_bandwidth(stage: &Stage<'_>, fabric: FabricKind, message_byte
 /// Why there are no (further) rows.
 pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
     let setting = &point.setting;
-    let axes = &stage.request.axes;
-    let ping_pong = setting.variant == Variant::PingPong;
-    let job = WriteJob {
-        fabric: setting.fabric.unwrap_or(FabricKind::Shm),
-        message_bytes: setting.message_bytes,
-        window: setting.window.unwrap_or(1),
-        verify: stage.verify(),
-        spin: axes.spin,
-        own_core: stage.machine.own_core(2),
-        in_word: ping_pong && setting.message_bytes <= IN_WORD_BYTES_MAX,
-    };
-    let in_turns = axes.perftest && setting.fabric == Some(FabricKind::Verbs);
-    let mut kept: Option<(Writers<'_>, u64)> = None;
+    let in_turns = stage.request.axes.perftest && setting.fabric == Some(FabricKind::Verbs);
+    let mut kept: Option<(Pair<'_>, u64)> = None;
     for trial in stage.next_trial(setting)..=point.trials {
         let (mut writers, count) = match kept.take() {
             Some(kept) => kept,
             None => {
-                let mut writers = Writers::start(job.clone(), ping_pong, stage.patience(point.trial_seconds), stage)?;
-                let count = writers.warm_up(setting.message_bytes, axes.messages, point.trial_seconds)?;
+                let mut writers = Pair::start(point, stage)?;
+                let count = writers.warm_up(point, stage)?;
                 (writers, count)
             }
         };
         stage.begin_trial();
-        let note = stage.probe();
         let began = SystemTime::now();
-        let written = writers.run(count)?;
-        let seconds = took(&written);
-        let bytes = setting.message_bytes as f64 * count as f64;
-        let row = Row {
-            trial,
-            messages_per_sender: Some(count),
-            seconds: Some(seconds),
-            cpu_seconds: Some(written.iter().map(|written| os::seconds(written.cpu_ns)).sum()),
-            verified: stage.verify().name().into(),
-            note: writers.workers.noted(stage.probed(note)),
-            ..setting.row(None)
-        };
-        let ours = if ping_pong {
-            let counts = written.first().map_or(&[][..], |first| &first.half_round_trips);
-            let histogram = histogram_of(counts)?;
-            let took = Duration::from_secs_f64(seconds);
-            let spread = format!("mean {:.2} us, deviation {:.2} us", histogram.mean() / 1e3, histogram.stdev() / 1e3);
-            let note = [spread, row.note.clone()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
-            let row = with_latencies(Row { note, ..row }, &histogram);
-            stage.emit_with_histogram(point, row.clone(), &HistogramLog { latency_ns: &histogram, began, took })?;
-            row
-        } else {
-            let messages_per_second = Some(count as f64 / seconds);
-            let row = Row { algbw_gigabytes_per_second: Some(bytes / seconds / 1e9), messages_per_second, ..row };
-            stage.emit(point, row.clone())?;
-            row
-        };
+        let (ours, latencies) = writers.trial(setting, trial, count, stage)?;
+        match &latencies {
+            Some(latency_ns) => {
+                let took = Duration::from_secs_f64(ours.seconds.unwrap_or(0.0));
+                stage.emit_with_histogram(point, ours.clone(), &HistogramLog { latency_ns, began, took })?;
+            }
+            None => stage.emit(point, ours.clone())?,
+        }
         if !in_turns {
             kept = Some((writers, count));
             continue;

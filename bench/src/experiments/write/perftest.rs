@@ -18,7 +18,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use squall_transport::Exchange;
 use squall_transport::verbs::{Choice, LinkKind, VerbsFabric};
 
-use crate::ask::setting::{Setting, Variant};
+use crate::ask::setting::Setting;
 use crate::jobs::control::Control;
 use crate::jobs::fabric::meet;
 use crate::jobs::job::{Job, Work};
@@ -58,7 +58,7 @@ const RATE_BELOW_BYTES: u64 = 4096;
 const MEGABYTE: f64 = (1 << 20) as f64;
 
 /// perftest beside a point of `write`.
-pub(super) struct Perftest<'a> {
+pub(in crate::experiments) struct Perftest<'a> {
     workers: Workers<'a>,
     job: PerftestJob,
 }
@@ -68,12 +68,9 @@ impl<'a> Perftest<'a> {
     ///
     /// # Errors
     /// As [`Stage::workers`]: also if perftest is not installed.
-    pub(super) fn start(setting: &Setting, stage: &Stage<'a>) -> Result<Perftest<'a>, Fault> {
-        let job = PerftestJob {
-            ping_pong: setting.variant == Variant::PingPong,
-            message_bytes: setting.message_bytes,
-            window: setting.window.unwrap_or(1),
-        };
+    pub(in crate::experiments) fn start(setting: &Setting, stage: &Stage<'a>) -> Result<Perftest<'a>, Fault> {
+        let job =
+            PerftestJob { ping_pong: setting.is_in_turns(), message_bytes: setting.message_bytes, window: setting.window.unwrap_or(1) };
         let works = vec![Work::Perftest(job.clone()), Work::Perftest(job.clone())];
         Ok(Perftest { workers: stage.workers(works, Instant::now() + PATIENCE)?, job })
     }
@@ -82,7 +79,7 @@ impl<'a> Perftest<'a> {
     ///
     /// # Errors
     /// As [`Workers::run`].
-    pub(super) fn run(&mut self, setting: &Setting, trial: u32, count: u64) -> Result<Result<Row, String>, Fault> {
+    pub(in crate::experiments) fn run(&mut self, setting: &Setting, trial: u32, count: u64) -> Result<Result<Row, String>, Fault> {
         let count = count.clamp(ITERATIONS_MIN, if self.job.ping_pong { TURNS_MAX } else { ITERATIONS_MAX });
         let began = Instant::now();
         for _ in 0..ATTEMPTS {
@@ -103,13 +100,13 @@ impl<'a> Perftest<'a> {
         Ok(Err(NO_FIGURE.to_owned()))
     }
 
-    pub(super) fn finish(self) {
+    pub(in crate::experiments) fn finish(self) {
         self.workers.dismiss(&PerftestOrder::Finish);
     }
 }
 
 /// The row, and in its note how `ours` of the same trial compares.
-pub(super) fn compared(row: Row, ours: &Row) -> Row {
+pub(in crate::experiments) fn compared(row: Row, ours: &Row) -> Row {
     let ratio = |of: fn(&Row) -> Option<f64>| of(ours).zip(of(&row)).map(|(ours, theirs)| ours / theirs);
     let bandwidth = ratio(|row| row.algbw_gigabytes_per_second).map(|ratio| format!("squall reached {ratio:.2} of this"));
     let latency = ratio(|row| row.latency_us_p50).map(|ratio| format!("squall took {ratio:.2} of this"));
@@ -247,7 +244,7 @@ fn version(program: &str) -> anyhow::Result<()> {
     match Command::new(program).arg("--version").stdin(Stdio::null()).output() {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!("--perftest needs {program}: install the package perftest, or leave --perftest out")
+            bail!("{program} is missing: install the package perftest, or leave it out")
         }
         Err(error) => Err(error).with_context(|| format!("starting {program}")),
     }

@@ -116,9 +116,7 @@ fn connect(options: &AgentOptions, interrupt: &Interrupt) -> Result<(Session, So
                 Err(error @ ConnectError::Unreachable { .. }) => unreachable = error.to_string(),
                 // It is there, and slow, or has its hands full of strangers.
                 Err(error @ ConnectError::Overrun { .. }) => unreachable = error.to_string(),
-                Err(error @ ConnectError::NoAnswer { waited_ms, .. }) if u128::from(waited_ms) >= timeout.as_millis() => {
-                    unreachable = error.to_string();
-                }
+                Err(error @ ConnectError::NoAnswer { waited, .. }) if waited >= timeout => unreachable = error.to_string(),
                 Err(error) => return Err(failed(error.to_string())),
             }
             if interrupt.is_set() {

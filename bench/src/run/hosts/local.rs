@@ -62,7 +62,14 @@ impl Local {
     pub fn facts(&self, asked: &Rdma) -> Facts {
         let environment = Environment::collect();
         let machine = Machine::of(&environment, &self.rdma(asked));
-        Facts { cores: machine.cores, memory_bytes: machine.memory_bytes, verbs: machine.verbs, boot: boot(), environment }
+        Facts {
+            near_core: machine.near_cores().first().copied(),
+            cores: machine.cores,
+            memory_bytes: machine.memory_bytes,
+            verbs: machine.verbs,
+            boot: boot(),
+            environment,
+        }
     }
 }
 

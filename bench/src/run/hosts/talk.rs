@@ -11,7 +11,7 @@ use crate::jobs::rdma::Rdma;
 use squall_report::environment::Build;
 
 /// Version of everything in this file and of what nodes are told.
-const TALK_VERSION: u32 = 2;
+const TALK_VERSION: u32 = 3;
 
 /// An agent's first words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,7 +30,7 @@ impl Run<'_> {
         }
         let (view, now_ns) = (view.id, self.clock.now_ns());
         self.transfers.retain(|transfer| transfer.to != to);
-        self.transfers.push(Transfer { to, view, giver: 0, gives: None, without: 0, next_ns: now_ns });
+        self.transfers.push(Transfer::new(to, view, now_ns));
     }
 
     /// What is due comes, or somebody else is asked.
@@ -53,7 +53,7 @@ impl Run<'_> {
         let now_ns = self.clock.now_ns();
         let near = self.live().any(|process| process.node() == giver) && self.reaches(giver, self.processes[transfer.to].node());
         if !near || self.processes[transfer.to].suspects(giver) {
-            return self.ask_for_state(Transfer { view: view.id, giver: 0, gives: None, ..transfer }, view);
+            return self.ask_for_state(Transfer::new(transfer.to, view.id, now_ns), view);
         }
         let process = &mut self.processes[transfer.to];
         process.restore(transfer.view, state);

@@ -14,3 +14,10 @@ pub(super) struct Transfer {
     pub(super) without: usize,
     pub(super) next_ns: u64,
 }
+
+impl Transfer {
+    /// Nobody was asked yet.
+    pub(super) fn new(to: usize, view: u64, now_ns: u64) -> Transfer {
+        Transfer { to, view, giver: 0, gives: None, without: 0, next_ns: now_ns }
+    }
+}

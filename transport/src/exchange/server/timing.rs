@@ -38,9 +38,9 @@ impl RendezvousServer {
         }
         if self.is_joining() && now >= self.join_deadline {
             self.join_over = true;
-            let (missing, waited_ms) = (self.seats.free(), self.options.join_timeout.as_millis() as u64);
+            let (missing, waited) = (self.seats.free(), self.options.join_timeout);
             self.events.push_back(ServerEvent::JoinTimedOut { missing: missing.clone() });
-            let outcome = self.gather.fail(GatherFault::Absent { ranks: missing, waited_ms });
+            let outcome = self.gather.fail(GatherFault::Absent { ranks: missing, waited });
             self.tell(outcome);
         }
         if !self.gather.is_open() || !self.seats.are_full() {
@@ -49,8 +49,7 @@ impl RendezvousServer {
             self.gather_since.get_or_insert(now);
         }
         if self.gather_deadline().is_some_and(|deadline| now >= deadline) {
-            let waited_ms = self.options.gather_timeout.as_millis() as u64;
-            let fault = GatherFault::Late { ranks: self.gather.missing(), waited_ms };
+            let fault = GatherFault::Late { ranks: self.gather.missing(), waited: self.options.gather_timeout };
             let outcome = self.gather.fail(fault);
             self.tell(outcome);
         }

@@ -86,8 +86,10 @@ impl State {
                 Write::Word { at, value } => self.schedule(flight.landing_ns, What::Set { link: index, at, value }),
                 Write::Span { from, to, len } => {
                     let Some(source) = self.nodes[self.ends(index).0].regions.get(usize::from(from.region.0)).cloned() else {
+                        // Its process is dead: what was not on its way stays behind, and so does all behind that.
                         self.links[index].in_flight -= 1;
-                        continue;
+                        self.links[index].posted.clear();
+                        return;
                     };
                     let whole = Piece { source, from: from.offset, to, len, posted: posted.map(|posted| (posted, 0)) };
                     self.launch_pieces(index, whole, flight.earliest_ns, flight.landing_ns);
