@@ -45,7 +45,10 @@ impl Site {
         for variable in ["SQUALL_NODE_RANK", "SQUALL_NODES", "SQUALL_NODE_ADDRESS", "SQUALL_RENDEZVOUS", "SQUALL_KEY", "SQUALL_SHAPED"] {
             command.env_remove(variable);
         }
-        for variable in ["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMI_RANK", "PMI_SIZE", "SLURM_PROCID", "SLURM_NTASKS"] {
+        for variable in ["OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "PALS_RANKID", "FLUX_TASK_RANK", "RANK", "SLURM_PROCID"] {
+            command.env_remove(variable);
+        }
+        for variable in ["SLURM_NTASKS", "JOB_COMPLETION_INDEX", "SQUALL_INTERFACE", "SQUALL_PORTS"] {
             command.env_remove(variable);
         }
         command.args(["node", "--rendezvous", &self.rendezvous]).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -168,14 +168,8 @@ impl Recorder {
         let Some(protocol) = group.membership().map(|membership| membership.protocol()) else { return };
         let accepted = &protocol.row().accepted;
         let accepted = accepted.leader.map(|leader| (leader, accepted.trim.is_some()));
-        let before = std::mem::replace(&mut self.accepted, accepted);
-        let accept = accepted.filter(|_| accepted != before).map(|(leader, trimmed)| Event::Accept { process, view, leader, trimmed });
-        // Who accepts where the view ends, which decides it, and then loses its leader and leads, all in one turn, has
-        // accepted that from the old one first.
-        let decided = protocol.decision().map(|decision| (decision.leader, false)).filter(|_| !self.trimmed);
-        if let Some((leader, _)) = decided.filter(|_| decided == before && accepted.map(|(leader, _)| (leader, false)) != before) {
-            self.events.push(Event::Accept { process, view, leader, trimmed: true });
-        }
+        let new = accepted != std::mem::replace(&mut self.accepted, accepted);
+        let accept = accepted.filter(|_| new).map(|(leader, trimmed)| Event::Accept { process, view, leader, trimmed });
         // Who accepts from a leader and loses it in the same turn has accepted first.
         let first = accepted.is_some_and(|(leader, _)| protocol.suspects().has(leader) && !self.suspects.has(leader));
         self.events.extend(accept.clone().filter(|_| first));

@@ -16,7 +16,7 @@ pub fn loopback() -> io::Result<IpAddr> {
 }
 
 /// `address`, which is of this host. To a link-local one its interface is added, without which it means nothing.
-pub(crate) fn own(address: SocketAddr) -> SocketAddr {
+pub fn own(address: SocketAddr) -> SocketAddr {
     let interfaces = || std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     if let SocketAddr::V6(v6) = address
         && lacks_interface(address)
@@ -28,7 +28,7 @@ pub(crate) fn own(address: SocketAddr) -> SocketAddr {
 }
 
 /// `address` of another host, as this one reaches it whose end is `mine`: a link-local one by the same interface.
-pub(crate) fn beside(mine: SocketAddr, address: SocketAddr) -> SocketAddr {
+pub fn beside(mine: SocketAddr, address: SocketAddr) -> SocketAddr {
     match (mine, address) {
         (SocketAddr::V6(mine), SocketAddr::V6(v6)) if lacks_interface(address) => {
             SocketAddrV6::new(*v6.ip(), v6.port(), v6.flowinfo(), mine.scope_id()).into()

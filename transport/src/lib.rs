@@ -39,6 +39,8 @@ pub mod model;
 #[cfg(not(loom))]
 pub mod outbox;
 pub mod park;
+#[cfg(not(loom))]
+mod ports;
 pub mod rank;
 #[cfg(not(loom))]
 pub mod region;
@@ -53,7 +55,7 @@ pub mod verbs;
 pub mod write;
 
 #[cfg(not(loom))]
-pub use address::loopback;
+pub use address::{beside, loopback, own};
 #[cfg(not(loom))]
 pub use endpoint::{Endpoint, Event, Fabric, OpenError, QueueFull, Requests, Waker, WriteOrder};
 #[cfg(not(loom))]
@@ -62,6 +64,8 @@ pub use exchange::Exchange;
 pub use lost::{LOST_AFTER, LOST_AFTER_MIN};
 #[cfg(not(loom))]
 pub use outbox::{Outbox, Written};
+#[cfg(not(loom))]
+pub use ports::{Ports, PortsError};
 pub use rank::{NodeId, Rank};
 #[cfg(not(loom))]
 pub use region::{Region, RegionOptions};

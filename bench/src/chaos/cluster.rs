@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use squall_transport::NodeId;
 use squall_transport::exchange::ClusterKey;
 use squall_transport::sim::{Random, mix};
+use squall_transport::{NodeId, Ports};
 
 use super::evidence::{Fate, Life};
 use super::options::Options;
@@ -142,6 +142,7 @@ impl<'a> Cluster<'a> {
         let chaos = ChaosJob { fabric: self.options.fabric, key: self.key.to_hex(), start, load };
         let nodes = self.options.nodes as u32;
         let job = Job {
+            ports: Ports::ANY,
             rank: 0,
             nodes,
             core: None,

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::launch::args::LaunchArgs;
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_FOUND, EXIT_INTERRUPTED};
 use super::table;
@@ -20,7 +21,8 @@ Examples:
   squall doctor --strict                for CI: what is only slow counts too
   squall doctor --json
   squall doctor --ib-dev mlx5_1         what would be used of that device
-  squall node ... -- doctor             all hosts of a run side by side: what differs, and who reaches whom (squall node --help)
+  squall doctor --hosts node1,node[3-7]  all hosts side by side: what differs, and who reaches whom; within a job:
+  srun --ntasks-per-node=1 squall doctor
 
 Exit status: 6 if something does not work, or with --strict could work better; else 0.";
 
@@ -37,6 +39,8 @@ pub(super) struct DoctorArgs {
     strict: bool,
     #[command(flatten)]
     pub(super) rdma: Rdma,
+    #[command(flatten)]
+    pub(super) launch: LaunchArgs,
 }
 
 /// Looks at all hosts, prints what was found, and gives the exit status.

@@ -2,15 +2,17 @@
 
 mod chaos;
 mod compare;
+mod conducted;
 mod doctor;
 mod draw;
 mod exchange;
-mod launcher;
+mod launch;
 mod manual;
 mod measure;
 mod node;
 mod output;
 mod sim;
+mod start;
 pub mod status;
 mod study;
 mod table;
@@ -98,8 +100,9 @@ pub fn main() -> ExitCode {
     // Children inherit it: the usual limit is for programs that still use `select`.
     os::raise_open_files();
     let status = match command {
-        Command::Reproduce(args) => args.measured().measure(None),
-        Command::Run(args) => args.measured().measure(None),
+        Command::Reproduce(args) => start::start(args.measured()),
+        Command::Run(args) => start::start(args.measured()),
+        Command::Node(args) if args.conducted => conducted::serve(),
         Command::Node(args) => node::join(*args),
         Command::Plot(args) => draw::plot(&args),
         Command::Gallery(args) => draw::index(&args),
@@ -108,7 +111,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::compare_runs(&args),
         Command::Import(args) => exchange::import_files(&args),
         Command::Export(args) => exchange::export(&args),
-        Command::Doctor(args) => doctor::examine(&args),
+        Command::Doctor(args) => start::start(args.into()),
         Command::Sim(args) => sim::simulate(&args),
         Command::Study(args) => study::draw(&args),
         Command::Chaos(args) => chaos::strike(args),

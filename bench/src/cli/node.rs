@@ -1,6 +1,6 @@
-//! `squall node`: one host of a run that spans hosts.
+//! `squall node`: one host of a run that spans hosts. A task of a job is one too.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,26 +8,28 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use squall_transport::exchange::{BindError, ClusterKey};
+use squall_transport::exchange::ClusterKey;
 
 use super::doctor::DoctorArgs;
-use super::launcher::Launched;
+use super::launch::environment::Launched;
+use super::launch::key::{cluster_key, key_of_job};
 use super::measure::{Measurement, REPRODUCE_EXAMPLES, RUN_EXAMPLES, ReproduceArgs, RunArgs};
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_INTERRUPTED};
 use crate::ask::axes::NODES_MAX;
+use crate::ask::network::{Network, own_addresses};
 use crate::ask::request::UsageError;
-use crate::jobs::job::KEY_VARIABLE;
 use crate::jobs::rdma::Rdma;
 use crate::run::hosts::Listening;
-use crate::run::hosts::agent::{self, AgentError, AgentOptions};
+use crate::run::hosts::agent::{self, Site};
+use crate::run::hosts::arrival::{Arrived, HostError, Newcomer};
 use crate::run::hosts::local::Local;
 use crate::run::interrupt::Interrupt;
 
 pub(super) const EXAMPLES: &str = "\
-Every host may run the same command. Rank 0 is the process at the address of the rendezvous that has
-a command behind `--`: it runs that and keeps the results. The others take their orders from it and
-ignore what stands there. A point of n nodes takes the first n hosts, one node each.
+Every host may run the same command. Who holds the rendezvous, and who is rank 0, is decided there by meeting: rank 0
+is the process that was told so, else one with a command behind `--`. It runs that and keeps the results. The others
+take their orders from it and ignore what stands there. A point of n nodes takes the first n hosts, one node each.
 
 Examples:
   squall node --new-key ~/squall.key              once; then copy it to every host, readable by you alone
@@ -38,12 +40,18 @@ Examples:
   srun --ntasks-per-node=1 squall node --rendezvous node1:7400 --key-file ~/squall.key -- reproduce --quick
   mpirun --map-by ppr:1:node squall node --rendezvous node1:7400 --key-file ~/squall.key -- run write --fabric verbs
 
-Rank and number of hosts come from --rank and --nodes, else from SQUALL_NODE_RANK/SQUALL_NODES,
-OMPI_COMM_WORLD_RANK/OMPI_COMM_WORLD_SIZE, PMI_RANK/PMI_SIZE or SLURM_PROCID/SLURM_NTASKS. Without a rank
-anywhere, the rendezvous gives ranks in the order of arrival.
+Within a job of Slurm, Open MPI, PMI, PMIx, PALS, Flux, torchrun or Kubernetes no option is needed, and no `node`:
+  srun --ntasks-per-node=1 squall run multicast --size 1MB
+By ssh neither: squall run multicast --hosts node1,node[3-7]
+
+Rank and number of hosts come from --rank and --nodes, else from what the launcher sets. Without a rank anywhere, the
+rendezvous gives ranks in the order of arrival.
 
 Exit status: rank 0 as for the command behind `--`; the others 0 after the run, 1 if anything else ended them,
 with the reason on standard error.";
+
+/// Name of the environment variable with this host's address for data.
+const ADDRESS_VARIABLE: &str = "SQUALL_NODE_ADDRESS";
 
 const EXAMPLE: &str = "squall node --rendezvous node1:7400 --nodes 2 --key-file ~/squall.key -- run multicast --size 1MB";
 
@@ -64,12 +72,17 @@ pub(super) struct NodeArgs {
     /// Write a new cluster key to FILE and exit
     #[arg(long, value_name = "FILE", exclusive = true)]
     new_key: Option<PathBuf>,
+    /// Take orders from standard input, as `squall run --hosts` gives them
+    #[arg(long, hide = true)]
+    pub(super) conducted: bool,
     /// Seconds to wait for the other hosts
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     wait: u64,
     /// Address of this host for data [default: the address of its connection to the rendezvous]
     #[arg(long, value_name = "IP", env = "SQUALL_NODE_ADDRESS")]
     address: Option<IpAddr>,
+    #[command(flatten)]
+    network: Network,
     /// This host's RDMA, before what rank 0 asks for.
     #[command(flatten)]
     rdma: Rdma,
@@ -98,30 +111,148 @@ enum Order {
     Doctor(Box<DoctorArgs>),
 }
 
+/// A process' part in a run across hosts.
+pub(super) struct Part {
+    /// Where all meet, as it was said, and its addresses.
+    rendezvous: (String, Vec<SocketAddr>),
+    nodes: u32,
+    rank: Option<u32>,
+    key: ClusterKey,
+    wait: Duration,
+    site: Site,
+    network: Network,
+}
+
 /// Does what `squall node` was told; the exit status.
 pub(super) fn join(args: NodeArgs) -> anyhow::Result<u8> {
     if let Some(path) = &args.new_key {
         return new_key(path);
     }
-    let launched = Launched::of(|name| std::env::var(name).ok())?;
-    let rendezvous = args.rendezvous.clone().ok_or_else(|| usage(format!("give --rendezvous HOST:PORT; for example: {EXAMPLE}")))?;
+    let launched = Launched::here()?;
+    let rendezvous = args.rendezvous.or(launched.rendezvous);
+    let rendezvous = rendezvous.ok_or_else(|| usage(format!("give --rendezvous HOST:PORT; for example: {EXAMPLE}")))?;
     let nodes = check_nodes(args.nodes.or(launched.nodes))?;
-    let rank = args.rank.or(launched.rank);
-    if let Some(rank) = rank.filter(|&rank| rank >= nodes) {
-        return Err(usage(format!("rank {rank} does not exist: with {nodes} hosts ranks are 0 to {}", nodes - 1)).into());
-    }
-    let key = cluster_key(args.key_file.as_deref())?;
-    let addresses = resolve(&rendezvous)?;
-    let wait = Duration::from_secs(args.wait);
-    let listening = match rank {
-        Some(1..) => None,
-        // Rank 0 is who has something to run; whoever has nothing waits for it, however early it came.
-        None if args.command.is_empty() => None,
-        _ => listen(&addresses, &key, nodes, wait, rank)?,
+    let rank = check_rank(args.rank.or(launched.rank), nodes)?;
+    let key_file = args.key_file.as_deref();
+    let key = if launched.task_of.is_some() { key_of_job(key_file) } else { cluster_key(key_file) }?;
+    let site = Site { address: args.address, rdma: args.rdma };
+    let part =
+        Part { rendezvous: resolved(rendezvous)?, nodes, rank, key, wait: Duration::from_secs(args.wait), site, network: args.network };
+    // The others ignore what stands there.
+    let leads = rank == Some(0) || rank.is_none() && !args.command.is_empty();
+    let order = leads.then(|| orders(&args.command)).transpose()?;
+    part.take(order)
+}
+
+/// Takes part as the task of a job, all of whose tasks run this very command.
+pub(super) fn within_job(launched: Launched, measurement: &Measurement) -> anyhow::Result<u8> {
+    let launcher = launched.task_of.unwrap_or("this launcher");
+    let lacking = || {
+        let mend = "set SQUALL_RENDEZVOUS=HOST:PORT for all, with any host of the job; or have squall start the tasks: squall run ... --launcher mpi";
+        usage(format!("{launcher} does not say which hosts the job has, so its tasks do not find each other: {mend}"))
     };
-    match listening {
-        Some(listening) => lead(args, &rendezvous, listening),
-        None => follow(args, addresses, key, nodes, rank),
+    let nodes = check_nodes(launched.nodes)?;
+    let rank = check_rank(launched.rank, nodes)?;
+    let words: Vec<String> = measurement.command.iter().skip(1).cloned().collect();
+    let order = if rank == Some(0) { Some(orders(&words)?) } else { None };
+    let launch = &measurement.launch;
+    let part = Part {
+        rendezvous: resolved(launched.rendezvous.ok_or_else(lacking)?)?,
+        nodes,
+        rank,
+        key: key_of_job(launch.key_file.as_deref())?,
+        wait: Duration::from_secs(launch.wait),
+        site: Site { address: own_address()?, rdma: rdma_of_environment() },
+        network: launch.network.clone(),
+    };
+    let line = format!("rank {} of {nodes}, as {launcher} says; alone it would be: --launcher none\n", rank.unwrap_or_default());
+    // In one piece: all tasks may share it. Nobody reads it: the run goes on.
+    let _ = io::stderr().write_all(line.as_bytes());
+    part.take(order)
+}
+
+/// What the environment says of this host's address.
+pub(super) fn own_address() -> anyhow::Result<Option<IpAddr>> {
+    let Ok(text) = std::env::var(ADDRESS_VARIABLE) else { return Ok(None) };
+    text.parse().map(Some).with_context(|| format!("the environment variable {ADDRESS_VARIABLE} is {text:?}, and no address"))
+}
+
+/// This host's RDMA as far as the environment speaks of it.
+pub(super) fn rdma_of_environment() -> Rdma {
+    #[derive(Parser)]
+    #[command(no_binary_name = true)]
+    struct Own {
+        #[command(flatten)]
+        rdma: Rdma,
+    }
+    Own::parse_from(std::iter::empty::<&str>()).rdma
+}
+
+impl Part {
+    /// Comes to the rendezvous and is what is decided there; `order` is what it would run as the first host.
+    fn take(self, order: Option<Measurement>) -> anyhow::Result<u8> {
+        let interrupt = Interrupt::catch(EXIT_INTERRUPTED)?;
+        let newcomer = Newcomer {
+            rendezvous: self.rendezvous.1.clone(),
+            key: self.key.clone(),
+            rank: self.rank.map(|rank| rank as u16),
+            leads: order.is_some(),
+            nodes: self.nodes,
+            wait: self.wait,
+        };
+        let ended = match newcomer.arrive(&interrupt) {
+            Ok(Arrived::First(listening)) => return self.lead(order, *listening, interrupt),
+            Ok(Arrived::Leads(leading)) => {
+                let listening = Listening::within(leading.address().ip(), self.network.ports, &self.key, self.nodes, self.wait)?;
+                let told = leading.tell(listening.address());
+                match told {
+                    Ok(()) => return self.lead(order, listening, interrupt),
+                    Err(error) => Err(error),
+                }
+            }
+            Ok(Arrived::Served(served)) => agent::serve(served, self.nodes, &self.site, &interrupt),
+            Err(error) => Err(error),
+        };
+        status_of(ended)
+    }
+
+    /// As rank 0: gathers the hosts and runs.
+    fn lead(self, order: Option<Measurement>, listening: Listening, interrupt: Interrupt) -> anyhow::Result<u8> {
+        let Some(mut measurement) = order else { bail!("this process was told to lead, and has nothing to run") };
+        if measurement.command.get(1).is_some_and(|word| word == "node") {
+            measurement.subcommand = format!("node --rendezvous {} ... -- {}", self.rendezvous.0, measurement.subcommand);
+        }
+        lead(measurement, self.site, self.network, listening, interrupt)
+    }
+}
+
+/// Gathers the hosts and runs.
+pub(super) fn lead(
+    measurement: Measurement,
+    site: Site,
+    network: Network,
+    listening: Listening,
+    interrupt: Interrupt,
+) -> anyhow::Result<u8> {
+    let by_rule = || own_addresses(&network.interface).ok()?.into_iter().next().map(|own| own.address);
+    let address = site.address.or_else(|| by_rule().filter(|_| !network.interface.is_empty())).unwrap_or(listening.address().ip());
+    let local = Local::new(address, site.rdma).map_err(usage)?;
+    match listening.gather(local, network, interrupt.clone()) {
+        Ok(hosts) => measurement.measure(Some(hosts)),
+        Err(_) if interrupt.is_set() => Ok(EXIT_INTERRUPTED),
+        Err(error) => Err(error),
+    }
+}
+
+/// How a process that was not rank 0 ended.
+pub(super) fn status_of(ended: Result<(), HostError>) -> anyhow::Result<u8> {
+    match ended {
+        Ok(()) => Ok(EXIT_DONE),
+        Err(HostError::Interrupted) => {
+            let _ = writeln!(io::stderr(), "interrupted");
+            Ok(EXIT_INTERRUPTED)
+        }
+        Err(HostError::Failed(why)) => bail!("{why}"),
     }
 }
 
@@ -150,18 +281,20 @@ fn check_nodes(nodes: Option<u32>) -> Result<u32, UsageError> {
     }
 }
 
-/// The cluster's key: out of the file, or of the environment.
-pub(super) fn cluster_key(file: Option<&Path>) -> anyhow::Result<ClusterKey> {
-    if let Some(path) = file {
-        return Ok(ClusterKey::from_file(path)?);
+fn check_rank(rank: Option<u32>, nodes: u32) -> Result<Option<u32>, UsageError> {
+    match rank {
+        Some(rank) if rank >= nodes => Err(usage(format!("rank {rank} does not exist: with {nodes} hosts ranks are 0 to {}", nodes - 1))),
+        rank => Ok(rank),
     }
-    match std::env::var(KEY_VARIABLE) {
-        Ok(text) => ClusterKey::from_hex(&text).with_context(|| format!("the environment variable {KEY_VARIABLE}")),
-        Err(_) => {
-            let mend = "make one with `squall node --new-key FILE`, copy it to every host, and give it as --key-file FILE (or its text in SQUALL_KEY)";
-            Err(usage(format!("no cluster key, with which the hosts authenticate each other; {mend}")).into())
-        }
+}
+
+/// Where all meet: HOST:PORT, or several of them between commas, and their addresses.
+fn resolved(rendezvous: String) -> anyhow::Result<(String, Vec<SocketAddr>)> {
+    let mut addresses = Vec::new();
+    for place in rendezvous.split(',') {
+        addresses.extend(resolve(place.trim())?);
     }
+    Ok((rendezvous, addresses))
 }
 
 /// The addresses of HOST:PORT: those that other hosts reach first, IPv4 first.
@@ -188,43 +321,8 @@ fn resolve(rendezvous: &str) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// Listens as rank 0; none if the rendezvous is not for this process to serve.
-fn listen(addresses: &[SocketAddr], key: &ClusterKey, nodes: u32, wait: Duration, rank: Option<u32>) -> anyhow::Result<Option<Listening>> {
-    let mut refused = None;
-    for &address in addresses {
-        match Listening::at(address, key, nodes, wait) {
-            Ok(listening) => return Ok(Some(listening)),
-            Err(error) => refused = Some(error),
-        }
-    }
-    match refused {
-        // Without a rank: another host's address, or another process of this host was first.
-        Some(BindError::Listen { reason, .. }) if rank.is_none() && is_someone_elses(reason.kind()) => Ok(None),
-        Some(error) => Err(error).context("rank 0 serves the rendezvous"),
-        None => bail!("the rendezvous has no address"),
-    }
-}
-
-fn is_someone_elses(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse)
-}
-
-/// Rank 0: gathers the hosts and runs.
-fn lead(args: NodeArgs, rendezvous: &str, listening: Listening) -> anyhow::Result<u8> {
-    let mut measurement = orders(&args.command)?;
-    measurement.subcommand = format!("node --rendezvous {rendezvous} ... -- {}", measurement.subcommand);
-    let address = args.address.unwrap_or(listening.address().ip());
-    let local = Local::new(address, args.rdma).map_err(usage)?;
-    let interrupt = Interrupt::catch(EXIT_INTERRUPTED)?;
-    match listening.gather(local, interrupt.clone()) {
-        Ok(hosts) => measurement.measure(Some(hosts)),
-        Err(_) if interrupt.is_set() => Ok(EXIT_INTERRUPTED),
-        Err(error) => Err(error),
-    }
-}
-
-/// What stands behind `--`.
-fn orders(command: &[String]) -> Result<Measurement, UsageError> {
+/// What stands behind `--`, or is run by all tasks of a job.
+pub(super) fn orders(command: &[String]) -> Result<Measurement, UsageError> {
     if command.is_empty() {
         return Err(usage(format!("rank 0 runs the command behind `--`, and there is none; for example: {EXAMPLE}")));
     }
@@ -247,28 +345,6 @@ fn orders(command: &[String]) -> Result<Measurement, UsageError> {
     asked.mtu = asked.mtu.filter(|_| !is_of_environment("mtu"));
     asked.pkey = asked.pkey.filter(|_| !is_of_environment("pkey"));
     Ok(measurement)
-}
-
-/// Any other rank: serves rank 0.
-fn follow(args: NodeArgs, rendezvous: Vec<SocketAddr>, key: ClusterKey, nodes: u32, rank: Option<u32>) -> anyhow::Result<u8> {
-    let interrupt = Interrupt::catch(EXIT_INTERRUPTED)?;
-    let options = AgentOptions {
-        rendezvous,
-        key,
-        rank: rank.map(|rank| rank as u16),
-        nodes,
-        wait: Duration::from_secs(args.wait),
-        address: args.address,
-        rdma: args.rdma,
-    };
-    match agent::serve(&options, &interrupt) {
-        Ok(()) => Ok(EXIT_DONE),
-        Err(AgentError::Interrupted) => {
-            let _ = writeln!(io::stderr(), "interrupted");
-            Ok(EXIT_INTERRUPTED)
-        }
-        Err(AgentError::Failed(why)) => bail!("{why}"),
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use squall_group::WitnessService;
 use squall_transport::exchange::random_node;
 use squall_transport::mesh::{Mesh, MeshOptions};
 
-use super::node;
+use super::launch::key::cluster_key;
 use super::output::say;
 use super::status::{EXIT_DONE, EXIT_INTERRUPTED};
 use crate::run::interrupt::Interrupt;
@@ -44,7 +44,7 @@ pub(super) struct WitnessArgs {
 /// Serves until it is told to end.
 pub(super) fn serve(args: &WitnessArgs) -> anyhow::Result<u8> {
     let interrupt = Interrupt::catch(EXIT_INTERRUPTED).context("cannot catch Ctrl-C")?;
-    let key = node::cluster_key(args.key_file.as_deref())?;
+    let key = cluster_key(args.key_file.as_deref())?;
     let mesh = Mesh::open(args.listen, &key, random_node(), MeshOptions::default())?;
     let address = mesh.address();
     let mut service = WitnessService::new(mesh, args.file.as_deref())?;

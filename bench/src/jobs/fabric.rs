@@ -1,10 +1,11 @@
 //! Opening a fabric as one node of a meeting.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use squall_transport::exchange::{ClusterKey, ConnectOptions, Session};
+use squall_transport::exchange::{BindError, ClusterKey, ConnectOptions, Session};
 use squall_transport::mesh::{Mesh, MeshError, MeshOptions};
 use squall_transport::tcp::TcpFabric;
 use squall_transport::{LOST_AFTER, NodeId, Rank};
@@ -34,7 +35,10 @@ pub fn meet(job: &Job) -> anyhow::Result<Session> {
 /// If it cannot listen.
 pub fn mesh(job: &Job, key: &ClusterKey, node: NodeId) -> Result<Mesh, MeshError> {
     match job.address {
-        Some(address) => Mesh::open(SocketAddr::new(address, 0), key, node, MeshOptions::default()),
+        Some(address) => {
+            let open = |port| Mesh::open(SocketAddr::new(address, port), key, node, MeshOptions::default());
+            job.ports.first_free(open, is_taken)
+        }
         None => mesh_of_this_host(key, node),
     }
 }
@@ -50,9 +54,13 @@ pub fn mesh_of_this_host(key: &ClusterKey, node: NodeId) -> Result<Mesh, MeshErr
     }
 }
 
+fn is_taken(error: &MeshError) -> bool {
+    matches!(error, MeshError::Bind(BindError::Listen { reason, .. }) if reason.kind() == ErrorKind::AddrInUse)
+}
+
 /// TCP as a job wants it.
 pub fn tcp(job: &Job) -> TcpFabric {
-    job.address.map_or_else(TcpFabric::default, TcpFabric::new).lost_after(job.lost_after.unwrap_or(LOST_AFTER))
+    job.address.map_or_else(TcpFabric::default, TcpFabric::new).ports(job.ports).lost_after(job.lost_after.unwrap_or(LOST_AFTER))
 }
 
 /// Calls `$body` with `$fabric` bound to the provider that `$kind` names, as `$job` wants it.

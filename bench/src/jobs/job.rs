@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use squall_transport::Ports;
 use squall_transport::exchange::Place;
 
 use super::change::ChangeJob;
@@ -38,6 +39,8 @@ pub struct Job {
     pub meeting: Option<Meeting>,
     /// An address of this host that the other nodes reach; none if they are all on this host.
     pub address: Option<IpAddr>,
+    /// At which ports it may listen for them.
+    pub ports: Ports,
     /// How to use RDMA devices.
     pub rdma: Rdma,
     /// How long a host may be silent before TCP gives it up, if that was asked for.

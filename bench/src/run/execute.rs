@@ -32,6 +32,8 @@ pub struct Assignment {
     pub resume: bool,
     /// What to call the run if it has no folder yet.
     pub name: String,
+    /// The command line, for the record.
+    pub command: Vec<String>,
     /// Whether people want to hear nothing while it goes on.
     pub quiet: bool,
     /// The hosts to spread over, if there are others than this one.
@@ -123,7 +125,7 @@ pub fn execute(assignment: &Assignment, measures: &Measures) -> anyhow::Result<E
         None => {
             let asked = serde_json::to_value(&request).context("the request as JSON")?;
             let effective = Effective::of(&plan, &machine, &request, &Capacity::default())?;
-            RunFolder::create(assignment.out.as_deref(), &assignment.name, std::env::args().collect(), asked, effective)?
+            RunFolder::create(assignment.out.as_deref(), &assignment.name, assignment.command.clone(), asked, effective)?
         }
     };
     folder.write_environment(&environment)?;

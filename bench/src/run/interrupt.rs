@@ -29,6 +29,11 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// As a signal does: whoever started this process wants it to end.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// Whether a signal came.
     pub fn is_set(&self) -> bool {
         // Only a flag: nothing is published by it.

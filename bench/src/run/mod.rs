@@ -13,6 +13,7 @@ pub mod execute;
 pub mod fault;
 pub mod hosts;
 pub mod interrupt;
+pub mod launch;
 mod look;
 pub(crate) mod news;
 pub mod processes;

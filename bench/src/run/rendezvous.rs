@@ -1,12 +1,14 @@
 //! The parent's rendezvous, where the nodes of one point meet.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use squall_transport::exchange::{ClusterKey, Place, RendezvousServer, ServerOptions};
+use squall_transport::Ports;
+use squall_transport::exchange::{BindError, ClusterKey, Place, RendezvousServer, ServerOptions};
 
 use crate::jobs::job::Meeting;
 use crate::jobs::os;
@@ -29,18 +31,20 @@ pub(crate) struct Rendezvous {
 impl Rendezvous {
     /// For `nodes` nodes of this host, which need no address to meet.
     pub(crate) fn of_this_host(nodes: usize) -> Result<Rendezvous, String> {
-        Rendezvous::open(nodes, Place::local())
+        Rendezvous::open(nodes, Ports::ANY, |_| Place::local())
     }
 
-    /// For `nodes` nodes, each on a host of its own, that reach this one at `address`.
-    pub(crate) fn of_hosts(nodes: usize, address: IpAddr) -> Result<Rendezvous, String> {
-        Rendezvous::open(nodes, SocketAddr::new(address, 0).into())
+    /// For `nodes` nodes, each on a host of its own, that reach this one at `address`, at one of `ports`.
+    pub(crate) fn of_hosts(nodes: usize, address: IpAddr, ports: Ports) -> Result<Rendezvous, String> {
+        Rendezvous::open(nodes, ports, |port| SocketAddr::new(address, port).into())
     }
 
-    fn open(nodes: usize, place: Place) -> Result<Rendezvous, String> {
+    fn open(nodes: usize, ports: Ports, place: impl Fn(u16) -> Place) -> Result<Rendezvous, String> {
         check_open_files(nodes)?;
         let key = ClusterKey::random();
-        let mut server = RendezvousServer::bind(place, &key, ServerOptions::new(nodes)).map_err(|error| error.to_string())?;
+        let is_taken = |error: &BindError| matches!(error, BindError::Listen { reason, .. } if reason.kind() == ErrorKind::AddrInUse);
+        let bind = |port| RendezvousServer::bind(place(port), &key, ServerOptions::new(nodes));
+        let mut server = ports.first_free(bind, is_taken).map_err(|error| error.to_string())?;
         let meeting = Meeting { place: server.place().clone(), key: key.to_hex() };
         let over = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&over);

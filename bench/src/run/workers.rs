@@ -26,6 +26,7 @@ use crate::jobs::live::Live;
 use crate::jobs::os;
 use crate::jobs::rdma::Rdma;
 use squall_report::units;
+use squall_transport::Ports;
 
 /// How often a wait looks whether it was interrupted.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -93,7 +94,11 @@ impl<'a> Workers<'a> {
         let nodes = config.works.len();
         let hosts = config.hosts.filter(|_| nodes > 1);
         let address = hosts.map(Hosts::address);
-        let open = || address.map_or_else(|| Rendezvous::of_this_host(nodes), |address| Rendezvous::of_hosts(nodes, address));
+        let ports = hosts.map_or(Ports::ANY, Hosts::ports);
+        let open = || match address {
+            Some(address) => Rendezvous::of_hosts(nodes, address, ports),
+            None => Rendezvous::of_this_host(nodes),
+        };
         let rendezvous = config.meet.then(open).transpose().map_err(Fault::Failed)?;
         let remote = hosts.map(|hosts| Remote::begin(hosts, nodes, &sender));
         let mut workers = Workers { members: Vec::with_capacity(nodes), news, interrupt, rendezvous, notices: Vec::new(), remote };
@@ -102,7 +107,8 @@ impl<'a> Workers<'a> {
             let core = config.cores.get(rank).copied().flatten();
             let rdma = hosts.map_or_else(|| config.rdma.clone(), |hosts| hosts.own_rdma(&config.rdma));
             // An agent fills in its own address, and puts its own options for RDMA before these.
-            let mut job = Job { rank: rank as u32, nodes: nodes as u32, core, meeting, address, rdma, lost_after: config.lost_after, work };
+            let lost_after = config.lost_after;
+            let mut job = Job { rank: rank as u32, nodes: nodes as u32, core, meeting, address, ports, rdma, lost_after, work };
             match &workers.remote {
                 Some(remote) if rank > 0 => {
                     job.rdma = config.rdma.clone();
@@ -272,7 +278,12 @@ impl<'a> Workers<'a> {
     /// Why `silent` nodes have not answered for so many seconds, as far as it shows from outside: a node that is
     /// stopped holds up all others.
     fn blame(&self, silent: &[usize], before: &[Option<Look>], seconds: f64) -> String {
-        let now = self.looks();
+        let mut now = self.looks();
+        if let Some(remote) = &self.remote {
+            for (rank, look) in remote.hosts.looks(remote.point, now.len()).into_iter().enumerate().skip(1) {
+                now[rank] = look;
+            }
+        }
         let names = |ranks: &[usize]| ranks.iter().map(|&rank| self.name(rank)).collect::<Vec<_>>().join(", ");
         let stopped: Vec<usize> = (0..now.len()).filter(|&rank| now[rank].is_some_and(|look| look.is_stopped)).collect();
         if !stopped.is_empty() {

@@ -154,7 +154,8 @@ pub(super) fn splitting(points: &[&PointSummary], x: Dimension) -> Vec<Dimension
         let places = |dimensions: &[Dimension]| distinct(points, |point| (key(point, dimensions), x.of(point))).len();
         let with: Vec<Dimension> = found.iter().copied().chain([dimension]).collect();
         let (many, few) = (places(&with), places(&found));
-        if if dimension == Dimension::Schedule { 2 * many > 3 * few } else { many > few } {
+        let splits = if dimension == Dimension::Schedule { 2 * many > 3 * few } else { many > few };
+        if splits {
             found.push(dimension);
         }
     }

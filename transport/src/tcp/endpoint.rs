@@ -258,10 +258,11 @@ mod tests {
     use crate::endpoint::Fabric as _;
     use crate::exchange::LocalExchange;
     use crate::lost::LOST_AFTER;
+    use crate::ports::Ports;
     use crate::rank::NodeId;
     use crate::region::RegionOptions;
 
-    const ENDS: Ends = Ends { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), lost_after: LOST_AFTER };
+    const ENDS: Ends = Ends { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: Ports::ANY, lost_after: LOST_AFTER };
 
     /// My endpoint, and the naked link of a peer that may say anything.
     fn with_a_peer() -> (TcpEndpoint, Region, Link) {

@@ -14,6 +14,7 @@ use crate::endpoint::OpenError;
 use crate::exchange::Exchange;
 use crate::link_name::LinkName;
 use crate::lost::give_up_after;
+use crate::ports::Ports;
 use crate::rank::Rank;
 use crate::region::Region;
 
@@ -30,13 +31,15 @@ pub(super) struct Met {
 pub(super) struct Ends {
     /// Where they listen and dial from.
     pub(super) bind: IpAddr,
+    /// At which ports they listen.
+    pub(super) ports: Ports,
     /// How long a peer's host may be silent.
     pub(super) lost_after: Duration,
 }
 
 /// Links to all other members that can be had; `kept` are my sockets of the last epoch.
 pub(super) fn meet(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region], kept: Vec<Kept>) -> Result<Met, OpenError> {
-    let (mut door, address) = listen(ends.bind)?;
+    let (mut door, address) = listen(ends.bind, ends.ports)?;
     let (mut absent, me, link_name) = (Absent::of(exchange), exchange.rank(), LinkName::of(exchange));
     let resumable = kept.into_iter().filter_map(|kept| Some((kept.link_name.find(&link_name)?, kept)));
     let mut resumable: Vec<(Rank, Kept)> = resumable.collect();

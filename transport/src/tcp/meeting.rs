@@ -294,6 +294,7 @@ mod tests {
     use std::net::TcpListener;
 
     use crate::exchange::LocalExchange;
+    use crate::ports::Ports;
     use crate::tcp::socket::listen;
 
     const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -313,7 +314,8 @@ mod tests {
 
     #[test]
     fn a_stranger_is_dropped_and_does_no_harm() {
-        let (mine, other, third) = (listen(LOOPBACK).unwrap(), listen(LOOPBACK).unwrap(), listen(LOOPBACK).unwrap());
+        let (mine, other, third) =
+            (listen(LOOPBACK, Ports::ANY).unwrap(), listen(LOOPBACK, Ports::ANY).unwrap(), listen(LOOPBACK, Ports::ANY).unwrap());
         let addresses = [other.1, mine.1];
         let silent = TcpStream::connect(addresses[1]).unwrap();
         let mut babbler = TcpStream::connect(addresses[1]).unwrap();
@@ -334,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_member_gets_in_however_many_strangers_hold_the_door() {
-        let (mine, other) = (listen(LOOPBACK).unwrap(), listen(LOOPBACK).unwrap());
+        let (mine, other) = (listen(LOOPBACK, Ports::ANY).unwrap(), listen(LOOPBACK, Ports::ANY).unwrap());
         let addresses = [other.1, mine.1];
         let [lower, higher] = pair();
         let (stop, address) = (std::sync::atomic::AtomicBool::new(false), mine.1);
@@ -359,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_member_that_was_pushed_out_dials_again() {
-        let (mine, pushy) = (listen(LOOPBACK).unwrap(), TcpListener::bind((LOOPBACK, 0)).unwrap());
+        let (mine, pushy) = (listen(LOOPBACK, Ports::ANY).unwrap(), TcpListener::bind((LOOPBACK, 0)).unwrap());
         let [lower, higher] = pair();
         let address = pushy.local_addr().unwrap();
         std::thread::scope(|scope| {
@@ -380,7 +382,7 @@ mod tests {
         let mut exchanges = LocalExchange::mesh_without(2, &[], Duration::from_secs(60)).into_iter().flatten();
         let (mut lower, mut higher) = (exchanges.next().unwrap(), exchanges.next().unwrap());
         higher.give_up(Rank::new(0));
-        let ((mut mine, _), (mut other, at)) = (listen(LOOPBACK).unwrap(), listen(LOOPBACK).unwrap());
+        let ((mut mine, _), (mut other, at)) = (listen(LOOPBACK, Ports::ANY).unwrap(), listen(LOOPBACK, Ports::ANY).unwrap());
         let mut absent = Absent::of(&lower);
         let mut of_higher = Absent::of(&higher);
         std::thread::scope(|scope| {
@@ -405,7 +407,7 @@ mod tests {
 
     #[test]
     fn who_never_connects_is_named() {
-        let mine = listen(LOOPBACK).unwrap();
+        let mine = listen(LOOPBACK, Ports::ANY).unwrap();
         let [_lower, higher] = pair();
         let address = mine.1;
         let error = link(mine, higher, &[address; 2], 1).unwrap_err();
@@ -414,7 +416,7 @@ mod tests {
 
     #[test]
     fn an_impostor_at_the_address_is_refused() {
-        let (mine, impostor) = (listen(LOOPBACK).unwrap(), TcpListener::bind((LOOPBACK, 0)).unwrap());
+        let (mine, impostor) = (listen(LOOPBACK, Ports::ANY).unwrap(), TcpListener::bind((LOOPBACK, 0)).unwrap());
         let [lower, _higher] = pair();
         let address = impostor.local_addr().unwrap();
         std::thread::scope(|scope| {

@@ -46,6 +46,7 @@ use crate::address::loopback;
 use crate::endpoint::{Fabric, OpenError};
 use crate::exchange::Exchange;
 use crate::lost::LOST_AFTER;
+use crate::ports::Ports;
 use crate::region::{Region, RegionError, RegionOptions};
 
 /// Makes endpoints over TCP whose sockets all belong to one local address. Clones share the sockets that were kept from
@@ -54,6 +55,7 @@ use crate::region::{Region, RegionError, RegionOptions};
 pub struct TcpFabric {
     /// None: the loopback address that works.
     bind: Option<IpAddr>,
+    ports: Ports,
     lost_after: Duration,
     kept: Arc<Mutex<Vec<Kept>>>,
 }
@@ -61,7 +63,7 @@ pub struct TcpFabric {
 impl TcpFabric {
     /// Data connections listen at, and are made from, `bind`, an address of this host that the other members reach.
     pub fn new(bind: IpAddr) -> TcpFabric {
-        TcpFabric { bind: Some(bind), lost_after: LOST_AFTER, kept: Arc::default() }
+        TcpFabric { bind: Some(bind), ports: Ports::ANY, lost_after: LOST_AFTER, kept: Arc::default() }
     }
 
     /// A peer is down once its host was silent for `lost_after` ([`LOST_AFTER`] unless it is said, at least
@@ -69,6 +71,11 @@ impl TcpFabric {
     /// nothing for as long while something waits to be sent to it.
     pub fn lost_after(self, lost_after: Duration) -> TcpFabric {
         TcpFabric { lost_after, ..self }
+    }
+
+    /// Data connections are listened for at one of `ports`, which a firewall lets through.
+    pub fn ports(self, ports: Ports) -> TcpFabric {
+        TcpFabric { ports, ..self }
     }
 }
 
@@ -81,7 +88,7 @@ impl TcpFabric {
 impl Default for TcpFabric {
     /// Members on this host only: at the [loopback] address that works.
     fn default() -> TcpFabric {
-        TcpFabric { bind: None, lost_after: LOST_AFTER, kept: Arc::default() }
+        TcpFabric { bind: None, ports: Ports::ANY, lost_after: LOST_AFTER, kept: Arc::default() }
     }
 }
 
@@ -110,7 +117,7 @@ impl Fabric for TcpFabric {
         }
         let me = exchange.node(exchange.rank());
         let kept = self.kept().extract_if(.., |kept| Some(kept.link_name.me) == me).collect();
-        TcpEndpoint::open(&Ends { bind, lost_after: self.lost_after }, exchange, regions, kept)
+        TcpEndpoint::open(&Ends { bind, ports: self.ports, lost_after: self.lost_after }, exchange, regions, kept)
     }
 
     fn retire(&self, endpoint: TcpEndpoint) {

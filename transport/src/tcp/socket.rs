@@ -10,6 +10,7 @@ use crate::endpoint::OpenError;
 use crate::exchange::Place;
 use crate::exchange::door::Door;
 use crate::exchange::stream::Listener;
+use crate::ports::Ports;
 
 /// An error of this provider from a system error.
 pub(super) fn failed(what: &'static str) -> impl Fn(std::io::Error) -> OpenError {
@@ -22,16 +23,23 @@ fn stream_socket(address: IpAddr) -> std::io::Result<Socket> {
     Socket::new(Domain::for_address(SocketAddr::new(address, 0)), Type::STREAM, None)
 }
 
-/// A listener at a port of its own, and where that is.
-pub(super) fn listen(bind: IpAddr) -> Result<(Door, SocketAddr), OpenError> {
+/// A listener at a port of its own, one of `ports`, and where that is.
+pub(super) fn listen(bind: IpAddr, ports: Ports) -> Result<(Door, SocketAddr), OpenError> {
     let open = || {
-        let listener = Listener::bind(&SocketAddr::new(bind, 0).into())?;
+        let at = |port| Listener::bind(&SocketAddr::new(bind, port).into());
+        let listener = ports.first_free(at, |error| error.kind() == ErrorKind::AddrInUse)?;
         match listener.place()? {
             Place::Ip(address) => Ok((Door::new(listener), address)),
             Place::Local(_) => unreachable!("it was bound to an address"),
         }
     };
-    let what = |reason| OpenError::System { fabric: "tcp", what: format!("listening on {bind}; is it an address of this host?"), reason };
+    let what = |reason: std::io::Error| {
+        let mend = match reason.kind() {
+            ErrorKind::AddrInUse => format!("is a port of {ports} free? Give a wider range"),
+            _ => "is it an address of this host?".to_owned(),
+        };
+        OpenError::System { fabric: "tcp", what: format!("listening on {bind}; {mend}"), reason }
+    };
     open().map_err(what)
 }
 

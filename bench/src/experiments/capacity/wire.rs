@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
-use squall_transport::Exchange;
+use squall_transport::{Exchange, beside, own};
 
 use crate::jobs::control::Control;
 use crate::jobs::fabric::meet;
@@ -57,10 +57,11 @@ pub fn node(job: &Job, _wire: &WireJob, control: &mut Control) -> anyhow::Result
     ensure!(job.nodes == 2, "streams go between two nodes");
     let here = job.address.map_or_else(os::loopback, Ok).map_err(|what| anyhow!(what))?;
     let mut session = meet(job)?;
-    let listener = TcpListener::bind((here, 0)).context("listening for streams")?;
-    let mine = postcard::to_stdvec(&listener.local_addr()?)?;
-    let addresses = session.all_gather("addresses of streams", &mine)?;
-    let there: SocketAddr = postcard::from_bytes(&addresses[1])?;
+    let listen = |port| TcpListener::bind(own(SocketAddr::new(here, port)));
+    let listener = job.ports.first_free(listen, |error| error.kind() == ErrorKind::AddrInUse).context("listening for streams")?;
+    let here = listener.local_addr()?;
+    let addresses = session.all_gather("addresses of streams", &postcard::to_stdvec(&here)?)?;
+    let there: SocketAddr = beside(here, postcard::from_bytes(&addresses[1])?);
     let sends = job.rank == 0;
     let mut sockets: Vec<TcpStream> = Vec::new();
     for _ in 0..STREAMS_MAX {

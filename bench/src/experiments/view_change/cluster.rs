@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use squall_transport::Ports;
 use squall_transport::exchange::ClusterKey;
 
 use super::outcome::Outcome;
@@ -19,6 +20,7 @@ use crate::jobs::shape::Shape;
 use crate::jobs::{frame, os};
 use crate::run::crowd::Crowd;
 use crate::run::fault::Fault;
+use crate::run::hosts::Hosts;
 use crate::run::interrupt::Interrupt;
 use crate::run::rendezvous::Rendezvous;
 use crate::run::stage::Stage;
@@ -71,7 +73,7 @@ impl<'a> Cluster<'a> {
             victim: None,
         };
         let rendezvous = match stage.hosts {
-            Some(hosts) => Rendezvous::of_hosts(members as usize, hosts.address()),
+            Some(hosts) => Rendezvous::of_hosts(members as usize, hosts.address(), hosts.ports()),
             None => Rendezvous::of_this_host(members as usize),
         };
         let rendezvous = rendezvous.map_err(Fault::Failed)?;
@@ -85,6 +87,7 @@ impl<'a> Cluster<'a> {
                 core: cores.get(number as usize).copied().flatten(),
                 meeting: (!late).then(|| rendezvous.meeting()),
                 address: None,
+                ports: stage.hosts.map_or(Ports::ANY, Hosts::ports),
                 rdma: stage.request.axes.rdma.clone(),
                 lost_after: stage.request.axes.lost_after(),
                 work: Work::Change(job_of(setting, upset, full, stage, &key, number)),

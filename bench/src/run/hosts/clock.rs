@@ -6,6 +6,25 @@
 //!                                                       off by rtt / 2 at most
 //! ```
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How far apart times of day may be before people are told: what they are for, names of folders and files of logs, is
+/// not finer.
+const DISAGREE_MS: u64 = 2_000;
+
+/// This host's time of day, in milliseconds since 1970.
+pub(super) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// What to say of another host's time of day, which has just come from it: nothing if it agrees.
+pub(super) fn disagreement(host: &str, theirs_ms: u64, ours_ms: u64) -> Option<String> {
+    let seconds = theirs_ms.abs_diff(ours_ms) / 1000;
+    let way = if theirs_ms > ours_ms { "ahead of" } else { "behind" };
+    let mend = "the run goes by the first host's clock, but logs and times of files differ; set both by NTP (`chronyc tracking` says how far off one is)";
+    (theirs_ms.abs_diff(ours_ms) >= DISAGREE_MS).then(|| format!("note: the clock of {host} is {seconds} s {way} this host's: {mend}"))
+}
+
 /// What to add to another host's clock to have the first host's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::run) struct Clock {
@@ -50,6 +69,14 @@ mod tests {
             prop_assert!(clock.offset_ns.abs_diff(-theirs_ahead) <= clock.uncertainty_ns);
             prop_assert_eq!(clock.uncertainty_ns, (there + back).div_ceil(2));
         }
+    }
+
+    #[test]
+    fn times_of_day_that_disagree_are_said_with_the_mend() {
+        assert_eq!(disagreement("host 1 at b", 10_500, 10_000), None);
+        let ahead = disagreement("host 1 at b", 100_000, 10_000).unwrap();
+        assert!(ahead.contains("the clock of host 1 at b is 90 s ahead of this host's") && ahead.contains("NTP"), "{ahead}");
+        assert!(disagreement("host 1 at b", 10_000, 100_000).unwrap().contains("90 s behind"));
     }
 
     #[test]

@@ -26,7 +26,8 @@ impl Local {
         if address.is_unspecified() {
             return Err(format!("{address} means all interfaces; name the one address of this host that the other hosts reach"));
         }
-        TcpListener::bind(SocketAddr::new(address, 0)).map_err(|error| format!("{address} cannot be used on this host: {error}"))?;
+        TcpListener::bind(squall_transport::own(SocketAddr::new(address, 0)))
+            .map_err(|error| format!("{address} cannot be used on this host: {error}"))?;
         Ok(Local { address, own })
     }
 

@@ -9,13 +9,17 @@
 //! A point of n nodes takes the first n hosts, one node each.
 
 pub mod agent;
+pub mod arrival;
 mod bell;
 pub(super) mod clock;
+mod listening;
 pub mod local;
+pub mod meeting;
+mod reach;
 mod switchboard;
 mod talk;
+mod telling;
 
-use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -23,29 +27,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use squall_transport::exchange::{BindError, ClusterKey, RendezvousServer, ServerOptions};
-use squall_transport::{NodeId, Rank};
+use anyhow::{Context, anyhow, bail};
+use squall_transport::Ports;
 
 use super::interrupt::Interrupt;
+use super::look::Look;
 use super::news::News;
 use crate::ask::host::Facts;
-use crate::jobs::frame::FRAME_BYTES_MAX;
+use crate::ask::network::{Network, rules};
 use crate::jobs::job::Job;
 use crate::jobs::rdma::Rdma;
 use bell::Bell;
-use clock::Clock;
+use clock::{Clock, disagreement, unix_ms};
 use local::Local;
+use reach::{Offered, reach, settle};
 use squall_report::environment::Throttled;
 use switchboard::{Command, GatherNews, Standing, Switchboard};
-use talk::ToAgent;
+use talk::{Answer, Question, ToAgent};
+use telling::tell;
 
-/// What agents send around a node's frame.
-const FRAME_MARGIN_BYTES: usize = 1 << 20;
+pub use listening::Listening;
+
 /// How often people are told who is missing.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long describing a host may take: opening devices does.
 const DESCRIBE_MAX: Duration = Duration::from_secs(30);
+/// How long a look at nodes may take: a host that does not answer says something too.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 /// How long the switchboard may take to answer.
 const CLOCKS_MAX: Duration = Duration::from_secs(3);
 /// A clock that nobody knows.
@@ -59,41 +67,24 @@ pub struct Hosts {
     standings: Arc<Mutex<Vec<Standing>>>,
     count: u32,
     local: Local,
+    network: Network,
     interrupt: Interrupt,
     next_point: AtomicU64,
 }
 
-/// A rendezvous that has its address and waits for nobody yet.
-pub struct Listening {
-    server: RendezvousServer,
-    address: SocketAddr,
-    count: u32,
-    wait: Duration,
+/// An answer, and the time of day here when it was heard.
+struct Heard {
+    said: Answer,
+    heard_ms: u64,
 }
 
 impl Listening {
-    /// Listens at `address` for `count - 1` other hosts, for up to `wait`.
-    ///
-    /// # Errors
-    /// If it cannot.
-    pub fn at(address: SocketAddr, key: &ClusterKey, count: u32, wait: Duration) -> Result<Listening, BindError> {
-        let frame_bytes_max = FRAME_BYTES_MAX + FRAME_MARGIN_BYTES;
-        let options = ServerOptions { join_timeout: wait, frame_bytes_max, ..ServerOptions::new(count as usize) };
-        let mut server = RendezvousServer::bind(address, key, options)?;
-        server.seat(Rank(0), NodeId(u64::MAX)).expect("nobody has joined yet");
-        Ok(Listening { address: server.local_addr(), server, count, wait })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Waits for all hosts, telling people on standard error who comes and who is missing. `local` is this host.
+    /// Waits for all hosts, telling people on standard error who comes and who is missing. `local` is this host, and
+    /// `network` what holds for all.
     ///
     /// # Errors
     /// If not all come in time, one fails, or the user interrupts.
-    pub fn gather(self, local: Local, interrupt: Interrupt) -> anyhow::Result<Hosts> {
+    pub fn gather(self, local: Local, network: Network, interrupt: Interrupt) -> anyhow::Result<Hosts> {
         let (commands, orders) = mpsc::channel();
         let (gatherer, news) = mpsc::channel();
         let bell = Arc::new(Bell::new().context("an event descriptor")?);
@@ -101,8 +92,8 @@ impl Listening {
         let switchboard = Switchboard::new(self.server, self.count, Arc::clone(&bell), orders, gatherer, Arc::clone(&standings));
         let thread = thread::Builder::new().name("switchboard".into()).spawn(move || switchboard.serve())?;
         let (count, next_point) = (self.count, AtomicU64::new(0));
-        let mut hosts = Hosts { commands, bell, thread: Some(thread), standings, count, local, interrupt, next_point };
-        match hosts.await_all(&news, self.address, self.wait) {
+        let mut hosts = Hosts { commands, bell, thread: Some(thread), standings, count, local, network, interrupt, next_point };
+        match hosts.await_all(&news, self.address, self.wait).and_then(|()| hosts.settle_addresses()) {
             Ok(()) => Ok(hosts),
             Err(error) => {
                 hosts.close(Some(format!("the run never began: {error:#}")));
@@ -161,6 +152,11 @@ impl Hosts {
         self.local.address
     }
 
+    /// The ports at which hosts may listen.
+    pub fn ports(&self) -> Ports {
+        self.network.ports
+    }
+
     /// Ctrl-C.
     pub fn interrupt(&self) -> &Interrupt {
         &self.interrupt
@@ -194,22 +190,96 @@ impl Hosts {
     /// # Errors
     /// If one does not say.
     pub fn describe(&self, asked: &Rdma) -> anyhow::Result<Vec<Facts>> {
-        let (answer, answers) = mpsc::channel();
-        self.command(Command::Describe { message: ToAgent::Describe(asked.clone()), answer });
-        let mut facts: Vec<Option<Facts>> = (1..self.count).map(|_| None).collect();
-        let deadline = Instant::now() + DESCRIBE_MAX;
-        while let Some(missing) = facts.iter().position(Option::is_none) {
-            if self.interrupt.is_set() {
-                bail!("interrupted");
-            }
-            match answers.recv_timeout(Duration::from_millis(50)) {
-                Ok((rank, Ok(described))) => facts[rank - 1] = Some(*described),
-                Ok((rank, Err(why))) => bail!("host {rank} at {}: {why}", self.name(rank)),
-                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
-                Err(_) => bail!("host {} at {} did not describe itself in time", missing + 1, self.name(missing + 1)),
+        let mut facts = Vec::new();
+        for (rank, answer) in self.ask_all(&Question::Describe(asked.clone()), DESCRIBE_MAX)?.into_iter().enumerate() {
+            let Answer::Facts(described, unix_ms) = answer.said else { bail!("{} answered something else", self.place(rank + 1)) };
+            disagreement(&self.place(rank + 1), unix_ms, answer.heard_ms).iter().for_each(|line| tell(line));
+            facts.push(serde_json::from_str(&described).with_context(|| format!("what {} says of itself", self.place(rank + 1)))?);
+        }
+        Ok(facts)
+    }
+
+    /// Has each host use the first of its addresses that the rules take and that all others reach, if there are rules.
+    ///
+    /// # Errors
+    /// If a host has none.
+    fn settle_addresses(&mut self) -> anyhow::Result<()> {
+        let Network { interface, ports } = &self.network;
+        if interface.is_empty() {
+            return Ok(());
+        }
+        let of_host = |rank: usize, why: String| anyhow!("{}: {why}", self.place(rank));
+        let own = Offered::open(interface, *ports).map_err(|why| of_host(0, why))?;
+        let mut all = vec![own.offers.clone()];
+        for (index, answer) in self.ask_all(&Question::Offer(interface.clone(), *ports), DESCRIBE_MAX)?.into_iter().enumerate() {
+            let Answer::Offers(offers) = answer.said else { bail!("{} answered something else", self.place(index + 1)) };
+            all.push(offers.map_err(|why| of_host(index + 1, why))?);
+        }
+        let mut reached = vec![reach(&all, 0)];
+        for (index, answer) in self.ask_all(&Question::Reach(all.clone()), DESCRIBE_MAX)?.into_iter().enumerate() {
+            match answer.said {
+                Answer::Reached(by_it) if by_it.iter().map(Vec::len).eq(all.iter().map(Vec::len)) => reached.push(by_it),
+                _ => bail!("{} answered something else", self.place(index + 1)),
             }
         }
-        Ok(facts.into_iter().flatten().collect())
+        let settled = settle(&all, &reached, &rules(interface)).map_err(|why| anyhow!(why))?;
+        settled.left_out.iter().for_each(|line| tell(line));
+        for (rank, own) in settled.addresses.iter().enumerate() {
+            match rank {
+                0 => self.local.address = own.address,
+                _ => self.command(Command::Tell { rank, message: ToAgent::Take(own.address) }),
+            }
+        }
+        Ok(())
+    }
+
+    /// How the nodes of a point on other hosts look, by rank; nothing of those of whom nothing is known.
+    pub(super) fn looks(&self, point: u64, nodes: usize) -> Vec<Option<Look>> {
+        let questions = (1..nodes).map(|rank| (rank, Question::Look { point })).collect();
+        let mut looks = vec![None; nodes];
+        for (rank, answer) in self.ask(questions, LOOK_MAX) {
+            if let Ok(Answer::Looked(look)) = answer.map(|heard| heard.said) {
+                looks[rank] = look;
+            }
+        }
+        looks
+    }
+
+    /// The answers of all other hosts, from rank 1 on.
+    fn ask_all(&self, question: &Question, patience: Duration) -> anyhow::Result<Vec<Heard>> {
+        let mut answers: Vec<Option<Heard>> = (1..self.count).map(|_| None).collect();
+        for (rank, answer) in self.ask((1..self.count as usize).map(|rank| (rank, question.clone())).collect(), patience) {
+            answers[rank - 1] = Some(answer.map_err(|why| anyhow!("{}: {why}", self.place(rank)))?);
+        }
+        match answers.iter().position(Option::is_none) {
+            Some(_) if self.interrupt.is_set() => bail!("interrupted"),
+            Some(missing) => bail!("{} did not answer within {} s", self.place(missing + 1), patience.as_secs()),
+            None => Ok(answers.into_iter().flatten().collect()),
+        }
+    }
+
+    /// What comes of questions within `patience`, or until the user interrupts.
+    fn ask(&self, questions: Vec<(usize, Question)>, patience: Duration) -> Vec<(usize, Result<Heard, String>)> {
+        let (mut missing, deadline) = (questions.len(), Instant::now() + patience);
+        let (answer, answers) = mpsc::channel();
+        self.command(Command::Ask { questions, answer });
+        let mut heard = Vec::new();
+        while missing > 0 && !self.interrupt.is_set() {
+            match answers.recv_timeout(Duration::from_millis(50)) {
+                Ok((rank, answer)) => {
+                    heard.push((rank, answer.map(|said| Heard { said, heard_ms: unix_ms() })));
+                    missing -= 1;
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(_) => break,
+            }
+        }
+        heard
+    }
+
+    /// A host for people.
+    fn place(&self, rank: usize) -> String {
+        format!("host {rank} at {}", self.name(rank))
     }
 
     /// The clocks of the first `nodes` hosts, now.
@@ -277,12 +347,6 @@ impl Drop for Hosts {
     fn drop(&mut self) {
         self.close(None);
     }
-}
-
-/// A line for people.
-fn tell(line: &str) {
-    // Nobody reads it: the run goes on.
-    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn hosts_in_words(count: usize) -> String {

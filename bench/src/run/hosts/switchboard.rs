@@ -19,8 +19,7 @@ use squall_transport::exchange::{LeaveReason, Place, RendezvousServer, ServerEve
 
 use super::bell::Bell;
 use super::clock::Clock;
-use super::talk::{FromAgent, Greeting, Hello, ToAgent, decode, encode};
-use crate::ask::host::Facts;
+use super::talk::{Answer, FromAgent, Greeting, Hello, Question, ToAgent, decode, encode};
 use crate::jobs::os::now_ns;
 use crate::run::news::{End, News};
 use squall_report::environment::Throttled;
@@ -48,14 +47,14 @@ pub(super) enum Command {
     End { point: u64 },
     /// Ask for the clocks of the first `nodes` hosts.
     Clocks { nodes: usize, answer: Sender<Vec<Option<Clock>>> },
-    /// Have all agents describe their hosts.
-    Describe { message: ToAgent, answer: Sender<Described> },
+    /// Ask agents something; one thing at a time.
+    Ask { questions: Vec<(usize, Question)>, answer: Sender<Answered> },
     /// Say goodbye, with the reason if the run failed, and end.
     Close(Option<String>),
 }
 
-/// A host's rank and what it offers, or why it does not say.
-pub(super) type Described = (usize, Result<Box<Facts>, String>);
+/// A host's rank and what it answers, or why it does not.
+pub(super) type Answered = (usize, Result<Answer, String>);
 
 /// What is heard while the hosts gather.
 pub(super) enum GatherNews {
@@ -119,7 +118,7 @@ pub(super) struct Switchboard {
     gathered: bool,
     listeners: HashMap<u64, (usize, Sender<(usize, News)>)>,
     sampling: Option<Sampling>,
-    describing: Option<Sender<Described>>,
+    asking: Option<Sender<Answered>>,
     next_ping: u64,
     next_heartbeat: Instant,
     closing: Option<Instant>,
@@ -143,12 +142,12 @@ impl Switchboard {
             commands,
             gatherer,
             standings,
-            hello: Hello::of(nodes),
+            hello: Hello::of(nodes, true),
             seats: (0..nodes).map(seat).collect(),
             gathered: nodes == 1,
             listeners: HashMap::new(),
             sampling: None,
-            describing: None,
+            asking: None,
             next_ping: 0,
             next_heartbeat: now + HEARTBEAT,
             closing: None,
@@ -278,11 +277,10 @@ impl Switchboard {
                 self.standing(rank, |standing| standing.throttled = Throttled { periods, waited_ns });
                 self.answered(rank, id, now_ns);
             }
-            FromAgent::Facts(facts) => {
-                let facts = serde_json::from_str(&facts).map_err(|error| format!("its description does not decode ({error})"));
-                if let Some(answer) = &self.describing {
+            FromAgent::Answer(answer) => {
+                if let Some(asking) = &self.asking {
                     // Nobody listens if it took too long.
-                    let _ = answer.send((rank, facts));
+                    let _ = asking.send((rank, Ok(answer)));
                 }
             }
             FromAgent::Reply { point, reply } => self.tell_run(point, rank, News::Reply(reply)),
@@ -323,10 +321,9 @@ impl Switchboard {
                 ranks.into_iter().for_each(|rank| self.ask_clock(rank, CLOCK_QUESTIONS, None));
                 self.finish_sampling(false);
             }
-            Command::Describe { message, answer } => {
-                let ranks: Vec<usize> = self.agents().collect();
-                self.describing = Some(answer);
-                ranks.into_iter().for_each(|rank| self.tell(rank, &message));
+            Command::Ask { questions, answer } => {
+                self.asking = Some(answer);
+                questions.into_iter().for_each(|(rank, question)| self.tell(rank, &ToAgent::Ask(question)));
             }
             Command::Close(why) => {
                 let ranks: Vec<usize> = self.agents().collect();
@@ -423,8 +420,8 @@ impl Switchboard {
             // Nobody listens if the point is just ending.
             let _ = listener.send((rank, News::Gone(Some(end))));
         }
-        if let Some(answer) = &self.describing {
-            let _ = answer.send((rank, Err(why.to_owned())));
+        if let Some(asking) = &self.asking {
+            let _ = asking.send((rank, Err(why.to_owned())));
         }
         self.finish_sampling(false);
     }

@@ -2,18 +2,24 @@
 //!
 //! The greeting is JSON, so that builds that differ understand why they refuse each other; what follows it is postcard.
 
+use std::net::{IpAddr, SocketAddr};
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use squall_transport::Ports;
 
+use super::reach::{Offer, Reached};
+use crate::ask::network::InterfaceRule;
 use crate::jobs::control::Reply;
 use crate::jobs::job::Job;
 use crate::jobs::rdma::Rdma;
+use crate::run::look::Look;
 use squall_report::environment::Build;
 
 /// Version of everything in this file and of what nodes are told.
 const TALK_VERSION: u32 = 3;
 
-/// An agent's first words.
+/// A process' first words at the rendezvous.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hello {
     /// [`TALK_VERSION`].
@@ -22,24 +28,38 @@ pub(super) struct Hello {
     squall: String,
     /// How many hosts it was told there are.
     nodes: u32,
+    /// Whether it is to be the first host: it is told so as rank 0, or as one without a rank that has something to run.
+    leads: bool,
 }
 
-/// The first host's answer.
+/// The answer of who holds the rendezvous: the first host, or a [meeting](super::meeting).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Greeting {
     /// The agent is one of the run's hosts.
     Accepted,
     /// It is not, and why.
     Refused(String),
+    /// The first host has not come yet: there will be another greeting.
+    Wait,
+    /// It is to be the first host itself, and to say where it is: [`At`].
+    Lead,
+    /// The first host is there.
+    Elsewhere(SocketAddr),
 }
+
+/// Where the first host listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct At(pub(super) SocketAddr);
 
 /// What an agent is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum ToAgent {
     /// Answer with the same number.
     Ping(u64),
-    /// Say what your host offers, with its RDMA devices used like this.
-    Describe(Rdma),
+    /// Answer a question.
+    Ask(Question),
+    /// Use this address of your host for data.
+    Take(IpAddr),
     /// Start the node of a point; those of other points go on until their end is said.
     Start { point: u64, job: Box<Job> },
     /// Pass an order on, after setting the node's clock.
@@ -50,14 +70,40 @@ pub(super) enum ToAgent {
     Goodbye(Option<String>),
 }
 
+/// What an agent is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Question {
+    /// What does your host offer, with its RDMA devices used like this?
+    Describe(Rdma),
+    /// At which addresses might it be reached, by these rules, and at these ports?
+    Offer(Vec<InterfaceRule>, Ports),
+    /// Which of these, by host, does it reach? They are no longer shown once this is answered by all.
+    Reach(Vec<Vec<Offer>>),
+    /// How does the node of a point look from outside?
+    Look { point: u64 },
+}
+
+/// What it answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// [`Facts`](crate::ask::host::Facts) as JSON, which has optional parts; and the host's time of day, in milliseconds
+    /// since 1970.
+    Facts(String, u64),
+    /// Or why it cannot be reached.
+    Offers(Result<Vec<Offer>, String>),
+    Reached(Reached),
+    /// Nothing if there is no such node.
+    Looked(Option<Look>),
+}
+
 /// What an agent says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum FromAgent {
     /// The answer to a ping: its number, the agent's clock, and how far a quota of processor time has held it back so
     /// far, in periods and in nanoseconds.
     Pong { id: u64, now_ns: u64, throttled: (u64, u64) },
-    /// What its host offers: [`Facts`] as JSON, which has optional parts.
-    Facts(String),
+    /// The answer to a question.
+    Answer(Answer),
     /// What a node said.
     Reply { point: u64, reply: Reply },
     /// A node's process ended: its raw wait status and last lines.
@@ -67,15 +113,27 @@ pub(super) enum FromAgent {
 }
 
 impl Hello {
-    pub(super) fn of(nodes: u32) -> Hello {
-        Hello { talk: TALK_VERSION, squall: program(), nodes }
+    pub(super) fn of(nodes: u32, leads: bool) -> Hello {
+        Hello { talk: TALK_VERSION, squall: program(), nodes, leads }
+    }
+
+    /// Whether it is to be the first host.
+    pub(super) fn leads(&self) -> bool {
+        self.leads
+    }
+
+    /// Whether a process of this build can work with one that says `theirs`; if not, why.
+    pub(super) fn check_build(theirs: &Hello, other: &str) -> Result<(), String> {
+        let squall = program();
+        if (theirs.talk, &theirs.squall) != (TALK_VERSION, &squall) {
+            return Err(format!("it runs {}, {other} {squall}: run the same build of Squall on all hosts", theirs.squall));
+        }
+        Ok(())
     }
 
     /// Whether the first host, which would say `self`, can work with an agent that says `theirs`; if not, why.
     pub(super) fn check(&self, theirs: &Hello) -> Result<(), String> {
-        if (theirs.talk, &theirs.squall) != (self.talk, &self.squall) {
-            return Err(format!("it runs {}, the first host {}: run the same build of Squall on all hosts", theirs.squall, self.squall));
-        }
+        Hello::check_build(theirs, "the first host")?;
         if theirs.nodes != self.nodes {
             return Err(format!("it was told of {} hosts (--nodes), the first host of {}", theirs.nodes, self.nodes));
         }
@@ -109,11 +167,11 @@ mod tests {
 
     #[test]
     fn another_build_and_another_number_of_hosts_are_told_apart() {
-        let ours = Hello::of(4);
-        assert_eq!(ours.check(&Hello::of(4)), Ok(()));
-        let fewer = ours.check(&Hello::of(3)).unwrap_err();
+        let ours = Hello::of(4, true);
+        assert_eq!(ours.check(&Hello::of(4, false)), Ok(()));
+        let fewer = ours.check(&Hello::of(3, false)).unwrap_err();
         assert!(fewer.contains("told of 3 hosts (--nodes), the first host of 4"), "{fewer}");
-        let other = ours.check(&Hello { squall: "squall 0.0.1".into(), ..Hello::of(3) }).unwrap_err();
+        let other = ours.check(&Hello { squall: "squall 0.0.1".into(), ..Hello::of(3, false) }).unwrap_err();
         assert!(other.contains("squall 0.0.1") && other.contains("same build"), "{other}");
     }
 
@@ -123,6 +181,7 @@ mod tests {
             let _ = decode::<ToAgent>(&bytes);
             let _ = decode::<FromAgent>(&bytes);
             let _ = serde_json::from_slice::<Hello>(&bytes);
+            let _ = serde_json::from_slice::<At>(&bytes);
         }
     }
 }
