@@ -296,10 +296,10 @@ impl Mutant {
             }
             Mutant::SplitSpins => ("split-spins", "who waits for a witness looks all the time", 350, &[Quiescence]),
             Mutant::FullSpins => ("full-spins", "who gives state and finds no room looks all the time", 2500, &[Quiescence]),
-            Mutant::WrongMaximum => ("wrong-maximum", "a sender takes its own stamp for the latest", 100, &[TotalOrder]),
-            Mutant::OpenIgnored => ("open-ignored", "what is open, and may come before, is not waited for", 100, &[TotalOrder]),
-            Mutant::KnownEarly => ("known-early", "a message is delivered before all know its place", 300, &[TotalOrder]),
-            Mutant::ClockForgotten => ("clock-forgotten", "a clock does not hear of final times", 100, &[TotalOrder]),
+            Mutant::WrongMaximum => ("wrong-maximum", "a sender takes its own stamp for the latest", 50, &[TotalOrder]),
+            Mutant::OpenIgnored => ("open-ignored", "what is open, and may come before, is not waited for", 50, &[TotalOrder]),
+            Mutant::KnownEarly => ("known-early", "a message is delivered before all know its place", 100, &[TotalOrder]),
+            Mutant::ClockForgotten => ("clock-forgotten", "a clock does not hear of final times", 60, &[TotalOrder]),
             Mutant::TailBySender => ("tail-by-sender", "what is undecided at the end comes here so, there otherwise", 300, &[TotalOrder]),
         }
     }
