@@ -2,7 +2,7 @@
 //! property that is not about turns and nulls.
 
 use std::collections::BTreeMap;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 use squall_group::Mode;
 use squall_sim::checker::Property;
