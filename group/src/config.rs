@@ -4,10 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use squall_membership::{MEMBERS_MAX, Timeouts, TimeoutsError};
-use squall_orderer::{Cost, RoundRobin, Unordered};
+use squall_orderer::{Cost, Lamport, RoundRobin, Unordered};
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, Limit, Relay};
-use squall_smc::record_bytes;
+use squall_smc::{DECISIONS_KEPT_BYTES, record_bytes};
 use squall_sst::{Layout, LayoutBuilder};
 use squall_transport::region::{Pool, SizeClass};
 use squall_transport::{Rank, RegionOptions};
@@ -28,17 +28,20 @@ pub enum Mode {
     Ordered,
     /// When received, in their sender's order.
     Unordered,
+    /// In one total order, by times that senders take from all members' clocks, once every member knows them.
+    Lamport,
 }
 
 impl Mode {
     /// All of them.
-    pub const EVERY: [Mode; 2] = [Mode::Ordered, Mode::Unordered];
+    pub const EVERY: [Mode; 3] = [Mode::Ordered, Mode::Lamport, Mode::Unordered];
 
     /// As it is given and printed.
     pub const fn name(self) -> &'static str {
         match self {
             Mode::Ordered => "ordered",
             Mode::Unordered => "unordered",
+            Mode::Lamport => "lamport",
         }
     }
 
@@ -52,7 +55,13 @@ impl Mode {
         match self {
             Mode::Ordered => RoundRobin::cost(members, senders),
             Mode::Unordered => Unordered::cost(members, senders),
+            Mode::Lamport => Lamport::cost(members, senders),
         }
+    }
+
+    /// Whether members put decisions on the order into their streams, for which rings have room to spare.
+    pub(crate) fn has_decisions(self) -> bool {
+        matches!(self, Mode::Lamport)
     }
 }
 
@@ -233,7 +242,8 @@ impl Config {
             }
         }
         let payload = self.small_max.max(squall_rdmc::Descriptor::BYTES as u64);
-        let least = (2 * record_bytes(payload)).max(64).next_power_of_two();
+        let kept = if self.mode.has_decisions() { DECISIONS_KEPT_BYTES } else { 0 };
+        let least = (2 * record_bytes(payload) + kept).max(64).next_power_of_two();
         if !self.ring_bytes.is_power_of_two() || self.ring_bytes < least {
             return Err(ConfigError::Ring { ring_bytes: self.ring_bytes, small_max: self.small_max, least });
         }

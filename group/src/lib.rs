@@ -183,6 +183,8 @@ pub use pace::Pace;
 pub use role::Role;
 pub use squall_membership::{Newcomer, Phase, RequestError, Stop, Timeouts, TimeoutsError, Witness};
 pub use squall_orderer::Cost;
+#[doc(hidden)]
+pub use squall_orderer::Mutation as OrderMutation;
 pub use squall_rdmc::schedule::ScheduleKind;
 pub use squall_rdmc::{Limit, Moment, Record, Relay, Timeline};
 #[doc(no_inline)]

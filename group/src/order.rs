@@ -1,6 +1,6 @@
 //! The orderer a group was configured with: chosen once, called without indirection.
 
-use squall_orderer::{Orderer, RoundRobin, Run, Unordered};
+use squall_orderer::{Lamport, Mutation, Orderer, RoundRobin, Run, Unordered};
 use squall_sst::{Malformed, Table};
 use squall_transport::{Outbox, Rank};
 
@@ -9,6 +9,7 @@ use squall_transport::{Outbox, Rank};
 pub(crate) enum Order {
     RoundRobin(RoundRobin),
     Unordered(Unordered),
+    Lamport(Box<Lamport>),
 }
 
 impl Order {
@@ -17,6 +18,51 @@ impl Order {
         match self {
             Order::RoundRobin(order) => order.received(sender, frontier, data_until),
             Order::Unordered(order) => order.received(sender, frontier, data_until),
+            Order::Lamport(order) => order.received(sender, frontier, data_until),
+        }
+    }
+
+    pub(crate) fn decided(&mut self, sender: usize, index: u64, decision: &[u8]) -> bool {
+        match self {
+            Order::RoundRobin(order) => order.decided(sender, index, decision),
+            Order::Unordered(order) => order.decided(sender, index, decision),
+            Order::Lamport(order) => order.decided(sender, index, decision),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn decide(&mut self, table: &Table, room: u64, next_index: u64, decision: &mut Vec<u8>) -> Result<bool, Malformed> {
+        match self {
+            Order::RoundRobin(order) => order.decide(table, room, next_index, decision),
+            Order::Unordered(order) => order.decide(table, room, next_index, decision),
+            Order::Lamport(order) => order.decide(table, room, next_index, decision),
+        }
+    }
+
+    /// Whether all deliver in one order, so that what the end of a view cuts off is delivered nowhere.
+    pub(crate) fn is_total(&self) -> bool {
+        !matches!(self, Order::Unordered(_))
+    }
+
+    /// Whether members put decisions into their streams.
+    #[inline]
+    pub(crate) fn has_decisions(&self) -> bool {
+        matches!(self, Order::Lamport(_))
+    }
+
+    /// First position in the order that is not delivered here; without an order, how much is.
+    pub(crate) fn delivered_seq(&self) -> u64 {
+        match self {
+            Order::RoundRobin(order) => order.delivered_seq(),
+            Order::Unordered(order) => order.deliveries(),
+            Order::Lamport(order) => order.delivered_seq(),
+        }
+    }
+
+    /// Breaks a rule on purpose, for tests of the checker.
+    pub(crate) fn set_mutation(&mut self, mutation: Mutation) {
+        if let Order::Lamport(order) = self {
+            order.set_mutation(mutation);
         }
     }
 
@@ -25,6 +71,7 @@ impl Order {
         match self {
             Order::RoundRobin(order) => order.owed(),
             Order::Unordered(order) => order.owed(),
+            Order::Lamport(order) => order.owed(),
         }
     }
 
@@ -33,6 +80,7 @@ impl Order {
         match self {
             Order::RoundRobin(order) => order.acknowledge(table, outbox, due),
             Order::Unordered(order) => order.acknowledge(table, outbox, due),
+            Order::Lamport(order) => order.acknowledge(table, outbox, due),
         }
     }
 
@@ -41,6 +89,7 @@ impl Order {
         match self {
             Order::RoundRobin(order) => order.refresh(table),
             Order::Unordered(order) => order.refresh(table),
+            Order::Lamport(order) => order.refresh(table),
         }
     }
 
@@ -49,6 +98,7 @@ impl Order {
         match self {
             Order::RoundRobin(order) => order.next(max),
             Order::Unordered(order) => order.next(max),
+            Order::Lamport(order) => order.next(max),
         }
     }
 
@@ -56,6 +106,7 @@ impl Order {
         match self {
             Order::RoundRobin(order) => order.next_to(trim),
             Order::Unordered(order) => order.next_to(trim),
+            Order::Lamport(order) => order.next_to(trim),
         }
     }
 
@@ -64,6 +115,7 @@ impl Order {
         match self {
             Order::RoundRobin(order) => order.delivered(table, outbox),
             Order::Unordered(order) => order.delivered(table, outbox),
+            Order::Lamport(order) => order.delivered(table, outbox),
         }
     }
 
@@ -71,6 +123,7 @@ impl Order {
         match self {
             Order::RoundRobin(order) => order.delivered_at(table, member),
             Order::Unordered(order) => order.delivered_at(table, member),
+            Order::Lamport(order) => order.delivered_at(table, member),
         }
     }
 
@@ -79,6 +132,7 @@ impl Order {
         match self {
             Order::RoundRobin(order) => order.delivered_everywhere(table),
             Order::Unordered(order) => order.delivered_everywhere(table),
+            Order::Lamport(order) => order.delivered_everywhere(table),
         }
     }
 }

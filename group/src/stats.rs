@@ -8,6 +8,8 @@ pub struct Stats {
     pub messages_sent: u64,
     /// Nulls sent.
     pub nulls_sent: u64,
+    /// Decisions on the order that it put into its stream.
+    pub decisions_sent: u64,
     /// Turns in which something was shipped by SMC.
     pub send_batches: u64,
     /// Most indices shipped in one turn.

@@ -3,12 +3,16 @@
 use std::collections::VecDeque;
 
 use squall_rdmc::{AnnounceError, Descriptor, Rdmc};
-use squall_smc::Inbound;
-use squall_sst::Table;
+use squall_smc::{Inbound, Kind};
+use squall_sst::{Malformed, Table};
 use squall_transport::Outbox;
 use squall_transport::region::Pool;
 
 use crate::error::Ended;
+use crate::order::Order;
+
+/// What is wrong where a decision is none.
+const DECISION: &str = "smc.ring, a decision on the order";
 
 /// One sender's messages as this member has them.
 #[derive(Debug)]
@@ -35,14 +39,28 @@ impl Stream {
 
     /// Takes in what another member sent. Indices that came.
     #[inline]
-    pub(crate) fn receive(&mut self, table: &Table, rdmc: &mut Rdmc, pool: &mut Pool, outbox: &mut Outbox) -> Result<u64, Ended> {
+    pub(crate) fn receive(
+        &mut self,
+        table: &Table,
+        order: &mut Order,
+        rdmc: &mut Rdmc,
+        pool: &mut Pool,
+        outbox: &mut Outbox,
+    ) -> Result<u64, Ended> {
         if !self.inbound.publish(table)? {
             return Ok(0);
         }
         let (sender, rank, pending) = (self.sender, self.inbound.sender(), &mut self.pending);
         let mut refused = None;
-        let arrived = self.inbound.look(|index, descriptor| {
-            let announced = Descriptor::decode(descriptor).map_err(AnnounceError::from).and_then(|descriptor| {
+        let arrived = self.inbound.look(|kind, index, payload| {
+            if kind == Kind::Decision {
+                let is_one = order.decided(sender, index, payload);
+                if !is_one {
+                    refused = Some(Malformed { member: rank, column: DECISION, value: index }.into());
+                }
+                return is_one;
+            }
+            let announced = Descriptor::decode(payload).map_err(AnnounceError::from).and_then(|descriptor| {
                 rdmc.announce(sender, descriptor, pool, outbox)?;
                 pending.push_back((index, descriptor.transfer));
                 Ok(())
@@ -54,6 +72,18 @@ impl Stream {
         })?;
         self.data_until = self.data_until.max(arrived.data_until);
         refused.map_or(Ok(arrived.indices), Err)
+    }
+
+    /// Takes in what I committed to my own ring, up to its tail. Indices that came.
+    #[inline]
+    pub(crate) fn see_own(&mut self, tail: u64, order: &mut Order) -> Result<u64, Ended> {
+        let sender = self.sender;
+        let arrived = self.inbound.see_own(tail, |kind, index, payload| {
+            if kind == Kind::Decision {
+                order.decided(sender, index, payload);
+            }
+        })?;
+        Ok(arrived.indices)
     }
 
     /// The number of the next large message that is handed out, of this index. It is not read from the ring once more,

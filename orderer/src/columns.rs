@@ -15,12 +15,25 @@ pub struct Columns {
     /// `acknowledged[sender]`, unordered mode: the row's owner has delivered every message of that sender below this
     /// index. Written by the owner at that sender's copy only, read by that sender. Never goes back.
     pub acknowledged: Words,
+    /// `stamp[sender]`, Lamport's order: the latest time that the row's owner has given to a message of that sender.
+    /// Written by the owner at that sender's copy only, before `stamped`; read by that sender. Never goes back.
+    pub stamp: Words,
+    /// `stamped[sender]`, Lamport's order: the row's owner has given times to every message of that sender below this
+    /// index, none later than `stamp`. Written and read as that. Never goes back; never above what the sender has sent.
+    pub stamped: Words,
+    /// `reach`, Lamport's order: whoever has this much of the row owner's stream lacks nothing of it that the owner's
+    /// `received_seq` counts. Written by the owner at learners only, before `received_seq`; read by them. Never goes
+    /// back.
+    pub reach: Column,
 }
 
 impl Columns {
     pub(crate) const RECEIVED_SEQ: &str = "order.received_seq";
     pub(crate) const DELIVERED_SEQ: &str = "order.delivered_seq";
     pub(crate) const ACKNOWLEDGED: &str = "order.acknowledged";
+    pub(crate) const STAMP: &str = "order.stamp";
+    pub(crate) const STAMPED: &str = "order.stamped";
+    pub(crate) const REACH: &str = "order.reach";
 
     /// Adds them to a table.
     pub fn compose(layout: &mut LayoutBuilder, senders: usize) -> Columns {
@@ -28,6 +41,9 @@ impl Columns {
             received_seq: layout.word(Columns::RECEIVED_SEQ),
             delivered_seq: layout.word(Columns::DELIVERED_SEQ),
             acknowledged: layout.words(Columns::ACKNOWLEDGED, senders),
+            stamp: layout.words(Columns::STAMP, senders),
+            stamped: layout.words(Columns::STAMPED, senders),
+            reach: layout.word(Columns::REACH),
         }
     }
 }

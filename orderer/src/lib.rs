@@ -4,6 +4,15 @@
 //! has received it. `Seq = index * senders + sender`, so with three senders index 2 of sender 1 has Seq 7. A sender
 //! with nothing to say fills its turn with nulls. Where some members do not vote, a delivery waits for voters only.
 //! [`Unordered`]: a message is delivered when it is received, in its sender's order only.
+//! [`Lamport`]: one total order by times that senders take from the clocks of all.
+//!
+//! # Decisions are records
+//!
+//! Where somebody decides on the order it puts the decision into its own stream ([`Orderer::decide`]), and everybody
+//! hears it there ([`Orderer::decided`]). So frontiers, windows, the end of a view and its trim treat decisions as they
+//! treat messages, and an order is a function of the records below the frontiers. What nobody has decided on below the
+//! trim of a view comes behind what is decided, by index and then sender. Answers that decide nothing alone are
+//! columns.
 //!
 //! ```text
 //!   received(sender, frontier) --> received_seq --Word--> all     stable = min over all members of received_seq
@@ -18,12 +27,17 @@
 
 mod columns;
 mod cost;
+mod lamport;
+mod mutation;
 mod orderer;
 mod round_robin;
 mod unordered;
 
 pub use columns::Columns;
 pub use cost::Cost;
+pub use lamport::Lamport;
+#[doc(hidden)]
+pub use mutation::Mutation;
 pub use orderer::{Orderer, Run};
 pub use round_robin::RoundRobin;
 pub use unordered::Unordered;

@@ -22,6 +22,23 @@ pub trait Orderer {
     /// that is no null (0 if none so far), which may lie beyond `frontier` when a large message was announced.
     fn received(&mut self, sender: usize, frontier: u64, data_until: u64);
 
+    /// A decision that `sender` put at `index` of its stream has come: it counts as soon as everything up to it is
+    /// received. `false` if no sender decides that; where nobody decides, all.
+    fn decided(&mut self, sender: usize, index: u64, decision: &[u8]) -> bool {
+        let _ = (sender, index, decision);
+        false
+    }
+
+    /// Writes into `decision` what I decide now, for my own stream, if anything; whether it is. There is `room` for so
+    /// many, one at least, and my stream ends before `next_index`. Call it again once it is in the stream.
+    ///
+    /// # Errors
+    /// As [`Orderer::refresh`].
+    fn decide(&mut self, table: &Table, room: u64, next_index: u64, decision: &mut Vec<u8>) -> Result<bool, Malformed> {
+        let _ = (table, room, next_index, decision);
+        Ok(false)
+    }
+
     /// The index up to which my own stream is to be filled with nulls by now (0: none owed).
     fn owed(&self) -> u64;
 

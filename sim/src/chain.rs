@@ -65,13 +65,13 @@ impl Chain {
     pub(crate) fn look(&mut self, event: &Event, states: &States) -> Result<(), Broken> {
         let process = self.processes.entry(event.process()).or_default();
         match event {
-            Event::Install { process: node, view, members, voters, senders, ordered } => {
+            Event::Install { process: node, view, members, voters, senders, order } => {
                 if states.is_behind(*node)
                     && let Some(link) = process.view.and_then(|view| self.views.get_mut(&view))
                 {
                     link.behind.insert(*node);
                 }
-                self.install(*node, *view, (members, *voters), senders, *ordered)
+                self.install(*node, *view, (members, *voters), senders, order.is_total())
             }
             Event::Send { view, index, hash, .. } => {
                 if process.wedged {
@@ -160,6 +160,7 @@ impl Chain {
             }
             Event::Receive { .. }
             | Event::Null { .. }
+            | Event::Decide { .. }
             | Event::Accept { .. }
             | Event::Behind { .. }
             | Event::Restore { .. }

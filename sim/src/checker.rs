@@ -96,9 +96,9 @@ impl Checker {
     /// delivers.
     fn prepare(&mut self, event: &Event) {
         match event {
-            Event::Install { process, view, members, voters, senders, ordered } => {
+            Event::Install { process, view, members, voters, senders, order } => {
                 self.processes.entry(*process).or_default();
-                let new = View::new(members, *voters, senders, *ordered);
+                let new = View::new(members, *voters, senders, *order);
                 if !self.views.entry(*view).or_insert_with(|| new.clone()).is_same(&new) {
                     self.broken(
                         Property::ViewIdentity,
@@ -119,6 +119,10 @@ impl Checker {
                 let result = self.view(*view, *process).and_then(|view| view.announce_nulls(*process, *sender, *first, *count));
                 self.note(result);
             }
+            Event::Decide { process, view, sender, first, count } => {
+                let result = self.view(*view, *process).and_then(|view| view.announce_decisions(*process, *sender, *first, *count));
+                self.note(result);
+            }
             Event::Crash { .. } => self.crashed |= !self.global,
             _ => {}
         }
@@ -136,6 +140,10 @@ impl Checker {
                 let global = self.global;
                 let result =
                     self.current(*process, *view, "fills turns").and_then(|view| view.null(*process, *sender, *first, *count, global));
+                self.note(result);
+            }
+            Event::Decide { process, view, sender, first, count } => {
+                let result = self.current(*process, *view, "decides").and_then(|view| view.decide(*process, *sender, *first, *count));
                 self.note(result);
             }
             Event::Receive { process, view, sender, count } => {

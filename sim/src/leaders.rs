@@ -36,7 +36,9 @@ impl Leaders {
         if let Some((process, view, leader)) = self.late.take_if(|(process, ..)| *process == event.process())
             && !matches!(event, Event::Trim { .. })
         {
-            if matches!(event, Event::Wedge { .. }) {
+            // It may come to lead in that turn too, and repeats what was decided.
+            let leads = matches!(event, Event::Accept { leader: own, .. } if *own > leader);
+            if leads || matches!(event, Event::Wedge { .. }) {
                 self.late = Some((process, view, leader));
             } else {
                 return Err((Property::Leaders, format!("in view {view} {process} accepts from rank {leader}, which it suspects")));

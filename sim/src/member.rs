@@ -67,6 +67,9 @@ impl Member {
             sent_count: 0,
             delivered_count: 0,
         };
+        if let Some((_, mutation)) = mutant.and_then(Mutant::order) {
+            group.set_order_mutation(mutation);
+        }
         group.gather_acknowledgements(shares_core(scenario.seed, rank));
         let bursts = plan.bursts.iter().copied().collect();
         Member { group: Some(group), app, bursts, next_step_ns: Some(0), idle_steps: 0 }

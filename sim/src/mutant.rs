@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use squall_group::MemberMutation;
+use squall_group::{MemberMutation, Mode, OrderMutation};
 use squall_membership::Mutation;
 
 use crate::aim::Aim;
@@ -94,11 +94,21 @@ pub enum Mutant {
     SplitSpins,
     /// Whoever gives state and finds no room for it looks all the time.
     FullSpins,
+    /// In Lamport's order a sender takes its own stamp for the latest.
+    WrongMaximum,
+    /// In Lamport's order what is open, and may come before, is not waited for.
+    OpenIgnored,
+    /// In Lamport's order a message is delivered before all know its place.
+    KnownEarly,
+    /// In Lamport's order a clock does not hear of final times.
+    ClockForgotten,
+    /// In Lamport's order what is undecided when a view ends comes here so and there otherwise.
+    TailBySender,
 }
 
 impl Mutant {
     /// All.
-    pub const ALL: [Mutant; 38] = [
+    pub const ALL: [Mutant; 43] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -137,6 +147,11 @@ impl Mutant {
         Mutant::ListenersRefused,
         Mutant::SplitSpins,
         Mutant::FullSpins,
+        Mutant::WrongMaximum,
+        Mutant::OpenIgnored,
+        Mutant::KnownEarly,
+        Mutant::ClockForgotten,
+        Mutant::TailBySender,
     ];
 
     /// The rule of membership that is broken, if it is one of those.
@@ -178,13 +193,28 @@ impl Mutant {
         }
     }
 
+    /// The order that it is a fault of, and the rule of it that is broken, if it is one of those.
+    pub(crate) fn order(self) -> Option<(Mode, OrderMutation)> {
+        let rule = match self {
+            Mutant::WrongMaximum => OrderMutation::WrongMaximum,
+            Mutant::OpenIgnored => OrderMutation::OpenIgnored,
+            Mutant::KnownEarly => OrderMutation::KnownEarly,
+            Mutant::ClockForgotten => OrderMutation::ClockForgotten,
+            Mutant::TailBySender => OrderMutation::TailBySender,
+            _ => return None,
+        };
+        Some((Mode::Lamport, rule))
+    }
+
     /// The runs in which it is looked for: with which aim members come and go, or none where they stay.
     pub fn aim(self) -> Option<Aim> {
-        use Mutant::{JoinerMissesOne, LateWrite, LeavesUnheard, ListenersRefused, SentTwice, SplitSpins, WitnessForgets};
+        use Mutant::{
+            JoinerMissesOne, KnownEarly, LateWrite, LeavesUnheard, ListenersRefused, SentTwice, SplitSpins, TailBySender, WitnessForgets,
+        };
         match self {
             LeavesUnheard | ListenersRefused | SplitSpins | WitnessForgets => Some(Aim::Members),
             _ if self.member().is_some() => Some(Aim::Members),
-            LateWrite | SentTwice | JoinerMissesOne => Some(Aim::Liveness),
+            LateWrite | SentTwice | JoinerMissesOne | KnownEarly | TailBySender => Some(Aim::Liveness),
             _ => self.membership().map(|_| Aim::Liveness),
         }
     }
@@ -266,6 +296,11 @@ impl Mutant {
             }
             Mutant::SplitSpins => ("split-spins", "who waits for a witness looks all the time", 350, &[Quiescence]),
             Mutant::FullSpins => ("full-spins", "who gives state and finds no room looks all the time", 2500, &[Quiescence]),
+            Mutant::WrongMaximum => ("wrong-maximum", "a sender takes its own stamp for the latest", 50, &[TotalOrder]),
+            Mutant::OpenIgnored => ("open-ignored", "what is open, and may come before, is not waited for", 50, &[TotalOrder]),
+            Mutant::KnownEarly => ("known-early", "a message is delivered before all know its place", 100, &[TotalOrder]),
+            Mutant::ClockForgotten => ("clock-forgotten", "a clock does not hear of final times", 60, &[TotalOrder]),
+            Mutant::TailBySender => ("tail-by-sender", "what is undecided at the end comes here so, there otherwise", 300, &[TotalOrder]),
         }
     }
 }

@@ -18,7 +18,7 @@ pub struct Recorder {
     behind: bool,
     learns: bool,
     rank: Rank,
-    ordered: bool,
+    order: Mode,
     /// What the trace was told of the view's end.
     suspects: Ranks,
     wedged: bool,
@@ -41,7 +41,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// The recorder of a member that has just joined.
-    pub fn new(view: &View, mode: Mode) -> Recorder {
+    pub fn new(view: &View, order: Mode) -> Recorder {
         let mut recorder = Recorder {
             process: view.node(),
             view: view.id,
@@ -49,7 +49,7 @@ impl Recorder {
             behind: false,
             learns: false,
             rank: view.me,
-            ordered: mode == Mode::Ordered,
+            order,
             suspects: Ranks::EMPTY,
             wedged: false,
             accepted: None,
@@ -69,12 +69,12 @@ impl Recorder {
 
     /// The member has entered this view.
     pub fn installed(&mut self, view: &View) {
-        let (process, ordered, senders) = (self.process, self.ordered, view.senders.clone());
+        let (process, order, senders) = (self.process, self.order, view.senders.clone());
         (self.view, self.rank, self.senders, self.own_index) = (view.id, view.me, senders.clone(), 0);
         self.received = vec![0; senders.len()];
         (self.suspects, self.wedged, self.accepted, self.trimmed) = (Ranks::EMPTY, false, None, false);
         let (members, voters) = (view.nodes.clone(), view.voters);
-        self.events.push(Event::Install { process, view: view.id, members, voters, senders, ordered });
+        self.events.push(Event::Install { process, view: view.id, members, voters, senders, order });
         if !self.behind {
             self.delivers = view.id;
         }
@@ -217,22 +217,22 @@ impl Recorder {
         }
     }
 
-    /// My messages, and between them the nulls.
+    /// My messages, and between them the nulls or decisions.
     fn note_own<E: Endpoint>(&mut self, group: &Group<E>) {
         for (index, hash) in std::mem::take(&mut self.sent) {
-            self.note_nulls(index);
+            self.note_silent(index);
             self.events.push(Event::Send { process: self.process, view: self.view, sender: self.rank, index, hash });
             self.own_index = index + 1;
         }
         let stats = group.stats();
-        self.note_nulls(stats.messages_sent + stats.nulls_sent);
+        self.note_silent(stats.messages_sent + stats.nulls_sent + stats.decisions_sent);
     }
 
-    /// Indices that were used up to `until` and are no messages are nulls.
-    fn note_nulls(&mut self, until: u64) {
+    /// Indices that were used up to `until` and are no messages are nulls, or decisions where there are such.
+    fn note_silent(&mut self, until: u64) {
         if self.own_index < until {
             let (first, count) = (self.own_index, until - self.own_index);
-            self.events.push(Event::Null { process: self.process, view: self.view, sender: self.rank, first, count });
+            self.events.push(Event::silent(self.order, self.process, self.view, self.rank, first, count));
             self.own_index = until;
         }
     }

@@ -7,7 +7,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use squall_group::{Config, MemberOptions, Mode};
+use squall_group::{Config, ConfigError, Mode};
 
 use crate::aim::Aim;
 use crate::checker::Violation;
@@ -41,7 +41,7 @@ pub struct Options {
 impl Options {
     /// Those seeds, nothing special.
     pub fn new(seeds: Range<u64>) -> Options {
-        Options { seeds, churn: None, counted: false, ordering: None, mutant: None, members: None, failures_max: 10, trace: None }
+        Options { seeds, churn: None, ordering: None, counted: false, mutant: None, members: None, failures_max: 10, trace: None }
     }
 
     /// Those seeds of groups whose members come and go.
@@ -56,30 +56,46 @@ impl Options {
 
     /// Runs one seed.
     fn run(&self, seed: u64) -> Outcome {
-        let ordered = |config: Config| Config { mode: self.ordering.unwrap_or(config.mode), ..config };
         match self.aim() {
             Some(Aim::Members) => {
-                let scenario = MembersScenario { counted: self.counted, ..MembersScenario::new(seed) };
-                let options = MemberOptions { config: ordered(scenario.options.config), ..scenario.options };
-                members(&MembersScenario { options, ..scenario }, self.mutant)
+                let mut scenario = MembersScenario { counted: self.counted, ..MembersScenario::new(seed) };
+                self.order(&mut scenario.options.config, scenario.founders);
+                members(&scenario, self.mutant)
             }
             Some(aim) => {
-                let scenario = Churn { counted: self.counted, ..Churn::new(seed, aim) };
-                churn(&Churn { config: ordered(scenario.config), ..scenario }, self.mutant)
+                let mut scenario = Churn { counted: self.counted, ..Churn::new(seed, aim) };
+                self.order(&mut scenario.config, scenario.members);
+                churn(&scenario, self.mutant)
             }
             None => {
-                let scenario = Scenario { counted: self.counted, ..Scenario::new(seed, self.members) };
-                simulate(&Scenario { config: ordered(scenario.config), ..scenario }, self.mutant)
+                let mut scenario = Scenario { counted: self.counted, ..Scenario::new(seed, self.members) };
+                self.order(&mut scenario.config, scenario.members);
+                simulate(&scenario, self.mutant)
             }
         }
+    }
+
+    /// The order that was asked for in the place of the seed's; all else stays, but for rings that are too small for
+    /// it.
+    fn order(&self, config: &mut Config, members: usize) {
+        let Some(mode) = self.ordering() else { return };
+        config.mode = mode;
+        if let Err(ConfigError::Ring { least, .. }) = config.check(members) {
+            config.ring_bytes = least;
+        }
+    }
+
+    /// The order that is asked for: a fault of one shows in that one only.
+    fn ordering(&self) -> Option<Mode> {
+        self.mutant.and_then(Mutant::order).map(|(mode, _)| mode).or(self.ordering)
     }
 
     /// The command line that runs one seed again, exactly.
     pub fn replay_line(&self, seed: u64) -> String {
         let churn = self.aim().map(|aim| format!(" --churn {aim}")).unwrap_or_default();
         let counted = if self.counted { " --counted" } else { "" };
+        let ordering = self.ordering().map(|mode| format!(" --ordering {mode}")).unwrap_or_default();
         let members = self.members.map(|members| format!(" --nodes {members}")).unwrap_or_default();
-        let ordering = self.ordering.map(|ordering| format!(" --ordering {ordering}")).unwrap_or_default();
         let mutant = self.mutant.map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
         format!("squall sim{churn} --seed {seed}{members}{ordering}{counted}{mutant}")
     }

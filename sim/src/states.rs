@@ -53,7 +53,7 @@ impl States {
     /// What `event` breaks, where it stands; a state that somebody is given holds `held` messages of its view.
     pub(crate) fn look(&mut self, event: &Event, held: u64) -> Result<(), Broken> {
         match event {
-            Event::Install { process, view, ordered, .. } => self.install(*process, *view, *ordered),
+            Event::Install { process, view, order, .. } => self.install(*process, *view, order.is_total()),
             Event::Behind { process, view } => match self.processes.insert(*process, State::Behind) {
                 Some(State::Known(_) | State::Follows(_)) => {
                     Err((Property::StateTransfer, format!("{process} waits in view {view} for a state that it has")))

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
+use squall_group::Mode;
 use squall_transport::sim::mix;
 use squall_transport::{NodeId, Rank};
 
@@ -22,8 +23,9 @@ pub enum Event {
         voters: usize,
         /// Who of them sends, ascending.
         senders: Vec<Rank>,
-        /// Whether messages are delivered in one total order.
-        ordered: bool,
+        /// When and in which order messages are delivered.
+        #[serde(with = "by_name")]
+        order: Mode,
     },
     /// The process sent message `index` of its own.
     Send {
@@ -73,6 +75,19 @@ pub enum Event {
         /// Its rank in that view.
         sender: Rank,
         /// The first index that is a null.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
+    /// The process used indices of its own for decisions on the order.
+    Decide {
+        /// Which process.
+        process: NodeId,
+        /// In which view.
+        view: u64,
+        /// Its rank in that view.
+        sender: Rank,
+        /// The first index that is a decision.
         first: u64,
         /// How many.
         count: u64,
@@ -194,6 +209,14 @@ pub enum Event {
 }
 
 impl Event {
+    /// The process used indices of its own for no messages: for nulls, or for decisions where there are such.
+    pub fn silent(order: Mode, process: NodeId, view: u64, sender: Rank, first: u64, count: u64) -> Event {
+        match order {
+            Mode::Ordered | Mode::Unordered => Event::Null { process, view, sender, first, count },
+            _ => Event::Decide { process, view, sender, first, count },
+        }
+    }
+
     /// Whether it happens only where members may change.
     pub fn is_change(&self) -> bool {
         use Event::{Accept, Behind, Cut, Learn, Leave, Restore, Suspect, Trim, Vote, Wedge};
@@ -220,6 +243,7 @@ impl Event {
             | Event::Receive { process, .. }
             | Event::Deliver { process, .. }
             | Event::Null { process, .. }
+            | Event::Decide { process, .. }
             | Event::Suspect { process, .. }
             | Event::Leave { process, .. }
             | Event::Wedge { process, .. }
@@ -245,6 +269,20 @@ pub enum Interleaving {
     Global,
     /// Only the order within each process means anything: traces of real processes, put together.
     PerProcess,
+}
+
+/// An order, as users name it.
+mod by_name {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use squall_group::Mode;
+
+    pub(super) fn serialize<S: Serializer>(order: &Mode, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(order)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Mode, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
 }
 
 /// A run, event by event.
@@ -285,7 +323,7 @@ impl From<io::Error> for TraceError {
     }
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -361,7 +399,7 @@ mod tests {
         let process = NodeId(3);
         let members = vec![NodeId(1), process];
         let events = vec![
-            Event::Install { process, view: 0, voters: members.len(), members, senders: vec![Rank(1)], ordered: true },
+            Event::Install { process, view: 0, voters: members.len(), members, senders: vec![Rank(1)], order: Mode::Ordered },
             Event::Send { process, view: 0, sender: Rank(1), index: 0, hash: u64::MAX },
             Event::Receive { process, view: 0, sender: Rank(1), count: 1 },
             Event::Deliver { process, view: 0, seq: 0, sender: Rank(1), index: 0, hash: 1 },

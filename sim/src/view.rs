@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use squall_group::Mode;
 use squall_transport::{NodeId, Rank};
 
 use crate::property::{Broken, Property};
@@ -13,7 +14,7 @@ pub(crate) struct View {
     /// How many of them vote.
     voters: usize,
     senders: Vec<Rank>,
-    ordered: bool,
+    ordering: Mode,
     /// By position among the senders.
     streams: Vec<Stream>,
     /// By rank.
@@ -27,23 +28,23 @@ pub(crate) struct View {
 struct Stream {
     /// Hashes by index.
     sent: BTreeMap<u64, u64>,
-    /// Lengths of null runs by first index.
-    nulls: BTreeMap<u64, u64>,
+    /// Lengths of runs of nulls and of decisions by first index: what is no message.
+    silent: BTreeMap<u64, u64>,
     null_count: u64,
     /// First index that it neither sent nor filled so far, as the second pass goes.
     next: u64,
 }
 
 impl Stream {
-    fn is_null(&self, index: u64) -> bool {
-        self.nulls.range(..=index).next_back().is_some_and(|(first, count)| index - first < *count)
+    fn is_silent(&self, index: u64) -> bool {
+        self.silent.range(..=index).next_back().is_some_and(|(first, count)| index - first < *count)
     }
 
-    /// Whether every index in the range is a null.
-    fn all_null(&self, from: u64, to: u64) -> bool {
+    /// Whether no index in the range is a message.
+    fn all_silent(&self, from: u64, to: u64) -> bool {
         let mut at = from;
         while at < to {
-            let Some((first, count)) = self.nulls.range(..=at).next_back().filter(|(first, count)| at - **first < **count) else {
+            let Some((first, count)) = self.silent.range(..=at).next_back().filter(|(first, count)| at - **first < **count) else {
                 return false;
             };
             at = first + count;
@@ -68,13 +69,13 @@ struct Progress {
 }
 
 impl View {
-    pub(crate) fn new(members: &[NodeId], voters: usize, senders: &[Rank], ordered: bool) -> View {
+    pub(crate) fn new(members: &[NodeId], voters: usize, senders: &[Rank], ordering: Mode) -> View {
         let progress = Progress { received: vec![0; senders.len()], next: vec![0; senders.len()], delivered: 0, next_seq: 0, trim: None };
         View {
             members: members.to_vec(),
             voters,
             senders: senders.to_vec(),
-            ordered,
+            ordering,
             streams: vec![Stream::default(); senders.len()],
             processes: vec![progress; members.len()],
             order: Vec::new(),
@@ -82,7 +83,7 @@ impl View {
     }
 
     pub(crate) fn is_same(&self, other: &View) -> bool {
-        (&self.members, self.voters, &self.senders, self.ordered) == (&other.members, other.voters, &other.senders, other.ordered)
+        (&self.members, self.voters, &self.senders, self.ordering) == (&other.members, other.voters, &other.senders, other.ordering)
     }
 
     fn position(&self, sender: Rank) -> Result<usize, Broken> {
@@ -115,8 +116,20 @@ impl View {
         let position = self.own_position(process, sender)?;
         let stream = &mut self.streams[position];
         stream.null_count += count;
-        stream.nulls.insert(first, count);
+        stream.silent.insert(first, count);
         Ok(())
+    }
+
+    pub(crate) fn announce_decisions(&mut self, process: NodeId, sender: Rank, first: u64, count: u64) -> Result<(), Broken> {
+        let position = self.own_position(process, sender)?;
+        self.streams[position].silent.insert(first, count);
+        Ok(())
+    }
+
+    /// A decision takes an index like a message.
+    pub(crate) fn decide(&mut self, process: NodeId, sender: Rank, first: u64, count: u64) -> Result<(), Broken> {
+        let position = self.own_position(process, sender)?;
+        self.use_indices(position, first, count)
     }
 
     /// The sender uses its indices one after the other.
@@ -138,6 +151,9 @@ impl View {
     pub(crate) fn null(&mut self, process: NodeId, sender: Rank, first: u64, count: u64, global: bool) -> Result<(), Broken> {
         let position = self.own_position(process, sender)?;
         self.use_indices(position, first, count)?;
+        if self.ordering.is_total() && self.ordering != Mode::Ordered {
+            return Err((Property::Nulls, format!("{process} fills turns {first}.. where there are none")));
+        }
         let last = first + count - 1;
         // Worked example: turn 4 of position 1 comes after turn 4 of position 0 and after turn 3 of position 2. So
         // index 4 of position 1 asks position 0 to fill up to turn 4, and position 2 up to turn 3.
@@ -181,9 +197,11 @@ impl View {
         let message = format!("index {index} of rank {sender}");
         let mut results =
             vec![self.genuine(process, position, index, hash, &message), self.in_turn(process, rank, position, index, &message)];
-        if self.ordered {
+        if self.ordering.is_total() {
             results.push(self.in_order(process, rank, position, index, &message));
-            results.push(self.in_place(process, rank, position, index, seq, &message));
+            if self.ordering == Mode::Ordered {
+                results.push(self.in_place(process, rank, position, index, seq, &message));
+            }
             if global {
                 results.push(self.stable(process, position, index, &message));
             }
@@ -196,8 +214,8 @@ impl View {
         match self.streams[position].sent.get(&index) {
             Some(sent) if *sent == hash => Ok(()),
             Some(_) => Err((Property::Integrity, format!("{process} delivers {message} with other bytes than were sent"))),
-            None if self.streams[position].is_null(index) => {
-                Err((Property::Nulls, format!("{process} delivers {message}, which is a null")))
+            None if self.streams[position].is_silent(index) => {
+                Err((Property::Nulls, format!("{process} delivers {message}, which is a null or a decision")))
             }
             None => Err((Property::Integrity, format!("{process} delivers {message}, which was never sent"))),
         }
@@ -209,7 +227,7 @@ impl View {
             return Err((Property::NoDuplication, format!("{process} delivers {message} again or late: it was at {next}")));
         }
         self.processes[rank].next[position] = index + 1;
-        if !self.streams[position].all_null(next, index) {
+        if !self.streams[position].all_silent(next, index) {
             return Err((Property::Fifo, format!("{process} delivers {message} before all of {next}..{index}")));
         }
         Ok(())
@@ -245,7 +263,7 @@ impl View {
             let turns = |seq: u64| seq.saturating_sub(other).div_ceil(senders);
             // Turns behind its sender's end are passed over.
             let end = self.processes[rank].trim.as_ref().and_then(|trim| trim.get(other as usize).copied()).unwrap_or(u64::MAX);
-            self.streams[other as usize].all_null(turns(next), turns(seq).min(end))
+            self.streams[other as usize].all_silent(turns(next), turns(seq).min(end))
         });
         if !skipped {
             return Err((

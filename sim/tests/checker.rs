@@ -1,5 +1,6 @@
 //! The checker accepts what is right and names the property of what is not.
 
+use squall_group::Mode;
 use squall_sim::checker::{Property, check};
 use squall_sim::trace::{Event, Interleaving, Trace};
 use squall_transport::{NodeId, Rank};
@@ -10,9 +11,9 @@ fn process(rank: usize) -> NodeId {
     NodeId(10 + rank as u64)
 }
 
-fn install(rank: usize, ordered: bool) -> Event {
+fn install(rank: usize, order: Mode) -> Event {
     let members: Vec<NodeId> = (0..3).map(process).collect();
-    Event::Install { process: process(rank), view: VIEW, voters: members.len(), members, senders: vec![Rank(0), Rank(2)], ordered }
+    Event::Install { process: process(rank), view: VIEW, voters: members.len(), members, senders: vec![Rank(0), Rank(2)], order }
 }
 
 fn send(rank: usize, index: u64) -> Event {
@@ -42,7 +43,7 @@ fn hash(sender: usize, index: u64) -> u64 {
 
 /// Sender 0 sends indices 0 and 1, sender 2 fills turn 0 and sends index 1; everyone delivers all three.
 fn good() -> Vec<Event> {
-    let mut events: Vec<Event> = (0..3).map(|rank| install(rank, true)).collect();
+    let mut events: Vec<Event> = (0..3).map(|rank| install(rank, Mode::Ordered)).collect();
     events.extend([send(0, 0), receive(0, 0, 1), send(0, 1), receive(0, 0, 2)]);
     events.extend([receive(2, 0, 2), null(2, 0, 1), send(2, 1), receive(2, 2, 2)]);
     events.extend([receive(1, 0, 2), receive(1, 2, 2), receive(0, 2, 2)]);
@@ -93,11 +94,11 @@ fn traces_of_real_processes_are_checked_without_a_common_clock() {
 
 #[test]
 fn views_are_the_same_for_all_and_rise() {
-    breaks(Property::ViewIdentity, |events| events[1] = install(1, false));
-    breaks(Property::ViewMonotony, |events| events.insert(3, install(1, true)));
+    breaks(Property::ViewIdentity, |events| events[1] = install(1, Mode::Unordered));
+    breaks(Property::ViewMonotony, |events| events.insert(3, install(1, Mode::Ordered)));
     breaks(Property::SelfInclusion, |events| {
         let members = vec![process(1), process(2)];
-        events.push(Event::Install { process: process(0), view: 7, voters: members.len(), members, senders: vec![], ordered: true });
+        events.push(Event::Install { process: process(0), view: 7, voters: members.len(), members, senders: vec![], order: Mode::Ordered });
     });
 }
 
@@ -210,7 +211,7 @@ fn whoever_stays_delivers_everything_sends_everything_and_then_is_quiet() {
 #[test]
 fn in_an_unordered_view_only_each_senders_order_counts() {
     let mut events = good();
-    (0..3).for_each(|rank| events[rank] = install(rank, false));
+    (0..3).for_each(|rank| events[rank] = install(rank, Mode::Unordered));
     let at = find(&events, &deliver(2, 0, 1));
     events.swap(at, at + 1);
     assert_eq!(verdict(events.clone()).violations, []);

@@ -1,5 +1,6 @@
 //! The checker accepts a right change of views and names the property of one that is not.
 
+use squall_group::Mode;
 use squall_sim::checker::{Property, Verdict, check};
 use squall_sim::trace::{Event, Interleaving, Trace, state_after};
 use squall_transport::{NodeId, Rank};
@@ -13,7 +14,14 @@ fn process(rank: usize) -> NodeId {
 fn install(rank: usize, view: u64) -> Event {
     // Member 0 is lost, member 3 joins.
     let members = if view == 0 { [0, 1, 2] } else { [1, 2, 3] }.map(process).to_vec();
-    Event::Install { process: process(rank), view, members, voters: if view == 0 { 3 } else { 2 }, senders: vec![Rank(1)], ordered: true }
+    Event::Install {
+        process: process(rank),
+        view,
+        members,
+        voters: if view == 0 { 3 } else { 2 },
+        senders: vec![Rank(1)],
+        order: Mode::Ordered,
+    }
 }
 
 fn deliver(rank: usize) -> Event {
@@ -168,8 +176,8 @@ fn a_bug_that_stops_a_process_is_told_whatever_else_happens() {
 fn without_an_order_whoever_goes_on_has_at_least_what_lies_before_the_end() {
     let unordered = |events: &mut Vec<Event>| {
         for event in events {
-            if let Event::Install { ordered, .. } = event {
-                *ordered = false;
+            if let Event::Install { order, .. } = event {
+                *order = Mode::Unordered;
             }
         }
     };

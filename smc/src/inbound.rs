@@ -18,6 +18,8 @@ pub enum Taken<'a> {
     /// A large message. Its descriptor was shown by [`Inbound::look`], and what was decided on it then stays so: these
     /// bytes may have changed.
     Large(&'a [u8]),
+    /// A decision about the order, which was shown by [`Inbound::look`].
+    Decision,
 }
 
 /// One sender's ring as this member has it: what came (`seen`), and what was handed to the application (`taken`).
@@ -100,18 +102,22 @@ impl Inbound {
     /// # Panics
     /// If the tail is not one of this ring.
     #[inline]
-    pub fn see_own(&mut self, tail: u64) -> Result<Arrived, Malformed> {
+    pub fn see_own(&mut self, tail: u64, mut show: impl FnMut(Kind, u64, &[u8])) -> Result<Arrived, Malformed> {
         assert!(self.reader.publish(tail), "the tail of my own ring moves forward");
-        self.look(|_, _| true)
+        self.look(|kind, index, payload| {
+            show(kind, index, payload);
+            true
+        })
     }
 
-    /// Looks at every record that came since the last time. `large` is told index and descriptor of each large message;
-    /// if it answers `false` (no buffer for it), looking stops there until the next turn.
+    /// Looks at every record that came since the last time. `show` is told of each large message and each decision:
+    /// kind, index, and descriptor or payload; if it answers `false` (no buffer for it), looking stops there until the
+    /// next turn.
     ///
     /// # Errors
     /// A record that no sender writes.
     #[inline]
-    pub fn look(&mut self, mut large: impl FnMut(u64, &[u8]) -> bool) -> Result<Arrived, Malformed> {
+    pub fn look(&mut self, mut show: impl FnMut(Kind, u64, &[u8]) -> bool) -> Result<Arrived, Malformed> {
         let (start, published) = (self.seen, self.reader.published());
         let (mut at, mut data_until) = (start, 0);
         // Where the lap ends, or what came.
@@ -128,7 +134,7 @@ impl Inbound {
                 let fits = |length: u64| length < available && record_bytes(length) <= available;
                 let Some(length) = data_length(word).filter(|&length| fits(length)) else {
                     (records, self.seen) = (0, at);
-                    let Some(kind) = self.look_at_other(word, available, &mut large)? else { break };
+                    let Some(kind) = self.look_at_other(word, available, &mut show)? else { break };
                     at = self.seen;
                     data_until = if kind == Kind::Large { at.index } else { data_until };
                     continue;
@@ -151,18 +157,19 @@ impl Inbound {
         &mut self,
         header: u64,
         available: u64,
-        large: &mut impl FnMut(u64, &[u8]) -> bool,
+        show: &mut impl FnMut(Kind, u64, &[u8]) -> bool,
     ) -> Result<Option<Kind>, Malformed> {
         let Cursor { position, index } = self.seen;
         let Some((kind, length, bytes)) = self.record(header, available, index) else {
             return Err(Malformed { member: self.sender, column: Columns::RING, value: header });
         };
-        if kind == Kind::Large && !large(index, self.reader.bytes(position + HEADER_BYTES, length)) {
+        let is_shown = matches!(kind, Kind::Large | Kind::Decision);
+        if is_shown && !show(kind, index, self.reader.bytes(position + HEADER_BYTES, length)) {
             return Ok(None);
         }
         self.log.push(header, 1);
         let indices = match kind {
-            Kind::Data | Kind::Large => 1,
+            Kind::Data | Kind::Large | Kind::Decision => 1,
             Kind::Nulls => length,
             Kind::Padding => 0,
         };
@@ -202,6 +209,7 @@ impl Inbound {
                 }
                 Kind::Data => return Taken::Data(self.reader.bytes(payload, length)),
                 Kind::Large => return Taken::Large(self.reader.bytes(payload, length)),
+                Kind::Decision => return Taken::Decision,
             }
         }
     }

@@ -9,8 +9,10 @@
 //!
 //! A message is a record: an 8-byte header (kind, and length or run length) and the payload, padded to 8. Records never
 //! wrap, so that a payload is one slice; a padding record fills the end of a lap. Kinds: data, a run of nulls (one
-//! record, many indices), and the descriptor of a large message whose payload comes by RDMC: so one index stream a
-//! sender covers small and large messages.
+//! record, many indices), the descriptor of a large message whose payload comes by RDMC, and decisions about the order,
+//! whose payload is the orderers' alone: so one index stream a sender covers small and large messages and what is
+//! decided on them. Where there are decisions, messages leave room for some more of them ([`Outbound::keep_room`]): the
+//! ring may be full of what only a decision lets go.
 //!
 //! What it does not do: order the messages of several senders, or wait. Full is an answer ([`WindowFull`]).
 //!
@@ -28,4 +30,4 @@ mod record;
 pub use columns::{Columns, Limits};
 pub use inbound::{Arrived, Inbound, Taken};
 pub use outbound::{Outbound, OutboundStats, WindowFull};
-pub use record::{DESCRIPTOR_BYTES_MAX, Kind, record_bytes};
+pub use record::{DECISION_BYTES_MAX, DECISIONS_KEPT_BYTES, DESCRIPTOR_BYTES_MAX, Kind, record_bytes};

@@ -7,7 +7,7 @@ use squall_transport::region::{Ring, RingWriter};
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
 use crate::columns::{Columns, Limits};
-use crate::record::{HEADER_BYTES, Kind, header, record_bytes};
+use crate::record::{DECISION_BYTES_MAX, DECISION_ROOM_BYTES, DECISIONS_KEPT_BYTES, HEADER_BYTES, Kind, header, record_bytes};
 
 /// Stops in a full window: it opens in steps of this part of it.
 const STOPS_A_WINDOW: u64 = 16;
@@ -28,6 +28,8 @@ pub struct OutboundStats {
     pub messages: u64,
     /// Nulls committed.
     pub nulls: u64,
+    /// Decisions committed.
+    pub decisions: u64,
     /// Turns in which something was shipped.
     pub batches: u64,
     /// Most indices (messages and nulls) shipped in one turn.
@@ -40,6 +42,8 @@ pub struct Outbound {
     writer: RingWriter,
     columns: Columns,
     limits: Limits,
+    /// Bytes that messages leave free.
+    room_kept: u64,
     /// Index of the next message.
     next_index: u64,
     /// Where the record that was reserved last begins, and its payload's length.
@@ -75,6 +79,7 @@ impl Outbound {
             writer: RingWriter::new(ring),
             columns,
             limits,
+            room_kept: 0,
             next_index: 0,
             reserved: None,
             kept: Kept::default(),
@@ -86,6 +91,11 @@ impl Outbound {
             behind: false,
             stats: OutboundStats::default(),
         }
+    }
+
+    /// Messages leave room for decisions: what fills the ring may wait for them.
+    pub fn keep_room(self) -> Outbound {
+        Outbound { room_kept: DECISIONS_KEPT_BYTES, ..self }
     }
 
     /// Index of the next message; equally, how many indices were committed.
@@ -118,7 +128,7 @@ impl Outbound {
         if self.stats.messages - self.kept.messages >= self.limits.window_messages {
             return Err(WindowFull);
         }
-        let position = self.place(record_bytes(bytes))?;
+        let position = self.place(record_bytes(bytes), self.room_kept)?;
         self.reserved = Some((position, bytes));
         Ok(())
     }
@@ -185,7 +195,7 @@ impl Outbound {
             return Err(WindowFull);
         }
         let run = reach - self.next_index;
-        let position = self.place(HEADER_BYTES)?;
+        let position = self.place(HEADER_BYTES, 0)?;
         self.pad_to(position);
         self.writer.set_word(position, header(Kind::Nulls, run));
         self.writer.advance(HEADER_BYTES);
@@ -196,13 +206,41 @@ impl Outbound {
         if reach == index { Ok(()) } else { Err(WindowFull) }
     }
 
-    /// Where a record of `bytes` bytes goes.
+    /// How many decisions there is room for, whatever their length and wherever the lap ends.
+    pub fn decisions_left(&self) -> u64 {
+        self.writer.free() / DECISION_ROOM_BYTES
+    }
+
+    /// Commits a decision about the order; its index.
+    ///
+    /// # Errors
+    /// There is no room in the ring.
+    ///
+    /// # Panics
+    /// If it is longer than [`DECISION_BYTES_MAX`].
+    pub fn decide(&mut self, decision: &[u8]) -> Result<u64, WindowFull> {
+        let bytes = decision.len() as u64;
+        assert!(bytes <= DECISION_BYTES_MAX, "a decision of {bytes} bytes");
+        let position = self.place(record_bytes(bytes), 0)?;
+        self.reserved = None;
+        self.pad_to(position);
+        self.writer.bytes_mut(position + HEADER_BYTES, bytes).copy_from_slice(decision);
+        self.writer.set_word(position, header(Kind::Decision, bytes));
+        self.writer.advance(record_bytes(bytes));
+        self.next_index += 1;
+        self.stats.decisions += 1;
+        self.behind = true;
+        self.stop();
+        Ok(self.next_index - 1)
+    }
+
+    /// Where a record of `bytes` bytes goes, if as many as are `kept` stay free behind it.
     #[inline(always)]
-    fn place(&self, bytes: u64) -> Result<u64, WindowFull> {
+    fn place(&self, bytes: u64, kept: u64) -> Result<u64, WindowFull> {
         let tail = self.writer.tail();
         let until_end = self.writer.ring().until_end(tail);
         let position = if bytes <= until_end { tail } else { tail + until_end };
-        if position - tail + bytes > self.writer.free() { Err(WindowFull) } else { Ok(position) }
+        if position - tail + bytes + kept > self.writer.free() { Err(WindowFull) } else { Ok(position) }
     }
 
     /// Fills the ring from the tail to `position`, where a record begins, with padding.

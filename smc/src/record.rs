@@ -3,6 +3,16 @@
 /// Payload bytes a descriptor of a large message may take.
 pub const DESCRIPTOR_BYTES_MAX: u64 = 64;
 
+/// Payload bytes that a decision about the order may take.
+pub const DECISION_BYTES_MAX: u64 = 64;
+
+/// Bytes of a ring that are free wherever one more decision fits: its record, and padding where the lap ends.
+pub(crate) const DECISION_ROOM_BYTES: u64 = 2 * (HEADER_BYTES + DECISION_BYTES_MAX);
+
+/// Bytes of a ring that messages leave free where there are decisions: room for some of them, so that the last one,
+/// which may have to wait until it decides on all, is hardly ever the next.
+pub const DECISIONS_KEPT_BYTES: u64 = 4 * DECISION_ROOM_BYTES;
+
 /// Bytes of a header.
 pub(crate) const HEADER_BYTES: u64 = 8;
 
@@ -17,6 +27,9 @@ pub enum Kind {
     Large,
     /// Fills the end of a lap: no index, its length counts the bytes behind its header.
     Padding,
+    /// A decision about the order, of the sender's orderer for all others: the payload is theirs. It takes an index,
+    /// and nothing of it is handed out.
+    Decision,
 }
 
 /// A header as a word: the kind in the low byte, the length above it.
@@ -27,6 +40,7 @@ pub(crate) fn header(kind: Kind, length: u64) -> u64 {
         Kind::Nulls => 2,
         Kind::Large => 3,
         Kind::Padding => 4,
+        Kind::Decision => 5,
     };
     length << 8 | code
 }
@@ -45,6 +59,7 @@ pub(crate) fn parse(word: u64) -> Option<(Kind, u64)> {
         2 => Kind::Nulls,
         3 => Kind::Large,
         4 => Kind::Padding,
+        5 => Kind::Decision,
         _ => return None,
     };
     Some((kind, word >> 8))
@@ -61,6 +76,7 @@ pub fn record_bytes(payload: u64) -> u64 {
 pub(crate) fn step(kind: Kind, length: u64, available: u64) -> Option<u64> {
     let bytes = match kind {
         Kind::Nulls => HEADER_BYTES,
+        Kind::Decision if length > DECISION_BYTES_MAX => return None,
         _ if length > available => return None,
         _ => record_bytes(length),
     };

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
+use squall_group::Mode;
 use squall_sim::checker::{Verdict, check};
 use squall_sim::trace::{Event, Interleaving, Trace};
 use squall_transport::{NodeId, Rank};
@@ -105,7 +106,7 @@ fn members_of(event: &Event) -> &[NodeId] {
 /// Nulls of processes that were killed before they could tell of them. A message is written down before it leaves its
 /// process, so whatever index of a killed process others passed over, and its trace does not tell of, was a null.
 fn untold_nulls(events: &[Event], killed: &[NodeId]) -> Vec<Event> {
-    let mut views: HashMap<u64, (&[NodeId], &[Rank])> = HashMap::new();
+    let mut views: HashMap<u64, (&[NodeId], &[Rank], Mode)> = HashMap::new();
     // By view: the least cut, and the last position that anybody delivered.
     let mut ends: HashMap<u64, &[u64]> = HashMap::new();
     let mut last_seq: HashMap<u64, u64> = HashMap::new();
@@ -113,8 +114,8 @@ fn untold_nulls(events: &[Event], killed: &[NodeId]) -> Vec<Event> {
     let mut own: HashMap<NodeId, (u64, u64)> = HashMap::new();
     for event in events {
         match event {
-            Event::Install { process, view, members, senders, .. } => {
-                views.insert(*view, (members, senders));
+            Event::Install { process, view, members, senders, order, .. } => {
+                views.insert(*view, (members, senders, *order));
                 own.insert(*process, (*view, 0));
             }
             Event::Send { process, index, .. } => {
@@ -135,7 +136,8 @@ fn untold_nulls(events: &[Event], killed: &[NodeId]) -> Vec<Event> {
     }
     let untold = |process: &NodeId| {
         let (view, first) = *own.get(process)?;
-        let (members, senders) = views.get(&view)?;
+        // Where there are no turns, nobody passes over what it was not sent.
+        let (members, senders, _) = views.get(&view).filter(|(.., order)| *order == Mode::Ordered)?;
         let rank = Rank::new(members.iter().position(|member| member == process)?);
         let position = senders.iter().position(|sender| *sender == rank)?;
         // Turns of this sender before the last delivery: of 3 senders, position 1 has turns at 1, 4, 7.
@@ -155,7 +157,7 @@ mod tests {
     const B: NodeId = NodeId(8);
 
     fn install(process: NodeId) -> Event {
-        Event::Install { process, view: 0, members: vec![A, B], voters: 2, senders: vec![Rank(0), Rank(1)], ordered: true }
+        Event::Install { process, view: 0, members: vec![A, B], voters: 2, senders: vec![Rank(0), Rank(1)], order: Mode::Ordered }
     }
 
     fn messages(count: u64) -> Vec<Event> {
@@ -200,7 +202,7 @@ mod tests {
     #[test]
     fn whoever_is_killed_on_its_way_into_the_group_is_missed_by_nobody() {
         let folder = tempfile::tempdir().unwrap();
-        let install = Event::Install { process: A, view: 0, members: vec![A], voters: 1, senders: vec![Rank(0)], ordered: true };
+        let install = Event::Install { process: A, view: 0, members: vec![A], voters: 1, senders: vec![Rank(0)], order: Mode::Ordered };
         let lone = life(folder.path(), A, &[install]);
         let killed = Life { node: B, trace: folder.path().join("never made"), fate: Fate::Killed };
         let found = examine(&[lone, killed], true).unwrap();

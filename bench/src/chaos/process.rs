@@ -86,7 +86,7 @@ fn live<F: Fabric>(job: &Job, chaos: &ChaosJob, start: &Start, fabric: F, contro
     let suspect_after = Duration::from_nanos(load.suspect_after_ns);
     let options =
         MemberOptions { patience: PATIENCE.max(suspect_after), witness: load.witness, ..MemberOptions::new(config(load, members)) };
-    let mut application = Application::new(start.node, chaos.load, TraceWriter::new(start.node, file));
+    let mut application = Application::new(start.node, chaos.load, TraceWriter::new(start.node, chaos.load.ordering.0, file));
     let member = if start.contacts.is_empty() {
         let mut session = meet(job)?;
         Member::found(options, fabric, mesh, &mut session).map_err(|error| anyhow!("{error}"))

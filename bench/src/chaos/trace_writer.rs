@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use squall_group::{Delivery, Group, View};
+use squall_group::{Delivery, Group, Mode, View};
 use squall_sim::trace::{Event, hash_bytes};
 use squall_transport::{Endpoint, NodeId, Rank};
 
@@ -16,6 +16,7 @@ use super::trace_file::{Entry, TraceFile};
 pub(super) struct TraceWriter {
     file: TraceFile,
     process: NodeId,
+    order: Mode,
     /// The view that the member is in; none before its first.
     view: Option<View>,
     /// It waits for the application's state.
@@ -37,10 +38,11 @@ pub(super) struct TraceWriter {
 
 impl TraceWriter {
     /// Writes about `process` into `file`.
-    pub(super) fn new(process: NodeId, file: File) -> TraceWriter {
+    pub(super) fn new(process: NodeId, order: Mode, file: File) -> TraceWriter {
         TraceWriter {
             file: TraceFile::new(file),
             process,
+            order,
             view: None,
             behind: false,
             learns: false,
@@ -62,7 +64,7 @@ impl TraceWriter {
     fn entered(&mut self, view: &View) {
         (self.suspects, self.wedged, self.trimmed, self.own_index) = (Vec::new(), false, false, 0);
         let (members, senders) = (view.nodes.clone(), view.senders.clone());
-        self.event(Event::Install { process: self.process, view: view.id, members, voters: view.voters, senders, ordered: true });
+        self.event(Event::Install { process: self.process, view: view.id, members, voters: view.voters, senders, order: self.order });
         let learns = !view.votes(view.me);
         match (std::mem::replace(&mut self.learns, learns), learns) {
             (_, true) => self.event(Event::Learn { process: self.process, view: view.id }),
@@ -104,12 +106,12 @@ impl TraceWriter {
         self.event(Event::Send { process: self.process, view, sender, index, hash });
     }
 
-    /// Indices that were used up to `until` and are no messages are nulls.
+    /// Indices that were used up to `until` and are no messages are nulls, or decisions where there are such.
     fn note_nulls(&mut self, until: u64) {
         let Some((view, sender)) = self.view.as_ref().map(|view| (view.id, view.me)) else { return };
         if self.own_index < until {
             let (first, count) = (self.own_index, until - self.own_index);
-            self.event(Event::Null { process: self.process, view, sender, first, count });
+            self.event(Event::silent(self.order, self.process, view, sender, first, count));
             self.own_index = until;
         }
     }

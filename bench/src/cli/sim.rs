@@ -25,6 +25,7 @@ Examples:
   squall sim                          a thousand random clusters
   squall sim --churn                  members crash, stall, are cut off, leave and join: for safety, for liveness, whole members
   squall sim --churn safety --seed 5  one seed of that kind, again
+  squall sim --ordering lamport --churn --seeds 5000
   squall sim --seed 4711
   squall sim --seeds 20 --mutant counter-first --trace broken.trace
   squall sim --mutants                the faults that can be built in, and how soon each is found

@@ -11,7 +11,6 @@ use squall_transport::{Endpoint, Rank};
 use super::Group;
 use crate::epoch::Clock;
 use crate::error::{Ended, JoinRefused};
-use crate::order::Order;
 use crate::outgoing::{Cut, State};
 use crate::turn::Turn;
 use crate::upcalls::Upcalls;
@@ -144,6 +143,12 @@ impl<E: Endpoint> Group<E> {
             epoch.membership.set_mutation(mutation);
             epoch.mutation = mutation;
         }
+    }
+
+    /// Breaks a rule of the order on purpose, for tests of the checker.
+    #[doc(hidden)]
+    pub fn set_order_mutation(&mut self, mutation: squall_orderer::Mutation) {
+        self.order.set_mutation(mutation);
     }
 
     /// Steps the membership if it is time, and does what it asks for. Whether messages go on, and whether anything
@@ -309,7 +314,7 @@ impl<E: Endpoint> Group<E> {
         let rdmc = &self.outgoing.rdmc;
         let received = self.streams.iter_mut().map(|stream| stream.frontier(rdmc)).collect();
         // Where order is total, what was delivered here every voter had said to have.
-        let delivered = matches!(self.order, Order::RoundRobin(_)).then(|| self.handed_out());
+        let delivered = self.order.is_total().then(|| self.handed_out());
         if let Some(epoch) = &mut self.epoch {
             delivered.into_iter().for_each(|delivered| epoch.membership.say_delivered(delivered));
             epoch.membership.freeze(received);
@@ -321,7 +326,7 @@ impl<E: Endpoint> Group<E> {
         while let Some(run) = self.order.next_to(&decision.trim) {
             self.hand_out(run, upcalls);
         }
-        if matches!(self.order, Order::RoundRobin(_)) {
+        if self.order.is_total() {
             self.cut_own(upcalls)?;
         }
         upcalls.view_ended(next.as_ref());
@@ -337,13 +342,13 @@ impl<E: Endpoint> Group<E> {
     fn cut_own(&mut self, upcalls: &mut impl Upcalls) -> Result<(), Ended> {
         let (Some(own), Some(smc)) = (self.own, &self.outgoing.smc) else { return Ok(()) };
         let (stream, rdmc) = (&mut self.streams[own], &mut self.outgoing.rdmc);
-        stream.inbound.see_own(smc.tail())?;
+        stream.inbound.see_own(smc.tail(), |_, _, _| ())?;
         // What the last view cut off and this one had no room for yet stays behind what was sent in this one.
         let mut again = VecDeque::new();
         while stream.inbound.taken() < stream.inbound.seen() {
             let index = stream.inbound.taken();
             match stream.inbound.take() {
-                Taken::Null => continue,
+                Taken::Null | Taken::Decision => continue,
                 Taken::Data(payload) => again.push_back(Cut::Small(payload.to_vec())),
                 Taken::Large(_) => again.push_back(Cut::Large(rdmc.withdraw(stream.next_large(index)))),
             }

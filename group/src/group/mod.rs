@@ -33,6 +33,8 @@ pub struct Group<E: Endpoint> {
     streams: Vec<Stream>,
     outgoing: Outgoing,
     order: Order,
+    /// The last decision on the order that I made.
+    decision: Vec<u8>,
     /// None: the members never change.
     epoch: Option<Box<Epoch>>,
     pool_region: Region,
@@ -136,6 +138,7 @@ impl<E: Endpoint> Group<E> {
             span_bytes: written.span_bytes,
             messages_sent: sent.messages,
             nulls_sent: sent.nulls,
+            decisions_sent: sent.decisions,
             send_batches: sent.batches,
             send_batch_max: sent.batch_max,
             ..self.stats
@@ -154,10 +157,7 @@ impl<E: Endpoint> Group<E> {
 
     /// First position in the order that this member has not delivered; in unordered mode, how much it has delivered.
     pub fn delivered_seq(&self) -> u64 {
-        match &self.order {
-            Order::RoundRobin(order) => order.delivered_seq(),
-            Order::Unordered(order) => order.deliveries(),
-        }
+        self.order.delivered_seq()
     }
 
     /// Of each sender, by place: below which index everything was handed out.

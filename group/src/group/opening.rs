@@ -1,7 +1,7 @@
 //! How a member comes into a view: memory, links, and the protocols on them.
 
 use squall_membership::{Leaving, Membership};
-use squall_orderer::{RoundRobin, Unordered};
+use squall_orderer::{Lamport, RoundRobin, Unordered};
 use squall_rdmc::{Limit, Rdmc};
 use squall_smc::{Inbound, Outbound};
 use squall_sst::{Counter, Table};
@@ -141,7 +141,9 @@ impl<E: Endpoint> Group<E> {
                 Order::RoundRobin(order.acknowledged_by(view.voters).reclaimed_by(&config.senders))
             }
             Mode::Unordered => Order::Unordered(Unordered::new(columns.order, members, &config.senders, own)),
+            Mode::Lamport => Order::Lamport(Box::new(Lamport::new(columns.order, members, view.voters, &config.senders, me))),
         };
+        let smc = if order.has_decisions() { smc.map(Outbound::keep_room) } else { smc };
         let epoch = Epoch::new(&config, &columns, &view).map(|epoch| Epoch { hears_witness: kept.hears_witness, ..epoch });
         let post_bytes_max = config.post_bytes_max;
         let mut outgoing = Outgoing::new(smc, rdmc, pool, config, &view);
@@ -167,6 +169,7 @@ impl<E: Endpoint> Group<E> {
             view,
             own,
             order,
+            decision: Vec::new(),
             notices,
         };
         // The last view ended before the others had heard that this member wants to leave, or nobody else had the

@@ -111,9 +111,9 @@ impl<E: Endpoint> Group<E> {
         for (sender, stream) in self.streams.iter_mut().enumerate() {
             let indices = match (smc.as_ref(), self.own == Some(sender)) {
                 // My own messages, large ones included, are here from the start.
-                (Some(smc), true) => stream.inbound.see_own(smc.tail()).map(|arrived| arrived.indices).map_err(Ended::from),
+                (Some(smc), true) => stream.see_own(smc.tail(), &mut self.order),
                 _ => {
-                    let indices = stream.receive(&self.table, rdmc, pool, &mut self.outbox);
+                    let indices = stream.receive(&self.table, &mut self.order, rdmc, pool, &mut self.outbox);
                     let came = *indices.as_ref().unwrap_or(&0);
                     self.stats.received += came;
                     self.stats.receive_batches += u64::from(came > 0);
@@ -205,7 +205,7 @@ impl<E: Endpoint> Group<E> {
         for step in 0..run.count {
             let (seq, index) = (run.seq + step, run.index + step);
             match stream.inbound.take() {
-                Taken::Null => {}
+                Taken::Null | Taken::Decision => {}
                 Taken::Data(payload) => {
                     self.stats.delivered += 1;
                     upcalls.deliver(Delivery { seq, sender, index, payload }, &mut self.outgoing);
@@ -231,6 +231,14 @@ impl<E: Endpoint> Group<E> {
             progress |= smc.reclaim(self.order.delivered_everywhere(&self.table)?);
             // No room means that older messages of mine are on their way: the nulls are due again at the next turn.
             let _ = smc.fill(self.order.owed());
+            // A decision has room, or is made again at a later turn.
+            while let room @ 1.. = smc.decisions_left()
+                && self.order.decide(&self.table, room, smc.next_index(), &mut self.decision)?
+                && smc.decide(&self.decision).is_ok()
+            {
+                // It is to be seen here too, even if nobody else is there.
+                progress = true;
+            }
         }
         self.mark.push(&self.table, &mut self.outbox);
         self.closing.push(&self.table, &mut self.outbox);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use squall_group::{Delivery, Group, Mode, Outgoing, Upcalls, View};
+use squall_group::{Delivery, Group, Outgoing, Upcalls, View};
 use squall_transport::sim::{Random, mix};
 use squall_transport::{Endpoint, NodeId, Rank};
 
@@ -55,7 +55,7 @@ impl App {
         App {
             node: view.node(),
             recorder: Recorder::new(view, churn.config.mode),
-            ordered: churn.config.mode == Mode::Ordered,
+            ordered: churn.config.mode.is_total(),
             random,
             me: view.me,
             sends: view.is_sender(),

@@ -83,9 +83,7 @@ impl Process {
         random: Random,
     ) -> Process {
         let mut app = App::new(group.view(), messages, churn, mutant, random, network.now_ns());
-        if let Some(mutation) = mutant.and_then(Mutant::membership) {
-            group.set_mutation(mutation);
-        }
+        mutate(&mut group, mutant);
         app.await_state(&mut group);
         group.promise_witness();
         Process { group: Some(group), network, app, mutant, leaving: false, next_step_ns: 0, stalled_until_ns: 0 }
@@ -233,9 +231,7 @@ impl Process {
         let Some(group) = self.group.take() else { return };
         let mut solo = SoloExchange::new(view.me, view.members);
         let mut group = group.install(&ChurnFabric::on(&network, self.mutant), &mut solo).expect("a scenario's view can be installed");
-        if let Some(mutation) = self.mutant.and_then(Mutant::membership) {
-            group.set_mutation(mutation);
-        }
+        mutate(&mut group, self.mutant);
         self.app.enter(view, group.is_behind());
         self.app.await_state(&mut group);
         if self.leaving {
@@ -320,6 +316,16 @@ impl Process {
         });
         let behind = if self.group.as_ref().is_some_and(Group::is_behind) { " behind" } else { "" };
         format!("{}{behind} {group:?} left {} outstanding {} again {}", app.node, app.left, app.outstanding, app.again.len())
+    }
+}
+
+/// Builds the fault in, if it is one of a rule.
+fn mutate(group: &mut Group<SimEndpoint>, mutant: Option<Mutant>) {
+    if let Some(mutation) = mutant.and_then(Mutant::membership) {
+        group.set_mutation(mutation);
+    }
+    if let Some((_, mutation)) = mutant.and_then(Mutant::order) {
+        group.set_order_mutation(mutation);
     }
 }
 

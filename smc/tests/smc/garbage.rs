@@ -36,7 +36,7 @@ impl Garbage {
 
     fn receive(&mut self, accept: bool) -> Result<(), Malformed> {
         if self.inbound.publish(&self.table)? {
-            self.inbound.look(|_, _| accept)?;
+            self.inbound.look(|_, _, _| accept)?;
         }
         Ok(())
     }
@@ -46,8 +46,8 @@ fn word() -> impl Strategy<Value = u64> {
     prop_oneof![
         1 => any::<u64>(),
         // What nearly is a header: a known kind with a short length.
-        8 => (0u64..6, 0u64..40).prop_map(|(kind, length)| length << 8 | kind),
-        1 => (0u64..6).prop_map(|kind| !0 << 8 | kind),
+        8 => (0u64..7, 0u64..90).prop_map(|(kind, length)| length << 8 | kind),
+        1 => (0u64..7).prop_map(|kind| !0 << 8 | kind),
     ]
 }
 

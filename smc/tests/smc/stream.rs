@@ -2,7 +2,7 @@
 //! answer.
 
 use proptest::prelude::*;
-use squall_smc::{DESCRIPTOR_BYTES_MAX, Kind, Limits};
+use squall_smc::{DECISION_BYTES_MAX, DECISIONS_KEPT_BYTES, DESCRIPTOR_BYTES_MAX, Kind, Limits, record_bytes};
 
 use crate::world::World;
 
@@ -11,6 +11,7 @@ enum Step {
     /// A message of this share of the largest payload, in 64ths.
     Send(u64),
     Large(u64),
+    Decide(u64),
     Cancel(u64),
     Fill(u64),
     Ship,
@@ -27,6 +28,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0u64..=64).prop_map(Step::Send),
         2 => (0u64..=DESCRIPTOR_BYTES_MAX).prop_map(Step::Large),
+        1 => (0u64..=DECISION_BYTES_MAX).prop_map(Step::Decide),
         1 => (0u64..=64).prop_map(Step::Cancel),
         2 => prop_oneof![1u64..4, Just(2000)].prop_map(Step::Fill),
         6 => Just(Step::Ship),
@@ -44,6 +46,7 @@ fn play(world: &mut World, limits: &Limits, step: &Step) {
     match *step {
         Step::Send(share) => drop(world.send(limits.payload_max() * share / 64, Kind::Data)),
         Step::Large(bytes) => drop(world.send(bytes.min(limits.payload_max()), Kind::Large)),
+        Step::Decide(bytes) => drop(world.decide(bytes.min(limits.payload_max()))),
         Step::Cancel(share) => world.reserve_and_cancel(limits.payload_max() * share / 64),
         // Long runs only now and then: each null is one step of the model.
         Step::Fill(run) => drop(world.fill(if world.sent().len() < 300 { run } else { run.min(3) })),
@@ -143,6 +146,19 @@ fn ring_byte_is_not_reused_before_all_delivered() {
     world.send(24, Kind::Data).unwrap();
     assert!(world.send(0, Kind::Data).is_err());
     world.settle();
+}
+
+#[test]
+fn a_ring_that_is_full_of_messages_has_room_for_decisions() {
+    for bytes in 0..200 {
+        let mut world = World::deciding(2, Limits { ring_bytes: 4096, window_messages: 1000 });
+        while world.send(bytes, Kind::Data).is_ok() {}
+        for _ in 0..DECISIONS_KEPT_BYTES / (2 * record_bytes(DECISION_BYTES_MAX)) {
+            world.decide(DECISION_BYTES_MAX).expect("it is kept");
+        }
+        world.settle();
+        world.send(bytes, Kind::Data).unwrap();
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub(crate) enum Sent {
     Null,
     Data(u64),
     Large(u64),
+    Decision(u64),
 }
 
 /// Byte `offset` of the payload at `index`.
@@ -57,6 +58,12 @@ impl World {
         World { limits, members: receivers, outbound, outbox: Outbox::new(members), sent: Vec::new(), reclaimed: 0 }
     }
 
+    /// As [`World::new`], of a sender that decides.
+    pub(crate) fn deciding(members: usize, limits: Limits) -> World {
+        let world = World::new(members, limits);
+        World { outbound: world.outbound.keep_room(), ..world }
+    }
+
     pub(crate) fn members(&self) -> usize {
         self.members.len()
     }
@@ -72,7 +79,7 @@ impl World {
 
     /// Sends a message, if the window lets it; checks that the answer is right where the model knows it.
     pub(crate) fn send(&mut self, bytes: u64, kind: Kind) -> Result<u64, WindowFull> {
-        let open = self.sent[self.reclaimed as usize..].iter().filter(|sent| **sent != Sent::Null).count() as u64;
+        let open = self.sent[self.reclaimed as usize..].iter().filter(|sent| matches!(sent, Sent::Data(_) | Sent::Large(_))).count() as u64;
         let tail = self.outbound.tail();
         if let Err(full) = self.outbound.reserve(bytes) {
             assert!(self.reclaimed < self.sent.len() as u64, "an empty window takes every message");
@@ -87,6 +94,15 @@ impl World {
         assert_eq!(self.outbound.commit(kind), index);
         assert_eq!(index, self.sent.len() as u64);
         self.sent.push(if kind == Kind::Large { Sent::Large(bytes) } else { Sent::Data(bytes) });
+        Ok(index)
+    }
+
+    /// Commits a decision of `bytes` bytes.
+    pub(crate) fn decide(&mut self, bytes: u64) -> Result<u64, WindowFull> {
+        let index = self.outbound.next_index();
+        let payload: Vec<u8> = (0..bytes).map(|offset| byte(index, offset)).collect();
+        assert_eq!(self.outbound.decide(&payload)?, index);
+        self.sent.push(Sent::Decision(bytes));
         Ok(index)
     }
 
@@ -140,7 +156,7 @@ impl World {
         if member == 0 {
             // A sender's own large messages are here from the start.
             let before = inbound.seen();
-            let new = inbound.see_own(self.outbound.tail())?.indices;
+            let new = inbound.see_own(self.outbound.tail(), |_, _, _| ())?.indices;
             assert_eq!(before + new, self.outbound.next_index());
             shown.extend((before..before + new).filter(|&index| matches!(self.sent[index as usize], Sent::Large(_))));
             return Ok(());
@@ -150,8 +166,13 @@ impl World {
         }
         let before = inbound.seen();
         let sent = &self.sent;
-        let arrived = inbound.look(|index, descriptor| {
-            check(sent[index as usize], index, &Taken::Large(descriptor));
+        let arrived = inbound.look(|kind, index, payload| {
+            if kind == Kind::Decision {
+                let Sent::Decision(len) = sent[index as usize] else { panic!("index {index} is no decision") };
+                check(Sent::Data(len), index, &Taken::Data(payload));
+                return true;
+            }
+            check(sent[index as usize], index, &Taken::Large(payload));
             let accepted = accept(index);
             if accepted {
                 shown.push(index);
@@ -160,7 +181,7 @@ impl World {
         })?;
         let seen = inbound.seen();
         assert_eq!(seen, before + arrived.indices);
-        let last = (before..seen).rev().find(|&index| sent[index as usize] != Sent::Null);
+        let last = (before..seen).rev().find(|&index| matches!(sent[index as usize], Sent::Data(_) | Sent::Large(_)));
         assert_eq!(arrived.data_until, last.map_or(0, |index| index + 1));
         Ok(())
     }
@@ -217,7 +238,7 @@ impl World {
 /// Whether what came at `index` is what was sent.
 fn check(sent: Sent, index: u64, came: &Taken<'_>) {
     let (len, payload) = match (sent, came) {
-        (Sent::Null, Taken::Null) => return,
+        (Sent::Null, Taken::Null) | (Sent::Decision(_), Taken::Decision) => return,
         (Sent::Data(len), Taken::Data(payload)) | (Sent::Large(len), Taken::Large(payload)) => (len, payload),
         _ => panic!("{sent:?} came as {came:?}"),
     };

@@ -1,0 +1,20 @@
+//! Rules that tests of the checker switch off.
+
+/// A rule of an order that is broken on purpose.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mutation {
+    /// None.
+    #[default]
+    None,
+    /// A sender takes its own stamp for the latest.
+    WrongMaximum,
+    /// What is open may come before, and is not waited for.
+    OpenIgnored,
+    /// What has its place here is delivered before the others know it.
+    KnownEarly,
+    /// A clock does not hear of final times.
+    ClockForgotten,
+    /// What is undecided at the end of a view comes in another order at every other member.
+    TailBySender,
+}

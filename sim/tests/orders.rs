@@ -1,0 +1,103 @@
+//! Orders other than by turns, by seed: the same groups, links, loads and faults as those of the other tests, and every
+//! property that is not about turns and nulls.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use squall_group::Mode;
+use squall_sim::checker::Property;
+use squall_sim::trace::Event;
+use squall_sim::{Aim, Mutant, Options, catch, run};
+
+#[track_caller]
+fn all_hold(options: Options) {
+    let options = Options { ordering: Some(Mode::Lamport), ..options };
+    let report = run(&options, |_, _| ControlFlow::Continue(())).expect("no trace is written");
+    let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
+    assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
+}
+
+#[test]
+fn lamports_order_holds_where_members_stay() {
+    all_hold(Options::new(0..600));
+}
+
+#[test]
+fn lamports_order_holds_over_a_fabric_that_counts() {
+    all_hold(Options { counted: true, ..Options::new(600..800) });
+    Aim::ALL.into_iter().for_each(|aim| all_hold(Options { counted: true, ..Options::churn(0..60, aim) }));
+}
+
+#[test]
+fn lamports_order_is_safe_whatever_happens() {
+    all_hold(Options::churn(0..600, Aim::Safety));
+}
+
+#[test]
+fn lamports_order_goes_on_once_faults_stop() {
+    all_hold(Options::churn(0..500, Aim::Liveness));
+}
+
+#[test]
+fn lamports_order_holds_among_whole_members() {
+    all_hold(Options::churn(0..150, Aim::Members));
+}
+
+/// Runs the mutant from three places in the space of seeds; each time it must be caught in time.
+#[track_caller]
+fn caught(mutant: Mutant) -> BTreeMap<Property, usize> {
+    let mut broken = BTreeMap::new();
+    for first in [0, 100_000, 7_000_000] {
+        let failure = catch(mutant, first).unwrap_or_else(|| panic!("{mutant} was not caught from seed {first} on")).failure;
+        assert!(failure.replay.ends_with(&format!("--seed {} --ordering lamport --mutant {mutant}", failure.seed)), "{}", failure.replay);
+        *broken.entry(failure.violations[0].property).or_default() += 1;
+    }
+    broken
+}
+
+#[test]
+fn a_wrong_maximum_is_caught() {
+    caught(Mutant::WrongMaximum);
+}
+
+#[test]
+fn a_delivery_before_what_is_open_is_caught() {
+    caught(Mutant::OpenIgnored);
+}
+
+#[test]
+fn a_delivery_before_all_know_its_place_is_caught() {
+    caught(Mutant::KnownEarly);
+}
+
+#[test]
+fn a_clock_that_does_not_hear_of_final_times_is_caught() {
+    caught(Mutant::ClockForgotten);
+}
+
+#[test]
+fn an_end_of_a_view_by_no_common_rule_is_caught() {
+    caught(Mutant::TailBySender);
+}
+
+#[test]
+fn the_runs_reach_what_they_are_meant_to_reach() {
+    let mut reached = BTreeMap::new();
+    let options = Options { ordering: Some(Mode::Lamport), ..Options::churn(0..200, Aim::Liveness) };
+    run(&options, |_, outcome| {
+        let events = &outcome.trace.events;
+        let any = |wanted: fn(&Event) -> bool| events.iter().any(wanted);
+        let seen = [
+            ("decisions", any(|event| matches!(event, Event::Decide { .. }))),
+            ("batches", any(|event| matches!(event, Event::Deliver { index, .. } if *index > 8))),
+            ("cuts", any(|event| matches!(event, Event::Cut { .. }))),
+            ("learners", any(|event| matches!(event, Event::Learn { .. }))),
+            ("a chain of views", outcome.verdict.views > 2),
+        ];
+        seen.into_iter().for_each(|(what, seen)| *reached.entry(what).or_insert(0) += usize::from(seen));
+        assert_eq!(outcome.verdict.nulls, 0, "there are no turns to fill");
+        ControlFlow::Continue(())
+    })
+    .expect("no trace is written");
+    assert!(reached.values().all(|&runs| runs > 10), "{reached:?}");
+}
