@@ -178,7 +178,13 @@ fn the_runs_reach_what_they_are_meant_to_reach() {
         }
     }
     println!("{told:?}\n{untold:?}");
-    // All who have the state seldom die at once.
-    let seldom = told.remove("the state is lost with all who had it");
-    assert!(seldom > Some(0) && told.values().chain(untold.values()).all(|&runs| runs > 2), "{told:?}\n{untold:?}");
+    // All who have the state seldom die at once: once in some 500 seeds.
+    const LOST: &str = "the state is lost with all who had it";
+    let loses_it = |seed| {
+        let scenario = MembersScenario::new(seed);
+        let events = members_reaching(&scenario, None).0.trace.events;
+        came_through(&scenario, &events).into_iter().any(|(what, seen)| seen && what == LOST)
+    };
+    assert!(told.remove(LOST) > Some(0) || (600..3000).any(loses_it), "in no run {LOST}");
+    assert!(told.values().chain(untold.values()).all(|&runs| runs > 2), "{told:?}\n{untold:?}");
 }
