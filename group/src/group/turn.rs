@@ -232,7 +232,8 @@ impl<E: Endpoint> Group<E> {
             // No room means that older messages of mine are on their way: the nulls are due again at the next turn.
             let _ = smc.fill(self.order.owed());
             // A decision has room, or is made again at a later turn.
-            while let room @ 1.. = smc.decisions_left()
+            while self.order.has_decisions()
+                && let room @ 1.. = smc.decisions_left()
                 && self.order.decide(&self.table, room, smc.next_index(), &mut self.decision)?
                 && smc.decide(&self.decision).is_ok()
             {

@@ -226,8 +226,8 @@ impl Lamport {
     }
 }
 
+/// None of it is inlined: a group by turns, whose loop has these beside its own, would pay for their size.
 impl Orderer for Lamport {
-    #[inline]
     fn received(&mut self, sender: usize, frontier: u64, _data_until: u64) {
         let source = &mut self.sources[sender];
         if frontier == source.frontier {
@@ -278,12 +278,10 @@ impl Orderer for Lamport {
         Ok(true)
     }
 
-    #[inline]
     fn owed(&self) -> u64 {
         0
     }
 
-    #[inline]
     fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox, due: bool) {
         if self.votes {
             self.answer(table, outbox, due);
@@ -300,7 +298,6 @@ impl Orderer for Lamport {
         }
     }
 
-    #[inline]
     fn refresh(&mut self, table: &Table) -> Result<(), Malformed> {
         let own = if self.votes { self.received_seq.value() } else { u64::MAX };
         let known = self.received_by.least_of(table, self.voters, own, u64::MAX)?;
@@ -314,7 +311,6 @@ impl Orderer for Lamport {
         Ok(())
     }
 
-    #[inline]
     fn next(&mut self, max: u64) -> Option<Run> {
         let run = self.places.next(max, self.stable)?;
         self.sources[run.sender].deliver(run.index + run.count);
@@ -341,7 +337,6 @@ impl Orderer for Lamport {
         Some(Run { seq: self.places.pass(count), sender, index, count })
     }
 
-    #[inline]
     fn delivered(&mut self, table: &Table, outbox: &mut Outbox) {
         self.delivered_seq.raise(table, self.places.delivered());
         self.delivered_seq.push(table, outbox);
@@ -351,7 +346,6 @@ impl Orderer for Lamport {
         self.places.own_below(table.get(self.columns.delivered_seq, member))
     }
 
-    #[inline]
     fn delivered_everywhere(&mut self, table: &Table) -> Result<u64, Malformed> {
         if self.mine.is_none() {
             return Ok(0);
