@@ -30,6 +30,8 @@ const SERVER_UP_MAX: Duration = Duration::from_secs(5);
 const RETRY_EVERY: Duration = Duration::from_millis(100);
 /// iperf3 writes no more at once.
 pub(super) const IPERF3_BYTES_MAX: u64 = 1 << 20;
+/// The fewest bytes that iperf3 is asked for: its server has counted none yet where all are sent within a millisecond.
+const IPERF3_BYTES_MIN: u64 = 64 << 20;
 /// Messages that warm a broadcast up.
 const WARM_UP: u64 = 3;
 
@@ -168,7 +170,7 @@ fn client(peer: &PeerJob, messages: u64, server: SocketAddr) -> anyhow::Result<P
             Peer::Iperf3 => {
                 let mut command = limited("iperf3");
                 let write = peer.message_bytes.min(IPERF3_BYTES_MAX).to_string();
-                let all = (peer.message_bytes * messages).to_string();
+                let all = (peer.message_bytes * messages).max(IPERF3_BYTES_MIN).to_string();
                 command.args(["--client", &server.ip().to_string(), "--port", &port, "--json", "--bytes", &all, "--length", &write]);
                 command
             }
