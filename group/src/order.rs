@@ -93,7 +93,8 @@ impl Order {
         }
     }
 
-    #[inline]
+    // In the loop over deliveries, which for turns are runs of one: a call would cost as much as the run.
+    #[inline(always)]
     pub(crate) fn next(&mut self, max: u64) -> Option<Run> {
         match self {
             Order::RoundRobin(order) => order.next(max),
