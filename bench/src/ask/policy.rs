@@ -18,10 +18,13 @@ const LARGE_FLIGHT_BYTES: u64 = 64 << 20;
 const LARGE_FLIGHT_BYTES_PAIR: u64 = 4 << 20;
 const LARGE_WINDOW_MAX: u64 = 16;
 
-/// Messages written into the ring before the loop turns: bounds how long a sender does not look at what arrives.
-pub const SEND_BURST_BYTES: u64 = 64 << 10;
+/// Bytes written into the ring before the loop turns: bounds how long a sender does not look at what arrives.
+const SEND_BURST_BYTES: u64 = 64 << 10;
 /// The same in messages, for the smallest.
 pub const SEND_BURST_MESSAGES: u64 = 256;
+/// The same over TCP, where a turn with something to send costs a system call a peer, which is worth the work of a
+/// thousand of the smallest messages.
+const SEND_BURST_MESSAGES_TCP: u64 = 4096;
 
 /// Silence of a node that counts as its end where failures are detected: longer than a node of an oversubscribed host
 /// waits for its core.
@@ -196,6 +199,12 @@ pub fn pace(own_core: bool, fabric: FabricKind) -> Pace {
         (false, FabricKind::Verbs) => Pace::alone().yielding(),
         (false, _) => Pace::sharing(),
     }
+}
+
+/// Messages that a node sends between two turns of its loop.
+pub fn send_burst(fabric: FabricKind, message_bytes: u64) -> u64 {
+    let messages_max = if fabric == FabricKind::Tcp { SEND_BURST_MESSAGES_TCP } else { SEND_BURST_MESSAGES };
+    (SEND_BURST_BYTES / message_bytes).clamp(1, messages_max)
 }
 
 /// Messages for a trial of `seconds`, after `messages` took `took`.
