@@ -61,7 +61,9 @@ impl Peer {
             Peer::Perftest => Some((&["ib_write_bw"], "perftest")),
             Peer::PerftestLatency => Some((&["ib_write_lat"], "perftest")),
             Peer::Openmpi => Some((&["mpirun", "mpicc"], "openmpi-bin libopenmpi-dev")),
-            Peer::Corosync => Some((&["corosync", "cc", "unshare", "ip", "/usr/include/corosync/cpg.h"], "corosync libcpg-dev gcc iproute2")),
+            Peer::Corosync => {
+                Some((&["corosync", "cc", "unshare", "ip", "/usr/include/corosync/cpg.h"], "corosync libcpg-dev gcc iproute2"))
+            }
             Peer::Unicast => None,
         }
     }
