@@ -1,5 +1,8 @@
 //! Command lines that cannot be meant: each gets an error that names it and the mend, and the right exit status.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use assert_cmd::Command;
 
 const USAGE: i32 = 2;
@@ -12,6 +15,19 @@ fn squall(arguments: &str) -> (Option<i32>, String) {
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "an error leaves nothing behind: {left:?}");
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn arguments_that_are_no_text_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let strange = OsStr::from_bytes(b"a\xffb");
+    for words in [&["run", "memcpy", "--quick", "--out"][..], &["plot"], &["chaos", "--rounds", "1", "--out"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        let output = command.current_dir(folder.path()).args(words).arg(strange).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(USAGE), "{said}");
+        assert!(said.contains(r#"the argument "a\xFFb" is not UTF-8"#), "{said}");
+    }
 }
 
 #[test]
