@@ -31,8 +31,11 @@ pub const REPORT_FILE: &str = "report.html";
 /// No file that is read here is larger: what is (`/dev/zero`) was named by mistake.
 const BYTES_MAX: u64 = 256 << 20;
 
-/// What is in a file.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ResultsError> {
+/// What is in a file that somebody named.
+///
+/// # Errors
+/// [`ResultsError::Io`]: it cannot be read, or has no end.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, ResultsError> {
     read_up_to(path, BYTES_MAX)
 }
 

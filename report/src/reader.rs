@@ -38,7 +38,7 @@ pub fn read_rows(path: &Path) -> Result<Rows, ResultsError> {
     } else {
         path.to_path_buf()
     };
-    let bytes = files::read(&file)?;
+    let bytes = files::read_file(&file)?;
     parse_rows(&bytes, &file)
 }
 

@@ -75,7 +75,7 @@ fn about(path: &Path) -> Result<Option<Value>, ResultsError> {
     if path.is_dir() {
         return Ok(None);
     }
-    let bytes = files::read(path)?;
+    let bytes = files::read_file(path)?;
     let Some(about) = bytes.split(|&byte| byte == b'\n').next().and_then(|line| line.strip_prefix(MARK.as_bytes())) else {
         return Ok(None);
     };

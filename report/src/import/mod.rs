@@ -110,5 +110,5 @@ pub fn import(source: Source, files: &[PathBuf], nodes: Option<u32>) -> Result<V
 
 /// The text of a file; bytes that are no text are shown as such, and found wrong where they stand.
 fn read(file: &Path) -> Result<String, ResultsError> {
-    Ok(String::from_utf8_lossy(&files::read(file)?).into_owned())
+    Ok(String::from_utf8_lossy(&files::read_file(file)?).into_owned())
 }
