@@ -154,6 +154,15 @@ fn a_message_that_cannot_be_sent_fails_by_itself() {
 }
 
 #[test]
+fn a_core_that_is_none_is_refused() {
+    for core in [99_999, usize::MAX] {
+        let group = Group::join(&config(1), &ShmFabric::new(), &mut LocalExchange::mesh(1).remove(0)).unwrap();
+        let refused = Driver::stream(group, Pace::for_members(1), Some(core)).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(refused, format!("cannot start the driver's thread: core {core} is none that this process may run on"));
+    }
+}
+
+#[test]
 fn whoever_sends_after_the_end_is_told_what_ended_it() {
     let told = run(2, &config(2), |group| {
         let me = group.view().me;

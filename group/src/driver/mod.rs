@@ -147,7 +147,7 @@ impl<U: Upcalls + Send + 'static> Driver<U> {
     /// on core `core`, if given.
     ///
     /// # Errors
-    /// [`DriverError::Thread`].
+    /// [`DriverError::Thread`]: there is no such thread, or no such core.
     pub fn spawn(driven: impl Drivable, upcalls: U, pace: Pace, core: Option<usize>) -> Result<Driver<U>, DriverError> {
         let (waker, view) = (driven.lasting_waker(), driven.present_view().clone());
         start(driven, Watched::new(upcalls, &view), waker, (pace, core), |upcalls| upcalls)
@@ -203,6 +203,14 @@ fn start<U: Upcalls + Send + 'static, T: Send + 'static>(
     (pace, core): (Pace, Option<usize>),
     last: fn(U) -> T,
 ) -> Result<Driver<T>, DriverError> {
+    // Where nobody may ask for cores, the thread runs wherever the kernel places it.
+    let cores = core_affinity::get_core_ids();
+    if let (Some(id), Some(cores)) = (core, &cores)
+        && !cores.iter().any(|core| core.id == id)
+    {
+        return Err(DriverError::Thread(format!("core {id} is none that this process may run on")));
+    }
+    let core = core.filter(|_| cores.is_some());
     let queue = Arc::new(Queue::default());
     let handle = Handle::new(Arc::clone(&queue), waker.clone(), driven.bytes_max());
     let thread = std::thread::Builder::new()
