@@ -61,7 +61,7 @@ pub const MESSAGES_MIN: u64 = 2;
 /// Most messages of a sender in a trial.
 pub const MESSAGES_MAX: u64 = 1 << 32;
 /// Most latencies recorded in one trial, over all senders: they are kept one by one, to be matched across nodes.
-pub const LATENCIES_MAX: u64 = 100_000;
+const LATENCIES_MAX: u64 = 100_000;
 
 /// Window of the saturated latency of small messages: a full ring of one-byte messages would measure its own length.
 pub const SATURATED_WINDOW: u64 = 64;
@@ -212,6 +212,11 @@ pub fn send_burst(own_core: bool, fabric: FabricKind, message_bytes: u64) -> u64
         (true, FabricKind::Shm | FabricKind::Verbs) => (SEND_BURST_BYTES, SEND_BURST_MESSAGES),
     };
     (bytes / message_bytes).clamp(1, messages_max)
+}
+
+/// Most messages of each of so many senders in a trial whose latencies are recorded.
+pub fn latencies_max(senders: u32) -> u64 {
+    LATENCIES_MAX / u64::from(senders)
 }
 
 /// Messages for a trial of `seconds`, after `messages` took `took`.
