@@ -54,6 +54,11 @@ impl Places {
         Some(run)
     }
 
+    /// Takes the next ones that are known, whoever else knows them: they are delivered by another rule.
+    pub(crate) fn take_known(&mut self) -> Option<Run> {
+        self.runs.pop_front()
+    }
+
     /// The next `count` positions are delivered by another rule, from here on: the first of them.
     pub(crate) fn pass(&mut self, count: u64) -> u64 {
         self.delivered += count;
