@@ -156,7 +156,7 @@ pub use membership::Membership;
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use outcome::{Decision, Phase, RequestError, Stop, Witness};
-pub use protocol::{Protocol, Senders};
+pub use protocol::{Ends, Protocol, Senders};
 pub use ranks::Ranks;
 pub use row::{Accepted, Change, Columns, Leaving, Newcomer, Row, What};
 pub use timeouts::{Timeouts, TimeoutsError};

@@ -29,18 +29,6 @@ pub trait Orderer {
         false
     }
 
-    /// The message at `index` of `sender`, which was announced, is a large one.
-    fn large(&mut self, sender: usize, index: u64) {
-        let _ = (sender, index);
-    }
-
-    /// The first large message of `sender` at `index` or behind it that was announced and is not delivered; where that
-    /// makes no difference to the order, none.
-    fn next_large(&self, sender: usize, index: u64) -> Option<u64> {
-        let _ = (sender, index);
-        None
-    }
-
     /// Writes into `decision` what I decide now, for my own stream, if anything; whether it is. There is `room` for so
     /// many, one at least, and my stream ends before `next_index`. Call it again once it is in the stream.
     ///

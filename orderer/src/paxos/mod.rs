@@ -158,6 +158,18 @@ impl Paxos {
         self.places.delivered()
     }
 
+    /// The message at `index` of `sender`, which was announced, is a large one.
+    pub fn large(&mut self, sender: usize, index: u64) {
+        if self.large[sender].back().is_none_or(|&newest| newest < index) {
+            self.large[sender].push_back(index);
+        }
+    }
+
+    /// The first large message of `sender` at `index` or behind it that was announced and is not delivered.
+    pub fn next_large(&self, sender: usize, index: u64) -> Option<u64> {
+        self.large[sender].iter().copied().find(|&large| large >= index)
+    }
+
     /// Accepts what is here.
     fn accept(&mut self) {
         while let Some((sender, first, count)) = self.log.next(&self.frontiers) {
@@ -184,17 +196,6 @@ impl Orderer for Paxos {
 
     fn decided(&mut self, sender: usize, index: u64, decision: &[u8]) -> bool {
         sender == LEADER && self.log.announce(index, decision)
-    }
-
-    fn large(&mut self, sender: usize, index: u64) {
-        let newest = self.large[sender].back();
-        if newest.is_none_or(|&newest| newest < index) {
-            self.large[sender].push_back(index);
-        }
-    }
-
-    fn next_large(&self, sender: usize, index: u64) -> Option<u64> {
-        self.large[sender].iter().copied().find(|&large| large >= index)
     }
 
     fn decide(&mut self, _: &Table, _: u64, _: u64, decision: &mut Vec<u8>) -> Result<bool, Malformed> {
