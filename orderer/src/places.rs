@@ -54,9 +54,9 @@ impl Places {
         Some(run)
     }
 
-    /// Takes the next ones that are known, whoever else knows them: they are delivered by another rule.
-    pub(crate) fn take_known(&mut self) -> Option<Run> {
-        self.runs.pop_front()
+    /// Takes what is known and not delivered: it is delivered by another rule.
+    pub(crate) fn take_known(&mut self) -> impl Iterator<Item = Run> {
+        self.runs.drain(..)
     }
 
     /// The next `count` positions are delivered by another rule, from here on: the first of them.

@@ -129,8 +129,7 @@ mod tests {
             LayoutBuilder::compose(3, |layout| (Columns::compose(layout, 1, &LIMITS), FillColumns::compose(layout, 1)));
         let [mut sender, mut other, mut late] = [0, 1, 2].map(|me| member(me, &layout, columns));
         let mut outbound = Outbound::new(sender.table.ring(smc.ring, 0), smc, LIMITS, 3);
-        let [mut at_other, mut at_late] =
-            [&other, &late].map(|member| Inbound::new(member.table.ring(smc.ring, 0), smc, Rank::new(0)));
+        let [mut at_other, mut at_late] = [&other, &late].map(|member| Inbound::new(member.table.ring(smc.ring, 0), smc, Rank::new(0)));
         // A lap but for one record: what is filled goes over the ring's end.
         (0..5).for_each(|_| send(&mut outbound, &mut sender, b"first"));
         land_at(&mut sender, 1, &other.region);

@@ -1,9 +1,11 @@
 //! Where a view ends at the most that any voter has: members that have stopped give each other what they lack.
 
+use squall_membership::Mutation;
 use squall_smc::Fill;
 use squall_transport::{Endpoint, Rank};
 
 use super::Group;
+use crate::epoch::Epoch;
 use crate::error::Ended;
 
 impl<E: Endpoint> Group<E> {
@@ -50,6 +52,16 @@ impl<E: Endpoint> Group<E> {
         self.streams[sender].inbound.position()
     }
 
+    /// Goes on receiving and accepting after this member has said what it had: a fault on purpose.
+    pub(super) fn accept_late(&mut self) -> Result<(), Ended> {
+        let late = |epoch: &Epoch| epoch.mutation == Mutation::WedgesLate && epoch.trimmed_ns.is_none();
+        if self.epoch.as_deref().is_some_and(late) {
+            self.receive()?;
+            self.order.acknowledge(&self.table, &mut self.outbox, true);
+        }
+        Ok(())
+    }
+
     fn take_given(&mut self, fill: &Fill) -> Result<bool, Ended> {
         let votes = self.view.votes(self.view.me);
         let Some(epoch) = &self.epoch else { return Ok(false) };
@@ -79,7 +91,8 @@ impl<E: Endpoint> Group<E> {
         let order = &self.order;
         let cut = epoch.membership.protocol().ends().map(|ends| {
             // Nobody can be given a large message: a stream ends before the first that somebody lacks.
-            let end = |(sender, (&least, &most)): (usize, (&u64, &u64))| order.next_large(sender, least).map_or(most, |large| large.min(most));
+            let end =
+                |(sender, (&least, &most)): (usize, (&u64, &u64))| order.next_large(sender, least).map_or(most, |large| large.min(most));
             let cut = ends.least.iter().zip(&ends.most).enumerate().map(end).collect();
             (ends, cut)
         });

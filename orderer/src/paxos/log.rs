@@ -24,6 +24,8 @@ pub(super) struct Log {
     next: Vec<u64>,
     /// What decisions of the leader give and is not in the order yet, oldest first.
     grants: VecDeque<Grant>,
+    /// What they gave and is in the order, but not delivered.
+    given: VecDeque<Grant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +38,7 @@ struct Grant {
 
 impl Log {
     pub(super) fn new(senders: usize) -> Log {
-        Log { next: vec![0; senders], grants: VecDeque::new() }
+        Log { next: vec![0; senders], grants: VecDeque::new(), given: VecDeque::new() }
     }
 
     /// The leader's decision at index `record` came. Whether it can be one: it gives some messages each of some senders
@@ -61,9 +63,13 @@ impl Log {
         {
             let sender = grant.sender;
             let count = grant.count.min(ends[sender].saturating_sub(self.next[sender]));
+            let given = Grant { count, ..*grant };
             grant.count -= count;
             if grant.count == 0 {
                 self.grants.pop_front();
+            }
+            if count > 0 {
+                self.given.push_back(given);
             }
             return self.take(sender, count);
         }
@@ -78,11 +84,34 @@ impl Log {
         (count > 0).then_some((sender, first, count))
     }
 
+    /// So many of `sender`, which are next, are delivered.
+    pub(super) fn deliver(&mut self, sender: usize, mut count: u64) {
+        while sender != LEADER && count > 0 {
+            let Some(given) = self.given.front_mut() else { return };
+            let done = count.min(given.count);
+            (given.count, count) = (given.count - done, count - done);
+            if given.count == 0 {
+                self.given.pop_front();
+            }
+        }
+    }
+
+    /// What is in the order and not delivered, which begins at these indices of senders, is taken back: what gave it its
+    /// place may be cut off.
+    pub(super) fn take_back(&mut self, first: impl Iterator<Item = (usize, u64)>) {
+        first.for_each(|(sender, index)| self.next[sender] = index.min(self.next[sender]));
+        while let Some(given) = self.given.pop_back() {
+            self.grants.push_front(given);
+        }
+    }
+
     /// What comes next where a view ends at `trim`: what was given a place and is cut off is passed over; behind the
     /// log comes what was given none, by index and then sender.
     pub(super) fn next_to(&mut self, trim: &[u64]) -> Option<Part> {
         loop {
             if let Some(part) = self.next(trim) {
+                // It is delivered at once.
+                self.given.clear();
                 return Some(part);
             }
             match self.grants.front() {
@@ -178,6 +207,7 @@ mod tests {
             grants in proptest::collection::vec((0u64..4, 1usize..4, 1u64..4), 0..12),
             known in proptest::collection::vec(0u64..12, 4),
             more in proptest::collection::vec(0u64..6, 4),
+            keep in 0usize..5,
         ) {
             let mut record = 0;
             let mut logs = [Log::new(4), Log::new(4)];
@@ -189,9 +219,17 @@ mod tests {
             let single = |parts: Vec<Part>| parts.into_iter().flat_map(|(s, first, count)| (first..first + count).map(move |i| (s, i))).collect::<Vec<_>>();
             let trim: Vec<u64> = known.iter().zip(&more).map(|(known, more)| known + more).collect();
             let [mut less, mut whole] = logs;
-            let beginning = single(all(|| less.next(&known)));
+            let accepted = all(|| less.next(&known));
+            // Some of it is delivered.
+            let (delivered, open) = accepted.split_at(accepted.len() * keep / 4);
+            delivered.iter().for_each(|&(sender, _, count)| less.deliver(sender, count));
+            less.take_back(open.iter().map(|&(sender, index, _)| (sender, index)));
+            let beginning = single(delivered.to_vec());
             let mut mine = beginning.clone();
-            mine.extend(single(all(|| less.next_to(&trim))));
+            mine.extend(single(all(|| {
+                less.take_back(std::iter::empty());
+                less.next_to(&trim)
+            })));
             let theirs = single(all(|| whole.next_to(&trim)));
             prop_assert_eq!(&mine, &theirs);
             prop_assert!(theirs.starts_with(&beginning));

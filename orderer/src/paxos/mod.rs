@@ -230,18 +230,14 @@ impl Orderer for Paxos {
 
     fn next(&mut self, max: u64) -> Option<Run> {
         let run = self.places.next(max, self.stable)?;
+        self.log.deliver(run.sender, run.count);
         self.forget_large(run.sender, run.index + run.count);
         Some(run)
     }
 
     fn next_to(&mut self, trim: &[u64]) -> Option<Run> {
-        // What I had accepted comes first, as far as it is kept.
-        while let Some(run) = self.places.take_known() {
-            let count = run.count.min(trim[run.sender].saturating_sub(run.index));
-            if count > 0 {
-                return Some(Run { seq: self.places.pass(count), count, ..run });
-            }
-        }
+        // What I had accepted may rest on decisions that are cut off.
+        self.log.take_back(self.places.take_known().map(|run| (run.sender, run.index)));
         let (sender, index, count) = self.log.next_to(trim)?;
         Some(Run { seq: self.places.pass(count), sender, index, count })
     }
