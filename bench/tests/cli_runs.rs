@@ -1,7 +1,7 @@
 //! Whole runs with real child processes, as small as they can be.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 /// Far longer than anything here takes; only a hang meets it.
 const PATIENCE: Duration = Duration::from_secs(100);
+
+/// A sweep of four sizes, minutes each: it does not end by itself while a test looks at it.
+const ENDLESS: &str = "run multicast --quick --trials 1000 --seconds 0.1 --size 1,2,3,4 --ordering ordered";
 
 struct Run {
     _root: TempDir,
@@ -40,11 +43,12 @@ impl Run {
         read_rows(&self.out).unwrap().rows
     }
 
-    /// Waits until so many rows are there, while `child` lives.
-    fn wait_for_rows(&self, child: &mut Child, count: usize) {
+    /// Waits until so many rows that hold `text` are there, while `child` lives.
+    fn wait_for_rows(&self, child: &mut Child, text: &str, count: usize) {
         let deadline = Instant::now() + PATIENCE;
-        let lines = |path: &Path| std::fs::read_to_string(path).map_or(0, |text| text.lines().count());
-        while lines(&self.out.join("results.csv")) <= count {
+        let file = self.out.join("results.csv");
+        let there = || std::fs::read_to_string(&file).map_or(0, |all| all.lines().skip(1).filter(|line| line.contains(text)).count());
+        while there() < count {
             assert!(Instant::now() < deadline, "no rows");
             assert!(child.try_wait().unwrap().is_none(), "the run ended early");
             std::thread::yield_now();
@@ -154,29 +158,46 @@ fn what_does_not_fit_or_is_not_there_is_skipped_with_the_reason() {
 
 #[test]
 fn an_interrupt_keeps_rows_leaves_no_child_and_can_be_resumed() {
-    let run = Run::new("run multicast --quick --messages 5 --trials 60 --nodes 3 --senders all --ordering ordered --fabric tcp --size 1");
-    let mut child = run.command(&[]).spawn().unwrap();
-    run.wait_for_rows(&mut child, 2);
-    let nodes = nodes_of(child.id());
-    assert_eq!(nodes.len(), 3);
-    kill_process(pid(&child), Signal::INT).unwrap();
-    let (status, _, stderr) = said(child.wait_with_output().unwrap());
-    assert_eq!(status, 130, "{stderr}");
-    assert!(stderr.contains("squall run multicast --resume --out"), "{stderr}");
-    assert!(nodes.iter().all(|&node| test_kill_process(node).is_err()), "a node outlived its parent");
-    let kept = run.rows().len();
-    assert!((2..60).contains(&kept), "{kept}");
-    assert!(run.out.join("report.html").exists());
+    let run = Run::new(&format!("{ENDLESS} --nodes 3 --senders all --fabric tcp"));
+    let interrupt = |more: &[&str], rows: usize| {
+        let mut child = run.command(more).spawn().unwrap();
+        run.wait_for_rows(&mut child, "", rows);
+        let nodes = nodes_of(child.id());
+        assert_eq!(nodes.len(), 3);
+        kill_process(pid(&child), Signal::INT).unwrap();
+        let (status, _, stderr) = said(child.wait_with_output().unwrap());
+        assert_eq!(status, 130, "{stderr}");
+        assert!(stderr.contains("squall run multicast --resume --out"), "{stderr}");
+        assert!(nodes.iter().all(|&node| test_kill_process(node).is_err()), "a node outlived its parent");
+        assert!(run.out.join("report.html").exists());
+        run.rows()
+    };
+    let kept = interrupt(&[], 2);
+    let resumed = interrupt(&["--resume"], kept.len() + 2);
+    assert_eq!(resumed[..kept.len()], kept, "what was measured stays");
+    assert!(resumed.iter().map(|row| row.trial).eq(1..=resumed.len() as u32), "each trial once, in turn");
+}
+
+#[test]
+fn a_run_that_was_cut_off_is_resumed_to_its_end() {
+    let run = Run::new("run multicast --quick --messages 5 --trials 20 --nodes 2 --senders one --ordering ordered --fabric shm --size 1,2");
+    assert_eq!(run.finish(&[]).0, 0);
+    let file = run.out.join("results.csv");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    // Its fifth row was being written.
+    let cut = whole.match_indices('\n').nth(4).unwrap().0 + 20;
+    std::fs::write(&file, &whole[..cut]).unwrap();
     let (status, _, stderr) = run.finish(&["--resume"]);
     assert_eq!(status, 0, "{stderr}");
-    assert_eq!(run.rows().len(), 60);
+    let trials: Vec<(u64, u32)> = run.rows().iter().map(|row| (row.message_bytes, row.trial)).collect();
+    assert!(trials.iter().copied().eq((1..3).flat_map(|size| (1..=20).map(move |trial| (size, trial)))), "{trials:?}");
 }
 
 #[test]
 fn nodes_do_not_outlive_a_parent_that_is_killed() {
-    let run = Run::new("run multicast --quick --messages 5 --trials 1000 --nodes 2 --senders one --ordering ordered --fabric shm --size 1");
+    let run = Run::new(&format!("{ENDLESS} --nodes 2 --senders one --fabric shm"));
     let mut child = run.command(&[]).spawn().unwrap();
-    run.wait_for_rows(&mut child, 1);
+    run.wait_for_rows(&mut child, "", 1);
     let nodes = nodes_of(child.id());
     assert_eq!(nodes.len(), 2);
     child.kill().unwrap();
@@ -190,28 +211,28 @@ fn nodes_do_not_outlive_a_parent_that_is_killed() {
 
 #[test]
 fn a_killed_node_fails_its_point_and_the_run_goes_on() {
-    let run = Run::new("run multicast --quick --messages 5 --trials 60 --nodes 2,3 --senders one --ordering ordered --fabric shm --size 1");
+    let run = Run::new(&format!("{ENDLESS} --nodes 2 --senders one --fabric shm"));
     let mut child = run.command(&[]).spawn().unwrap();
-    run.wait_for_rows(&mut child, 1);
-    kill_process(nodes_of(child.id())[0], Signal::KILL).unwrap();
+    let sizes = [",one,1,", ",one,2,", ",one,3,", ",one,4,"];
+    for size in sizes {
+        run.wait_for_rows(&mut child, size, 1);
+        kill_process(nodes_of(child.id())[0], Signal::KILL).unwrap();
+    }
     let (status, _, stderr) = said(child.wait_with_output().unwrap());
     assert_eq!(status, 3, "{stderr}");
     assert!(stderr.contains("FAILED: node") && stderr.contains("signal 9"), "{stderr}");
     let rows = run.rows();
-    let failed = rows.iter().find(|row| !row.is_measured()).unwrap();
-    assert!(failed.note.contains("was ended by signal 9"), "{}", failed.note);
-    assert_eq!(rows.iter().filter(|row| row.nodes == 3 && row.is_measured()).count(), 60);
+    let failed: Vec<&Row> = rows.iter().filter(|row| !row.is_measured()).collect();
+    assert!(failed.len() == 4 && failed.iter().all(|row| row.note.contains("was ended by signal 9")), "{failed:?}");
     let summary = Summary::of(&rows);
-    assert_eq!(summary.points.len(), 2, "what the failed point measured before is kept");
+    assert_eq!(summary.points.len(), 4, "what a failed point measured before is kept");
 }
 
 #[test]
 fn a_node_that_is_stopped_fails_its_point_and_is_named() {
-    let run = Run::new(
-        "run multicast --quick --messages 5 --trials 60 --nodes 2 --senders one --ordering ordered --fabric tcp --size 1 --deadline 6",
-    );
+    let run = Run::new(&format!("{} --nodes 2 --senders one --fabric tcp --deadline 6", ENDLESS.replace("1,2,3,4", "1")));
     let mut child = run.command(&[]).spawn().unwrap();
-    run.wait_for_rows(&mut child, 1);
+    run.wait_for_rows(&mut child, "", 1);
     let nodes = nodes_of(child.id());
     kill_process(nodes[1], Signal::STOP).unwrap();
     let (status, _, stderr) = said(child.wait_with_output().unwrap());

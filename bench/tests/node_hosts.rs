@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(100);
 
 const SMALL: &str = "run multicast --quick --trials 1 --messages 10 --size 1 --senders all --ordering ordered --verify full";
 
+/// A sweep of four sizes, minutes each: it does not end by itself while a test looks at it.
+const ENDLESS: &str = "run multicast --quick --trials 1000 --seconds 0.1 --size 1,2,3,4 --senders one --ordering ordered";
+
 /// What hosts share: a key, an address, a folder.
 struct Site {
     root: TempDir,
@@ -75,11 +78,12 @@ impl Site {
         read_rows(&self.out()).unwrap().rows
     }
 
-    /// Waits until so many rows are there, while `child` lives.
-    fn wait_for_rows(&self, child: &mut Child, count: usize) {
+    /// Waits until so many rows that hold `text` are there, while `child` lives.
+    fn wait_for_rows(&self, child: &mut Child, text: &str, count: usize) {
         let deadline = Instant::now() + PATIENCE;
-        let lines = || std::fs::read_to_string(self.out().join("results.csv")).map_or(0, |text| text.lines().count());
-        while lines() <= count {
+        let file = self.out().join("results.csv");
+        let there = || std::fs::read_to_string(&file).map_or(0, |all| all.lines().skip(1).filter(|line| line.contains(text)).count());
+        while there() < count {
             assert!(Instant::now() < deadline, "no rows");
             assert!(child.try_wait().unwrap().is_none(), "the run ended early");
             std::thread::yield_now();
@@ -263,44 +267,48 @@ fn another_number_of_hosts_and_a_taken_rank_are_refused_and_the_run_goes_on() {
 fn an_agent_that_is_killed_fails_its_point_and_later_ones_do_without_it() {
     let site = Site::new();
     let (one, two) = (site.agent(1, 3), site.agent(2, 3));
-    let command = "run multicast --quick --messages 5 --trials 60 --nodes 3,2 --senders one --ordering ordered,unordered --size 1";
-    let mut first = site.first(3, command);
-    site.wait_for_rows(&mut first, 1);
+    let mut first = site.first(3, &format!("{ENDLESS} --nodes 3,2"));
+    site.wait_for_rows(&mut first, ",ordered,3,", 1);
     signal(&two, Signal::KILL);
+    // Two hosts are still there; then one.
+    site.wait_for_rows(&mut first, ",ordered,2,", 1);
+    signal(&one, Signal::KILL);
     let (status, text) = said(first);
     assert_eq!(status, 3, "{text}");
     let rows = site.rows();
-    let note_of = |ordering: &str| {
-        rows.iter().find(|row| row.nodes == 3 && row.ordering == ordering && !row.is_measured()).map(|row| row.note.clone())
+    let note_of = |nodes: u32, size: u64| {
+        let point = |row: &&Row| (row.nodes, row.message_bytes, row.is_measured()) == (nodes, size, false);
+        rows.iter().find(point).map(|row| row.note.clone()).unwrap()
     };
-    let (failed, skipped) = (note_of("ordered").unwrap(), note_of("unordered").unwrap());
-    assert!(failed.contains("node 2 at 127.0.0.1: its agent is gone"), "{failed}");
-    assert!(skipped.contains("host 2 at 127.0.0.1 is lost: its agent is gone"), "{skipped}");
-    assert_eq!(rows.iter().filter(|row| row.nodes == 2 && row.is_measured()).count(), 2 * 60, "two hosts are still there");
-    assert_eq!(said(one).0, 0);
-    drop(said(two));
+    for (nodes, lost) in [(3, 2), (2, 1)] {
+        let (failed, skipped) = (note_of(nodes, 1), note_of(nodes, 2));
+        assert!(failed.contains(&format!("node {lost} at 127.0.0.1: its agent is gone")), "{failed}");
+        assert!(skipped.contains(&format!("host {lost} at 127.0.0.1 is lost: its agent is gone")), "{skipped}");
+        assert!(rows.iter().any(|row| row.nodes == nodes && row.is_measured()), "what was measured is kept");
+    }
+    drop((said(one), said(two)));
 }
 
 #[test]
 fn an_interrupt_at_the_first_host_keeps_rows_and_ends_all() {
     let site = Site::new();
     let agent = site.agent(1, 2);
-    let mut first = site.first(2, "run multicast --quick --messages 5 --trials 1000 --senders one --ordering ordered --size 1");
-    site.wait_for_rows(&mut first, 2);
+    let mut first = site.first(2, ENDLESS);
+    site.wait_for_rows(&mut first, "", 2);
     signal(&first, Signal::INT);
     let (status, text) = said(first);
     assert!(status == 130 && text.contains("squall node --rendezvous"), "{status} {text}");
     let (status, text) = said(agent);
     assert_eq!(status, 0, "{text}");
-    assert!((2..1000).contains(&site.rows().len()) && site.out().join("report.html").exists());
+    assert!(site.rows().len() >= 2 && site.out().join("report.html").exists());
 }
 
 #[test]
 fn agents_do_not_outlive_a_first_host_that_is_killed() {
     let site = Site::new();
     let agent = site.agent(1, 2);
-    let mut first = site.first(2, "run multicast --quick --messages 5 --trials 1000 --senders one --ordering ordered --size 1");
-    site.wait_for_rows(&mut first, 1);
+    let mut first = site.first(2, ENDLESS);
+    site.wait_for_rows(&mut first, "", 1);
     signal(&first, Signal::KILL);
     let (status, text) = said(agent);
     assert!(status == 1 && text.contains("is gone"), "{status} {text}");

@@ -98,7 +98,7 @@ impl<E: Endpoint> Member<E> {
             senders: u64::from(group_job.senders - group_job.delay.idle),
             sends: job.rank < group_job.senders - group_job.delay.idle,
             message_bytes: group_job.message_bytes,
-            burst: (policy::SEND_BURST_BYTES / group_job.message_bytes).clamp(1, policy::SEND_BURST_MESSAGES),
+            burst: policy::send_burst(group_job.fabric, group_job.message_bytes),
             verify: group_job.verify,
             pace: if group_job.spin { Pace::spinning() } else { idle_pace.clone() },
             idle_pace,
