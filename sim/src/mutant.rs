@@ -339,9 +339,7 @@ impl Mutant {
             Mutant::LargeByMajority => {
                 ("large-by-majority", "a large message is delivered once a majority has it", 500, &[TrimAgreement, Uniformity])
             }
-            Mutant::FillSkipped => {
-                ("fill-skipped", "a member agrees to a cut before it has all below", 100, &[TrimAgreement, BufferSafety])
-            }
+            Mutant::FillSkipped => ("fill-skipped", "a member agrees to a cut and acts on it without what it lacks", 50, &[ViewProgress]),
             Mutant::CutAtLeast => ("cut-at-least", "a view is cut at the least that voters have", 200, &[TrimAgreement]),
             Mutant::OldLeaderAccepted => {
                 ("old-leader-accepted", "who has wedged accepts what the old leader says", 500, &[TrimAgreement, Uniformity, Wedge])

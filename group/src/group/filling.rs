@@ -27,6 +27,10 @@ impl<E: Endpoint> Group<E> {
         if !stopped {
             return Ok(false);
         }
+        if self.epoch.as_ref().is_some_and(|epoch| epoch.mutation == Mutation::FillSkipped) {
+            self.hold();
+            return Ok(false);
+        }
         let mut progress = false;
         if !protocol.row().installed {
             progress |= self.take_given(fill)?;
