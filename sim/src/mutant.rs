@@ -335,15 +335,11 @@ impl Mutant {
             Mutant::KnownEarly => ("known-early", "a message is delivered before all know its place", 100, &[TotalOrder]),
             Mutant::ClockForgotten => ("clock-forgotten", "a clock does not hear of final times", 60, &[TotalOrder]),
             Mutant::BelowMajority => ("below-majority", "what one member alone has is delivered", 50, &[Stability]),
-            Mutant::GapAccepted => ("gap-accepted", "a member accepts a slot more than it has", 100, &[Stability]),
-            Mutant::LargeByMajority => {
-                ("large-by-majority", "a large message is delivered once a majority has it", 500, &[TrimAgreement, Uniformity])
-            }
+            Mutant::GapAccepted => ("gap-accepted", "a member accepts a slot more than it has", 50, &[Stability]),
+            Mutant::LargeByMajority => ("large-by-majority", "a large message is delivered once a majority has it", 1400, &[TrimAgreement]),
             Mutant::FillSkipped => ("fill-skipped", "a member agrees to a cut and acts on it without what it lacks", 50, &[ViewProgress]),
             Mutant::CutAtLeast => ("cut-at-least", "a view is cut at the least that voters have", 200, &[TrimAgreement]),
-            Mutant::OldLeaderAccepted => {
-                ("old-leader-accepted", "who has wedged accepts what the old leader says", 500, &[TrimAgreement, Uniformity, Wedge])
-            }
+            Mutant::OldLeaderAccepted => ("old-leader-accepted", "who has wedged accepts what the old leader says", 300, &[TrimAgreement]),
             Mutant::TailBySender => ("tail-by-sender", "what is undecided at the end comes here so, there otherwise", 300, &[TotalOrder]),
         }
     }

@@ -26,7 +26,7 @@
 //! | step | writes | bytes on the sender's link, which is the busiest |
 //! | --- | --- | --- |
 //! | message | 2 (n - 1) | out: (n - 1) (k record(b) + 8) |
-//! | slots, unless the leader sends | 2 (n - 1) | in: 16 + 8 (24 for several senders in 3 words and so on) |
+//! | slots, unless the leader sends | 2 (n - 1) | in: 16 + 8 for one sender, 8 more for each that shares the decision |
 //! | received_seq | n (n - 1) | out and in: 8 (n - 1) |
 //! | delivered_seq | n - 1 | in: 8 (n - 1) |
 //!
