@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use squall_membership::{MEMBERS_MAX, Timeouts, TimeoutsError};
-use squall_orderer::{Cost, Lamport, RoundRobin, Unordered};
+use squall_orderer::{Cost, Lamport, Paxos, RoundRobin, Unordered};
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, Limit, Relay};
 use squall_smc::{DECISIONS_KEPT_BYTES, record_bytes};
@@ -30,11 +30,14 @@ pub enum Mode {
     Unordered,
     /// In one total order, by times that senders take from all members' clocks, once every member knows them.
     Lamport,
+    /// In one total order, by the log of the first sender, once more than half of the members have them and all before
+    /// them; large messages once every member has them.
+    Paxos,
 }
 
 impl Mode {
     /// All of them.
-    pub const EVERY: [Mode; 3] = [Mode::Ordered, Mode::Lamport, Mode::Unordered];
+    pub const EVERY: [Mode; 4] = [Mode::Ordered, Mode::Lamport, Mode::Paxos, Mode::Unordered];
 
     /// As it is given and printed.
     pub const fn name(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Mode {
             Mode::Ordered => "ordered",
             Mode::Unordered => "unordered",
             Mode::Lamport => "lamport",
+            Mode::Paxos => "paxos",
         }
     }
 
@@ -56,12 +60,19 @@ impl Mode {
             Mode::Ordered => RoundRobin::cost(members, senders),
             Mode::Unordered => Unordered::cost(members, senders),
             Mode::Lamport => Lamport::cost(members, senders),
+            Mode::Paxos => Paxos::cost(members, senders),
         }
     }
 
     /// Whether members put decisions on the order into their streams, for which rings have room to spare.
     pub(crate) fn has_decisions(self) -> bool {
-        matches!(self, Mode::Lamport)
+        matches!(self, Mode::Lamport | Mode::Paxos)
+    }
+
+    /// Whether a message may be delivered that not all members have: then a view ends at the most that one of them has,
+    /// and whoever lacks some of it is given it.
+    pub fn fills(self) -> bool {
+        self == Mode::Paxos
     }
 }
 
@@ -194,6 +205,8 @@ pub(crate) struct Columns {
     pub(crate) order: squall_orderer::Columns,
     pub(crate) smc: squall_smc::Columns,
     pub(crate) rdmc: squall_rdmc::Columns,
+    /// Where members give each other what they lack when a view ends.
+    pub(crate) fill: Option<squall_smc::FillColumns>,
     /// `mark`: what the application of the row's owner raised; read by all. Never goes back.
     pub(crate) mark: squall_sst::Column,
     /// `closing`: 1 once the row's owner wants to leave; read by all.
@@ -267,7 +280,7 @@ impl Config {
 
     /// Bytes of registered memory that each of `members` members needs: the table with its rings, and the pool.
     pub fn memory_bytes(&self, members: usize) -> u64 {
-        self.layout(members).0.bytes() + Pool::bytes_for(&self.pool_classes())
+        self.layout(members).0.bytes().saturating_add(Pool::bytes_for(&self.pool_classes()))
     }
 
     /// The longest message that may be sent, in bytes.
@@ -301,7 +314,9 @@ impl Config {
         if !self.has_large() {
             return Vec::new();
         }
-        vec![SizeClass { block_bytes: self.large_max, blocks: (self.sender_limit() * self.transfers_max) as u32 }]
+        // More than a region can have is refused as memory.
+        let blocks = u32::try_from(self.sender_limit().saturating_mul(self.transfers_max)).unwrap_or(u32::MAX);
+        vec![SizeClass { block_bytes: self.large_max, blocks }]
     }
 
     pub(crate) fn smc_limits(&self) -> squall_smc::Limits {
@@ -329,6 +344,7 @@ impl Config {
             probe: probe::columns(layout),
             rdmc: squall_rdmc::Columns::compose(layout, senders, &self.rdmc_limits()),
             membership: self.membership.map(|_| squall_membership::Columns::compose(layout, senders)),
+            fill: self.membership.filter(|_| self.mode.fills()).map(|_| squall_smc::FillColumns::compose(layout, senders)),
         })
     }
 

@@ -1,6 +1,6 @@
 //! The orderer a group was configured with: chosen once, called without indirection.
 
-use squall_orderer::{Lamport, Mutation, Orderer, RoundRobin, Run, Unordered};
+use squall_orderer::{Lamport, Mutation, Orderer, Paxos, RoundRobin, Run, Unordered};
 use squall_sst::{Malformed, Table};
 use squall_transport::{Outbox, Rank};
 
@@ -10,6 +10,7 @@ pub(crate) enum Order {
     RoundRobin(RoundRobin),
     Unordered(Unordered),
     Lamport(Box<Lamport>),
+    Paxos(Box<Paxos>),
 }
 
 impl Order {
@@ -19,6 +20,7 @@ impl Order {
             Order::RoundRobin(order) => order.received(sender, frontier, data_until),
             Order::Unordered(order) => order.received(sender, frontier, data_until),
             Order::Lamport(order) => order.received(sender, frontier, data_until),
+            Order::Paxos(order) => order.received(sender, frontier, data_until),
         }
     }
 
@@ -27,6 +29,7 @@ impl Order {
             Order::RoundRobin(order) => order.decided(sender, index, decision),
             Order::Unordered(order) => order.decided(sender, index, decision),
             Order::Lamport(order) => order.decided(sender, index, decision),
+            Order::Paxos(order) => order.decided(sender, index, decision),
         }
     }
 
@@ -36,6 +39,23 @@ impl Order {
             Order::RoundRobin(order) => order.decide(table, room, next_index, decision),
             Order::Unordered(order) => order.decide(table, room, next_index, decision),
             Order::Lamport(order) => order.decide(table, room, next_index, decision),
+            Order::Paxos(order) => order.decide(table, room, next_index, decision),
+        }
+    }
+
+    /// A large message was announced.
+    pub(crate) fn large(&mut self, sender: usize, index: u64) {
+        if let Order::Paxos(order) = self {
+            order.large(sender, index);
+        }
+    }
+
+    /// The first large message of `sender` at `index` or behind it, where the order makes a difference between large and
+    /// small ones.
+    pub(crate) fn next_large(&self, sender: usize, index: u64) -> Option<u64> {
+        match self {
+            Order::Paxos(order) => order.next_large(sender, index),
+            Order::RoundRobin(_) | Order::Unordered(_) | Order::Lamport(_) => None,
         }
     }
 
@@ -47,7 +67,7 @@ impl Order {
     /// Whether members put decisions into their streams.
     #[inline]
     pub(crate) fn has_decisions(&self) -> bool {
-        matches!(self, Order::Lamport(_))
+        matches!(self, Order::Lamport(_) | Order::Paxos(_))
     }
 
     /// First position in the order that is not delivered here; without an order, how much is.
@@ -56,13 +76,16 @@ impl Order {
             Order::RoundRobin(order) => order.delivered_seq(),
             Order::Unordered(order) => order.deliveries(),
             Order::Lamport(order) => order.delivered_seq(),
+            Order::Paxos(order) => order.delivered_seq(),
         }
     }
 
     /// Breaks a rule on purpose, for tests of the checker.
     pub(crate) fn set_mutation(&mut self, mutation: Mutation) {
-        if let Order::Lamport(order) = self {
-            order.set_mutation(mutation);
+        match self {
+            Order::Lamport(order) => order.set_mutation(mutation),
+            Order::Paxos(order) => order.set_mutation(mutation),
+            Order::RoundRobin(_) | Order::Unordered(_) => {}
         }
     }
 
@@ -72,6 +95,7 @@ impl Order {
             Order::RoundRobin(order) => order.owed(),
             Order::Unordered(order) => order.owed(),
             Order::Lamport(order) => order.owed(),
+            Order::Paxos(order) => order.owed(),
         }
     }
 
@@ -81,6 +105,7 @@ impl Order {
             Order::RoundRobin(order) => order.acknowledge(table, outbox, due),
             Order::Unordered(order) => order.acknowledge(table, outbox, due),
             Order::Lamport(order) => order.acknowledge(table, outbox, due),
+            Order::Paxos(order) => order.acknowledge(table, outbox, due),
         }
     }
 
@@ -90,6 +115,7 @@ impl Order {
             Order::RoundRobin(order) => order.refresh(table),
             Order::Unordered(order) => order.refresh(table),
             Order::Lamport(order) => order.refresh(table),
+            Order::Paxos(order) => order.refresh(table),
         }
     }
 
@@ -100,6 +126,7 @@ impl Order {
             Order::RoundRobin(order) => order.next(max),
             Order::Unordered(order) => order.next(max),
             Order::Lamport(order) => order.next(max),
+            Order::Paxos(order) => order.next(max),
         }
     }
 
@@ -108,6 +135,7 @@ impl Order {
             Order::RoundRobin(order) => order.next_to(trim),
             Order::Unordered(order) => order.next_to(trim),
             Order::Lamport(order) => order.next_to(trim),
+            Order::Paxos(order) => order.next_to(trim),
         }
     }
 
@@ -117,6 +145,7 @@ impl Order {
             Order::RoundRobin(order) => order.delivered(table, outbox),
             Order::Unordered(order) => order.delivered(table, outbox),
             Order::Lamport(order) => order.delivered(table, outbox),
+            Order::Paxos(order) => order.delivered(table, outbox),
         }
     }
 
@@ -125,6 +154,7 @@ impl Order {
             Order::RoundRobin(order) => order.delivered_at(table, member),
             Order::Unordered(order) => order.delivered_at(table, member),
             Order::Lamport(order) => order.delivered_at(table, member),
+            Order::Paxos(order) => order.delivered_at(table, member),
         }
     }
 
@@ -134,6 +164,7 @@ impl Order {
             Order::RoundRobin(order) => order.delivered_everywhere(table),
             Order::Unordered(order) => order.delivered_everywhere(table),
             Order::Lamport(order) => order.delivered_everywhere(table),
+            Order::Paxos(order) => order.delivered_everywhere(table),
         }
     }
 }

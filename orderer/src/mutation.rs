@@ -17,4 +17,12 @@ pub enum Mutation {
     ClockForgotten,
     /// What is undecided at the end of a view comes in another order at every other member.
     TailBySender,
+    /// What one member alone has is delivered.
+    BelowMajority,
+    /// A member tells that it has what lies in the log behind what it lacks.
+    AcceptsGaps,
+    /// A large message is delivered once a majority has it.
+    LargeByMajority,
+    /// Who is no leader gives places too.
+    AnyLeader,
 }

@@ -14,6 +14,9 @@
 //! decided on them. Where there are decisions, messages leave room for some more of them ([`Outbound::keep_room`]): the
 //! ring may be full of what only a decision lets go.
 //!
+//! Where a view may end at more than some member has ([`Fill`]), others give it from their own copies of the ring what it
+//! lacks.
+//!
 //! What it does not do: order the messages of several senders, or wait. Full is an answer ([`WindowFull`]).
 //!
 //! Source: Spindle (SOSP 2021) for opportunistic batching and null runs; Derecho (TOCS 2019), section 5, for SMC
@@ -22,12 +25,14 @@
 #![forbid(unsafe_code)]
 
 mod columns;
+mod fill;
 mod inbound;
 mod log;
 mod outbound;
 mod record;
 
-pub use columns::{Columns, Limits};
+pub use columns::{Columns, FillColumns, Limits};
+pub use fill::Fill;
 pub use inbound::{Arrived, Inbound, Taken};
 pub use outbound::{Outbound, OutboundStats, WindowFull};
 pub use record::{DECISION_BYTES_MAX, DECISIONS_KEPT_BYTES, DESCRIPTOR_BYTES_MAX, Kind, record_bytes};

@@ -1,9 +1,9 @@
 //! How a member comes into a view: memory, links, and the protocols on them.
 
 use squall_membership::{Leaving, Membership};
-use squall_orderer::{Lamport, RoundRobin, Unordered};
+use squall_orderer::{Lamport, Paxos, RoundRobin, Unordered};
 use squall_rdmc::{Limit, Rdmc};
-use squall_smc::{Inbound, Outbound};
+use squall_smc::{Fill, Inbound, Outbound};
 use squall_sst::{Counter, Table};
 use squall_transport::exchange::{Exchange, agree};
 use squall_transport::{Endpoint, Fabric, Outbox, POOL, Rank};
@@ -142,6 +142,7 @@ impl<E: Endpoint> Group<E> {
             }
             Mode::Unordered => Order::Unordered(Unordered::new(columns.order, members, &config.senders, own)),
             Mode::Lamport => Order::Lamport(Box::new(Lamport::new(columns.order, members, view.voters, &config.senders, me))),
+            Mode::Paxos => Order::Paxos(Box::new(Paxos::new(columns.order, members, view.voters, &config.senders, me))),
         };
         let smc = if order.has_decisions() { smc.map(Outbound::keep_room) } else { smc };
         let epoch = Epoch::new(&config, &columns, &view).map(|epoch| Epoch { hears_witness: kept.hears_witness, ..epoch });
@@ -153,6 +154,7 @@ impl<E: Endpoint> Group<E> {
             streams,
             outgoing,
             epoch: epoch.map(Box::new),
+            fill: columns.fill.map(|columns| Box::new(Fill::new(columns, members))),
             pool_region,
             mark: Counter::new(columns.mark, members),
             closing: Counter::new(columns.closing, members),
