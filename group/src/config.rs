@@ -12,7 +12,7 @@ use squall_sst::{Layout, LayoutBuilder};
 use squall_transport::region::{Pool, SizeClass};
 use squall_transport::{Rank, RegionOptions};
 
-use crate::probe;
+use crate::{probe, reads};
 
 /// No ring and no message is larger: the most that a buffer's place in a `ready` word can name.
 const SIZE_BYTES_MAX: u64 = 1 << 40;
@@ -135,6 +135,9 @@ pub struct Config {
     /// Bytes of messages, with what it takes to keep them, that a joining member holds back at the most until it has
     /// the group's state.
     pub held_bytes_max: u64,
+    /// Whether members may ask for reads: [`Group::read_point`](crate::Group::read_point). It takes some words of each
+    /// row, and a look at them in each turn.
+    pub reads: bool,
     /// How memory is to be had.
     pub region: RegionOptions,
 }
@@ -180,6 +183,9 @@ pub enum ConfigError {
         /// What was asked for.
         members: usize,
     },
+    /// Reads where there is no one order that they could have a place in.
+    #[error("`reads` need one order of all messages; use another `mode` than {}, or no `reads`", Mode::Unordered)]
+    Reads,
     /// A window of no messages.
     #[error("a sender's window must hold at least one message")]
     Window,
@@ -207,6 +213,8 @@ pub(crate) struct Columns {
     pub(crate) rdmc: squall_rdmc::Columns,
     /// Where members give each other what they lack when a view ends.
     pub(crate) fill: Option<squall_smc::FillColumns>,
+    /// Where members ask for reads.
+    pub(crate) reads: Option<reads::Columns>,
     /// `mark`: what the application of the row's owner raised; read by all. Never goes back.
     pub(crate) mark: squall_sst::Column,
     /// `closing`: 1 once the row's owner wants to leave; read by all.
@@ -239,6 +247,7 @@ impl Config {
             limit: None,
             post_bytes_max: 1 << 20,
             held_bytes_max: 256 << 20,
+            reads: false,
             region: RegionOptions::data_path(),
         }
     }
@@ -259,6 +268,9 @@ impl Config {
         let least = (2 * record_bytes(payload) + kept).max(64).next_power_of_two();
         if !self.ring_bytes.is_power_of_two() || self.ring_bytes < least {
             return Err(ConfigError::Ring { ring_bytes: self.ring_bytes, small_max: self.small_max, least });
+        }
+        if self.reads && !self.mode.is_total() {
+            return Err(ConfigError::Reads);
         }
         if self.window_messages == 0 || (self.has_large() && self.transfers_max == 0) {
             return Err(ConfigError::Window);
@@ -344,6 +356,7 @@ impl Config {
             probe: probe::columns(layout),
             rdmc: squall_rdmc::Columns::compose(layout, senders, &self.rdmc_limits()),
             membership: self.membership.map(|_| squall_membership::Columns::compose(layout, senders)),
+            reads: self.reads.then(|| reads::Columns::compose(layout)),
             fill: self.membership.filter(|_| self.mode.fills()).map(|_| squall_smc::FillColumns::compose(layout, senders)),
         })
     }
@@ -363,8 +376,8 @@ impl Config {
     /// What is the same at founders and newcomers, as `field: value; field: value`.
     fn scalars(&self) -> String {
         format!(
-            "mode: {}; small_max: {}; large_max: {}; transfers_max: {}; block_bytes: {:?}; window_messages: {}",
-            self.mode, self.small_max, self.large_max, self.transfers_max, self.block_bytes, self.window_messages,
+            "mode: {}; small_max: {}; large_max: {}; transfers_max: {}; block_bytes: {:?}; window_messages: {}; reads: {}",
+            self.mode, self.small_max, self.large_max, self.transfers_max, self.block_bytes, self.window_messages, self.reads,
         )
     }
 }

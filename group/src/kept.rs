@@ -9,6 +9,7 @@ use squall_transport::{Fabric, Region};
 use crate::config::Config;
 use crate::held::Held;
 use crate::outgoing::Cut;
+use crate::reads::Numbers;
 
 /// What outlives an epoch, or is there before the first one.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(crate) struct Kept {
     pub(crate) hears_witness: bool,
     /// It wants to leave, and has waited so long for that, in nanoseconds.
     pub(crate) leaving: (Leaving, u64),
+    /// Reads that were asked for.
+    pub(crate) reads: Numbers,
 }
 
 impl Kept {

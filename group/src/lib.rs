@@ -161,6 +161,7 @@ mod order;
 mod outgoing;
 mod pace;
 mod probe;
+mod reads;
 mod role;
 mod stats;
 mod stream;
@@ -180,6 +181,9 @@ pub use member::MemberMutation;
 pub use member::{Member, MemberError, MemberOptions, ViewChange};
 pub use outgoing::{Outgoing, Slot};
 pub use pace::Pace;
+#[doc(hidden)]
+pub use reads::ReadMutation;
+pub use reads::{ReadPoint, ReadRefused};
 pub use role::Role;
 pub use squall_membership::{Newcomer, Phase, RequestError, Stop, Timeouts, TimeoutsError, Witness};
 pub use squall_orderer::Cost;
@@ -199,7 +203,7 @@ pub use witness::{Journal, WitnessError, WitnessService};
 pub mod prelude {
     pub use super::{
         Config, Deliveries, Delivery, Driver, Ended, Group, Handle, Member, MemberError, MemberOptions, Mode, Outgoing, Pace, Payload,
-        Role, SendError, StatePiece, Ticket, Timeouts, Told, Turn, Upcalls, View,
+        ReadPoint, Role, SendError, StatePiece, Ticket, Timeouts, Told, Turn, Upcalls, View,
     };
     pub use squall_transport::exchange::{
         ClusterKey, ConnectOptions, Exchange, LocalExchange, Place, RendezvousServer, ServerEvent, ServerOptions, Session, random_node,

@@ -1,7 +1,7 @@
 //! The orderer a group was configured with: chosen once, called without indirection.
 
-use squall_orderer::{Lamport, Mutation, Orderer, Paxos, RoundRobin, Run, Unordered};
-use squall_sst::{Malformed, Table};
+use squall_orderer::{Columns, Lamport, Mutation, Orderer, Paxos, RoundRobin, Run, Unordered};
+use squall_sst::{Column, Malformed, Table};
 use squall_transport::{Outbox, Rank};
 
 /// The orderer of a group.
@@ -68,6 +68,14 @@ impl Order {
     #[inline]
     pub(crate) fn has_decisions(&self) -> bool {
         matches!(self, Order::Lamport(_) | Order::Paxos(_))
+    }
+
+    /// Where members say what they have, in positions of the order: nothing that they have not said so is delivered
+    /// anywhere, or more than half of them have.
+    pub(crate) fn said(&self, columns: &Columns) -> Column {
+        match self {
+            Order::RoundRobin(_) | Order::Unordered(_) | Order::Lamport(_) | Order::Paxos(_) => columns.received_seq,
+        }
     }
 
     /// First position in the order that is not delivered here; without an order, how much is.

@@ -170,7 +170,9 @@ impl Chain {
             | Event::Behind { .. }
             | Event::Restore { .. }
             | Event::Learn { .. }
-            | Event::Vote { .. } => Ok(()),
+            | Event::Vote { .. }
+            | Event::AskRead { .. }
+            | Event::Read { .. } => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@ use squall_transport::NodeId;
 use crate::chain::Chain;
 use crate::leaders::Leaders;
 use crate::property::Broken;
+use crate::reads::Reads;
 use crate::states::States;
 use crate::trace::{Event, Interleaving, Trace};
 use crate::view::View;
@@ -49,7 +50,7 @@ pub const PANICKED: &str = "panicked: ";
 /// Checks every property that the events of `trace` can tell about.
 ///
 /// A trace without [`Event::Finish`] is one that was cut off: what should have happened by its end is not asked of it.
-/// Stability (13) is asked of traces in one global order only, since it relates moments at different processes.
+/// Stability (13) and reads (33) are asked of traces in one global order only, since it relates moments at different processes.
 pub fn check(trace: &Trace) -> Verdict {
     let changing = trace.events.iter().any(Event::is_change);
     let mut checker = Checker { global: trace.interleaving == Interleaving::Global, changing, ..Checker::default() };
@@ -61,6 +62,7 @@ pub fn check(trace: &Trace) -> Verdict {
         checker.event = index;
         checker.look(event);
         checker.look_at_change(event);
+        checker.look_at_reads(event);
     }
     checker.event = trace.events.len();
     checker.conclude();
@@ -75,6 +77,7 @@ struct Checker {
     chain: Chain,
     leaders: Leaders,
     states: States,
+    reads: Reads,
     event: usize,
     /// Somebody has crashed; in a trace without a common order, somebody crashes somewhere in it.
     crashed: bool,
@@ -185,6 +188,11 @@ impl Checker {
                 let result = self.current(*process, *view, "gets a vote").map(|_| ());
                 self.note(result);
             }
+            Event::AskRead { process, .. } | Event::Read { process, .. } => {
+                if self.processes.entry(*process).or_default().gone {
+                    self.broken(Property::Reads, format!("{process} reads after it had gone"));
+                }
+            }
             Event::Crash { process } => {
                 self.crashed |= self.global;
                 self.processes.entry(*process).or_default().gone = true;
@@ -225,6 +233,14 @@ impl Checker {
         [states, leaders, chain].into_iter().for_each(|result| self.note(result));
     }
 
+    /// What was delivered when is one clock's to say.
+    fn look_at_reads(&mut self, event: &Event) {
+        if self.global {
+            let result = self.reads.look(event);
+            self.note(result);
+        }
+    }
+
     fn install(&mut self, process: NodeId, view: u64) {
         let before = self.processes.entry(process).or_default().view.replace(view);
         if before.is_some_and(|before| before >= view) {
@@ -249,6 +265,7 @@ impl Checker {
         if self.changing {
             broken.extend(self.chain.conclude());
         }
+        broken.extend(self.reads.conclude(|process| self.processes.get(&process).is_some_and(|process| process.finished)));
         broken.sort_by_key(|(property, _)| *property);
         for (property, what) in broken {
             self.broken(property, what);

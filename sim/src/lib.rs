@@ -33,6 +33,7 @@ mod member;
 mod members;
 mod mutant;
 mod property;
+mod reads;
 mod recorder;
 mod run;
 mod sabotage;

@@ -9,6 +9,7 @@ use squall_transport::sim::{Random, SimNetwork, mix};
 
 use crate::checker::PANICKED;
 use crate::mutant::Mutant;
+use crate::reads::Reader;
 use crate::recorder::Recorder;
 use crate::sabotage::SimulatedEndpoint;
 use crate::scenario::{Burst, Plan, Scenario};
@@ -19,6 +20,7 @@ pub(crate) struct Member {
     /// None: crashed or ended.
     group: Option<Group<SimulatedEndpoint>>,
     app: App,
+    reader: Reader,
     pub(crate) bursts: VecDeque<Burst>,
     /// When it steps next; none while it sleeps.
     pub(crate) next_step_ns: Option<u64>,
@@ -70,9 +72,13 @@ impl Member {
         if let Some(mutation) = mutant.and_then(Mutant::order) {
             group.set_order_mutation(mutation);
         }
+        if let Some(mutation) = mutant.and_then(Mutant::read) {
+            group.set_read_mutation(mutation);
+        }
         group.gather_acknowledgements(shares_core(scenario.seed, rank));
         let bursts = plan.bursts.iter().copied().collect();
-        Member { group: Some(group), app, bursts, next_step_ns: Some(0), idle_steps: 0 }
+        let reader = Reader::new(scenario.config.reads, scenario.seed, group.view().node());
+        Member { group: Some(group), app, reader, bursts, next_step_ns: Some(0), idle_steps: 0 }
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -82,6 +88,16 @@ impl Member {
     /// Messages it wants to send and could not so far, those of later bursts among them.
     pub(crate) fn unsent(&self) -> u64 {
         self.app.wanted + self.bursts.iter().map(|burst| burst.messages).sum::<u64>()
+    }
+
+    /// Whether it waits for no read.
+    pub(crate) fn has_read(&self) -> bool {
+        self.reader.rests()
+    }
+
+    /// It asks for no more reads.
+    pub(crate) fn read_no_more(&mut self) {
+        self.reader.close();
     }
 
     pub(crate) fn sent_count(&self) -> u64 {
@@ -133,11 +149,13 @@ impl Member {
     /// One turn of its loop: sends what it wants to send, steps the group, and writes down what happened.
     pub(crate) fn step(&mut self) -> Stepped {
         let Some(group) = &mut self.group else { return Stepped::Ended };
-        let app = &mut self.app;
+        let (app, reader) = (&mut self.app, &mut self.reader);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let sent = app.send_wanted(group.outgoing());
+            reader.ask(&mut app.recorder, || group.read_point());
             let stepped = group.step(app).map(|turn| turn.is_busy() | sent);
             app.recorder.stepped(group);
+            reader.look(&mut app.recorder, |point| group.has_reached(point));
             stepped
         }));
         let reason = match result {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use squall_group::{MemberMutation, Mode, OrderMutation};
+use squall_group::{MemberMutation, Mode, OrderMutation, ReadMutation};
 use squall_membership::Mutation;
 
 use crate::aim::Aim;
@@ -116,11 +116,17 @@ pub enum Mutant {
     CutAtLeast,
     /// There a member that has wedged goes on accepting what the old leader says.
     OldLeaderAccepted,
+    /// A read goes by what is delivered where it is asked for.
+    ReadOfDelivered,
+    /// A read is answered before anybody has heard of it.
+    ReadUnheard,
+    /// In the order by a leader's log, a read goes by what its member has.
+    ReadOfOwn,
 }
 
 impl Mutant {
     /// All.
-    pub const ALL: [Mutant; 49] = [
+    pub const ALL: [Mutant; 52] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -170,6 +176,9 @@ impl Mutant {
         Mutant::FillSkipped,
         Mutant::CutAtLeast,
         Mutant::OldLeaderAccepted,
+        Mutant::ReadOfDelivered,
+        Mutant::ReadUnheard,
+        Mutant::ReadOfOwn,
     ];
 
     /// The rule of membership that is broken, if it is one of those.
@@ -214,11 +223,23 @@ impl Mutant {
         }
     }
 
+    /// The rule of reads that is broken, if it is one of those.
+    pub(crate) fn read(self) -> Option<ReadMutation> {
+        match self {
+            Mutant::ReadOfDelivered => Some(ReadMutation::DeliveredPoint),
+            Mutant::ReadUnheard => Some(ReadMutation::Unheard),
+            Mutant::ReadOfOwn => Some(ReadMutation::OwnPoint),
+            _ => None,
+        }
+    }
+
     /// The order in which it is looked for, if it is a fault of one order.
     pub(crate) fn ordering(self) -> Option<Mode> {
         use Mutant::{BelowMajority, CutAtLeast, FillSkipped, GapAccepted, LargeByMajority, OldLeaderAccepted};
+        use Mutant::{ReadOfDelivered, ReadOfOwn, ReadUnheard};
         match self {
-            BelowMajority | GapAccepted | LargeByMajority | FillSkipped | CutAtLeast | OldLeaderAccepted => Some(Mode::Paxos),
+            BelowMajority | GapAccepted | LargeByMajority | FillSkipped | CutAtLeast | OldLeaderAccepted | ReadOfOwn => Some(Mode::Paxos),
+            ReadOfDelivered | ReadUnheard => Some(Mode::Ordered),
             _ => self.order().map(|_| Mode::Lamport),
         }
     }
@@ -248,6 +269,7 @@ impl Mutant {
         match self {
             LeavesUnheard | ListenersRefused | SplitSpins | WitnessForgets => Some(Aim::Members),
             _ if self.member().is_some() => Some(Aim::Members),
+            Mutant::ReadUnheard => Some(Aim::Safety),
             LateWrite | SentTwice | JoinerMissesOne | KnownEarly | TailBySender | LargeByMajority => Some(Aim::Liveness),
             _ => self.membership().map(|_| Aim::Liveness),
         }
@@ -340,6 +362,9 @@ impl Mutant {
             Mutant::FillSkipped => ("fill-skipped", "a member agrees to a cut and acts on it without what it lacks", 50, &[ViewProgress]),
             Mutant::CutAtLeast => ("cut-at-least", "a view is cut at the least that voters have", 200, &[TrimAgreement]),
             Mutant::OldLeaderAccepted => ("old-leader-accepted", "who has wedged accepts what the old leader says", 300, &[TrimAgreement]),
+            Mutant::ReadOfDelivered => ("read-of-delivered", "a read goes by what is delivered where it is asked for", 50, &[Reads]),
+            Mutant::ReadUnheard => ("read-unheard", "a read is answered before anybody has heard of it", 2000, &[Reads]),
+            Mutant::ReadOfOwn => ("read-of-own", "a read goes by what its member has", 50, &[Reads]),
             Mutant::TailBySender => ("tail-by-sender", "what is undecided at the end comes here so, there otherwise", 300, &[TotalOrder]),
         }
     }

@@ -67,6 +67,8 @@ pub enum Property {
     /// Members without the state count in nothing: who votes has it, some member of each view votes, and no voter stops
     /// because of one that does not.
     StateContinuity = 31,
+    /// A read sees whatever anybody had delivered when it was asked for, and who stays gets to read.
+    Reads = 33,
 }
 
 impl fmt::Display for Property {

@@ -117,6 +117,16 @@ impl Recorder {
         self.events.push(Event::Restore { process: self.process, view, state, taken });
     }
 
+    /// The member asked for a read, its `read`th.
+    pub fn asks_to_read(&mut self, read: u64) {
+        self.events.push(Event::AskRead { process: self.process, read });
+    }
+
+    /// The member may read what it asked for.
+    pub fn reads(&mut self, read: u64) {
+        self.events.push(Event::Read { process: self.process, read });
+    }
+
     /// The member wants to leave.
     pub fn leaves(&mut self) {
         self.events.push(Event::Leave { process: self.process, view: self.view });

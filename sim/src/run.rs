@@ -26,6 +26,8 @@ pub struct Options {
     pub churn: Option<Aim>,
     /// Over a fabric that keeps no order of writes and counts them.
     pub counted: bool,
+    /// Members read, where order is total.
+    pub reads: bool,
     /// With this order of delivery; as the seed says if not given.
     pub ordering: Option<Mode>,
     /// With which fault. One that shows only where members come and go brings that with it.
@@ -41,7 +43,7 @@ pub struct Options {
 impl Options {
     /// Those seeds, nothing special.
     pub fn new(seeds: Range<u64>) -> Options {
-        Options { seeds, churn: None, ordering: None, counted: false, mutant: None, members: None, failures_max: 10, trace: None }
+        Options { seeds, churn: None, ordering: None, counted: false, reads: false, mutant: None, members: None, failures_max: 10, trace: None }
     }
 
     /// Those seeds of groups whose members come and go.
@@ -59,27 +61,27 @@ impl Options {
         match self.aim() {
             Some(Aim::Members) => {
                 let mut scenario = MembersScenario { counted: self.counted, ..MembersScenario::new(seed) };
-                self.order(&mut scenario.options.config, scenario.founders);
+                self.configure(&mut scenario.options.config, scenario.founders);
                 members(&scenario, self.mutant)
             }
             Some(aim) => {
                 let mut scenario = Churn { counted: self.counted, ..Churn::new(seed, aim) };
-                self.order(&mut scenario.config, scenario.members);
+                self.configure(&mut scenario.config, scenario.members);
                 churn(&scenario, self.mutant)
             }
             None => {
                 let mut scenario = Scenario { counted: self.counted, ..Scenario::new(seed, self.members) };
-                self.order(&mut scenario.config, scenario.members);
+                self.configure(&mut scenario.config, scenario.members);
                 simulate(&scenario, self.mutant)
             }
         }
     }
 
-    /// The order that was asked for in the place of the seed's; all else stays, but for rings that are too small for
-    /// it.
-    fn order(&self, config: &mut Config, members: usize) {
-        let Some(mode) = self.ordering() else { return };
-        config.mode = mode;
+    /// The order that was asked for in the place of the seed's, and reads; all else stays, but for rings that are too
+    /// small for it.
+    fn configure(&self, config: &mut Config, members: usize) {
+        config.mode = self.ordering().unwrap_or(config.mode);
+        config.reads = self.reads() && config.mode.is_total();
         if let Err(ConfigError::Ring { least, .. }) = config.check(members) {
             config.ring_bytes = least;
         }
@@ -90,14 +92,20 @@ impl Options {
         self.mutant.and_then(Mutant::ordering).or(self.ordering)
     }
 
+    /// Whether members read: a fault of reads shows in no other run.
+    fn reads(&self) -> bool {
+        self.reads || self.mutant.and_then(Mutant::read).is_some()
+    }
+
     /// The command line that runs one seed again, exactly.
     pub fn replay_line(&self, seed: u64) -> String {
         let churn = self.aim().map(|aim| format!(" --churn {aim}")).unwrap_or_default();
         let counted = if self.counted { " --counted" } else { "" };
+        let reads = if self.reads() { " --reads" } else { "" };
         let ordering = self.ordering().map(|mode| format!(" --ordering {mode}")).unwrap_or_default();
         let members = self.members.map(|members| format!(" --nodes {members}")).unwrap_or_default();
         let mutant = self.mutant.map(|mutant| format!(" --mutant {mutant}")).unwrap_or_default();
-        format!("squall sim{churn} --seed {seed}{members}{ordering}{counted}{mutant}")
+        format!("squall sim{churn} --seed {seed}{members}{ordering}{counted}{reads}{mutant}")
     }
 }
 

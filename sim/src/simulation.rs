@@ -36,6 +36,7 @@ pub struct Outcome {
 pub fn simulate(scenario: &Scenario, mutant: Option<Mutant>) -> Outcome {
     let mut simulation = Simulation::new(scenario, mutant);
     let rested = simulation.run();
+    simulation.members.iter_mut().for_each(Member::read_no_more);
     if rested {
         simulation.meet();
     }
@@ -108,7 +109,7 @@ impl<'a> Simulation<'a> {
             return self.members.iter().all(|member| !member.is_alive());
         }
         let sent: u64 = self.members.iter().map(Member::sent_count).sum();
-        self.members.iter().all(|member| member.unsent() == 0 && member.delivered_count() == sent)
+        self.members.iter().all(|member| member.unsent() == 0 && member.delivered_count() == sent && member.has_read())
     }
 
     /// Nothing is on its way and nobody has found anything to do for a while.

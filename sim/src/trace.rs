@@ -185,6 +185,20 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         taken: Vec<u64>,
     },
+    /// The process asked for a read: what it sees has to hold all that anybody has delivered by now.
+    AskRead {
+        /// Which process.
+        process: NodeId,
+        /// Which of its reads.
+        read: u64,
+    },
+    /// The process was told that it may read.
+    Read {
+        /// Which process.
+        process: NodeId,
+        /// Which of its reads.
+        read: u64,
+    },
     /// The process died.
     Crash {
         /// Which process.
@@ -254,6 +268,8 @@ impl Event {
             | Event::Restore { process, .. }
             | Event::Learn { process, .. }
             | Event::Vote { process, .. }
+            | Event::AskRead { process, .. }
+            | Event::Read { process, .. }
             | Event::Crash { process }
             | Event::Stop { process, .. }
             | Event::Finish { process, .. } => *process,

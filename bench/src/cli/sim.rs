@@ -50,6 +50,9 @@ pub(super) struct SimArgs {
     /// Over a fabric that keeps no order of writes: a word carries how many spans it stands behind
     #[arg(long)]
     counted: bool,
+    /// Members ask for linearizable reads, where order is total
+    #[arg(long)]
+    reads: bool,
     /// Order of delivery [default: by seed]
     #[arg(long, value_name = "ORDERING", value_enum)]
     ordering: Option<Ordering>,
@@ -57,7 +60,7 @@ pub(super) struct SimArgs {
     #[arg(long, value_name = "NAME", value_parser = mutant)]
     mutant: Option<Mutant>,
     /// Build in every fault, one after the other, from the first seed on
-    #[arg(long, conflicts_with_all = ["mutant", "nodes", "churn", "counted", "ordering", "trace"])]
+    #[arg(long, conflicts_with_all = ["mutant", "nodes", "churn", "counted", "reads", "ordering", "trace"])]
     mutants: bool,
     /// Stop after this many failed seeds
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -114,6 +117,7 @@ impl SimArgs {
             seeds: self.first_to_last(),
             churn,
             counted: self.counted,
+            reads: self.reads,
             ordering: self.ordering.map(|ordering| ordering.0),
             mutant: self.mutant,
             members: self.nodes.map(|nodes| nodes as usize),

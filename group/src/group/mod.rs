@@ -3,6 +3,7 @@
 mod blame;
 mod change;
 mod filling;
+mod reading;
 pub(crate) mod opening;
 mod turn;
 
@@ -18,6 +19,7 @@ use crate::gathering::Gathering;
 use crate::held::Held;
 use crate::order::Order;
 use crate::outgoing::{Outgoing, Slot};
+use crate::reads::Reads;
 use crate::stats::Stats;
 use crate::stream::Stream;
 use crate::view::View;
@@ -40,6 +42,8 @@ pub struct Group<E: Endpoint> {
     epoch: Option<Box<Epoch>>,
     /// Where members give each other what they lack when the view ends.
     fill: Option<Box<Fill>>,
+    /// Reads that are under way, where the group takes any.
+    reads: Option<Box<Reads>>,
     pool_region: Region,
     mark: Counter,
     closing: Counter,

@@ -17,6 +17,7 @@ use crate::kept::{Kept, new_pool};
 use crate::order::Order;
 use crate::outgoing::Outgoing;
 use crate::probe::{PIECE_BYTES, measure};
+use crate::reads::Reads;
 use crate::stats::Stats;
 use crate::stream::Stream;
 use crate::view::View;
@@ -85,13 +86,14 @@ impl<E: Endpoint> Group<E> {
         let is_done = |rank| !self.view.votes(rank) || said(rank) || self.endpoint.is_gone(rank);
         let severed = fabric.severs() || (0..self.view.members).map(Rank::new).all(is_done);
         let hears_witness = self.epoch.as_ref().is_some_and(|epoch| epoch.hears_witness);
+        let reads = self.reads.as_ref().map(|reads| reads.numbers).unwrap_or_default();
         let Group { endpoint, outgoing, pool_region, held, .. } = self;
         // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may
         // still write, because it was lost before it had said its last word here and may live, is given up: its memory
         // stays with that member alone.
         fabric.retire(endpoint);
         let (config, pool, again) = outgoing.dismantle(severed);
-        let kept = Kept { pool: pool.map(|pool| (pool, pool_region)), again, held, hears_witness, leaving };
+        let kept = Kept { pool: pool.map(|pool| (pool, pool_region)), again, held, hears_witness, leaving, reads };
         (config, kept)
     }
 
@@ -146,6 +148,8 @@ impl<E: Endpoint> Group<E> {
         };
         let smc = if order.has_decisions() { smc.map(Outbound::keep_room) } else { smc };
         let epoch = Epoch::new(&config, &columns, &view).map(|epoch| Epoch { hears_witness: kept.hears_witness, ..epoch });
+        let said = (config.mode, order.said(&columns.order));
+        let reads = columns.reads.map(|columns| Reads::new(columns, view.voters, said, kept.reads));
         let post_bytes_max = config.post_bytes_max;
         let mut outgoing = Outgoing::new(smc, rdmc, pool, config, &view);
         outgoing.go_on_with(kept.again);
@@ -155,6 +159,7 @@ impl<E: Endpoint> Group<E> {
             outgoing,
             epoch: epoch.map(Box::new),
             fill: columns.fill.map(|columns| Box::new(Fill::new(columns, members))),
+            reads: reads.map(Box::new),
             pool_region,
             mark: Counter::new(columns.mark, members),
             closing: Counter::new(columns.closing, members),

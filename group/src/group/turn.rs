@@ -70,6 +70,9 @@ impl<E: Endpoint> Group<E> {
         };
         progress |= delivered.or_else(|ended| self.blame(ended))?;
         progress |= self.send_on().or_else(|malformed| self.blame(malformed.into()))?;
+        if self.reads.is_some() {
+            progress |= self.read_on().or_else(|malformed| self.blame(malformed.into()))?;
+        }
         self.endpoint.flush();
         Ok(progress)
     }

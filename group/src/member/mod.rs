@@ -52,6 +52,7 @@ use crate::error::{JoinError, SendError};
 use crate::group::Group;
 use crate::kept::Kept;
 use crate::outgoing::{Outgoing, Slot, State};
+use crate::reads::{ReadPoint, ReadRefused};
 use crate::role::Role;
 use crate::view::View;
 use asks::Asks;
@@ -429,6 +430,19 @@ impl<F: Fabric, N: Net> Member<F, N> {
     #[inline]
     pub fn send(&mut self, payload: &[u8]) -> Result<u64, SendError> {
         self.outgoing().send(payload)
+    }
+
+    /// As [`Group::read_point`]: a member that goes from view to view finds it in whichever it is found first.
+    ///
+    /// # Errors
+    /// As there; before the first view too.
+    pub fn read_point(&mut self) -> Result<ReadPoint, ReadRefused> {
+        self.group.as_mut().map_or(Err(ReadRefused::NoView), Group::read_point)
+    }
+
+    /// As [`Group::has_reached`].
+    pub fn has_reached(&self, point: ReadPoint) -> bool {
+        self.group.as_ref().is_some_and(|group| group.has_reached(point))
     }
 
     /// Wants to leave: turn on until [`Turn::Left`](crate::Turn::Left). What of mine is not delivered by then may

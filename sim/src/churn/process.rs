@@ -12,6 +12,7 @@ use super::fault::Moment;
 use super::scenario::Churn;
 use crate::checker::PANICKED;
 use crate::mutant::Mutant;
+use crate::reads::Reader;
 use crate::trace::Event;
 
 /// The simulated fabric, or one that lies about what it severs.
@@ -56,6 +57,7 @@ pub(crate) struct Process {
     group: Option<Group<SimEndpoint>>,
     network: SimNetwork,
     app: App,
+    reader: Reader,
     mutant: Option<Mutant>,
     leaving: bool,
     pub(crate) next_step_ns: u64,
@@ -86,7 +88,8 @@ impl Process {
         mutate(&mut group, mutant);
         app.await_state(&mut group);
         group.promise_witness();
-        Process { group: Some(group), network, app, mutant, leaving: false, next_step_ns: 0, stalled_until_ns: 0 }
+        let reader = Reader::new(churn.config.reads, churn.seed, app.node);
+        Process { group: Some(group), network, app, reader, mutant, leaving: false, next_step_ns: 0, stalled_until_ns: 0 }
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -201,13 +204,15 @@ impl Process {
     /// One turn of its loop.
     pub(crate) fn step(&mut self, now_ns: u64) -> Stepped {
         let Some(group) = &mut self.group else { return Stepped::Over };
-        let app = &mut self.app;
+        let (app, reader) = (&mut self.app, &mut self.reader);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let sent = app.send_ready(now_ns, group.outgoing());
             // Every other member behaves as one that shares its core, in the next view the others.
             group.gather_acknowledgements((group.view().id + group.view().me.index() as u64) & 1 == 1);
+            reader.ask(&mut app.recorder, || group.read_point());
             let stepped = group.step_at(now_ns, app).map(|turn| turn.is_busy() | sent);
             app.recorder.stepped(group);
+            reader.look(&mut app.recorder, |point| group.has_reached(point));
             stepped
         }));
         let reason = match result {
@@ -280,6 +285,11 @@ impl Process {
         self.app.recorder.crashed();
     }
 
+    /// It asks for no more reads.
+    pub(crate) fn read_no_more(&mut self) {
+        self.reader.close();
+    }
+
     /// The run is over.
     pub(crate) fn finish(&mut self, idle_posts: u64) {
         if self.group.is_some() {
@@ -298,7 +308,8 @@ impl Process {
             && view.voters == view.members
             && app.outstanding == 0
             && app.again.is_empty()
-            && (app.left == 0 || !app.sends);
+            && (app.left == 0 || !app.sends)
+            && self.reader.rests();
         steady && done && live.len() == view.members && live.iter().all(|other| same(other) && level(other))
     }
 
@@ -326,6 +337,9 @@ fn mutate(group: &mut Group<SimEndpoint>, mutant: Option<Mutant>) {
     }
     if let Some(mutation) = mutant.and_then(Mutant::order) {
         group.set_order_mutation(mutation);
+    }
+    if let Some(mutation) = mutant.and_then(Mutant::read) {
+        group.set_read_mutation(mutation);
     }
 }
 

@@ -11,6 +11,7 @@ use squall_transport::{NodeId, Rank};
 use super::app::App;
 use super::fabric::ColonyFabric;
 use crate::checker::PANICKED;
+use crate::reads::Reader;
 use crate::trace::Event;
 
 pub(super) struct Process {
@@ -19,6 +20,7 @@ pub(super) struct Process {
     pub(super) net: SimNet,
     fabric: ColonyFabric,
     pub(super) app: App,
+    reader: Reader,
     pub(super) next_step_ns: u64,
     pub(super) stalled_until_ns: u64,
     /// Steps since it last had something to do, or time to wait.
@@ -53,6 +55,7 @@ impl Process {
         net: SimNet,
         fabric: ColonyFabric,
         app: App,
+        reader: Reader,
         next_step_ns: u64,
         mutation: Option<Mutation>,
     ) -> Process {
@@ -63,6 +66,7 @@ impl Process {
             net,
             fabric,
             app,
+            reader,
             next_step_ns,
             stalled_until_ns: 0,
             idle_steps: 0,
@@ -108,12 +112,15 @@ impl Process {
     /// One turn of its loop.
     pub(super) fn step(&mut self, now_ns: u64) -> Stepped {
         let Some(member) = &mut self.member else { return Stepped::Over(None) };
-        let (app, mutation) = (&mut self.app, self.mutation);
+        let (app, reader, mutation) = (&mut self.app, &mut self.reader, self.mutation);
         let result = catch_unwind(AssertUnwindSafe(|| {
             if let Some((group, mutation)) = member.group_mut().zip(mutation) {
                 group.set_mutation(mutation);
             }
             let sent = app.is_live() && app.send_ready(now_ns, member.outgoing());
+            if let Some(recorder) = app.recorder() {
+                reader.ask(recorder, || member.read_point());
+            }
             let stepped = member.step_at(now_ns, app).map(|turn| turn.is_busy() | sent);
             let (in_view, behind, view) = (member.is_in_view(), member.is_behind(), member.view().clone());
             if in_view {
@@ -121,6 +128,7 @@ impl Process {
             }
             if let (Some(group), Some(recorder)) = (member.group_mut(), app.recorder()) {
                 recorder.stepped(group);
+                reader.look(recorder, |point| group.has_reached(point));
             }
             stepped
         }));
@@ -210,7 +218,7 @@ impl Process {
         let Some(member) = &self.member else { return true };
         let (Some(view), Some(group)) = (self.view(), member.group()) else { return false };
         let steady = member.is_in_view() && group.membership().is_none_or(|membership| membership.phase() == Phase::Steady);
-        let sent = self.app.outstanding == 0 && self.app.again.is_empty() && (self.app.left == 0 || !self.sends());
+        let sent = self.app.outstanding == 0 && self.app.again.is_empty() && self.reader.rests() && (self.app.left == 0 || !self.sends());
         let same = |other: &&Process| other.view().is_some_and(|theirs| theirs.id == view.id && theirs.nodes == view.nodes);
         let level = |other: &&Process| other.app.state == self.app.state;
         let delivered = group.delivered_seq();

@@ -19,6 +19,7 @@ use super::scenario::{Blow, MembersScenario, PATIENCE_NS, SUSPECT_AFTER_NS};
 use super::witness::Witness;
 use crate::checker::{Property, Violation, check};
 use crate::mutant::Mutant;
+use crate::reads::Reader;
 use crate::simulation::Outcome;
 use crate::trace::{Interleaving, Trace};
 
@@ -152,8 +153,9 @@ impl<'a> Run<'a> {
         }
         self.book.push(net.address());
         let app = App::new(net.node(), self.scenario, messages, self.random.split(), now_ns);
+        let reader = Reader::new(self.scenario.options.config.reads, self.scenario.seed, net.node());
         let first_ns = now_ns + self.random.below(self.scenario.step_ns);
-        self.processes.push(Process::new(member, net, fabric, app, first_ns, self.mutant.and_then(Mutant::membership)));
+        self.processes.push(Process::new(member, net, fabric, app, reader, first_ns, self.mutant.and_then(Mutant::membership)));
         self.processes.len() - 1
     }
 

@@ -10,6 +10,7 @@ use squall_transport::{NodeId, Rank};
 use super::Run;
 use super::asking::Asking;
 use super::observed::Deaf;
+use crate::aim::Aim;
 use crate::churn::fault::{Fault, Partition, PartitionEnd, SUSPECT_AFTER_NS};
 use crate::churn::process::Process;
 use crate::churn::sides::Sides;
@@ -134,6 +135,11 @@ impl Run<'_> {
         let apart: BTreeSet<NodeId> = (0..count).map(|_| left.swap_remove(self.random.below(left.len() as u64) as usize)).collect();
         let sides = Sides::new(apart, partition, self.clock.now_ns());
         self.meshes.iter().for_each(|((_, nodes), network)| sides.hold(network, nodes));
+        if self.churn.config.reads && self.churn.aim == Aim::Safety {
+            // Who sleeps while the others find it gone still believes to be one of them when it wakes, and reads.
+            let asleep: Vec<usize> = (0..self.processes.len()).filter(|&index| sides.has(self.processes[index].node())).collect();
+            asleep.into_iter().for_each(|index| self.stall(index, SUSPECT_AFTER_NS * 3 / 2));
+        }
         // Whoever is apart for ever can neither be heard nor drag anybody down. A partition that ends may let a
         // suspicion through that nobody heard in time.
         let lonely = partition.end == PartitionEnd::Stays && !partition.one_way;

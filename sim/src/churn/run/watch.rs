@@ -55,6 +55,7 @@ impl Run<'_> {
         }
         let views = |run: &Run<'_>| run.processes.iter().map(|process| process.view().map(|view| view.id)).collect::<Vec<_>>();
         let before = views(self);
+        self.processes.iter_mut().for_each(Process::read_no_more);
         self.pass(SETTLE_NS);
         let posts: Vec<u64> = self.processes.iter().map(Process::posts).collect();
         self.pass(QUIET_NS);
