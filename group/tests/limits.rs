@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use squall_group::{
-    Config, ConfigError, Delivery, Group, JoinError, Member, MemberOptions, Mode, Outgoing, Pace, SendError, Timeouts, Upcalls,
+    Config, ConfigError, Delivery, Group, JoinError, Member, MemberError, MemberOptions, Mode, Outgoing, Pace, Role, SendError, Timeouts,
+    Upcalls,
 };
 use squall_transport::exchange::{ClusterKey, LocalExchange, random_node};
 use squall_transport::mesh::{Mesh, MeshOptions};
@@ -43,6 +44,20 @@ fn no_patience_is_too_long() {
     let options = MemberOptions { patience: Duration::MAX, ..MemberOptions::new(config) };
     let mesh = Mesh::open("127.0.0.1:0".parse().unwrap(), &ClusterKey::random(), random_node(), MeshOptions::default()).unwrap();
     Member::found(options, ShmFabric::new(), mesh, &mut LocalExchange::mesh(1).remove(0)).unwrap();
+}
+
+#[test]
+fn whose_members_never_change_has_none_that_come_and_go() {
+    let open = || Mesh::open("127.0.0.1:0".parse().unwrap(), &ClusterKey::random(), random_node(), MeshOptions::default()).unwrap();
+    let options = || MemberOptions::new(config(&[0]));
+    let founded = Member::found(options(), ShmFabric::new(), open(), &mut LocalExchange::mesh(1).remove(0));
+    let contacts = ["127.0.0.1:1".parse().unwrap()];
+    let joined = Member::join(options(), ShmFabric::new(), open(), &contacts, Role::Sender, Duration::from_secs(60));
+    for refused in [founded, joined] {
+        let Err(MemberError::Join(error)) = refused else { panic!("it has no `membership`") };
+        assert!(matches!(*error, JoinError::Config(ConfigError::Fixed)), "{error}");
+        assert!(error.to_string().contains("`membership` is not set"), "{error}");
+    }
 }
 
 #[test]
