@@ -7,7 +7,7 @@ use rustix::process::{Resource, getrlimit};
 /// Cause and mend of `error`, which `call` answered for a region of `bytes`.
 pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
     let limit = |resource| getrlimit(resource).current.map_or("unlimited".into(), |limit| limit.to_string());
-    let gigabytes = bytes.div_ceil(1 << 30);
+    let size = decimal(bytes);
     match (call, error.raw_os_error().unwrap_or(0)) {
         ("memfd_create", libc::EMFILE) => {
             format!("this process may hold {} open files and holds them; raise `ulimit -n`", limit(Resource::Nofile))
@@ -28,13 +28,13 @@ pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
             )
         }
         ("ftruncate", libc::ENOSPC | libc::ENOMEM) => {
-            format!("memory and swap have no {gigabytes} GiB left; free memory, or ask for a smaller window or message size")
+            format!("memory and swap have no {size} left; free memory, or ask for a smaller window or message size")
         }
         ("MemAvailable", libc::ENOMEM) => {
-            format!("the machine has no {gigabytes} GiB left; free memory, or ask for a smaller window, message or group")
+            format!("the machine has no {size} left; free memory, or ask for a smaller window, message or group")
         }
         ("memory.max" | "memory.limit_in_bytes", libc::ENOMEM) => format!(
-            "a control group of this process has no {gigabytes} GiB left; raise its {call}, free memory, or ask for a smaller window, message \
+            "a control group of this process has no {size} left; raise its {call}, free memory, or ask for a smaller window, message \
              or group"
         ),
         ("F_ADD_SEALS" | "F_GET_SEALS", libc::EINVAL) => {
@@ -50,7 +50,7 @@ pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
         }
         ("mmap", libc::ENFILE | libc::EMFILE) => "too many mappings are open; raise `sysctl vm.max_map_count`".into(),
         ("MADV_POPULATE_WRITE", libc::ENOMEM | libc::EFAULT) => format!(
-            "pages for {gigabytes} GiB cannot be had: the machine, or the memory limit of this control group (memory.max), is full; raise the \
+            "pages for {size} cannot be had: the machine, or the memory limit of this control group (memory.max), is full; raise the \
              limit, free memory, or ask for a smaller window or message size"
         ),
         ("MADV_POPULATE_WRITE", libc::EHWPOISON) => "a page of this machine's memory is broken; see the kernel's log".into(),
@@ -75,6 +75,15 @@ pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
         }
         ("MADV_COLLAPSE", libc::EAGAIN | libc::EBUSY) => "pages were in use meanwhile; nothing to mend".into(),
         _ => "see the kernel's log, and what a sandbox forbids".into(),
+    }
+}
+
+/// `bytes` in the units that the program shows memory in, 64 MB or 1.5 GB: rounded up, for so much was not to be had.
+fn decimal(bytes: usize) -> String {
+    match bytes {
+        ..1_000_000 => format!("{bytes} bytes"),
+        ..1_000_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),
+        _ => format!("{:.1} GB", bytes.div_ceil(100_000_000) as f64 / 10.0),
     }
 }
 
@@ -115,7 +124,8 @@ mod tests {
     fn what_the_machine_has_not_left_is_refused_before_it_is_touched() {
         let at_once = RegionOptions { populate: true, ..RegionOptions::default() };
         let refused = Region::allocate(1 << 46, &at_once).expect_err("64 TiB").to_string();
-        assert!(refused.contains("the machine has no 65536 GiB left"), "{refused}");
+        assert!(refused.contains("the machine has no 70368.8 GB left"), "{refused}");
+        assert_eq!([4096, 64 << 20, 1_500_000_000].map(decimal), ["4096 bytes", "68 MB", "1.5 GB"]);
     }
 
     /// What the test below starts, under a limit that no process takes back.
