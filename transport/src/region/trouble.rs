@@ -82,7 +82,7 @@ pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
 fn decimal(bytes: usize) -> String {
     match bytes {
         ..1_000_000 => format!("{bytes} bytes"),
-        ..1_000_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),
+        1_000_000..1_000_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),
         _ => format!("{:.1} GB", bytes.div_ceil(100_000_000) as f64 / 10.0),
     }
 }
