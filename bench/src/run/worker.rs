@@ -3,13 +3,13 @@
 use std::io::{self, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::thread;
 use std::time::Duration;
 
 use super::stderr_tail::StderrTail;
 use crate::jobs::control::{Reply, Told};
 use crate::jobs::frame;
 use crate::jobs::job::{KEY_VARIABLE, PARENT_VARIABLE};
+use crate::jobs::threads;
 
 /// How long the last lines of a process that has ended may take to come.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -48,7 +48,7 @@ impl Worker {
             }
             hear(None);
         };
-        thread::Builder::new().name(format!("node {rank}")).spawn(listen)?;
+        threads::begin(format!("node {rank}"), listen)?;
         Ok(worker)
     }
 
