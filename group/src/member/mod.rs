@@ -91,10 +91,15 @@ impl MemberOptions {
 
     /// Whether it can be for a member that comes and goes.
     fn check(&self) -> Result<(), MemberError> {
-        match self.config.membership {
-            Some(_) => Ok(()),
-            None => Err(JoinError::from(ConfigError::Fixed).into()),
+        let timeouts = self.config.membership.ok_or(ConfigError::Fixed).map_err(JoinError::from)?;
+        timeouts.check().map_err(ConfigError::from).map_err(JoinError::from)?;
+        if self.patience.is_zero() {
+            return Err(MemberError::Options { field: "patience", mend: "members need time to meet, such as a second" });
         }
+        if self.state_bytes_per_second == 0 {
+            return Err(MemberError::Options { field: "state_bytes_per_second", mend: "no newcomer would ever have the state" });
+        }
+        Ok(())
     }
 
     /// Members may leave a meeting with one that does not come at different steps of it, one patience apart each: who
