@@ -1,7 +1,7 @@
 //! `squall node --conducted`: a host that `squall run --hosts` reaches by ssh. Its orders come by standard input, and
 //! when that ends it does too.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(super) fn serve() -> anyhow::Result<u8> {
     let (ends, mut rest) = (interrupt.clone(), input);
     threads::begin("orders", move || {
         // Whatever ends it: who gave the orders is gone, or wants an end.
-        let _ = rest.read_to_end(&mut Vec::new());
+        let _ = io::copy(&mut rest, &mut io::sink());
         ends.raise();
     })?;
     let key = ClusterKey::from_hex(&told.key)?;

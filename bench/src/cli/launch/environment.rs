@@ -1,7 +1,7 @@
 //! Rank, size and meeting point as the program that started this one on many hosts tells them.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use crate::ask::hostlist;
 use crate::ask::request::UsageError;
@@ -127,7 +127,10 @@ fn rendezvous(text: &impl Fn(&str) -> Option<String>) -> Option<String> {
         return Some(on_this_host(port));
     }
     let first = |list: String| hostlist::hosts(&list).ok()?.into_iter().next();
-    let of_file = |path: String| fs::read_to_string(path).ok()?.split_whitespace().next().map(str::to_owned);
+    let of_file = |path: String| {
+        let text = String::from_utf8(squall_report::read_file(Path::new(&path)).ok()?).ok()?;
+        text.split_whitespace().next().map(str::to_owned)
+    };
     let host = text("SLURM_STEP_NODELIST").filter(|_| text("OMPI_COMM_WORLD_RANK").is_none()).and_then(first);
     let host = host.or_else(|| text("SLURM_JOB_NODELIST").and_then(first)).or_else(|| text("PBS_NODEFILE").and_then(of_file));
     let host = host.or_else(|| text("LSB_HOSTS").and_then(|hosts| hosts.split_whitespace().next().map(str::to_owned)));
