@@ -173,6 +173,18 @@ impl Progress {
         }
     }
 
+    /// So many parts of something that takes its time are over.
+    pub fn so_far(&self, what: &str, done: usize, count: usize) {
+        /// Parts from one line to the next where there is no bar.
+        const LINE_EVERY: usize = 50;
+        let text = format!("{what}: {done} of {count}");
+        match &self.bar {
+            Some(bar) => bar.set_message(text),
+            None if done.is_multiple_of(LINE_EVERY) => self.say(&format!("  {text}")),
+            None => {}
+        }
+    }
+
     /// A trial was measured; `beside` if it is another program's, in turns with ours.
     pub fn row(&self, row: &Row, beside: bool) {
         let figures = headline(row);

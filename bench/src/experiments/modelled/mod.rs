@@ -91,14 +91,15 @@ pub fn measure(request: &Request, out: Option<&Path>, name: &str, quiet: bool) -
     Ok((folder, summary, failed))
 }
 
-/// Orders side by side on one cluster, as rows of `orders` in the folder of another run; how many points failed.
+/// Orders side by side on one cluster, as rows of `orders` in the folder of another run; how many points failed. Who
+/// wants to hear nothing meanwhile is `quiet`.
 ///
 /// # Errors
 /// A profile that is not built in, results that cannot be written.
-pub fn compare_orders(profile: &str, quick: bool, folder: &mut RunFolder) -> anyhow::Result<usize> {
+pub fn compare_orders(profile: &str, quick: bool, folder: &mut RunFolder, quiet: bool) -> anyhow::Result<usize> {
     let request = Request { experiments: vec![Experiment::Orders], quick, axes: Axes::default() };
     let points = points::of(&request, Experiment::Orders, &Profile::built_in(profile)?)?;
-    run(Experiment::Orders, &points, 1, folder, false)
+    run(Experiment::Orders, &points, 1, folder, quiet)
 }
 
 /// Runs the points, each by as many seeds as there are trials; how many failed.
@@ -108,7 +109,7 @@ fn run(experiment: Experiment, points: &[Point], trials: u32, folder: &mut RunFo
     let all: Vec<(&Point, u32)> = points.iter().flat_map(|point| (1..=trials).map(move |trial| (point, trial))).collect();
     let mut failed = 0;
     let first = format!("{} on a model of a cluster", units::counted(points.len(), "point"));
-    let steps = if quiet { Steps::quiet() } else { Steps::new(all.len() as u64, &first) };
+    let steps = Steps::new(all.len() as u64, &first, quiet);
     let each = |(point, trial): &(&Point, u32), done: Result<(Run, Outcome), RunError>| -> anyhow::Result<()> {
         let pattern = point.pattern.to_string();
         match done {
