@@ -89,6 +89,13 @@ impl Experiment {
     }
 }
 
+impl Experiment {
+    /// Whether it runs on modelled clusters too.
+    pub fn is_modelled(self) -> bool {
+        !matches!(self, Experiment::Memcpy | Experiment::Write | Experiment::ViewChange | Experiment::Peers)
+    }
+}
+
 impl fmt::Display for Experiment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
