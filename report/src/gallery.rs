@@ -7,6 +7,7 @@ use crate::environment::Environment;
 use crate::error::ResultsError;
 use crate::files::{ENVIRONMENT_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, read_json, replace};
 use crate::page::{escape, frame, section};
+use crate::plots::limits::reasons;
 use crate::reader::read_rows;
 use crate::record::read_record;
 use crate::summary::{Metric, PointSummary, Summary};
@@ -75,6 +76,10 @@ fn card(run: &Path, notices: &mut Vec<String>) -> Result<(String, String), Resul
     let machine = environment.map_or_else(|| "unknown machine".to_owned(), |environment| environment.headline());
     text.push_str(&format!("<p>{}</p>\n", escape(&machine)));
     text.push_str(&format!("<p>{}: {}</p>\n", units::counted(summary.points.len(), "point"), escape(&best(&summary))));
+    let stood_in = reasons(&summary.points.iter().collect::<Vec<_>>());
+    if !stood_in.is_empty() {
+        text.push_str(&format!("<p>{}</p>\n", escape(&stood_in)));
+    }
     let link = |file: &str, label: &str| match run.join(file).exists() {
         true => format!("<a href=\"{}/{file}\">{label}</a> ", escape(&name)),
         false => String::new(),
