@@ -31,7 +31,8 @@ pub enum Experiment {
     TcpGap,
     /// All orders side by side: rates, latencies, offered loads, a slow member, kills; not part of `reproduce`
     Orders,
-    /// Other programs beside ours, in turns: iperf3, UCX, perftest, Open MPI, N times unicast; not part of `reproduce`
+    /// Other programs beside ours, in turns: iperf3, UCX, perftest, Open MPI, corosync, N times unicast; not part of
+    /// `reproduce`
     Peers,
     /// How long a group is held up when a member is killed, leaves or joins; not part of `reproduce`
     ViewChange,
