@@ -370,7 +370,8 @@ impl<'a> Run<'a> {
             Blow::Deaf { ns, both } => {
                 self.hurt = true;
                 let other = self.random.pick(live);
-                if other != one {
+                // One that came back under an old name may stand beside the one that had it.
+                if self.processes[other].node() != self.processes[one].node() {
                     self.deafen(one, other, now_ns + ns);
                     if both {
                         self.deafen(other, one, now_ns + ns);
