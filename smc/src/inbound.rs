@@ -31,6 +31,8 @@ pub struct Inbound {
     reader: RingReader,
     columns: Columns,
     sender: Rank,
+    /// Who writes the ring and its head here: whose fault it is if they are wrong.
+    writer: Rank,
     seen: Cursor,
     taken: Cursor,
     /// The records between `taken` and `seen`.
@@ -58,12 +60,36 @@ impl Inbound {
     /// The ring of `sender`, in my copy of the table.
     pub fn new(ring: Ring, columns: Columns, sender: Rank) -> Inbound {
         let (seen, taken) = (Cursor::default(), Cursor::default());
-        Inbound { reader: RingReader::new(ring), columns, sender, seen, taken, log: Log::default(), run_left: 0 }
+        Inbound { reader: RingReader::new(ring), columns, sender, writer: sender, seen, taken, log: Log::default(), run_left: 0 }
     }
 
     /// Whose ring it is.
     pub fn sender(&self) -> Rank {
         self.sender
+    }
+
+    /// The bytes are written here by `writer`, who passes them on.
+    pub fn written_by(self, writer: Rank) -> Inbound {
+        Inbound { writer, ..self }
+    }
+
+    /// Who writes the bytes here.
+    pub fn writer(&self) -> Rank {
+        self.writer
+    }
+
+    /// Position up to which records were looked at.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.seen.position
+    }
+
+    pub(crate) fn ring(&self) -> &Ring {
+        self.reader.ring()
+    }
+
+    pub(crate) fn columns(&self) -> &Columns {
+        &self.columns
     }
 
     /// Indices that have come, exclusive.
@@ -89,7 +115,7 @@ impl Inbound {
             return Ok(self.seen.position != head);
         }
         if !self.reader.publish(head) {
-            return Err(Malformed { member: self.sender, column: Columns::HEAD, value: head });
+            return Err(Malformed { member: self.writer, column: Columns::HEAD, value: head });
         }
         Ok(true)
     }
@@ -161,7 +187,7 @@ impl Inbound {
     ) -> Result<Option<Kind>, Malformed> {
         let Cursor { position, index } = self.seen;
         let Some((kind, length, bytes)) = self.record(header, available, index) else {
-            return Err(Malformed { member: self.sender, column: Columns::RING, value: header });
+            return Err(Malformed { member: self.writer, column: Columns::RING, value: header });
         };
         let is_shown = matches!(kind, Kind::Large | Kind::Decision);
         if is_shown && !show(kind, index, self.reader.bytes(position + HEADER_BYTES, length)) {

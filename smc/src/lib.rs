@@ -14,6 +14,9 @@
 //! decided on them. Where there are decisions, messages leave room for some more of them ([`Outbound::keep_room`]): the
 //! ring may be full of what only a decision lets go.
 //!
+//! A stream may also pass from member to member: its sender writes to some ([`Outbound::read_by`]), and each passes on
+//! what it has looked at ([`Relay`]).
+//!
 //! What it does not do: order the messages of several senders, or wait. Full is an answer ([`WindowFull`]).
 //!
 //! Source: Spindle (SOSP 2021) for opportunistic batching and null runs; Derecho (TOCS 2019), section 5, for SMC
@@ -26,8 +29,10 @@ mod inbound;
 mod log;
 mod outbound;
 mod record;
+mod relay;
 
 pub use columns::{Columns, Limits};
 pub use inbound::{Arrived, Inbound, Taken};
 pub use outbound::{Outbound, OutboundStats, WindowFull};
 pub use record::{DECISION_BYTES_MAX, DECISIONS_KEPT_BYTES, DESCRIPTOR_BYTES_MAX, Kind, record_bytes};
+pub use relay::Relay;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use squall_sst::Table;
 use squall_transport::region::{Ring, RingWriter};
-use squall_transport::{Outbox, Place, Rank, TABLE, Write};
+use squall_transport::{Outbox, Rank};
 
 use crate::columns::{Columns, Limits};
 use crate::record::{DECISION_BYTES_MAX, DECISION_ROOM_BYTES, DECISIONS_KEPT_BYTES, HEADER_BYTES, Kind, header, record_bytes};
@@ -57,6 +57,8 @@ pub struct Outbound {
     stop_every: u64,
     /// Index from which on the next stop is due.
     next_stop: u64,
+    /// To whom I write.
+    readers: Vec<Rank>,
     /// Position up to which each peer was sent the ring.
     shipped: Vec<u64>,
     shipped_index: u64,
@@ -86,11 +88,17 @@ impl Outbound {
             stops: VecDeque::with_capacity(STOPS_EXPECTED),
             stop_every: (limits.window_messages / STOPS_A_WINDOW).clamp(1, STOP_EVERY_MAX),
             next_stop: 1,
+            readers: (0..members).map(Rank::new).collect(),
             shipped: vec![0; members],
             shipped_index: 0,
             behind: false,
             stats: OutboundStats::default(),
         }
+    }
+
+    /// I write to `readers` only, of whom some pass it on to the others ([`Relay`](crate::Relay)).
+    pub fn read_by(self, readers: Vec<Rank>) -> Outbound {
+        Outbound { readers, ..self }
     }
 
     /// Messages leave room for decisions: what fills the ring may wait for them.
@@ -263,9 +271,9 @@ impl Outbound {
         self.behind = false;
         self.stop_here();
         let (tail, mut shipped) = (self.writer.tail(), false);
-        for row in 0..table.members() {
-            let to = Rank::new(row);
-            if to == table.me() || self.shipped[row] == tail {
+        for reader in 0..self.readers.len() {
+            let to = self.readers[reader];
+            if to == table.me() || self.shipped[to.index()] == tail {
                 continue;
             }
             // Two Spans where the ring wraps, and the Word.
@@ -285,14 +293,8 @@ impl Outbound {
     }
 
     fn ship_to(&mut self, to: Rank, tail: u64, table: &Table, outbox: &mut Outbox) {
-        let mut position = self.shipped[to.index()];
-        while position < tail {
-            let len = (tail - position).min(self.writer.ring().until_end(position));
-            let place = Place::new(TABLE, self.writer.ring().place(position));
-            let _ = outbox.push(to, Write::Span { from: place, to: place, len });
-            position += len;
-        }
-        let _ = outbox.push(to, Write::Word { at: table.place(self.columns.head), value: tail });
+        let positions = self.shipped[to.index()]..tail;
+        self.columns.push(self.writer.ring(), table.me(), positions, to, outbox);
         self.shipped[to.index()] = tail;
     }
 

@@ -1,0 +1,40 @@
+//! A stream that passes through this member on its way to the next one.
+
+use squall_sst::Table;
+use squall_transport::{Outbox, Rank};
+
+use crate::inbound::Inbound;
+
+/// Passes one sender's stream on to one member, from where it lies here to the same place there.
+///
+/// Bytes that were looked at here are written by nobody before every member has delivered them, that member included, so
+/// they may be sent from here as late as they like.
+#[derive(Debug)]
+pub struct Relay {
+    to: Rank,
+    /// Position up to which it was passed on.
+    passed: u64,
+}
+
+impl Relay {
+    /// Passes a stream on to `to`, from its beginning.
+    pub fn new(to: Rank) -> Relay {
+        Relay { to, passed: 0 }
+    }
+
+    /// Queues what was looked at here since the last time, and the head behind it. Whether there was anything, and room
+    /// for it; else it is tried again.
+    #[inline]
+    pub fn pass(&mut self, inbound: &Inbound, table: &Table, outbox: &mut Outbox) -> bool {
+        let looked_at = inbound.position();
+        // Two Spans where the ring wraps, and the Word.
+        if looked_at == self.passed || outbox.room(self.to) < 3 {
+            return false;
+        }
+        let columns = inbound.columns();
+        columns.push(inbound.ring(), inbound.sender(), self.passed..looked_at, self.to, outbox);
+        debug_assert_ne!(self.to, table.me());
+        self.passed = looked_at;
+        true
+    }
+}
