@@ -5,6 +5,7 @@
 //! with nothing to say fills its turn with nulls. Where some members do not vote, a delivery waits for voters only.
 //! [`Unordered`]: a message is delivered when it is received, in its sender's order only.
 //! [`Lamport`]: one total order by times that senders take from the clocks of all.
+//! [`Chain`]: one total order by a log that passes from member to member.
 //!
 //! # Decisions are records
 //!
@@ -25,6 +26,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chain;
 mod columns;
 mod cost;
 mod lamport;
@@ -33,6 +35,7 @@ mod orderer;
 mod round_robin;
 mod unordered;
 
+pub use chain::{Chain, Line};
 pub use columns::Columns;
 pub use cost::Cost;
 pub use lamport::Lamport;
