@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use squall_membership::{MEMBERS_MAX, Timeouts, TimeoutsError};
-use squall_orderer::{Cost, Lamport, RoundRobin, Unordered};
+use squall_orderer::{Chain, Cost, Lamport, RoundRobin, Unordered};
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, Limit, Relay};
 use squall_smc::{DECISIONS_KEPT_BYTES, record_bytes};
@@ -30,11 +30,14 @@ pub enum Mode {
     Unordered,
     /// In one total order, by times that senders take from all members' clocks, once every member knows them.
     Lamport,
+    /// In one total order, by a log that passes from member to member, once the last one has it and that has come back
+    /// up (chain replication).
+    Chain,
 }
 
 impl Mode {
     /// All of them.
-    pub const EVERY: [Mode; 3] = [Mode::Ordered, Mode::Lamport, Mode::Unordered];
+    pub const EVERY: [Mode; 4] = [Mode::Ordered, Mode::Lamport, Mode::Chain, Mode::Unordered];
 
     /// As it is given and printed.
     pub const fn name(self) -> &'static str {
@@ -42,6 +45,7 @@ impl Mode {
             Mode::Ordered => "ordered",
             Mode::Unordered => "unordered",
             Mode::Lamport => "lamport",
+            Mode::Chain => "chain",
         }
     }
 
@@ -50,18 +54,24 @@ impl Mode {
         self != Mode::Unordered
     }
 
+    /// Whether small messages pass from member to member.
+    pub fn is_relayed(self) -> bool {
+        self == Mode::Chain
+    }
+
     /// What a small message costs by rule, in a group of `members` members of whom `senders` send.
     pub fn cost(self, members: usize, senders: usize) -> Cost {
         match self {
             Mode::Ordered => RoundRobin::cost(members, senders),
             Mode::Unordered => Unordered::cost(members, senders),
             Mode::Lamport => Lamport::cost(members, senders),
+            Mode::Chain => Chain::cost(members, senders),
         }
     }
 
     /// Whether members put decisions on the order into their streams, for which rings have room to spare.
     pub(crate) fn has_decisions(self) -> bool {
-        matches!(self, Mode::Lamport)
+        matches!(self, Mode::Lamport | Mode::Chain)
     }
 }
 
@@ -282,7 +292,8 @@ impl Config {
     /// How a message of `bytes` bytes is relayed to `members` members, of whom `busy` send large messages.
     pub fn relay_of(&self, bytes: u64, members: usize, busy: usize) -> Relay {
         let chosen = Relay::choose(self.limit.unwrap_or_default(), bytes, self.block_bytes, members, busy);
-        Relay { schedule: self.schedule.unwrap_or(chosen.schedule), ..chosen }
+        let usual = if self.mode.is_relayed() { ScheduleKind::Chain } else { chosen.schedule };
+        Relay { schedule: self.schedule.unwrap_or(usual), ..chosen }
     }
 
     /// Senders that the buffers suffice for; without large messages there is no limit.

@@ -1,6 +1,6 @@
 //! The orderer a group was configured with: chosen once, called without indirection.
 
-use squall_orderer::{Lamport, Mutation, Orderer, RoundRobin, Run, Unordered};
+use squall_orderer::{Chain, Lamport, Mutation, Orderer, RoundRobin, Run, Unordered};
 use squall_sst::{Malformed, Table};
 use squall_transport::{Outbox, Rank};
 
@@ -10,6 +10,7 @@ pub(crate) enum Order {
     RoundRobin(RoundRobin),
     Unordered(Unordered),
     Lamport(Box<Lamport>),
+    Chain(Box<Chain>),
 }
 
 impl Order {
@@ -19,6 +20,7 @@ impl Order {
             Order::RoundRobin(order) => order.received(sender, frontier, data_until),
             Order::Unordered(order) => order.received(sender, frontier, data_until),
             Order::Lamport(order) => order.received(sender, frontier, data_until),
+            Order::Chain(order) => order.received(sender, frontier, data_until),
         }
     }
 
@@ -27,6 +29,7 @@ impl Order {
             Order::RoundRobin(order) => order.decided(sender, index, decision),
             Order::Unordered(order) => order.decided(sender, index, decision),
             Order::Lamport(order) => order.decided(sender, index, decision),
+            Order::Chain(order) => order.decided(sender, index, decision),
         }
     }
 
@@ -36,6 +39,7 @@ impl Order {
             Order::RoundRobin(order) => order.decide(table, room, next_index, decision),
             Order::Unordered(order) => order.decide(table, room, next_index, decision),
             Order::Lamport(order) => order.decide(table, room, next_index, decision),
+            Order::Chain(order) => order.decide(table, room, next_index, decision),
         }
     }
 
@@ -47,7 +51,7 @@ impl Order {
     /// Whether members put decisions into their streams.
     #[inline]
     pub(crate) fn has_decisions(&self) -> bool {
-        matches!(self, Order::Lamport(_))
+        matches!(self, Order::Lamport(_) | Order::Chain(_))
     }
 
     /// First position in the order that is not delivered here; without an order, how much is.
@@ -56,13 +60,16 @@ impl Order {
             Order::RoundRobin(order) => order.delivered_seq(),
             Order::Unordered(order) => order.deliveries(),
             Order::Lamport(order) => order.delivered_seq(),
+            Order::Chain(order) => order.delivered_seq(),
         }
     }
 
     /// Breaks a rule on purpose, for tests of the checker.
     pub(crate) fn set_mutation(&mut self, mutation: Mutation) {
-        if let Order::Lamport(order) = self {
-            order.set_mutation(mutation);
+        match self {
+            Order::Lamport(order) => order.set_mutation(mutation),
+            Order::Chain(order) => order.set_mutation(mutation),
+            Order::RoundRobin(_) | Order::Unordered(_) => {}
         }
     }
 
@@ -72,6 +79,7 @@ impl Order {
             Order::RoundRobin(order) => order.owed(),
             Order::Unordered(order) => order.owed(),
             Order::Lamport(order) => order.owed(),
+            Order::Chain(order) => order.owed(),
         }
     }
 
@@ -81,6 +89,7 @@ impl Order {
             Order::RoundRobin(order) => order.acknowledge(table, outbox, due),
             Order::Unordered(order) => order.acknowledge(table, outbox, due),
             Order::Lamport(order) => order.acknowledge(table, outbox, due),
+            Order::Chain(order) => order.acknowledge(table, outbox, due),
         }
     }
 
@@ -90,6 +99,7 @@ impl Order {
             Order::RoundRobin(order) => order.refresh(table),
             Order::Unordered(order) => order.refresh(table),
             Order::Lamport(order) => order.refresh(table),
+            Order::Chain(order) => order.refresh(table),
         }
     }
 
@@ -100,6 +110,7 @@ impl Order {
             Order::RoundRobin(order) => order.next(max),
             Order::Unordered(order) => order.next(max),
             Order::Lamport(order) => order.next(max),
+            Order::Chain(order) => order.next(max),
         }
     }
 
@@ -108,6 +119,7 @@ impl Order {
             Order::RoundRobin(order) => order.next_to(trim),
             Order::Unordered(order) => order.next_to(trim),
             Order::Lamport(order) => order.next_to(trim),
+            Order::Chain(order) => order.next_to(trim),
         }
     }
 
@@ -117,6 +129,7 @@ impl Order {
             Order::RoundRobin(order) => order.delivered(table, outbox),
             Order::Unordered(order) => order.delivered(table, outbox),
             Order::Lamport(order) => order.delivered(table, outbox),
+            Order::Chain(order) => order.delivered(table, outbox),
         }
     }
 
@@ -125,6 +138,7 @@ impl Order {
             Order::RoundRobin(order) => order.delivered_at(table, member),
             Order::Unordered(order) => order.delivered_at(table, member),
             Order::Lamport(order) => order.delivered_at(table, member),
+            Order::Chain(order) => order.delivered_at(table, member),
         }
     }
 
@@ -134,6 +148,7 @@ impl Order {
             Order::RoundRobin(order) => order.delivered_everywhere(table),
             Order::Unordered(order) => order.delivered_everywhere(table),
             Order::Lamport(order) => order.delivered_everywhere(table),
+            Order::Chain(order) => order.delivered_everywhere(table),
         }
     }
 }
