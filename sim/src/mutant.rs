@@ -104,11 +104,21 @@ pub enum Mutant {
     ClockForgotten,
     /// In Lamport's order what is undecided when a view ends comes here so and there otherwise.
     TailBySender,
+    /// A member of a chain says to have what has a place in the log before its own copy is whole.
+    ForwardedEarly,
+    /// The member behind the head of a chain answers for those behind itself without having heard of them.
+    LinkSkipped,
+    /// A member of a chain delivers what it has before the tail has it.
+    TailIgnored,
+    /// The head of a chain gives one message more a place in the log than it has.
+    DecidedAhead,
+    /// In a chain decisions count at the end of a view that others do not have.
+    CutDecisionsCount,
 }
 
 impl Mutant {
     /// All.
-    pub const ALL: [Mutant; 43] = [
+    pub const ALL: [Mutant; 48] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -152,6 +162,11 @@ impl Mutant {
         Mutant::KnownEarly,
         Mutant::ClockForgotten,
         Mutant::TailBySender,
+        Mutant::ForwardedEarly,
+        Mutant::LinkSkipped,
+        Mutant::TailIgnored,
+        Mutant::DecidedAhead,
+        Mutant::CutDecisionsCount,
     ];
 
     /// The rule of membership that is broken, if it is one of those.
@@ -195,26 +210,32 @@ impl Mutant {
 
     /// The order that it is a fault of, and the rule of it that is broken, if it is one of those.
     pub(crate) fn order(self) -> Option<(Mode, OrderMutation)> {
-        let rule = match self {
-            Mutant::WrongMaximum => OrderMutation::WrongMaximum,
-            Mutant::OpenIgnored => OrderMutation::OpenIgnored,
-            Mutant::KnownEarly => OrderMutation::KnownEarly,
-            Mutant::ClockForgotten => OrderMutation::ClockForgotten,
-            Mutant::TailBySender => OrderMutation::TailBySender,
+        let (mode, rule) = match self {
+            Mutant::WrongMaximum => (Mode::Lamport, OrderMutation::WrongMaximum),
+            Mutant::OpenIgnored => (Mode::Lamport, OrderMutation::OpenIgnored),
+            Mutant::KnownEarly => (Mode::Lamport, OrderMutation::KnownEarly),
+            Mutant::ClockForgotten => (Mode::Lamport, OrderMutation::ClockForgotten),
+            Mutant::TailBySender => (Mode::Lamport, OrderMutation::TailBySender),
+            Mutant::ForwardedEarly => (Mode::Chain, OrderMutation::ForwardedEarly),
+            Mutant::LinkSkipped => (Mode::Chain, OrderMutation::LinkSkipped),
+            Mutant::TailIgnored => (Mode::Chain, OrderMutation::TailIgnored),
+            Mutant::DecidedAhead => (Mode::Chain, OrderMutation::DecidedAhead),
+            Mutant::CutDecisionsCount => (Mode::Chain, OrderMutation::CutDecisionsCount),
             _ => return None,
         };
-        Some((Mode::Lamport, rule))
+        Some((mode, rule))
     }
 
     /// The runs in which it is looked for: with which aim members come and go, or none where they stay.
     pub fn aim(self) -> Option<Aim> {
         use Mutant::{
-            JoinerMissesOne, KnownEarly, LateWrite, LeavesUnheard, ListenersRefused, SentTwice, SplitSpins, TailBySender, WitnessForgets,
+            CutDecisionsCount, JoinerMissesOne, KnownEarly, LateWrite, LeavesUnheard, ListenersRefused, SentTwice, SplitSpins,
+            TailBySender, WitnessForgets,
         };
         match self {
             LeavesUnheard | ListenersRefused | SplitSpins | WitnessForgets => Some(Aim::Members),
             _ if self.member().is_some() => Some(Aim::Members),
-            LateWrite | SentTwice | JoinerMissesOne | KnownEarly | TailBySender => Some(Aim::Liveness),
+            LateWrite | SentTwice | JoinerMissesOne | KnownEarly | TailBySender | CutDecisionsCount => Some(Aim::Liveness),
             _ => self.membership().map(|_| Aim::Liveness),
         }
     }
@@ -300,6 +321,15 @@ impl Mutant {
             Mutant::OpenIgnored => ("open-ignored", "what is open, and may come before, is not waited for", 50, &[TotalOrder]),
             Mutant::KnownEarly => ("known-early", "a message is delivered before all know its place", 100, &[TotalOrder]),
             Mutant::ClockForgotten => ("clock-forgotten", "a clock does not hear of final times", 60, &[TotalOrder]),
+            Mutant::ForwardedEarly => {
+                ("forwarded-early", "a member of a chain says to have what is not all here", 50, &[Stability, TotalOrder])
+            }
+            Mutant::LinkSkipped => ("link-skipped", "who is behind a chain's head does not wait for those behind it", 50, &[Stability]),
+            Mutant::TailIgnored => ("tail-ignored", "a member of a chain does not wait for the tail", 50, &[Stability]),
+            Mutant::DecidedAhead => {
+                ("decided-ahead", "a chain's head gives one message more a place than it has", 50, &[DeliveryProgress, SendProgress])
+            }
+            Mutant::CutDecisionsCount => ("cut-decisions-count", "what a decision behind the trim says counts", 200, &[TotalOrder]),
             Mutant::TailBySender => ("tail-by-sender", "what is undecided at the end comes here so, there otherwise", 300, &[TotalOrder]),
         }
     }
