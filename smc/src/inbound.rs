@@ -6,6 +6,7 @@ use squall_transport::region::{Ring, RingReader};
 
 use crate::columns::Columns;
 use crate::log::Log;
+use crate::piece::piece_end;
 use crate::record::{HEADER_BYTES, Kind, data_length, parse, record_bytes, step};
 
 /// What a delivery takes from the ring.
@@ -82,6 +83,13 @@ impl Inbound {
     #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.seen.position
+    }
+
+    /// Where the piece of what was looked at ends that begins at `from`.
+    pub(crate) fn piece_end(&self, from: u64) -> u64 {
+        let to = self.position();
+        // Whoever passes it on has not released it before the next one has it.
+        if from < self.reader.released() { to } else { piece_end(self.reader.ring(), |at| self.reader.word(at), from, to) }
     }
 
     pub(crate) fn ring(&self) -> &Ring {

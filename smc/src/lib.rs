@@ -15,7 +15,7 @@
 //! ring may be full of what only a decision lets go.
 //!
 //! A stream may also pass from member to member: its sender writes to some ([`Outbound::read_by`]), and each passes on
-//! what it has looked at ([`Relay`]).
+//! what it has looked at ([`Relay`]). It goes in pieces then, so that no member waits for the whole of a batch.
 //!
 //! What it does not do: order the messages of several senders, or wait. Full is an answer ([`WindowFull`]).
 //!
@@ -28,6 +28,7 @@ mod columns;
 mod inbound;
 mod log;
 mod outbound;
+mod piece;
 mod record;
 mod relay;
 

@@ -7,6 +7,7 @@ use squall_transport::region::{Ring, RingWriter};
 use squall_transport::{Outbox, Rank};
 
 use crate::columns::{Columns, Limits};
+use crate::piece::piece_end;
 use crate::record::{DECISION_BYTES_MAX, DECISION_ROOM_BYTES, DECISIONS_KEPT_BYTES, HEADER_BYTES, Kind, header, record_bytes};
 
 /// Stops in a full window: it opens in steps of this part of it.
@@ -59,6 +60,8 @@ pub struct Outbound {
     next_stop: u64,
     /// To whom I write.
     readers: Vec<Rank>,
+    /// Some of them pass it on: it goes in pieces.
+    in_pieces: bool,
     /// Position up to which each peer was sent the ring.
     shipped: Vec<u64>,
     shipped_index: u64,
@@ -89,6 +92,7 @@ impl Outbound {
             stop_every: (limits.window_messages / STOPS_A_WINDOW).clamp(1, STOP_EVERY_MAX),
             next_stop: 1,
             readers: (0..members).map(Rank::new).collect(),
+            in_pieces: false,
             shipped: vec![0; members],
             shipped_index: 0,
             behind: false,
@@ -98,7 +102,7 @@ impl Outbound {
 
     /// I write to `readers` only, of whom some pass it on to the others ([`Relay`](crate::Relay)).
     pub fn read_by(self, readers: Vec<Rank>) -> Outbound {
-        Outbound { readers, ..self }
+        Outbound { readers, in_pieces: true, ..self }
     }
 
     /// Messages leave room for decisions: what fills the ring may wait for them.
@@ -282,6 +286,7 @@ impl Outbound {
                 continue;
             }
             self.ship_to(to, tail, table, outbox);
+            self.behind |= self.shipped[to.index()] != tail;
             shipped = true;
         }
         if shipped {
@@ -293,9 +298,13 @@ impl Outbound {
     }
 
     fn ship_to(&mut self, to: Rank, tail: u64, table: &Table, outbox: &mut Outbox) {
-        let positions = self.shipped[to.index()]..tail;
-        self.columns.push(self.writer.ring(), table.me(), positions, to, outbox);
-        self.shipped[to.index()] = tail;
+        let (ring, mut shipped) = (self.writer.ring(), self.shipped[to.index()]);
+        while shipped != tail && outbox.room(to) >= 3 {
+            let end = if self.in_pieces { piece_end(ring, |at| self.writer.word(at), shipped, tail) } else { tail };
+            self.columns.push(ring, table.me(), shipped..end, to, outbox);
+            shipped = end;
+        }
+        self.shipped[to.index()] = shipped;
     }
 
     /// Every member has delivered my messages before `index`: their space is free again, up to the last stop before it.

@@ -26,15 +26,14 @@ impl Relay {
     /// for it; else it is tried again.
     #[inline]
     pub fn pass(&mut self, inbound: &Inbound, table: &Table, outbox: &mut Outbox) -> bool {
-        let looked_at = inbound.position();
-        // Two Spans where the ring wraps, and the Word.
-        if looked_at == self.passed || outbox.room(self.to) < 3 {
-            return false;
-        }
-        let columns = inbound.columns();
-        columns.push(inbound.ring(), inbound.sender(), self.passed..looked_at, self.to, outbox);
         debug_assert_ne!(self.to, table.me());
-        self.passed = looked_at;
-        true
+        let (looked_at, before) = (inbound.position(), self.passed);
+        // Two Spans where the ring wraps, and the Word.
+        while self.passed != looked_at && outbox.room(self.to) >= 3 {
+            let end = inbound.piece_end(self.passed);
+            inbound.columns().push(inbound.ring(), inbound.sender(), self.passed..end, self.to, outbox);
+            self.passed = end;
+        }
+        self.passed != before
     }
 }
