@@ -58,3 +58,16 @@ fn the_busiest_port_carries_as_many_copies_as_its_order_says() {
         }
     }
 }
+
+#[test]
+fn a_chain_keeps_its_links_busy_however_many_members_it_has() {
+    let share = |mode, nodes| {
+        let outcome = run(&rdma(), mode, nodes, Senders::One, KB_10, Load::Stream, 1000);
+        outcome.bytes_per_s / rdma().payload_bytes_per_s()
+    };
+    for nodes in [2, 4, 8] {
+        let (chain, direct) = (share(Mode::Chain, nodes), share(Mode::Ordered, nodes));
+        assert!(chain >= 0.8, "n = {nodes}: {chain:.2} of the line");
+        assert!(direct * (nodes - 1) as f64 <= 1.0, "n = {nodes}: {direct:.2} of the line");
+    }
+}
