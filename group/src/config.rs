@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use squall_membership::{MEMBERS_MAX, Timeouts, TimeoutsError};
-use squall_orderer::{Chain, Cost, Lamport, RoundRobin, Unordered};
+use squall_orderer::{Chain, Cost, Lamport, Paxos, RoundRobin, Unordered};
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, Limit, Relay};
 use squall_smc::{DECISIONS_KEPT_BYTES, record_bytes};
@@ -30,6 +30,9 @@ pub enum Mode {
     Unordered,
     /// In one total order, by times that senders take from all members' clocks, once every member knows them.
     Lamport,
+    /// In one total order, by the log of the first sender, once more than half of the members have them and all before
+    /// them; large messages once every member has them.
+    Paxos,
     /// In one total order, by a log that passes from member to member, once the last one has it and that has come back
     /// up (chain replication).
     Chain,
@@ -37,7 +40,7 @@ pub enum Mode {
 
 impl Mode {
     /// All of them.
-    pub const EVERY: [Mode; 4] = [Mode::Ordered, Mode::Lamport, Mode::Chain, Mode::Unordered];
+    pub const EVERY: [Mode; 5] = [Mode::Ordered, Mode::Lamport, Mode::Paxos, Mode::Chain, Mode::Unordered];
 
     /// As it is given and printed.
     pub const fn name(self) -> &'static str {
@@ -45,6 +48,7 @@ impl Mode {
             Mode::Ordered => "ordered",
             Mode::Unordered => "unordered",
             Mode::Lamport => "lamport",
+            Mode::Paxos => "paxos",
             Mode::Chain => "chain",
         }
     }
@@ -65,13 +69,20 @@ impl Mode {
             Mode::Ordered => RoundRobin::cost(members, senders),
             Mode::Unordered => Unordered::cost(members, senders),
             Mode::Lamport => Lamport::cost(members, senders),
+            Mode::Paxos => Paxos::cost(members, senders),
             Mode::Chain => Chain::cost(members, senders),
         }
     }
 
     /// Whether members put decisions on the order into their streams, for which rings have room to spare.
     pub(crate) fn has_decisions(self) -> bool {
-        matches!(self, Mode::Lamport | Mode::Chain)
+        matches!(self, Mode::Lamport | Mode::Paxos | Mode::Chain)
+    }
+
+    /// Whether a message may be delivered that not all members have: then a view ends at the most that one of them has,
+    /// and whoever lacks some of it is given it.
+    pub fn fills(self) -> bool {
+        self == Mode::Paxos
     }
 }
 
@@ -204,6 +215,8 @@ pub(crate) struct Columns {
     pub(crate) order: squall_orderer::Columns,
     pub(crate) smc: squall_smc::Columns,
     pub(crate) rdmc: squall_rdmc::Columns,
+    /// Where members give each other what they lack when a view ends.
+    pub(crate) fill: Option<squall_smc::FillColumns>,
     /// `mark`: what the application of the row's owner raised; read by all. Never goes back.
     pub(crate) mark: squall_sst::Column,
     /// `closing`: 1 once the row's owner wants to leave; read by all.
@@ -340,6 +353,7 @@ impl Config {
             probe: probe::columns(layout),
             rdmc: squall_rdmc::Columns::compose(layout, senders, &self.rdmc_limits()),
             membership: self.membership.map(|_| squall_membership::Columns::compose(layout, senders)),
+            fill: self.membership.filter(|_| self.mode.fills()).map(|_| squall_smc::FillColumns::compose(layout, senders)),
         })
     }
 

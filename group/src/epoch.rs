@@ -63,6 +63,9 @@ impl Epoch {
         let mut protocol = Protocol::with_voters(view.me, view.nodes.clone(), view.voters, view.senders.len(), view.lost);
         let senders_max = config.sender_limit();
         protocol.set_senders(Senders { now: view.senders.iter().copied().collect(), later: view.will_send, senders_max });
+        if config.mode.fills() {
+            protocol.fill_up();
+        }
         let membership = Membership::with(protocol, words, timeouts, signs);
         let clock = Clock::Own(OnceCell::new());
         Some(Epoch {

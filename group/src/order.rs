@@ -1,6 +1,6 @@
 //! The orderer a group was configured with: chosen once, called without indirection.
 
-use squall_orderer::{Chain, Lamport, Mutation, Orderer, RoundRobin, Run, Unordered};
+use squall_orderer::{Chain, Lamport, Mutation, Orderer, Paxos, RoundRobin, Run, Unordered};
 use squall_sst::{Malformed, Table};
 use squall_transport::{Outbox, Rank};
 
@@ -10,6 +10,7 @@ pub(crate) enum Order {
     RoundRobin(RoundRobin),
     Unordered(Unordered),
     Lamport(Box<Lamport>),
+    Paxos(Box<Paxos>),
     Chain(Box<Chain>),
 }
 
@@ -20,6 +21,7 @@ impl Order {
             Order::RoundRobin(order) => order.received(sender, frontier, data_until),
             Order::Unordered(order) => order.received(sender, frontier, data_until),
             Order::Lamport(order) => order.received(sender, frontier, data_until),
+            Order::Paxos(order) => order.received(sender, frontier, data_until),
             Order::Chain(order) => order.received(sender, frontier, data_until),
         }
     }
@@ -29,6 +31,7 @@ impl Order {
             Order::RoundRobin(order) => order.decided(sender, index, decision),
             Order::Unordered(order) => order.decided(sender, index, decision),
             Order::Lamport(order) => order.decided(sender, index, decision),
+            Order::Paxos(order) => order.decided(sender, index, decision),
             Order::Chain(order) => order.decided(sender, index, decision),
         }
     }
@@ -39,7 +42,24 @@ impl Order {
             Order::RoundRobin(order) => order.decide(table, room, next_index, decision),
             Order::Unordered(order) => order.decide(table, room, next_index, decision),
             Order::Lamport(order) => order.decide(table, room, next_index, decision),
+            Order::Paxos(order) => order.decide(table, room, next_index, decision),
             Order::Chain(order) => order.decide(table, room, next_index, decision),
+        }
+    }
+
+    /// A large message was announced.
+    pub(crate) fn large(&mut self, sender: usize, index: u64) {
+        if let Order::Paxos(order) = self {
+            order.large(sender, index);
+        }
+    }
+
+    /// The first large message of `sender` at `index` or behind it, where the order makes a difference between large and
+    /// small ones.
+    pub(crate) fn next_large(&self, sender: usize, index: u64) -> Option<u64> {
+        match self {
+            Order::Paxos(order) => order.next_large(sender, index),
+            Order::RoundRobin(_) | Order::Unordered(_) | Order::Lamport(_) | Order::Chain(_) => None,
         }
     }
 
@@ -51,7 +71,7 @@ impl Order {
     /// Whether members put decisions into their streams.
     #[inline]
     pub(crate) fn has_decisions(&self) -> bool {
-        matches!(self, Order::Lamport(_) | Order::Chain(_))
+        matches!(self, Order::Lamport(_) | Order::Paxos(_) | Order::Chain(_))
     }
 
     /// First position in the order that is not delivered here; without an order, how much is.
@@ -60,6 +80,7 @@ impl Order {
             Order::RoundRobin(order) => order.delivered_seq(),
             Order::Unordered(order) => order.deliveries(),
             Order::Lamport(order) => order.delivered_seq(),
+            Order::Paxos(order) => order.delivered_seq(),
             Order::Chain(order) => order.delivered_seq(),
         }
     }
@@ -68,6 +89,7 @@ impl Order {
     pub(crate) fn set_mutation(&mut self, mutation: Mutation) {
         match self {
             Order::Lamport(order) => order.set_mutation(mutation),
+            Order::Paxos(order) => order.set_mutation(mutation),
             Order::Chain(order) => order.set_mutation(mutation),
             Order::RoundRobin(_) | Order::Unordered(_) => {}
         }
@@ -79,6 +101,7 @@ impl Order {
             Order::RoundRobin(order) => order.owed(),
             Order::Unordered(order) => order.owed(),
             Order::Lamport(order) => order.owed(),
+            Order::Paxos(order) => order.owed(),
             Order::Chain(order) => order.owed(),
         }
     }
@@ -89,6 +112,7 @@ impl Order {
             Order::RoundRobin(order) => order.acknowledge(table, outbox, due),
             Order::Unordered(order) => order.acknowledge(table, outbox, due),
             Order::Lamport(order) => order.acknowledge(table, outbox, due),
+            Order::Paxos(order) => order.acknowledge(table, outbox, due),
             Order::Chain(order) => order.acknowledge(table, outbox, due),
         }
     }
@@ -99,6 +123,7 @@ impl Order {
             Order::RoundRobin(order) => order.refresh(table),
             Order::Unordered(order) => order.refresh(table),
             Order::Lamport(order) => order.refresh(table),
+            Order::Paxos(order) => order.refresh(table),
             Order::Chain(order) => order.refresh(table),
         }
     }
@@ -110,6 +135,7 @@ impl Order {
             Order::RoundRobin(order) => order.next(max),
             Order::Unordered(order) => order.next(max),
             Order::Lamport(order) => order.next(max),
+            Order::Paxos(order) => order.next(max),
             Order::Chain(order) => order.next(max),
         }
     }
@@ -119,6 +145,7 @@ impl Order {
             Order::RoundRobin(order) => order.next_to(trim),
             Order::Unordered(order) => order.next_to(trim),
             Order::Lamport(order) => order.next_to(trim),
+            Order::Paxos(order) => order.next_to(trim),
             Order::Chain(order) => order.next_to(trim),
         }
     }
@@ -129,6 +156,7 @@ impl Order {
             Order::RoundRobin(order) => order.delivered(table, outbox),
             Order::Unordered(order) => order.delivered(table, outbox),
             Order::Lamport(order) => order.delivered(table, outbox),
+            Order::Paxos(order) => order.delivered(table, outbox),
             Order::Chain(order) => order.delivered(table, outbox),
         }
     }
@@ -138,6 +166,7 @@ impl Order {
             Order::RoundRobin(order) => order.delivered_at(table, member),
             Order::Unordered(order) => order.delivered_at(table, member),
             Order::Lamport(order) => order.delivered_at(table, member),
+            Order::Paxos(order) => order.delivered_at(table, member),
             Order::Chain(order) => order.delivered_at(table, member),
         }
     }
@@ -148,6 +177,7 @@ impl Order {
             Order::RoundRobin(order) => order.delivered_everywhere(table),
             Order::Unordered(order) => order.delivered_everywhere(table),
             Order::Lamport(order) => order.delivered_everywhere(table),
+            Order::Paxos(order) => order.delivered_everywhere(table),
             Order::Chain(order) => order.delivered_everywhere(table),
         }
     }

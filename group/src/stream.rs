@@ -64,6 +64,7 @@ impl Stream {
             }
             let announced = Descriptor::decode(payload).map_err(AnnounceError::from).and_then(|descriptor| {
                 rdmc.announce(sender, descriptor, pool, outbox)?;
+                order.large(sender, index);
                 pending.push_back((index, descriptor.transfer));
                 Ok(())
             });
@@ -83,6 +84,8 @@ impl Stream {
         let arrived = self.inbound.see_own(tail, |kind, index, payload| {
             if kind == Kind::Decision {
                 order.decided(sender, index, payload);
+            } else {
+                order.large(sender, index);
             }
         })?;
         Ok(arrived.indices)
@@ -92,6 +95,28 @@ impl Stream {
     #[inline]
     pub(crate) fn pass_on(&mut self, table: &Table, outbox: &mut Outbox) -> bool {
         self.relay.as_mut().is_some_and(|relay| relay.pass(&self.inbound, table, outbox))
+    }
+
+    /// Takes in what other members gave this one, which has stopped, up to a position in the ring that they wrote. It
+    /// stops at a large message: nobody gives those. Whether a member writes so far.
+    pub(crate) fn take_given(&mut self, position: u64, order: &mut Order) -> Result<bool, Ended> {
+        if !self.inbound.fill(position) {
+            return Ok(false);
+        }
+        let (sender, rank) = (self.sender, self.inbound.sender());
+        let mut refused = None;
+        self.inbound.look(|kind, index, payload| {
+            if kind == Kind::Large {
+                order.large(sender, index);
+                return false;
+            }
+            let is_one = order.decided(sender, index, payload);
+            if !is_one {
+                refused = Some(Malformed { member: rank, column: DECISION, value: index }.into());
+            }
+            is_one
+        })?;
+        refused.map_or(Ok(true), Err)
     }
 
     /// The number of the next large message that is handed out, of this index. It is not read from the ring once more,

@@ -6,7 +6,7 @@ use squall_transport::{NodeId, Outbox, Rank};
 use crate::limits::AT_ODDS_TIMEOUTS;
 use crate::mutation::Mutation;
 use crate::outcome::{Decision, Phase, RequestError, Witness};
-use crate::protocol::Protocol;
+use crate::protocol::{Ends, Protocol};
 use crate::publication::{Found, Publication};
 use crate::pulse::{Patience, Pulse};
 use crate::ranks::Ranks;
@@ -242,6 +242,14 @@ impl Membership {
     /// As [`Protocol::reach`].
     pub fn reach(&mut self, received: Vec<u64>) {
         self.protocol.reach(received);
+    }
+
+    /// As [`Protocol::hold`].
+    ///
+    /// # Panics
+    /// As there.
+    pub fn hold(&mut self, held: Vec<u64>, cut: Option<(Ends, Vec<u64>)>) {
+        self.protocol.hold(held, cut);
     }
 
     /// What was decided.

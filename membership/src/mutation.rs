@@ -49,4 +49,8 @@ pub enum Mutation {
     AgainForgotten,
     /// Who only wants to listen is refused where there are no buffers for one more sender.
     ListenersRefused,
+    /// Where members fill each other, nobody does, and each accepts a cut and acts on it without all below.
+    FillSkipped,
+    /// Where members fill each other, a leader cuts at the least that voters have.
+    CutsAtLeast,
 }

@@ -6,11 +6,11 @@ use squall_sst::{Column, Columns as Words, LayoutBuilder};
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
     /// `received_seq`: the row's owner has received every message below this Seq. Written by the owner, by value, once
-    /// a batch; read by all, who deliver below the least of voters' words. Never goes back.
+    /// a batch; read by all, who deliver below the least of voters' words, or below that of a majority. Never goes back.
     pub received_seq: Column,
     /// `delivered_seq`: the row's owner has delivered every message below this Seq, and will not read their ring bytes
     /// again. Written by the owner, by value, once a batch; read by senders, who reclaim below the least of them. Never
-    /// goes back; never above any member's received_seq.
+    /// goes back; never above any voter's received_seq, or that of a majority.
     pub delivered_seq: Column,
     /// `acknowledged[sender]`, unordered mode: the row's owner has delivered every message of that sender below this
     /// index. Written by the owner at that sender's copy only, read by that sender. Never goes back.

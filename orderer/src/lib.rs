@@ -5,6 +5,8 @@
 //! with nothing to say fills its turn with nulls. Where some members do not vote, a delivery waits for voters only.
 //! [`Unordered`]: a message is delivered when it is received, in its sender's order only.
 //! [`Lamport`]: one total order by times that senders take from the clocks of all.
+//! [`Paxos`]: one total order by a leader's log; a message is delivered once more than half of the members that vote
+//! have it and all before it.
 //! [`Chain`]: one total order by a log that passes from member to member.
 //!
 //! # Decisions are records
@@ -32,6 +34,8 @@ mod cost;
 mod lamport;
 mod mutation;
 mod orderer;
+mod paxos;
+mod places;
 mod round_robin;
 mod unordered;
 
@@ -42,5 +46,6 @@ pub use lamport::Lamport;
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use orderer::{Orderer, Run};
+pub use paxos::Paxos;
 pub use round_robin::RoundRobin;
 pub use unordered::Unordered;

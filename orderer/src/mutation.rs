@@ -17,6 +17,14 @@ pub enum Mutation {
     ClockForgotten,
     /// What is undecided at the end of a view comes in another order at every other member.
     TailBySender,
+    /// What one member alone has is delivered.
+    BelowMajority,
+    /// A member tells that it has what lies in the log behind what it lacks.
+    AcceptsGaps,
+    /// A large message is delivered once a majority has it.
+    LargeByMajority,
+    /// Who is no leader gives places too.
+    AnyLeader,
     /// A member of a chain says to have what has a place in the log, though it is not all here.
     ForwardedEarly,
     /// The member behind the head of a chain does not wait for those behind itself.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use squall_group::Mode;
 use squall_transport::{NodeId, Rank};
 
 use crate::property::{Broken, Property};
@@ -25,6 +26,8 @@ struct Link {
     voters: usize,
     senders: Vec<Rank>,
     ordered: bool,
+    /// Members that have wedged give each other what they lack.
+    fills: bool,
     trim: Option<Vec<u64>>,
     /// Members of the next view, as decided, and how many vote.
     next: Option<(Vec<NodeId>, usize)>,
@@ -71,7 +74,7 @@ impl Chain {
                 {
                     link.behind.insert(*node);
                 }
-                self.install(*node, *view, (members, *voters), senders, order.is_total())
+                self.install(*node, *view, (members, *voters), senders, *order)
             }
             Event::Send { view, index, hash, .. } => {
                 if process.wedged {
@@ -84,7 +87,9 @@ impl Chain {
                 }
                 Ok(())
             }
-            Event::Receive { .. } if process.wedged => Err(wedged(event, "receives")),
+            Event::Receive { view, .. } if process.wedged && !self.views.get(view).is_some_and(|link| link.fills) => {
+                Err(wedged(event, "receives"))
+            }
             Event::Deliver { process: node, view, sender, index, hash, .. } => {
                 if process.wedged && !process.trimmed {
                     return Err(wedged(event, "delivers"));
@@ -221,14 +226,14 @@ impl Chain {
         view: u64,
         (members, voters): (&[NodeId], usize),
         senders: &[Rank],
-        ordered: bool,
+        order: Mode,
     ) -> Result<(), Broken> {
         let new = !self.views.contains_key(&view);
         let link = self.views.entry(view).or_default();
         link.installed.insert(node);
         if new {
             (link.members, link.voters) = (members.to_vec(), voters);
-            (link.senders, link.ordered) = (senders.to_vec(), ordered);
+            (link.senders, link.ordered, link.fills) = (senders.to_vec(), order.is_total(), order.fills());
         }
         let derived = if new { self.derived(view, members, voters) } else { Ok(()) };
         let known = self.processes.entry(node).or_default();

@@ -67,7 +67,7 @@ impl Member {
             sent_count: 0,
             delivered_count: 0,
         };
-        if let Some((_, mutation)) = mutant.and_then(Mutant::order) {
+        if let Some(mutation) = mutant.and_then(Mutant::order) {
             group.set_order_mutation(mutation);
         }
         group.gather_acknowledgements(shares_core(scenario.seed, rank));

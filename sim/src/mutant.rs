@@ -104,6 +104,18 @@ pub enum Mutant {
     ClockForgotten,
     /// In Lamport's order what is undecided when a view ends comes here so and there otherwise.
     TailBySender,
+    /// In the order by a leader's log, what one member alone has is delivered.
+    BelowMajority,
+    /// There a member tells that it has accepted a slot more than it has.
+    GapAccepted,
+    /// There a large message is delivered once a majority has it.
+    LargeByMajority,
+    /// There a member agrees to a cut before it has all below.
+    FillSkipped,
+    /// There a leader cuts a view at the least that voters have.
+    CutAtLeast,
+    /// There a member that has wedged goes on accepting what the old leader says.
+    OldLeaderAccepted,
     /// A member of a chain says to have what has a place in the log before its own copy is whole.
     ForwardedEarly,
     /// The member behind the head of a chain answers for those behind itself without having heard of them.
@@ -118,7 +130,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All.
-    pub const ALL: [Mutant; 48] = [
+    pub const ALL: [Mutant; 54] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -162,6 +174,12 @@ impl Mutant {
         Mutant::KnownEarly,
         Mutant::ClockForgotten,
         Mutant::TailBySender,
+        Mutant::BelowMajority,
+        Mutant::GapAccepted,
+        Mutant::LargeByMajority,
+        Mutant::FillSkipped,
+        Mutant::CutAtLeast,
+        Mutant::OldLeaderAccepted,
         Mutant::ForwardedEarly,
         Mutant::LinkSkipped,
         Mutant::TailIgnored,
@@ -191,6 +209,9 @@ impl Mutant {
             Mutant::AgainForgotten => Some(Mutation::AgainForgotten),
             Mutant::ListenersRefused => Some(Mutation::ListenersRefused),
             Mutant::SplitSpins => Some(Mutation::SplitSpins),
+            Mutant::FillSkipped => Some(Mutation::FillSkipped),
+            Mutant::CutAtLeast => Some(Mutation::CutsAtLeast),
+            Mutant::OldLeaderAccepted => Some(Mutation::WedgesLate),
             _ => None,
         }
     }
@@ -208,34 +229,50 @@ impl Mutant {
         }
     }
 
-    /// The order that it is a fault of, and the rule of it that is broken, if it is one of those.
-    pub(crate) fn order(self) -> Option<(Mode, OrderMutation)> {
-        let (mode, rule) = match self {
-            Mutant::WrongMaximum => (Mode::Lamport, OrderMutation::WrongMaximum),
-            Mutant::OpenIgnored => (Mode::Lamport, OrderMutation::OpenIgnored),
-            Mutant::KnownEarly => (Mode::Lamport, OrderMutation::KnownEarly),
-            Mutant::ClockForgotten => (Mode::Lamport, OrderMutation::ClockForgotten),
-            Mutant::TailBySender => (Mode::Lamport, OrderMutation::TailBySender),
-            Mutant::ForwardedEarly => (Mode::Chain, OrderMutation::ForwardedEarly),
-            Mutant::LinkSkipped => (Mode::Chain, OrderMutation::LinkSkipped),
-            Mutant::TailIgnored => (Mode::Chain, OrderMutation::TailIgnored),
-            Mutant::DecidedAhead => (Mode::Chain, OrderMutation::DecidedAhead),
-            Mutant::CutDecisionsCount => (Mode::Chain, OrderMutation::CutDecisionsCount),
+    /// The order in which it is looked for, if it is a fault of one order.
+    pub(crate) fn ordering(self) -> Option<Mode> {
+        use Mutant::{BelowMajority, CutAtLeast, FillSkipped, GapAccepted, LargeByMajority, OldLeaderAccepted};
+        use Mutant::{CutDecisionsCount, DecidedAhead, ForwardedEarly, LinkSkipped, TailIgnored};
+        match self {
+            BelowMajority | GapAccepted | LargeByMajority | FillSkipped | CutAtLeast | OldLeaderAccepted => Some(Mode::Paxos),
+            ForwardedEarly | LinkSkipped | TailIgnored | DecidedAhead | CutDecisionsCount => Some(Mode::Chain),
+            _ => self.order().map(|_| Mode::Lamport),
+        }
+    }
+
+    /// The rule of an order that is broken, if it is one of those.
+    pub(crate) fn order(self) -> Option<OrderMutation> {
+        let rule = match self {
+            Mutant::BelowMajority => OrderMutation::BelowMajority,
+            Mutant::GapAccepted => OrderMutation::AcceptsGaps,
+            Mutant::LargeByMajority => OrderMutation::LargeByMajority,
+            Mutant::ForwardedEarly => OrderMutation::ForwardedEarly,
+            Mutant::LinkSkipped => OrderMutation::LinkSkipped,
+            Mutant::TailIgnored => OrderMutation::TailIgnored,
+            Mutant::DecidedAhead => OrderMutation::DecidedAhead,
+            Mutant::CutDecisionsCount => OrderMutation::CutDecisionsCount,
+            Mutant::WrongMaximum => OrderMutation::WrongMaximum,
+            Mutant::OpenIgnored => OrderMutation::OpenIgnored,
+            Mutant::KnownEarly => OrderMutation::KnownEarly,
+            Mutant::ClockForgotten => OrderMutation::ClockForgotten,
+            Mutant::TailBySender => OrderMutation::TailBySender,
             _ => return None,
         };
-        Some((mode, rule))
+        Some(rule)
     }
 
     /// The runs in which it is looked for: with which aim members come and go, or none where they stay.
     pub fn aim(self) -> Option<Aim> {
         use Mutant::{
-            CutDecisionsCount, JoinerMissesOne, KnownEarly, LateWrite, LeavesUnheard, ListenersRefused, SentTwice, SplitSpins,
-            TailBySender, WitnessForgets,
+            CutDecisionsCount, JoinerMissesOne, KnownEarly, LargeByMajority, LateWrite, LeavesUnheard, ListenersRefused, SentTwice,
+            SplitSpins, TailBySender, WitnessForgets,
         };
         match self {
             LeavesUnheard | ListenersRefused | SplitSpins | WitnessForgets => Some(Aim::Members),
             _ if self.member().is_some() => Some(Aim::Members),
-            LateWrite | SentTwice | JoinerMissesOne | KnownEarly | TailBySender | CutDecisionsCount => Some(Aim::Liveness),
+            LateWrite | SentTwice | JoinerMissesOne | KnownEarly | TailBySender | LargeByMajority | CutDecisionsCount => {
+                Some(Aim::Liveness)
+            }
             _ => self.membership().map(|_| Aim::Liveness),
         }
     }
@@ -321,6 +358,12 @@ impl Mutant {
             Mutant::OpenIgnored => ("open-ignored", "what is open, and may come before, is not waited for", 50, &[TotalOrder]),
             Mutant::KnownEarly => ("known-early", "a message is delivered before all know its place", 100, &[TotalOrder]),
             Mutant::ClockForgotten => ("clock-forgotten", "a clock does not hear of final times", 60, &[TotalOrder]),
+            Mutant::BelowMajority => ("below-majority", "what one member alone has is delivered", 50, &[Stability]),
+            Mutant::GapAccepted => ("gap-accepted", "a member accepts a slot more than it has", 50, &[Stability]),
+            Mutant::LargeByMajority => ("large-by-majority", "a large message is delivered once a majority has it", 1400, &[TrimAgreement]),
+            Mutant::FillSkipped => ("fill-skipped", "a member agrees to a cut and acts on it without what it lacks", 50, &[ViewProgress]),
+            Mutant::CutAtLeast => ("cut-at-least", "a view is cut at the least that voters have", 200, &[TrimAgreement]),
+            Mutant::OldLeaderAccepted => ("old-leader-accepted", "who has wedged accepts what the old leader says", 300, &[TrimAgreement]),
             Mutant::ForwardedEarly => {
                 ("forwarded-early", "a member of a chain says to have what is not all here", 50, &[Stability, TotalOrder])
             }

@@ -87,7 +87,7 @@ impl Options {
 
     /// The order that is asked for: a fault of one shows in that one only.
     fn ordering(&self) -> Option<Mode> {
-        self.mutant.and_then(Mutant::order).map(|(mode, _)| mode).or(self.ordering)
+        self.mutant.and_then(Mutant::ordering).or(self.ordering)
     }
 
     /// The command line that runs one seed again, exactly.

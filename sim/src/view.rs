@@ -279,8 +279,18 @@ impl View {
             // At the end of a view it is enough that those that go on have it.
             return Ok(());
         }
-        let lacking = self.processes[..self.voters].iter().position(|progress| progress.received[position] <= index);
-        match lacking {
+        let has = |progress: &Progress| progress.received[position] > index;
+        let voters = &self.processes[..self.voters];
+        if self.ordering.fills() {
+            // More than half, and this one.
+            let (count, mine) =
+                (voters.iter().filter(|progress| has(progress)).count(), self.rank(process).is_ok_and(|rank| has(&self.processes[rank])));
+            return match mine && count * 2 > self.voters {
+                true => Ok(()),
+                false => Err((Property::Stability, format!("{process} delivers {message}, which {count} of {} voters have", self.voters))),
+            };
+        }
+        match voters.iter().position(|progress| !has(progress)) {
             Some(rank) => Err((Property::Stability, format!("{process} delivers {message}, which rank {rank} has not received"))),
             None => Ok(()),
         }

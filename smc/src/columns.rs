@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use squall_sst::{Column, LayoutBuilder, RingColumn};
+use squall_sst::{Column, Columns as Words, LayoutBuilder, RingColumn};
 use squall_transport::region::Ring;
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
@@ -70,5 +70,25 @@ impl Columns {
     /// years.
     pub(crate) fn nulls_ahead_max(&self) -> u64 {
         (self.ring.rings() * self.ring.bytes() / 4).max(NULLS_AHEAD_LEAST)
+    }
+}
+
+/// The columns of what members give each other when a view ends.
+#[derive(Clone, Copy, Debug)]
+pub struct FillColumns {
+    /// `has[sender]`: one more than the position in bytes up to which the row's owner has that sender's ring, once it
+    /// has stopped; 0 before. Written by the owner, by value; read by all, who give it what lies behind. Never goes back.
+    pub has: Words,
+    /// `filled[sender]`: position in bytes up to which the row's owner has written that sender's ring at the reader.
+    /// Written by the owner at one member's copy, behind the Spans it publishes; read by that member. Never goes back.
+    pub filled: Words,
+}
+
+impl FillColumns {
+    pub(crate) const FILLED: &str = "smc.filled";
+
+    /// Adds them to a table.
+    pub fn compose(layout: &mut LayoutBuilder, senders: usize) -> FillColumns {
+        FillColumns { has: layout.words("smc.has", senders), filled: layout.words(FillColumns::FILLED, senders) }
     }
 }

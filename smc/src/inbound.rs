@@ -40,6 +40,8 @@ pub struct Inbound {
     log: Log,
     /// Nulls left in the run at `taken`.
     run_left: u64,
+    /// Position up to which others than the sender wrote the ring here.
+    filled: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,7 +63,7 @@ impl Inbound {
     /// The ring of `sender`, in my copy of the table.
     pub fn new(ring: Ring, columns: Columns, sender: Rank) -> Inbound {
         let (seen, taken) = (Cursor::default(), Cursor::default());
-        Inbound { reader: RingReader::new(ring), columns, sender, writer: sender, seen, taken, log: Log::default(), run_left: 0 }
+        Inbound { reader: RingReader::new(ring), columns, sender, writer: sender, seen, taken, log: Log::default(), run_left: 0, filled: 0 }
     }
 
     /// Whose ring it is.
@@ -77,12 +79,6 @@ impl Inbound {
     /// Who writes the bytes here.
     pub fn writer(&self) -> Rank {
         self.writer
-    }
-
-    /// Position up to which records were looked at.
-    #[inline]
-    pub(crate) fn position(&self) -> u64 {
-        self.seen.position
     }
 
     /// Where the piece of what was looked at ends that begins at `from`.
@@ -123,9 +119,26 @@ impl Inbound {
             return Ok(self.seen.position != head);
         }
         if !self.reader.publish(head) {
+            if head <= self.filled {
+                // Others were faster.
+                return Ok(self.seen.position != self.reader.published());
+            }
             return Err(Malformed { member: self.writer, column: Columns::HEAD, value: head });
         }
         Ok(true)
+    }
+
+    /// Takes in what another member wrote in the sender's place, up to `position`. Whether a member writes so far.
+    pub fn fill(&mut self, position: u64) -> bool {
+        let goes = position <= self.reader.published() || self.reader.publish(position);
+        self.filled = if goes { self.filled.max(position) } else { self.filled };
+        goes
+    }
+
+    /// Position in bytes of the first record that was not looked at.
+    #[inline]
+    pub fn position(&self) -> u64 {
+        self.seen.position
     }
 
     /// Takes in what I committed to my own ring, up to its tail.

@@ -17,6 +17,9 @@
 //! A stream may also pass from member to member: its sender writes to some ([`Outbound::read_by`]), and each passes on
 //! what it has looked at ([`Relay`]). It goes in pieces then, so that no member waits for the whole of a batch.
 //!
+//! Where a view may end at more than some member has ([`Fill`]), others give it from their own copies of the ring what it
+//! lacks.
+//!
 //! What it does not do: order the messages of several senders, or wait. Full is an answer ([`WindowFull`]).
 //!
 //! Source: Spindle (SOSP 2021) for opportunistic batching and null runs; Derecho (TOCS 2019), section 5, for SMC
@@ -25,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod columns;
+mod fill;
 mod inbound;
 mod log;
 mod outbound;
@@ -32,7 +36,8 @@ mod piece;
 mod record;
 mod relay;
 
-pub use columns::{Columns, Limits};
+pub use columns::{Columns, FillColumns, Limits};
+pub use fill::Fill;
 pub use inbound::{Arrived, Inbound, Taken};
 pub use outbound::{Outbound, OutboundStats, WindowFull};
 pub use record::{DECISION_BYTES_MAX, DECISIONS_KEPT_BYTES, DESCRIPTOR_BYTES_MAX, Kind, record_bytes};

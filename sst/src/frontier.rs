@@ -13,12 +13,14 @@ pub struct Frontier {
     column: Column,
     name: &'static str,
     seen: Vec<u64>,
+    /// Room to sort them in.
+    sorted: Vec<u64>,
 }
 
 impl Frontier {
     /// The frontiers in `column`, which the layout calls `name`, in a group of `members`; 0 everywhere so far.
     pub fn new(column: Column, name: &'static str, members: usize) -> Frontier {
-        Frontier { column, name, seen: vec![0; members] }
+        Frontier { column, name, seen: vec![0; members], sorted: Vec::with_capacity(members) }
     }
 
     /// The least of the others' words and of `own`, which is mine as I know it and not as it stands in the table.
@@ -52,6 +54,28 @@ impl Frontier {
         }
         Ok(least)
     }
+
+    /// What `needed` of the first `members` members have reached, and what all of them have. `own` is mine as I know it,
+    /// and counts if I am one of them.
+    ///
+    /// Worked example: of four that are at 9, 4, 7 and 5, three have reached 5, and all have reached 4.
+    ///
+    /// # Errors
+    /// A word went back.
+    ///
+    /// # Panics
+    /// If none is needed, or more than there are.
+    pub fn reached_by(&mut self, table: &Table, members: usize, needed: usize, own: u64) -> Result<(u64, u64), Malformed> {
+        let all = self.least_of(table, members, u64::MAX, u64::MAX)?;
+        let me = table.me().index();
+        self.sorted.clear();
+        self.sorted.extend_from_slice(&self.seen[..members]);
+        if let Some(mine) = self.sorted.get_mut(me) {
+            *mine = own;
+        }
+        self.sorted.sort_unstable();
+        Ok((self.sorted[members - needed], if me < members { all.min(own) } else { all }))
+    }
 }
 
 #[cfg(test)]
@@ -79,5 +103,22 @@ mod tests {
         write(2, 7);
         write(0, 4);
         assert_eq!(frontier.least(&table, 6, 7), Err(Malformed { member: Rank::new(0), column: "f", value: 4 }));
+    }
+
+    #[test]
+    fn what_some_have_reached_is_counted_from_the_top() {
+        let (layout, column) = LayoutBuilder::compose(5, |builder| builder.word("f"));
+        let region = Region::allocate(layout.bytes() as usize, &RegionOptions::default()).unwrap();
+        let write = |row, value| region.word(column.at(Rank::new(row))).store(value, Ordering::Release);
+        [9, 4, 7, 5, 99].into_iter().enumerate().for_each(|(row, value)| write(row, value));
+        let (voter, learner) = (Table::new(region.clone(), &layout, Rank::new(1)), Table::new(region.clone(), &layout, Rank::new(4)));
+        let reached = |table: &Table, needed, own| Frontier::new(column, "f", 5).reached_by(table, 4, needed, own);
+        assert_eq!((1..=4).map(|needed| reached(&voter, needed, 4).unwrap().0).collect::<Vec<_>>(), [9, 7, 5, 4]);
+        assert_eq!(reached(&voter, 3, 8), Ok((7, 5)), "mine is 8, whatever the table says");
+        assert_eq!(reached(&learner, 3, 8), Ok((5, 4)), "mine does not count");
+        let mut frontier = Frontier::new(column, "f", 5);
+        frontier.reached_by(&learner, 4, 3, 0).unwrap();
+        write(2, 6);
+        assert_eq!(frontier.reached_by(&learner, 4, 3, 0), Err(Malformed { member: Rank::new(2), column: "f", value: 6 }));
     }
 }

@@ -159,7 +159,7 @@ impl TraceWriter {
         }
         if group.view().is_sender() {
             let stats = group.stats();
-            self.note_nulls(stats.messages_sent + stats.nulls_sent);
+            self.note_nulls(stats.messages_sent + stats.nulls_sent + stats.decisions_sent);
         }
         self.note_change(group);
         self.write_late();
@@ -175,9 +175,10 @@ impl TraceWriter {
     /// Whom the member suspects, and how far the view's end is.
     fn note_change<E: Endpoint>(&mut self, group: &mut Group<E>) {
         let (process, view, senders) = (self.process, group.view().id, group.view().senders.clone());
-        // A learner never wedges: it goes on receiving until it has what is delivered.
-        let learns = !group.view().votes(group.view().me);
-        let received: Vec<u64> = (0..senders.len()).filter(|_| learns).map(|position| group.received(position)).collect();
+        // A learner never wedges: it goes on receiving until it has what is delivered. So do all where members give each
+        // other what they lack.
+        let goes_on = !group.view().votes(group.view().me) || self.order.fills();
+        let received: Vec<u64> = (0..senders.len()).filter(|_| goes_on).map(|position| group.received(position)).collect();
         let Some(protocol) = group.membership().map(|membership| membership.protocol()) else { return };
         for whom in protocol.suspects().iter() {
             if !self.suspects.contains(&whom) {

@@ -180,9 +180,10 @@ impl<E: Endpoint> Group<E> {
         if !self.view.votes(self.view.me) {
             self.learn();
         }
+        let filled = if self.fill.is_some() { self.fill()? } else { false };
         let Some(epoch) = &mut self.epoch else { return Ok(false) };
         let now_ns = epoch.clock.now_ns();
-        let progress = epoch.membership.step(now_ns, &self.table, &mut self.outbox);
+        let progress = epoch.membership.step(now_ns, &self.table, &mut self.outbox) | filled;
         if let Some(malformed) = epoch.membership.protocol().blamed() {
             self.blamed.get_or_insert(malformed.into());
         }
@@ -222,12 +223,14 @@ impl<E: Endpoint> Group<E> {
             epoch.membership.say_whole();
         }
         let protocol = epoch.membership.protocol();
+        // Where members give each other what they lack nobody can tell yet how much that will be.
+        let until_cut = self.fill.is_some() && protocol.decision().is_none();
         if let Some(tail) = protocol.tail()
             && !protocol.row().received.as_ref().is_some_and(|said| reaches(said, &tail))
         {
             let rdmc = &self.outgoing.rdmc;
             let received: Vec<u64> = self.streams.iter_mut().map(|stream| stream.frontier(rdmc)).collect();
-            if reaches(&received, &tail) {
+            if until_cut || reaches(&received, &tail) {
                 epoch.membership.reach(received);
             }
         }
@@ -310,6 +313,11 @@ impl<E: Endpoint> Group<E> {
         self.stop_messages();
         if let Some(epoch) = &mut self.epoch {
             epoch.wedged_ns = Some(epoch.clock.now_ns());
+        }
+        if self.fill.is_some()
+            && let Err(ended) = self.see_all_of_mine()
+        {
+            self.blamed.get_or_insert(ended);
         }
         let rdmc = &self.outgoing.rdmc;
         let received = self.streams.iter_mut().map(|stream| stream.frontier(rdmc)).collect();

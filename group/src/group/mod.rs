@@ -2,11 +2,12 @@
 
 mod blame;
 mod change;
+mod filling;
 pub(crate) mod opening;
 mod turn;
 
 use squall_rdmc::{Limit, Relay, Timeline};
-use squall_smc::Outbound;
+use squall_smc::{Fill, Outbound};
 use squall_sst::{Counter, Table};
 use squall_transport::{Endpoint, Outbox, Rank, Region, Waker};
 
@@ -37,6 +38,8 @@ pub struct Group<E: Endpoint> {
     decision: Vec<u8>,
     /// None: the members never change.
     epoch: Option<Box<Epoch>>,
+    /// Where members give each other what they lack when the view ends.
+    fill: Option<Box<Fill>>,
     pool_region: Region,
     mark: Counter,
     closing: Counter,

@@ -1,9 +1,9 @@
 //! How a member comes into a view: memory, links, and the protocols on them.
 
 use squall_membership::{Leaving, Membership};
-use squall_orderer::{Chain, Lamport, Line, RoundRobin, Unordered};
+use squall_orderer::{Chain, Lamport, Line, Paxos, RoundRobin, Unordered};
 use squall_rdmc::{Limit, Rdmc};
-use squall_smc::{Inbound, Outbound, Relay};
+use squall_smc::{Fill, Inbound, Outbound, Relay};
 use squall_sst::{Counter, Table};
 use squall_transport::exchange::{Exchange, agree};
 use squall_transport::{Endpoint, Fabric, Outbox, POOL, Rank};
@@ -150,6 +150,7 @@ impl<E: Endpoint> Group<E> {
             Mode::Unordered => Order::Unordered(Unordered::new(columns.order, members, &config.senders, own)),
             Mode::Chain => Order::Chain(Box::new(Chain::new(columns.order, members, view.voters, &config.senders, me))),
             Mode::Lamport => Order::Lamport(Box::new(Lamport::new(columns.order, members, view.voters, &config.senders, me))),
+            Mode::Paxos => Order::Paxos(Box::new(Paxos::new(columns.order, members, view.voters, &config.senders, me))),
         };
         let smc = if order.has_decisions() { smc.map(Outbound::keep_room) } else { smc };
         let epoch = Epoch::new(&config, &columns, &view).map(|epoch| Epoch { hears_witness: kept.hears_witness, ..epoch });
@@ -161,6 +162,7 @@ impl<E: Endpoint> Group<E> {
             streams,
             outgoing,
             epoch: epoch.map(Box::new),
+            fill: columns.fill.map(|columns| Box::new(Fill::new(columns, members))),
             pool_region,
             mark: Counter::new(columns.mark, members),
             closing: Counter::new(columns.closing, members),

@@ -51,6 +51,7 @@ impl<E: Endpoint> Group<E> {
             let (goes_on, changed) = self.tend_epoch(lost, upcalls)?;
             if !goes_on {
                 self.feed_learners()?;
+                self.accept_late()?;
                 self.outbox.drain(&mut self.endpoint);
                 self.endpoint.flush();
                 return Ok(changed);

@@ -20,7 +20,8 @@ impl Protocol {
         let leads = theirs.leader == Some(leader) || self.mutation == Mutation::FollowsAnyBallot;
         // A trim that was made without asking me is not for me, if I am one of those who are asked.
         let asked = theirs.trim.is_none() || self.row.received.is_some() || !self.votes(self.me);
-        if leads && theirs.age() > self.row.accepted.age() && (asked || self.mutation != Mutation::None) {
+        let whole = theirs.trim.as_ref().is_none_or(|trim| self.holds(trim));
+        if leads && theirs.age() > self.row.accepted.age() && whole && (asked || self.mutation != Mutation::None) {
             self.row.accepted = theirs.clone();
         }
     }
@@ -33,6 +34,9 @@ impl Protocol {
         }
         let acted = self.trusted_voters().map(|rank| self.row_of(rank)).find(|row| row.installed).map(|row| row.accepted.clone());
         let acted = acted.filter(|_| self.mutation != Mutation::IgnoresAccepted);
+        if acted.as_ref().and_then(|acted| acted.trim.as_ref()).is_some_and(|trim| !self.holds(trim)) {
+            return;
+        }
         if let Some(accepted) = &acted
             && accepted.age() > self.row.accepted.age()
         {

@@ -10,7 +10,7 @@ use crate::row::{Accepted, Row};
 impl Protocol {
     /// I have delivered so much of each sender, because every voter had said that it has received it: a row that is to
     /// end the view may not say less. Said before [`Protocol::freeze`], and only where that is how messages are
-    /// delivered.
+    /// delivered; where members fill each other, a majority had said so, and only no cut may say less.
     ///
     /// # Panics
     /// If the vector has not one place a sender.
@@ -31,7 +31,7 @@ impl Protocol {
             return false;
         }
         let below = |ends: &[u64]| ends.iter().zip(&self.delivered).find(|(end, delivered)| end < delivered).map(|(end, _)| *end);
-        let received = row.received.as_deref().and_then(below);
+        let received = row.received.as_deref().filter(|_| self.filling.is_none()).and_then(below);
         let Accepted { leader, trim, .. } = &row.accepted;
         let cut = trim.as_deref().and_then(below);
         let own = cut.filter(|_| *leader == Some(peer));

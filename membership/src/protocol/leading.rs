@@ -15,8 +15,8 @@ impl Protocol {
         if self.leader() != self.me || !self.may_lead() {
             return;
         }
-        if self.row.accepted.leader != Some(self.me) {
-            self.take_over();
+        if self.row.accepted.leader != Some(self.me) && !self.take_over() {
+            return;
         }
         if !self.adopted && self.row.accepted.trim.is_none() {
             self.propose();
@@ -37,19 +37,24 @@ impl Protocol {
         self.votes(self.me) && (self.mutation == Mutation::LeadsEarly || self.trusted_voters().all(turned))
     }
 
-    /// Makes the newest that any voter here has accepted my own proposal, as it is: a majority may have it.
-    fn take_over(&mut self) {
+    /// Makes the newest that any voter here has accepted my own proposal, as it is: a majority may have it. `false` if I
+    /// lack some of what it keeps, so that I cannot accept it yet.
+    fn take_over(&mut self) -> bool {
         let accepted = self.trusted_voters().map(|rank| &self.row_of(rank).accepted).filter(|accepted| !accepted.is_empty());
         let newest = match self.mutation {
             Mutation::AdoptsOldest => accepted.min_by_key(|accepted| accepted.age()),
             _ => accepted.max_by_key(|accepted| accepted.age()),
         };
-        let Some(newest) = newest else { return };
+        let Some(newest) = newest else { return true };
+        if newest.trim.as_ref().is_some_and(|trim| !self.holds(trim)) {
+            return false;
+        }
         self.row.accepted = match self.mutation {
             Mutation::IgnoresAccepted => Accepted::default(),
             _ => Accepted { leader: Some(self.me), ..newest.clone() },
         };
         self.adopted = !matches!(self.mutation, Mutation::IgnoresAccepted | Mutation::BlendsChanges);
+        true
     }
 
     /// Adds what is to be changed and is not in the list yet: losses, then votes, then leaves, then joins.
@@ -131,14 +136,14 @@ impl Protocol {
     }
 
     /// Once all voters that follow me are wedged, and learners that are to vote have what those will deliver: the least
-    /// that voters have received.
+    /// that voters have received; where members fill each other the most, once I have that.
     fn cut(&mut self) {
         let accepted = &self.row.accepted;
         if accepted.changes.is_empty() || accepted.trim.is_some() || !self.laggards().is_empty() {
             return;
         }
         let short = u64::from(self.mutation == Mutation::CutsShort);
-        self.row.accepted.trim = self.least().map(|least| least.iter().map(|end| end.saturating_sub(short)).collect());
+        self.row.accepted.trim = self.cut_to_be().map(|ends| ends.iter().map(|end| end.saturating_sub(short)).collect());
     }
 
     /// Learners that are to vote in the next view and have yet to receive what it begins behind: I lead, and wait for
@@ -148,25 +153,32 @@ impl Protocol {
         if *leader != Some(self.me) {
             return Ranks::EMPTY;
         }
-        let Some(least) = self.least() else { return Ranks::EMPTY };
+        let Some(kept) = self.cut_to_be() else { return Ranks::EMPTY };
         let votes = changes.iter().filter_map(|change| if let What::Vote(rank) = change.what { Some(rank) } else { None });
-        let lags = |rank: &Rank| !self.row_of(*rank).received.as_ref().is_some_and(|received| reaches(received, &least));
+        let lags = |rank: &Rank| !self.row_of(*rank).received.as_ref().is_some_and(|received| reaches(received, &kept));
         votes.filter(|rank| !self.suspects.has(*rank) && lags(rank)).collect()
+    }
+
+    /// Where I will cut, once all that I trust have wedged.
+    fn cut_to_be(&self) -> Option<Vec<u64>> {
+        if self.filling.is_some() { self.filled_cut() } else { self.least() }
     }
 
     /// The least that voters have received, once all that I trust have wedged.
     pub(super) fn least(&self) -> Option<Vec<u64>> {
+        self.frozen().map(|frozen| ragged_trim(frozen.iter().map(Vec::as_slice), self.sender_count))
+    }
+
+    /// What each voter that I trust has received, once all of them have wedged.
+    pub(super) fn frozen(&self) -> Option<Vec<Vec<u64>>> {
         let counted = if self.mutation == Mutation::LearnerTrims { self.nodes.len() } else { self.voters };
         let counts = |rank: Rank| !self.suspects.has(rank) || self.mutation == Mutation::TrimCountsSuspects;
-        let zeros = vec![0; self.sender_count];
         let all = (0..counted).map(Rank::new).filter(|&rank| counts(rank));
-        let frozen: Option<Vec<&[u64]>> = all
-            .map(|rank| match &self.row_of(rank).received {
-                None if self.suspects.has(rank) || !self.votes(rank) => Some(zeros.as_slice()),
-                received => received.as_deref(),
-            })
-            .collect();
-        frozen.map(|frozen| ragged_trim(frozen, self.sender_count))
+        all.map(|rank| match &self.row_of(rank).received {
+            None if self.suspects.has(rank) || !self.votes(rank) => Some(vec![0; self.sender_count]),
+            received => received.clone(),
+        })
+        .collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The protocol itself: rows of others in, my row out. It knows no table, no time and no fabric.
 
 mod deciding;
+mod filling;
 mod floor;
 mod leading;
 
@@ -14,6 +15,8 @@ use crate::plausible::{Members, can_follow, is_covered};
 use crate::ranks::Ranks;
 use crate::row::{Leaving, Newcomer, Row};
 use crate::trim::quorum;
+pub use filling::Ends;
+use filling::Filling;
 
 /// Who sends, and how many may: what a leader needs to know before it takes in a newcomer that is to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +56,8 @@ pub struct Protocol {
     wants_wedge: bool,
     /// Of each sender, what I had delivered when I wedged; empty where it says nothing about what others have.
     delivered: Vec<u64>,
+    /// Where views end at the most that any voter has.
+    filling: Option<Filling>,
     blamed: Option<Malformed>,
     witness: Option<Witness>,
     decision: Option<Decision>,
@@ -92,6 +97,7 @@ impl Protocol {
             adopted: false,
             wants_wedge: false,
             delivered: Vec::new(),
+            filling: None,
             blamed: None,
             witness: None,
             decision: None,
@@ -212,7 +218,7 @@ impl Protocol {
         if self.hears(peer) && peer != self.me {
             // Who suspects me has not counted me in its trim, and nobody counts a learner.
             let counted = self.votes(self.me) && !row.suspected.has(self.me);
-            let received = self.row.received.as_deref().filter(|_| counted);
+            let received = self.row.received.as_deref().filter(|_| counted && self.filling.is_none());
             let view = Members { nodes: &self.nodes, voters: self.voters };
             let follows = || can_follow(&row, &self.rows[peer.index()], self.votes(peer), view, received);
             if self.mutation == Mutation::None && !follows() || self.is_below(peer, &row) {
@@ -281,7 +287,7 @@ impl Protocol {
             let row = &self.rows[rank.index()];
             *rank != self.me && !row.suspected.has(self.me) && !is_covered(&row.accepted, &received)
         };
-        if self.mutation == Mutation::None {
+        if self.mutation == Mutation::None && self.filling.is_none() {
             let wrong: Vec<Rank> = self.trusted_voters().filter(is_wrong).collect();
             wrong.into_iter().for_each(|rank| self.suspect(rank));
         }
@@ -294,7 +300,7 @@ impl Protocol {
         if self.votes(self.me) {
             return None;
         }
-        self.decision.as_ref().map(|decision| decision.trim.clone()).or_else(|| self.least())
+        self.decision.as_ref().map(|decision| decision.trim.clone()).or_else(|| self.least_or_most())
     }
 
     /// This learner has received so much of each sender, and goes on receiving. It says so when it has reached its

@@ -46,6 +46,8 @@ pub(crate) struct World {
     queues: Vec<VecDeque<Row>>,
     left: Limits,
     mutation: Mutation,
+    /// A majority is enough to deliver, and members that have stopped give each other what they lack.
+    fills: bool,
     broken: Option<String>,
 }
 
@@ -64,6 +66,10 @@ enum Action {
     },
     Deliver {
         by: usize,
+        sender: usize,
+    },
+    Give {
+        to: usize,
         sender: usize,
     },
     Crash(usize),
@@ -161,7 +167,32 @@ impl World {
             Member { protocol, alive: true, received, delivered: vec![0; senders], told, suspected, last_leader, accepted_from: None }
         };
         let queues = vec![VecDeque::new(); members * members];
-        World { members: (0..members).map(member).collect(), voters, voter_hit: false, sided: None, queues, left, mutation, broken: None }
+        World {
+            members: (0..members).map(member).collect(),
+            voters,
+            voter_hit: false,
+            sided: None,
+            queues,
+            left,
+            mutation,
+            fills: false,
+            broken: None,
+        }
+    }
+
+    /// A majority is enough to deliver here.
+    pub(crate) fn filling(mut self) -> World {
+        self.members.iter_mut().for_each(|member| member.protocol.fill_up());
+        World { fills: true, ..self }
+    }
+
+    /// Whether a member that has stopped, and hears and is heard, has what this one lacks.
+    fn is_given(&self, to: usize, sender: usize) -> bool {
+        let hears = |one: usize, other: usize| self.members[one].protocol.hears(Rank::new(other));
+        let stopped = |member: &Member| member.goes_on() && member.protocol.row().received.is_some();
+        let gives = |from: usize| stopped(&self.members[from]) && self.members[from].received[sender] == MESSAGES && hears(from, to);
+        let lacks = |to: &Member| stopped(to) && to.received[sender] < MESSAGES && !to.protocol.row().installed;
+        self.fills && lacks(&self.members[to]) && (0..self.voters).any(|from| from != to && gives(from) && hears(to, from))
     }
 
     /// What may happen next, and whether all that must happen has happened.
@@ -206,6 +237,8 @@ impl World {
                 actions.push(Action::GiveUp(by));
             }
         }
+        let gifts = (0..self.voters).flat_map(|to| (0..self.members[to].received.len()).map(move |sender| (to, sender)));
+        actions.extend(gifts.filter(|&(to, sender)| self.is_given(to, sender)).map(|(to, sender)| Action::Give { to, sender }));
         let rests = actions.is_empty();
         for rank in 0..count {
             let member = &self.members[rank];
@@ -221,7 +254,9 @@ impl World {
                 if (open || self.mutation == Mutation::WedgesLate) && member.received[sender] < MESSAGES {
                     actions.push(Action::Receive { by: rank, sender });
                 }
-                let stable = || self.members[..self.voters].iter().all(|other| other.received[sender] == MESSAGES);
+                let having = || self.members[..self.voters].iter().filter(|other| other.received[sender] == MESSAGES).count();
+                let majority = || self.fills && member.received[sender] == MESSAGES && having() * 2 > self.voters;
+                let stable = || having() == self.voters || majority();
                 if open && member.delivered[sender] < MESSAGES && stable() {
                     actions.push(Action::Deliver { by: rank, sender });
                 }
@@ -252,7 +287,7 @@ impl World {
                 self.members[to].protocol.see(Rank::new(from), row.expect("something was said"));
                 self.run(to);
             }
-            Action::Receive { by, sender } => {
+            Action::Receive { by, sender } | Action::Give { to: by, sender } => {
                 self.members[by].received[sender] = MESSAGES;
                 self.run(by);
             }
@@ -302,6 +337,10 @@ impl World {
         let count = self.members.len();
         loop {
             let member = &mut self.members[rank];
+            if self.fills {
+                let cut = member.protocol.ends().map(|ends| (ends.clone(), ends.most));
+                member.protocol.hold(member.received.clone(), cut);
+            }
             let mut moved = member.protocol.advance();
             match member.protocol.phase() {
                 Phase::Wedging => {
@@ -387,7 +426,8 @@ impl World {
         let needed = if witnessed { 1 } else { self.voters / 2 + 1 };
         let echo = |member: &&Member| {
             let accepted = &member.protocol.row().accepted;
-            accepted.leader >= Some(decision.leader) && accepted.trim.as_ref() == Some(&decision.trim)
+            // Who has acted may lead next, and say it once more, while others are yet to be filled.
+            (accepted.leader >= Some(decision.leader) || self.fills) && accepted.trim.as_ref() == Some(&decision.trim)
         };
         if self.members[..self.voters].iter().filter(echo).count() < needed {
             self.breaks(|| format!("property 17: {rank} acts on a trim that no majority has echoed"));
@@ -398,7 +438,7 @@ impl World {
         if self.members[rank].received.iter().zip(&decision.trim).any(|(received, trim)| received < trim) {
             self.breaks(|| format!("property 16: the trim keeps what {rank} has not received"));
         }
-        if votes && self.members[rank].protocol.row().received.as_ref() != Some(&self.members[rank].received) {
+        if votes && !self.fills && self.members[rank].protocol.row().received.as_ref() != Some(&self.members[rank].received) {
             self.breaks(|| format!("property 17: {rank} received after it had wedged"));
         }
         let lost = self.members[rank].protocol.suspects().iter().filter(|lost| lost.index() < self.voters).count();

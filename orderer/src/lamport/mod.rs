@@ -65,7 +65,6 @@
 //! here: a batch has one stamp, and a place is stable before anybody acts on it.
 
 mod answers;
-mod places;
 mod source;
 
 use squall_sst::{Counter, Frontier, Malformed, Table};
@@ -75,8 +74,8 @@ use crate::columns::Columns;
 use crate::cost::Cost;
 use crate::mutation::Mutation;
 use crate::orderer::{Orderer, Run};
+use crate::places::Places;
 use answers::Answers;
-use places::Places;
 use source::{Ruling, Source};
 
 /// No clock comes this far; who says so has broken memory.

@@ -324,7 +324,7 @@ fn mutate(group: &mut Group<SimEndpoint>, mutant: Option<Mutant>) {
     if let Some(mutation) = mutant.and_then(Mutant::membership) {
         group.set_mutation(mutation);
     }
-    if let Some((_, mutation)) = mutant.and_then(Mutant::order) {
+    if let Some(mutation) = mutant.and_then(Mutant::order) {
         group.set_order_mutation(mutation);
     }
 }

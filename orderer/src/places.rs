@@ -54,6 +54,11 @@ impl Places {
         Some(run)
     }
 
+    /// Takes what is known and not delivered: it is delivered by another rule.
+    pub(crate) fn take_known(&mut self) -> impl Iterator<Item = Run> {
+        self.runs.drain(..)
+    }
+
     /// The next `count` positions are delivered by another rule, from here on: the first of them.
     pub(crate) fn pass(&mut self, count: u64) -> u64 {
         self.delivered += count;

@@ -1,0 +1,110 @@
+//! The order by a leader's log, by seed: the same groups, links, loads and faults as those of the other tests; stable is
+//! what a majority has, and a view ends at the most that anybody has.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use squall_group::Mode;
+use squall_sim::trace::Event;
+use squall_sim::{Aim, Mutant, Options, catch, run};
+
+#[track_caller]
+fn all_hold(options: Options) {
+    let options = Options { ordering: Some(Mode::Paxos), ..options };
+    let report = run(&options, |_, _| ControlFlow::Continue(())).expect("no trace is written");
+    let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
+    assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
+}
+
+#[test]
+fn a_leaders_log_holds_where_members_stay() {
+    all_hold(Options::new(0..500));
+}
+
+#[test]
+fn a_leaders_log_holds_over_a_fabric_that_counts() {
+    all_hold(Options { counted: true, ..Options::new(600..750) });
+    Aim::ALL.into_iter().for_each(|aim| all_hold(Options { counted: true, ..Options::churn(0..50, aim) }));
+}
+
+#[test]
+fn a_leaders_log_is_safe_whatever_happens() {
+    all_hold(Options::churn(0..500, Aim::Safety));
+}
+
+#[test]
+fn a_leaders_log_goes_on_once_faults_stop() {
+    all_hold(Options::churn(0..400, Aim::Liveness));
+}
+
+#[test]
+fn a_leaders_log_holds_among_whole_members() {
+    all_hold(Options::churn(0..120, Aim::Members));
+}
+
+/// Runs the mutant from three places in the space of seeds; each time it must be caught in time.
+#[track_caller]
+fn caught(mutant: Mutant) {
+    for first in [0, 100_000, 7_000_000] {
+        let failure = catch(mutant, first).unwrap_or_else(|| panic!("{mutant} was not caught from seed {first} on")).failure;
+        assert!(failure.replay.ends_with(&format!("--seed {} --ordering paxos --mutant {mutant}", failure.seed)), "{}", failure.replay);
+    }
+}
+
+#[test]
+fn a_delivery_below_a_majority_is_caught() {
+    caught(Mutant::BelowMajority);
+}
+
+#[test]
+fn a_slot_accepted_before_it_is_here_is_caught() {
+    caught(Mutant::GapAccepted);
+}
+
+#[test]
+fn a_large_message_that_waits_for_a_majority_only_is_caught() {
+    caught(Mutant::LargeByMajority);
+}
+
+#[test]
+fn a_cut_that_is_acted_on_before_the_fill_is_caught() {
+    caught(Mutant::FillSkipped);
+}
+
+#[test]
+fn a_cut_at_the_least_is_caught() {
+    caught(Mutant::CutAtLeast);
+}
+
+#[test]
+fn an_old_leaders_slot_accepted_after_the_wedge_is_caught() {
+    caught(Mutant::OldLeaderAccepted);
+}
+
+#[test]
+fn the_runs_reach_what_they_are_meant_to_reach() {
+    let mut reached = BTreeMap::new();
+    let options = Options { ordering: Some(Mode::Paxos), ..Options::churn(0..200, Aim::Liveness) };
+    run(&options, |_, outcome| {
+        let events = &outcome.trace.events;
+        let any = |wanted: fn(&Event) -> bool| events.iter().any(wanted);
+        let mut wedged = std::collections::BTreeSet::new();
+        let filled = events.iter().any(|event| match event {
+            Event::Wedge { process, view } => !wedged.insert((*process, *view)),
+            Event::Receive { process, view, .. } => wedged.contains(&(*process, *view)),
+            _ => false,
+        });
+        let seen = [
+            ("decisions", any(|event| matches!(event, Event::Decide { .. }))),
+            ("fills", filled),
+            ("cuts", any(|event| matches!(event, Event::Cut { .. }))),
+            ("learners", any(|event| matches!(event, Event::Learn { .. }))),
+            ("a chain of views", outcome.verdict.views > 2),
+        ];
+        seen.into_iter().for_each(|(what, seen)| *reached.entry(what).or_insert(0) += usize::from(seen));
+        assert_eq!(outcome.verdict.nulls, 0, "there are no turns to fill");
+        ControlFlow::Continue(())
+    })
+    .expect("no trace is written");
+    assert!(reached.values().all(|&runs| runs > 10), "{reached:?}");
+}
