@@ -27,6 +27,9 @@
 //! | received_seq, up | n - 1 | 8 |
 //! | delivered_seq, to the senders | n - 1 | in at the head: 8 (n - 1) |
 //!
+//! A batch of many bytes goes in pieces, so that what it takes on its way down is the time of one piece a member and not
+//! of the batch.
+//!
 //! Together 5 (n - 1) writes. The head delivers after 2 (n - 1) hops, and is the last. One sender has every link to
 //! itself, whatever n is; if all send, each link carries all messages but those of the member behind it, and a sender's
 //! link its hand-over to the head besides.
