@@ -1,5 +1,8 @@
 //! Command lines that cannot be meant: each gets an error that names it and the mend, and the right exit status.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use assert_cmd::Command;
 
 const USAGE: i32 = 2;
@@ -12,6 +15,19 @@ fn squall(arguments: &str) -> (Option<i32>, String) {
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "an error leaves nothing behind: {left:?}");
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn arguments_that_are_no_text_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let strange = OsStr::from_bytes(b"a\xffb");
+    for words in [&["run", "memcpy", "--quick", "--out"][..], &["plot"], &["chaos", "--rounds", "1", "--out"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+        let output = command.current_dir(folder.path()).args(words).arg(strange).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(USAGE), "{said}");
+        assert!(said.contains(r#"the argument "a\xFFb" is not UTF-8"#), "{said}");
+    }
 }
 
 #[test]
@@ -36,6 +52,10 @@ fn what_cannot_be_meant_is_named_with_its_mend() {
         ("run multicast --seconds 1 --messages 5", "cannot be used with"),
         ("run multicast --seconds 0", "0.001"),
         ("run multicast --trials 0", "1..=1000"),
+        ("run multicast --size=", "a size is a number with a unit"),
+        ("run multicast --block=", "a size is a number with a unit"),
+        ("run smc-rate --messages 4294967297", "not in 1..=4294967296"),
+        ("run write --messages 18446744073709551615", "not in 1..=4294967296"),
         ("run multicast --window 0", "1.."),
         ("run multicast --size 100MB --block 1", "use blocks of at least"),
         ("run multicast --pin 4095", "the cores it may run on are"),

@@ -44,6 +44,7 @@ fn other_programs_are_measured_in_turns_with_ours_where_they_are_installed() {
         ("iperf3", "iperf3", "iperf3", "--size 128KB"),
         ("ucx_perftest", "ucx-latency", "ucx-tcp", "--size 8"),
         ("mpicc", "openmpi", "openmpi-tcp", "--size 64KB --nodes 2"),
+        ("corosync", "corosync", "corosync", "--size 1KB --nodes 3"),
     ];
     for (program, peer, fabric, more) in peers {
         let root = tempfile::tempdir().unwrap();

@@ -290,7 +290,7 @@ impl Config {
 
     /// Bytes of registered memory that each of `members` members needs: the table with its rings, and the pool.
     pub fn memory_bytes(&self, members: usize) -> u64 {
-        self.layout(members).0.bytes() + Pool::bytes_for(&self.pool_classes())
+        self.layout(members).0.bytes().saturating_add(Pool::bytes_for(&self.pool_classes()))
     }
 
     /// The longest message that may be sent, in bytes.
@@ -325,7 +325,9 @@ impl Config {
         if !self.has_large() {
             return Vec::new();
         }
-        vec![SizeClass { block_bytes: self.large_max, blocks: (self.sender_limit() * self.transfers_max) as u32 }]
+        // More than a region can have is refused as memory.
+        let blocks = u32::try_from(self.sender_limit().saturating_mul(self.transfers_max)).unwrap_or(u32::MAX);
+        vec![SizeClass { block_bytes: self.large_max, blocks }]
     }
 
     pub(crate) fn smc_limits(&self) -> squall_smc::Limits {

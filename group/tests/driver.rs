@@ -154,6 +154,38 @@ fn a_message_that_cannot_be_sent_fails_by_itself() {
 }
 
 #[test]
+fn a_core_that_is_none_is_refused() {
+    for core in [99_999, usize::MAX] {
+        let group = Group::join(&config(1), &ShmFabric::new(), &mut LocalExchange::mesh(1).remove(0)).unwrap();
+        let refused = Driver::stream(group, Pace::for_members(1), Some(core)).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(refused, format!("cannot start the driver's thread: core {core} is none that this process may run on"));
+    }
+}
+
+#[test]
+fn whoever_sends_after_the_end_is_told_what_ended_it() {
+    let told = run(2, &config(2), |group| {
+        let me = group.view().me;
+        if me == Rank(1) {
+            return None;
+        }
+        let (driver, deliveries) = Driver::stream(group, Pace::for_members(8), None).unwrap();
+        assert_eq!(deliveries.filter(|told| matches!(told, Told::Message(_))).count(), 0);
+        // The stream ends a little before the queue.
+        let handle = driver.handle();
+        let why = loop {
+            if let Err(why) = handle.send("late") {
+                break why;
+            }
+        };
+        let lost = |why: &DriverError| matches!(why, DriverError::Ended(Ended::MemberDown(Rank(1))));
+        assert!(lost(&why) && lost(&driver.close().unwrap_err()), "{why}");
+        Some(why.to_string())
+    });
+    assert!(told[0].as_ref().is_some_and(|why| why.contains("member 1 is gone")), "{told:?}");
+}
+
+#[test]
 fn whoever_takes_no_deliveries_holds_its_group_up_and_loses_none() {
     let barrier = Arc::new(Barrier::new(2));
     let counts = run(2, &config(1), move |group| {
@@ -221,8 +253,11 @@ fn tickets_of_survivors_are_kept_over_the_view_that_loses_a_member() {
             if me == Rank(2) {
                 // It ends in the middle of its messages, and its links break.
                 handle.send(Payload::filled_by(100, |_| panic!("on purpose: a member dies"))).unwrap();
-                let late = handle.send("late").map_or(Undelivered::Unknown, |ticket| ticket.wait().expect_err("it is dead"));
-                assert!(matches!((late, driver.close()), (Undelivered::Unknown, Err(DriverError::Panicked))));
+                match handle.send("late") {
+                    Ok(ticket) => assert_eq!(ticket.wait(), Err(Undelivered::Unknown)),
+                    Err(why) => assert!(matches!(why, DriverError::Panicked), "{why}"),
+                }
+                assert!(matches!(driver.close(), Err(DriverError::Panicked)));
                 return None;
             }
             let tickets: Vec<Ticket> = (0..MESSAGES).map(|number| handle.send(payload(me, number)).unwrap()).collect();

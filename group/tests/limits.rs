@@ -1,7 +1,12 @@
 //! What a group refuses: configurations that cannot work, each with its mend, and messages that have no room.
 
-use squall_group::{Config, ConfigError, Delivery, Group, Mode, Outgoing, Pace, SendError, Upcalls};
-use squall_transport::exchange::LocalExchange;
+use std::time::Duration;
+
+use squall_group::{
+    Config, ConfigError, Delivery, Group, JoinError, Member, MemberOptions, Mode, Outgoing, Pace, SendError, Timeouts, Upcalls,
+};
+use squall_transport::exchange::{ClusterKey, LocalExchange, random_node};
+use squall_transport::mesh::{Mesh, MeshOptions};
 use squall_transport::shm::{ShmEndpoint, ShmFabric};
 use squall_transport::{Rank, RegionOptions};
 
@@ -20,6 +25,24 @@ fn sizes_that_no_machine_has_are_named() {
         change(&mut config);
         assert!(matches!(config.check(2), Err(ConfigError::TooLarge { .. })));
     }
+}
+
+#[test]
+fn more_buffers_than_can_be_counted_are_memory_that_is_not_there() {
+    let membership = Some(Timeouts::after(Duration::from_secs(60)));
+    let wrong = Config { large_max: 1 << 20, senders_max: usize::MAX, membership, ..Config::new(vec![Rank::new(0)]) };
+    assert!(wrong.memory_bytes(1) > 1 << 50);
+    let Err(error) = Group::join(&wrong, &ShmFabric::new(), &mut LocalExchange::mesh(1).remove(0)) else { panic!("no machine has it") };
+    assert!(matches!(error, JoinError::Region(_)), "{error}");
+}
+
+#[test]
+fn no_patience_is_too_long() {
+    let membership = Some(Timeouts::after(Duration::MAX));
+    let config = Config { membership, ..config(&[0]) };
+    let options = MemberOptions { patience: Duration::MAX, ..MemberOptions::new(config) };
+    let mesh = Mesh::open("127.0.0.1:0".parse().unwrap(), &ClusterKey::random(), random_node(), MeshOptions::default()).unwrap();
+    Member::found(options, ShmFabric::new(), mesh, &mut LocalExchange::mesh(1).remove(0)).unwrap();
 }
 
 #[test]

@@ -114,6 +114,7 @@ fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "; give a folder you may write to with --out",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space, then continue with --resume",
+        io::ErrorKind::FileTooLarge => "; raise `ulimit -f`, then continue with --resume",
         io::ErrorKind::NotFound => "; check the path",
         _ => "",
     }

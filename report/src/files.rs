@@ -1,7 +1,7 @@
 //! The files of a run: how they are called, read and written.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -27,6 +27,29 @@ pub const HISTOGRAMS_FOLDER: &str = "histograms";
 pub const PLOTS_FOLDER: &str = "plots";
 /// The page with everything on it.
 pub const REPORT_FILE: &str = "report.html";
+
+/// No file that is read here is larger: what is (`/dev/zero`) was named by mistake.
+const BYTES_MAX: u64 = 256 << 20;
+
+/// What is in a file that somebody named.
+///
+/// # Errors
+/// [`ResultsError::Io`]: it cannot be read, or has no end.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, ResultsError> {
+    read_up_to(path, BYTES_MAX)
+}
+
+fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, ResultsError> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("more than {most} bytes, which no file of results has")));
+        }
+        Ok(bytes)
+    };
+    read().map_err(ResultsError::io(path, "read"))
+}
 
 /// A JSON file, or nothing if there is none.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ResultsError> {

@@ -50,6 +50,7 @@ pub use error::ResultsError;
 pub use export::{bencher, criterion};
 pub use files::{
     ENVIRONMENT_FILE, HISTOGRAMS_FOLDER, LATENCIES_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, RUN_FILE, SUMMARY_FILE, TIMELINES_FOLDER,
+    read_file,
 };
 pub use folder::{RunFolder, new_folder};
 pub use gallery::{Gallery, gallery};

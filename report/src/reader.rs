@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::ResultsError;
-use crate::files::RESULTS_FILE;
+use crate::files::{self, RESULTS_FILE};
 use crate::row::{COLUMNS, Row, SCHEMA};
 
 /// What a result file held.
@@ -38,7 +38,7 @@ pub fn read_rows(path: &Path) -> Result<Rows, ResultsError> {
     } else {
         path.to_path_buf()
     };
-    let bytes = std::fs::read(&file).map_err(ResultsError::io(&file, "read"))?;
+    let bytes = files::read_file(&file)?;
     parse_rows(&bytes, &file)
 }
 

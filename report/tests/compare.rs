@@ -340,3 +340,15 @@ fn a_comparison_is_csv_and_markdown_and_a_figure() {
     assert!(fs::read_to_string(root.path().join("ratios.svg")).unwrap().contains("worse"));
     assert!(root.path().join("ratios.png").exists());
 }
+
+#[test]
+fn a_page_of_two_whole_runs_is_below_a_megabyte() {
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/2-core-vm");
+    let comparison = compare(&run, &run, &CompareOptions::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("page.html");
+    squall_report::write_page(&[comparison], &file).unwrap();
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+    assert!(page.contains("<summary>every line</summary>") && page.contains("1.000 .. 1.000"));
+}

@@ -23,6 +23,8 @@ pub struct Recorder {
     suspects: Ranks,
     wedged: bool,
     accepted: Option<(Rank, bool)>,
+    /// With whose cut it has decided.
+    decided: Option<(Rank, bool)>,
     trimmed: bool,
     cut: Vec<Event>,
     senders: Vec<Rank>,
@@ -53,6 +55,7 @@ impl Recorder {
             suspects: Ranks::EMPTY,
             wedged: false,
             accepted: None,
+            decided: None,
             trimmed: false,
             cut: Vec::new(),
             received: Vec::new(),
@@ -72,7 +75,8 @@ impl Recorder {
         let (process, order, senders) = (self.process, self.order, view.senders.clone());
         (self.view, self.rank, self.senders, self.own_index) = (view.id, view.me, senders.clone(), 0);
         self.received = vec![0; senders.len()];
-        (self.suspects, self.wedged, self.accepted, self.trimmed) = (Ranks::EMPTY, false, None, false);
+        (self.suspects, self.wedged, self.trimmed) = (Ranks::EMPTY, false, false);
+        (self.accepted, self.decided) = (None, None);
         let (members, voters) = (view.nodes.clone(), view.voters);
         self.events.push(Event::Install { process, view: view.id, members, voters, senders, order });
         if !self.behind {
@@ -168,10 +172,19 @@ impl Recorder {
         let Some(protocol) = group.membership().map(|membership| membership.protocol()) else { return };
         let accepted = &protocol.row().accepted;
         let accepted = accepted.leader.map(|leader| (leader, accepted.trim.is_some()));
-        let new = accepted != std::mem::replace(&mut self.accepted, accepted);
+        let before = std::mem::replace(&mut self.accepted, accepted);
+        let new = accepted != before;
         let accept = accepted.filter(|_| new).map(|(leader, trimmed)| Event::Accept { process, view, leader, trimmed });
         // Who accepts from a leader and loses it in the same turn has accepted first.
-        let first = accepted.is_some_and(|(leader, _)| protocol.suspects().has(leader) && !self.suspects.has(leader));
+        let loses = |leader: Rank| protocol.suspects().has(leader) && !self.suspects.has(leader);
+        let first = accepted.is_some_and(|(leader, _)| loses(leader));
+        // So has who accepts, decides, loses its leader and comes to lead, all in one turn: its row holds the last only.
+        let decided = protocol.decided_with().map(|leader| (leader, true));
+        let between = decided.filter(|_| self.decided != decided && new && accepted != decided && before != decided);
+        self.decided = decided;
+        if let Some((leader, trimmed)) = between.filter(|&(leader, _)| loses(leader)) {
+            self.events.push(Event::Accept { process, view, leader, trimmed });
+        }
         self.events.extend(accept.clone().filter(|_| first));
         for whom in protocol.suspects().iter().filter(|&whom| !self.suspects.has(whom)) {
             self.events.push(Event::Suspect { process, view, whom });

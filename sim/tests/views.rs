@@ -190,3 +190,29 @@ fn without_an_order_whoever_goes_on_has_at_least_what_lies_before_the_end() {
         events.remove(at);
     });
 }
+
+/// A member may accept, decide, lose its leader and lead in one turn: the trace has to tell of the acceptance.
+#[test]
+fn who_leads_after_it_has_decided_has_accepted_before() {
+    let lead_late = |told: bool| {
+        let mut events = good();
+        events.retain(|event| !matches!(event, Event::Accept { .. } | Event::Crash { .. } | Event::Suspect { .. }));
+        let at = find(&events, &trim(2));
+        let told = [accept(1, 0, true)].into_iter().filter(|_| told);
+        let by_the_dead = [accept(0, 0, true)].into_iter().chain(told);
+        let dead = Event::Crash { process: process(0) };
+        let led = [dead, suspect(1), suspect(2), accept(1, 1, true), trim(1), accept(2, 1, true)];
+        events.retain(|event| *event != trim(1));
+        events.splice(at..at, by_the_dead.chain(led));
+        for event in &mut events {
+            if let Event::Trim { process: of, leader, .. } = event
+                && *of == process(1)
+            {
+                *leader = Rank(0);
+            }
+        }
+        verdict(events)
+    };
+    assert_eq!(lead_late(true).violations, []);
+    assert!(lead_late(false).breaks(Property::Wedge));
+}

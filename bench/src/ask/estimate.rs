@@ -45,8 +45,9 @@ impl Costs {
     }
 }
 
-/// Seconds for so many messages of each sender of `setting`.
+/// Seconds for so many messages of each sender of `setting`, or for the most that it sends in a trial.
 pub(super) fn moving_seconds(setting: &Setting, messages: u64, machine: &Machine) -> f64 {
+    let messages = if setting.variant.keeps_latencies() { messages.min(policy::latencies_max(setting.senders)) } else { messages };
     let costs = Costs::of(setting, machine);
     let copies = f64::from(setting.nodes.saturating_sub(1).max(1));
     let of_each = messages as f64;
@@ -61,10 +62,7 @@ pub(super) fn moving_seconds(setting: &Setting, messages: u64, machine: &Machine
         _ if setting.is_in_turns() => turns(2.0 * of_each),
         (_, Variant::Closed | Variant::ClosedDelayed(_)) => turns(of_each) * crowding,
         // So many times what one takes in the closed loop, in which all senders have one under way.
-        (Experiment::Latency, Variant::Light) => {
-            let most = policy::LATENCIES_MAX as f64 / f64::from(setting.senders);
-            (of_each.min(most) * costs.turn * copies * crowding + moving(all)) * LIGHT_LOAD_GAP as f64
-        }
+        (Experiment::Latency, Variant::Light) => (of_each * costs.turn * copies * crowding + moving(all)) * LIGHT_LOAD_GAP as f64,
         _ => all * costs.message * copies * crowding + moving(all),
     }
 }
@@ -131,6 +129,17 @@ mod tests {
         for point in Plan::of(&request, &machine).unwrap().points {
             let (few, many) = (moving_seconds(&point.setting, 10, &machine), moving_seconds(&point.setting, 10_000, &machine));
             assert!(few > 0.0 && many > few && many.is_finite(), "{:?}: {few} and {many}", point.setting);
+        }
+    }
+
+    #[test]
+    fn latencies_of_more_messages_than_are_kept_take_no_longer() {
+        let machine = Machine { cores: vec![0, 1], memory_bytes: 16 << 30, ..Machine::default() };
+        let request = Request { experiments: vec![Experiment::Latency], quick: false, axes: Axes::default() };
+        for point in Plan::of(&request, &machine).unwrap().points {
+            let seconds = |messages| moving_seconds(&point.setting, messages, &machine);
+            let most = policy::latencies_max(point.setting.senders);
+            assert_eq!(seconds(policy::MESSAGES_MAX), seconds(most), "{:?}", point.setting);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Lists of hosts as schedulers and people write them: `a,b[3-7]`, `rack[1-2]n[01-04,9]-ib`.
 
-use std::fs;
 use std::path::Path;
 
 use super::axes::NODES_MAX;
@@ -30,7 +29,9 @@ pub fn hosts(list: &str) -> Result<Vec<String>, HostListError> {
 /// If it cannot be read; and as [`hosts`].
 pub fn hosts_of_file(path: &Path) -> Result<Vec<String>, HostListError> {
     let place = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| HostListError { place: place.clone(), what: error.to_string() })?;
+    let wrong = |what: String| HostListError { place: place.clone(), what };
+    let bytes = squall_report::read_file(path).map_err(|error| wrong(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
     collect(&place, lines.filter_map(|line| line.split_whitespace().next()))
 }
@@ -157,9 +158,9 @@ mod tests {
     fn a_file_has_a_host_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hosts");
-        fs::write(&path, "# a cluster\nnode1 slots=2\n\nnode[2-3]  # with cards\n").unwrap();
+        std::fs::write(&path, "# a cluster\nnode1 slots=2\n\nnode[2-3]  # with cards\n").unwrap();
         assert_eq!(hosts_of_file(&path).unwrap(), ["node1", "node2", "node3"]);
-        fs::write(&path, "# nothing\n").unwrap();
+        std::fs::write(&path, "# nothing\n").unwrap();
         assert!(hosts_of_file(&path).unwrap_err().to_string().contains("no host stands there"));
         assert!(hosts_of_file(&folder.path().join("none")).unwrap_err().to_string().contains("No such file"));
     }

@@ -6,14 +6,17 @@ use std::str::FromStr;
 use if_addrs::{IfAddr, Interface};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use squall_report::environment::Topology;
 use squall_transport::Ports;
+
+use crate::jobs::os;
 
 /// Which interfaces and ports the hosts of a run use. What the first host is told holds for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 #[command(next_help_heading = "Network between hosts")]
 pub struct Network {
-    /// Interfaces for data, by name or subnet, best first; ^ in front leaves one out. Those that do not reach all peers
-    /// are named and left out [example: ib0,10.0.0.0/8,^10.1.0.0/16]
+    /// Interfaces for data, by name or subnet, best first; ^ in front leaves one out. Of those that a rule takes, the one
+    /// nearest to the cores in use comes first. Those that do not reach all peers are named and left out [example: ib0,10.0.0.0/8,^10.1.0.0/16]
     #[arg(long, value_name = "LIST", value_delimiter = ',', env = "SQUALL_INTERFACE")]
     pub interface: Vec<InterfaceRule>,
     /// Ports at which hosts listen, where a firewall lets only those through [default: any] [example: 7400-7499]
@@ -112,7 +115,10 @@ pub fn rules(rules: &[InterfaceRule]) -> String {
 pub fn own_addresses(rules: &[InterfaceRule]) -> Result<Vec<OwnAddress>, String> {
     let interfaces = if_addrs::get_if_addrs().map_err(|error| format!("this host does not say what interfaces it has: {error}"))?;
     // Also those that are down: the kernel says so late, and who asks tries them.
-    chosen(rules, interfaces.iter().map(own).collect())
+    let topology = Topology::of_this_machine();
+    // The first core is the first that a node is given.
+    let first: Vec<usize> = topology.spread(&os::cores()).into_iter().take(1).collect();
+    chosen(rules, interfaces.iter().map(own).collect(), |interface| topology.distance(interface, &first))
 }
 
 fn own(interface: &Interface) -> OwnAddress {
@@ -123,7 +129,7 @@ fn own(interface: &Interface) -> OwnAddress {
     OwnAddress { interface: interface.name.clone(), address }
 }
 
-fn chosen(rules: &[InterfaceRule], all: Vec<OwnAddress>) -> Result<Vec<OwnAddress>, String> {
+fn chosen<D: Ord>(rules: &[InterfaceRule], all: Vec<OwnAddress>, distance: impl Fn(&str) -> D) -> Result<Vec<OwnAddress>, String> {
     let (out, takes): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.leaves_out);
     // The place of the rule that takes it. Loopback, which leads nowhere, is taken only if it is meant.
     let place = |own: &OwnAddress| match takes.is_empty() {
@@ -138,7 +144,7 @@ fn chosen(rules: &[InterfaceRule], all: Vec<OwnAddress>) -> Result<Vec<OwnAddres
         let rules = self::rules(rules);
         return Err(format!("--interface {rules} takes no address of this host, which has: {}; `ip address` shows them", here.join(", ")));
     }
-    taken.sort_by_key(|(place, remoteness, _)| (*place, *remoteness));
+    taken.sort_by_key(|(place, remoteness, own)| (*place, *remoteness, distance(&own.interface)));
     Ok(taken.into_iter().map(|(_, _, own)| own).collect())
 }
 
@@ -159,9 +165,14 @@ mod tests {
         [("lo", "127.0.0.1"), ("eth0", "192.168.1.5"), ("eth0", "fe80::1"), ("ib0", "10.1.0.5"), ("ib1", "10.2.0.5"), ("eth0", "fd00::5")];
 
     fn taken(text: &str) -> Result<String, String> {
+        taken_where("", text)
+    }
+
+    /// The same where one interface is in a slot far from the cores.
+    fn taken_where(far: &str, text: &str) -> Result<String, String> {
         let rules: Vec<InterfaceRule> = text.split(',').filter(|rule| !rule.is_empty()).map(|rule| rule.parse().unwrap()).collect();
         let own = |(interface, address): (&str, &str)| OwnAddress { interface: interface.into(), address: address.parse().unwrap() };
-        let chosen = chosen(&rules, HOST.map(own).into())?;
+        let chosen = chosen(&rules, HOST.map(own).into(), |interface| u8::from(interface == far))?;
         Ok(chosen.iter().map(|own| own.address.to_string()).collect::<Vec<_>>().join(" "))
     }
 
@@ -174,6 +185,13 @@ mod tests {
         assert_eq!(taken("^ib0,^ib1"), Ok("192.168.1.5 fd00::5 fe80::1".into()), "loopback is taken only if it is meant");
         assert_eq!(taken("lo"), Ok("127.0.0.1".into()));
         assert_eq!(taken("fd00::5"), Ok("fd00::5".into()));
+    }
+
+    #[test]
+    fn of_rails_the_nearest_is_taken_unless_the_other_is_named_first() {
+        assert_eq!(taken_where("ib0", "10.0.0.0/8"), Ok("10.2.0.5 10.1.0.5".into()));
+        assert_eq!(taken_where("ib1", "10.0.0.0/8"), Ok("10.1.0.5 10.2.0.5".into()));
+        assert_eq!(taken_where("ib0", "ib0,ib1"), Ok("10.1.0.5 10.2.0.5".into()));
     }
 
     #[test]

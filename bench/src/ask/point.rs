@@ -43,9 +43,9 @@ impl PlannedPoint {
             skip = Some("shared memory does not span hosts; use --fabric tcp or verbs".into());
         }
         if let Variant::Peer(peer) = setting.variant {
-            skip = skip.or_else(|| peer.missing());
-            if peer == Peer::Openmpi && machine.hosts.is_some() {
-                skip = Some("mpirun starts its own processes, on this host alone; run it without other hosts".into());
+            skip = skip.or_else(|| peer.missing()).or_else(|| peer.refuses(setting.message_bytes));
+            if matches!(peer, Peer::Openmpi | Peer::Corosync) && machine.hosts.is_some() {
+                skip = Some(format!("{peer} starts its own processes, on this host alone; run it without other hosts"));
             }
         }
         let newcomers = if let Variant::Change { upset, .. } = setting.variant { upset.newcomers() } else { 0 };

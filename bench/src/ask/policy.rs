@@ -18,7 +18,8 @@ const LARGE_FLIGHT_BYTES: u64 = 64 << 20;
 const LARGE_FLIGHT_BYTES_PAIR: u64 = 4 << 20;
 const LARGE_WINDOW_MAX: u64 = 16;
 
-/// Bytes written into the ring before the loop turns: bounds how long a sender does not look at what arrives.
+/// Bytes written into the ring before the loop turns: bounds how long a sender with a core to itself does not look at
+/// what arrives.
 const SEND_BURST_BYTES: u64 = 64 << 10;
 /// The same in messages, for the smallest.
 pub const SEND_BURST_MESSAGES: u64 = 256;
@@ -60,7 +61,7 @@ pub const MESSAGES_MIN: u64 = 2;
 /// Most messages of a sender in a trial.
 pub const MESSAGES_MAX: u64 = 1 << 32;
 /// Most latencies recorded in one trial, over all senders: they are kept one by one, to be matched across nodes.
-pub const LATENCIES_MAX: u64 = 100_000;
+const LATENCIES_MAX: u64 = 100_000;
 
 /// Window of the saturated latency of small messages: a full ring of one-byte messages would measure its own length.
 pub const SATURATED_WINDOW: u64 = 64;
@@ -202,13 +203,20 @@ pub fn pace(own_core: bool, fabric: FabricKind) -> Pace {
     }
 }
 
-/// Messages that a node sends between two turns of its loop.
-pub fn send_burst(fabric: FabricKind, message_bytes: u64) -> u64 {
-    let (bytes, messages_max) = match fabric {
-        FabricKind::Tcp => (SEND_BURST_BYTES_TCP, SEND_BURST_MESSAGES_TCP),
-        FabricKind::Shm | FabricKind::Verbs => (SEND_BURST_BYTES, SEND_BURST_MESSAGES),
+/// Messages that a node sends between two turns of its loop, at the most. Where members share cores, as many as there is
+/// room for: receivers run when the sender does not, are woken for every batch, and tell all others what they have.
+pub fn send_burst(own_core: bool, fabric: FabricKind, message_bytes: u64) -> u64 {
+    let (bytes, messages_max) = match (own_core, fabric) {
+        (false, _) => return u64::MAX,
+        (true, FabricKind::Tcp) => (SEND_BURST_BYTES_TCP, SEND_BURST_MESSAGES_TCP),
+        (true, FabricKind::Shm | FabricKind::Verbs) => (SEND_BURST_BYTES, SEND_BURST_MESSAGES),
     };
     (bytes / message_bytes).clamp(1, messages_max)
+}
+
+/// Most messages of each of so many senders in a trial whose latencies are recorded.
+pub fn latencies_max(senders: u32) -> u64 {
+    LATENCIES_MAX / u64::from(senders)
 }
 
 /// Messages for a trial of `seconds`, after `messages` took `took`.

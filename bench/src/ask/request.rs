@@ -9,6 +9,7 @@ use squall_transport::LOST_AFTER_MIN;
 use super::axes::{NODES_MAX, Pins, Senders};
 use super::experiment::Experiment;
 use super::fabric::FabricName;
+use super::policy;
 use super::size::{ByteSize, SizeError, sizes};
 use super::upset::UpsetKind;
 use crate::jobs::kinds::Verify;
@@ -46,7 +47,7 @@ pub struct Axes {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = super::axes::group_size)]
     pub nodes: Vec<u32>,
     /// Message sizes; KB, MB, GB are powers of 1024 [example: 1,10KB,1.5MB,100MB]
-    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = list_of_sizes)]
+    #[arg(long, value_name = "LIST", default_value = UNSAID, hide_default_value = true, value_parser = list_of_sizes)]
     pub size: std::vec::Vec<ByteSize>,
     /// Who sends: all, half (rounded down), one, or a number
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -58,7 +59,7 @@ pub struct Axes {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
     pub window: Vec<u64>,
     /// Bytes of a relay block [default: chosen for each message]
-    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true, value_parser = list_of_sizes)]
+    #[arg(long, value_name = "LIST", default_value = UNSAID, hide_default_value = true, value_parser = list_of_sizes)]
     pub block: std::vec::Vec<ByteSize>,
     /// How large messages are relayed [default: chosen for each message]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum)]
@@ -87,7 +88,7 @@ pub struct Axes {
     #[arg(long, value_name = "S", conflicts_with = "messages", help_heading = "How to measure", value_parser = seconds)]
     pub seconds: Option<f64>,
     /// Messages of each sender in one trial, instead of a time
-    #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u64).range(1..=policy::MESSAGES_MAX))]
     pub messages: Option<u64>,
     /// Trials of each point, after one that warms up [default: 3]
     #[arg(long, value_name = "N", help_heading = "How to measure", value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -148,10 +149,14 @@ impl Axes {
     }
 }
 
+/// Stands for a list that was not given: no argument can hold it, so one that is empty by mistake (`--size "$UNSET"`) is
+/// not taken for the default.
+const UNSAID: &str = "\0";
+
 /// A list as one value, by the full path of its type: an argument that clap splits by itself would have lost the comma
 /// of `1,5MB`.
 fn list_of_sizes(text: &str) -> Result<std::vec::Vec<ByteSize>, SizeError> {
-    if text.is_empty() { Ok(Vec::new()) } else { sizes(text) }
+    if text == UNSAID { Ok(Vec::new()) } else { sizes(text) }
 }
 
 /// `2%` or `2` as a share.

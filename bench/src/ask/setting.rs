@@ -80,6 +80,12 @@ impl Variant {
     pub fn is_change(self) -> bool {
         matches!(self, Variant::Change { .. })
     }
+
+    /// Whether the latency of every message is kept.
+    pub fn keeps_latencies(self) -> bool {
+        use Variant::{Closed, ClosedDelayed, Light, Offered, Saturated};
+        matches!(self, Closed | Light | Saturated | ClosedDelayed(_) | Offered { .. })
+    }
 }
 
 /// A variant of `memcpy`.

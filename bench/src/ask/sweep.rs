@@ -259,7 +259,8 @@ impl Sweep<'_> {
                 let sizes = self.sizes(&PUBLISHED_SIZES.map(|size| size.0), &[MB]);
                 // Small messages are not relayed: every sender writes them to each member anyway.
                 let sizes: Vec<u64> = sizes.into_iter().filter(|&bytes| peer != Peer::Unicast || bytes > SMALL_MAX).collect();
-                let groups = self.groups(&sizes, &self.nodes(&[2, 4], &[2]), &[Senders::One], &[Ordering::UNORDERED], variant)?;
+                let ordering = if peer == Peer::Corosync { Ordering::ORDERED } else { Ordering::UNORDERED };
+                let groups = self.groups(&sizes, &self.nodes(&[2, 4], &[2]), &[Senders::One], &[ordering], variant)?;
                 settings.extend(groups.into_iter().filter(|group| group.fabric.is_some_and(|fabric| fabrics.contains(&fabric))));
                 continue;
             }

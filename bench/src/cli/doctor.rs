@@ -84,7 +84,10 @@ fn text(diagnosis: &Diagnosis, all: bool) -> String {
     lines.extend(resources(diagnosis));
     lines.push(String::new());
     lines.push(format!("topology ({})", or_unknown(&diagnosis.environment.topology.source)));
-    lines.extend(diagnosis.environment.topology.picture().into_iter().map(|line| format!("  {line}")));
+    let picture = diagnosis.environment.topology.picture();
+    // A kernel for a single processor may say nothing of it.
+    lines.extend(picture.is_empty().then(|| "  nothing is known of packages, cores and cards".to_owned()));
+    lines.extend(picture.into_iter().map(|line| format!("  {line}")));
     lines.push(String::new());
     lines.extend(diagnosis.rdma.ports.iter().flat_map(port_lines));
     lines.extend(diagnosis.fabrics.iter().map(|fabric| fabric_line(fabric, diagnosis)));

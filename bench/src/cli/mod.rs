@@ -95,10 +95,16 @@ enum Command {
 /// The program: parses the command line, does what it says, and gives the exit status.
 pub fn main() -> ExitCode {
     let args = written_out(std::env::args_os());
+    if let Some(strange) = args.iter().find(|arg| arg.to_str().is_none()) {
+        // What is kept of a run and told to its nodes is JSON.
+        let _ = writeln!(io::stderr(), "error: the argument {strange:?} is not UTF-8, and all that squall keeps of a run is; rename it");
+        return ExitCode::from(EXIT_USAGE);
+    }
     let matches = manual::command_for(&args, Cli::command()).get_matches_from(args);
     let command = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command;
     // Children inherit it: the usual limit is for programs that still use `select`.
     os::raise_open_files();
+    os::outlive_limits_of_files();
     let status = match command {
         Command::Reproduce(args) => start::start(args.measured()),
         Command::Run(args) => start::start(args.measured()),

@@ -33,6 +33,9 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         if let Load::Paced(interval_ns) = load {
             note.push_str(&format!("; {} messages/s a sender", units::number(1e9 / interval_ns as f64)));
         }
+        if let Some(asked) = stage.request.axes.messages.filter(|&asked| asked > messages) {
+            note.push_str(&format!("; {messages} messages a sender, not {asked}: latencies are kept one by one"));
+        }
         let took = Duration::from_secs_f64(outcome.seconds);
         for (part, latency_ns) in [(AT_SENDER, at_sender(&outcome, setting)?), (AT_LAST, at_last(&outcome, setting)?)] {
             let row = Row { trial, note: note.clone(), ..outcome.row(stage, setting, Some(part)) };
@@ -71,7 +74,7 @@ fn clocks_too_far_apart(uncertainty_ns: u64, latency_ns: &Histogram<u64>) -> Opt
 /// When messages are sent, and how many of each sender fit into a trial.
 fn calibrate(members: &mut Members<'_>, point: &PlannedPoint, asked: Option<u64>) -> Result<(Load, u64), Fault> {
     let setting = &point.setting;
-    let most = policy::LATENCIES_MAX / u64::from(setting.senders);
+    let most = policy::latencies_max(setting.senders);
     let load = match setting.variant {
         Variant::Saturated => Load::Full,
         _ => Load::Closed,

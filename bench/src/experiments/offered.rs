@@ -28,7 +28,7 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
     let mut members = Members::start(point, stage)?;
     stage.progress.notices(&members.notices());
     let asked = stage.request.axes.messages;
-    let most = policy::LATENCIES_MAX / u64::from(setting.senders);
+    let most = policy::latencies_max(setting.senders);
     let saturating = members.warm_up(Load::Full, point.trial_seconds, asked.map(|asked| asked.min(most)))?.min(most);
     for trial in stage.next_trial(setting)..=point.trials {
         // What it delivers at most moves from second to second on some machines: it is measured beside each trial, with

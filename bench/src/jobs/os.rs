@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -120,6 +121,13 @@ pub fn raise_open_files() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     // A limit that cannot be raised stays as it is: whoever needs more says so.
     let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Has a file that reaches the limit of its size (`ulimit -f`) answer an error, which names the file, instead of ending
+/// this process. For memory that nodes share, which is files too.
+pub fn outlive_limits_of_files() {
+    // Nobody asks for the flag: that the signal is caught is enough. It can be caught by everybody.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
 /// How many files a process may have open; none if there is no limit.

@@ -24,6 +24,9 @@ pub enum Peer {
     PerftestLatency,
     /// MPI_Bcast of Open MPI, beside a multicast of one sender
     Openmpi,
+    /// Messages in a closed process group of corosync, a daemon and a network namespace a member, beside a multicast of
+    /// one sender over TCP
+    Corosync,
     /// The sender's own writes to each member in turn (schedule `sequential`), beside a multicast of one sender
     Unicast,
 }
@@ -32,7 +35,7 @@ impl Peer {
     /// Fabrics over which both can be measured.
     pub fn fabrics(self) -> &'static [FabricKind] {
         match self {
-            Peer::Iperf3 => &[FabricKind::Tcp],
+            Peer::Iperf3 | Peer::Corosync => &[FabricKind::Tcp],
             Peer::Openmpi => &[FabricKind::Shm, FabricKind::Tcp],
             Peer::Perftest | Peer::PerftestLatency => &[FabricKind::Verbs],
             Peer::Ucx | Peer::UcxLatency | Peer::Unicast => &[FabricKind::Shm, FabricKind::Tcp, FabricKind::Verbs],
@@ -41,7 +44,7 @@ impl Peer {
 
     /// Whether it is measured between two nodes, rather than in a group.
     pub fn is_pair(self) -> bool {
-        !matches!(self, Peer::Openmpi | Peer::Unicast)
+        !matches!(self, Peer::Openmpi | Peer::Corosync | Peer::Unicast)
     }
 
     /// Whether messages go one at a time.
@@ -49,7 +52,8 @@ impl Peer {
         matches!(self, Peer::UcxLatency | Peer::PerftestLatency)
     }
 
-    /// The programs that it takes, and the package that they come in; none for what is our own.
+    /// The programs that it takes, or other files of the system, and the packages that they come in; none for what is our
+    /// own.
     pub fn programs(self) -> Option<(&'static [&'static str], &'static str)> {
         match self {
             Peer::Iperf3 => Some((&["iperf3"], "iperf3")),
@@ -57,17 +61,31 @@ impl Peer {
             Peer::Perftest => Some((&["ib_write_bw"], "perftest")),
             Peer::PerftestLatency => Some((&["ib_write_lat"], "perftest")),
             Peer::Openmpi => Some((&["mpirun", "mpicc"], "openmpi-bin libopenmpi-dev")),
+            Peer::Corosync => {
+                Some((&["corosync", "cc", "unshare", "ip", "/usr/include/corosync/cpg.h"], "corosync libcpg-dev gcc iproute2"))
+            }
             Peer::Unicast => None,
         }
+    }
+
+    /// Why it does not take messages of that size.
+    pub fn refuses(self, message_bytes: u64) -> Option<String> {
+        const CLOSED_GROUP_MAX: u64 = 1 << 20;
+        let is_refused = self == Peer::Corosync && message_bytes > CLOSED_GROUP_MAX;
+        is_refused.then(|| "corosync takes messages of at most 1 MB in one piece; give --size 1MB or less".into())
     }
 
     /// What is missing to run it on this host, with the mend.
     pub fn missing(self) -> Option<String> {
         let (programs, package) = self.programs()?;
         let path = std::env::var_os("PATH").unwrap_or_default();
+        // A whole path stays what it is when it is joined to a folder.
         let is_there = |program: &&&str| std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file());
-        let missing = programs.iter().find(|program| !is_there(program))?;
-        Some(format!("{missing} is not installed; `sudo apt-get install {package}` brings it"))
+        if let Some(missing) = programs.iter().find(|program| !is_there(program)) {
+            return Some(format!("{missing} is not installed; `sudo apt-get install {package}` brings it"));
+        }
+        let is_refused = self == Peer::Corosync && !rustix::process::geteuid().is_root();
+        is_refused.then(|| "members of corosync get network namespaces, which only root may make; run it as root".into())
     }
 }
 
@@ -131,6 +149,6 @@ mod tests {
     fn what_is_our_own_is_never_missing_and_names_are_those_of_the_command_line() {
         assert_eq!(Peer::Unicast.missing(), None);
         let names: Vec<String> = Peer::value_variants().iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["iperf3", "ucx", "ucx-latency", "perftest", "perftest-latency", "openmpi", "unicast"]);
+        assert_eq!(names, ["iperf3", "ucx", "ucx-latency", "perftest", "perftest-latency", "openmpi", "corosync", "unicast"]);
     }
 }

@@ -51,7 +51,7 @@ impl Handle {
     /// send by [`Outgoing`](crate::Outgoing).
     ///
     /// # Errors
-    /// [`DriverError::Gone`], or the message is longer than the group agreed.
+    /// What ended the driver, [`DriverError::Gone`] if it was told to leave; or the message is longer than the group agreed.
     pub fn send(&self, payload: impl Into<Payload>) -> Result<Ticket, DriverError> {
         self.push(payload.into(), Queue::push_waiting).map_err(|refused| refused.why)
     }
@@ -111,7 +111,7 @@ impl Handle {
                 Ok(ticket)
             }
             Err(NotQueued::Full(job)) => Err(NotTaken { payload: job.payload, why: DriverError::Full }),
-            Err(NotQueued::Over(job)) => Err(NotTaken { payload: job.payload, why: DriverError::Gone }),
+            Err(NotQueued::Over(job)) => Err(NotTaken { payload: job.payload, why: self.0.queue.why_over() }),
         }
     }
 }

@@ -106,14 +106,14 @@ use queue::{Job, Next, Queue};
 use watched::Watched;
 
 /// Why a driver did not take a message or ended.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriverError {
     /// The queue to the driver's thread is full; try again.
     #[error("the driver's queue is full; try again")]
     Full,
-    /// The driver has ended, or is about to leave.
-    #[error("the driver has ended, or was told to leave; `Driver::close` says why")]
+    /// The driver has left, or is about to. What ends it otherwise is told as itself.
+    #[error("the driver was told to leave and takes nothing more; send before that")]
     Gone,
     /// The group is over.
     #[error(transparent)]
@@ -147,7 +147,7 @@ impl<U: Upcalls + Send + 'static> Driver<U> {
     /// on core `core`, if given.
     ///
     /// # Errors
-    /// [`DriverError::Thread`].
+    /// [`DriverError::Thread`]: there is no such thread, or no such core.
     pub fn spawn(driven: impl Drivable, upcalls: U, pace: Pace, core: Option<usize>) -> Result<Driver<U>, DriverError> {
         let (waker, view) = (driven.lasting_waker(), driven.present_view().clone());
         start(driven, Watched::new(upcalls, &view), waker, (pace, core), |upcalls| upcalls)
@@ -203,6 +203,14 @@ fn start<U: Upcalls + Send + 'static, T: Send + 'static>(
     (pace, core): (Pace, Option<usize>),
     last: fn(U) -> T,
 ) -> Result<Driver<T>, DriverError> {
+    // Where nobody may ask for cores, the thread runs wherever the kernel places it.
+    let cores = core_affinity::get_core_ids();
+    if let (Some(id), Some(cores)) = (core, &cores)
+        && !cores.iter().any(|core| core.id == id)
+    {
+        return Err(DriverError::Thread(format!("core {id} is none that this process may run on")));
+    }
+    let core = core.filter(|_| cores.is_some());
     let queue = Arc::new(Queue::default());
     let handle = Handle::new(Arc::clone(&queue), waker.clone(), driven.bytes_max());
     let thread = std::thread::Builder::new()
@@ -211,8 +219,9 @@ fn start<U: Upcalls + Send + 'static, T: Send + 'static>(
             if let Some(id) = core {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
             }
-            let ending = Ending(&queue);
+            let mut ending = Ending { queue: &queue, why: DriverError::Panicked };
             let result = drive(driven, watched, pace, &queue, &waker).map(last);
+            ending.why = result.as_ref().err().cloned().unwrap_or(DriverError::Gone);
             drop(ending);
             result
         })
@@ -220,12 +229,15 @@ fn start<U: Upcalls + Send + 'static, T: Send + 'static>(
     Ok(Driver { handle, thread })
 }
 
-/// Whatever ends the thread, a panic too, nobody waits for it in vain.
-struct Ending<'a>(&'a Queue);
+/// Whatever ends the thread, a panic too, nobody waits for it in vain, and whoever sends after that is told why.
+struct Ending<'a> {
+    queue: &'a Queue,
+    why: DriverError,
+}
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.0.end();
+        self.queue.end(self.why.clone());
     }
 }
 

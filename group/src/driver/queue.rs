@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use super::DriverError;
 use super::payload::Payload;
 use super::ticket::Promise;
 
@@ -47,6 +48,8 @@ struct State {
     bytes: u64,
     /// Nothing more is taken.
     closed: bool,
+    /// What ended the thread, once it has ended.
+    ended: Option<DriverError>,
     /// Futures that wait for room.
     wakers: Vec<Waker>,
 }
@@ -119,11 +122,17 @@ impl Queue {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Takes nothing more, and sends nothing more.
-    pub(crate) fn end(&self) {
+    /// Takes nothing more, and sends nothing more, for this reason.
+    pub(crate) fn end(&self, why: DriverError) {
+        self.lock().ended = Some(why);
         self.close();
         let dropped = std::mem::take(&mut self.lock().jobs);
         drop(dropped);
+    }
+
+    /// Why nothing more is taken, once that is so.
+    pub(crate) fn why_over(&self) -> DriverError {
+        self.lock().ended.clone().unwrap_or(DriverError::Gone)
     }
 }
 
@@ -161,7 +170,7 @@ mod tests {
     fn an_end_breaks_all_promises() {
         let (queue, (ticket, promise)) = (Queue::default(), ticket());
         queue.push(Job { payload: b"late".into(), promise }).expect("there is room");
-        queue.end();
+        queue.end(DriverError::Gone);
         assert_eq!(ticket.result(), Some(Err(Undelivered::Unknown)));
     }
 }

@@ -55,7 +55,7 @@ impl<F: Fabric> Member<F> {
             founders.push(founder);
         }
         let token = *exchange.token();
-        let (origin, patience) = (Instant::now(), CONNECT_PATIENCE.max(10 * options.patience));
+        let (origin, patience) = (Instant::now(), CONNECT_PATIENCE.max(options.patience.saturating_mul(10)));
         let mut member = Member::begin_founding(options, fabric, mesh, &founders, &token, None, 0)?;
         member.origin = Some(origin);
         while !member.is_gathered() {

@@ -54,6 +54,7 @@ impl Protocol {
             (Mutation::DeliversPastTrim, Some(received)) => received.clone(),
             _ => trim,
         };
+        self.decided_with = self.row.accepted.leader.filter(|_| self.row.accepted.trim.is_some());
         self.decision = Some(Decision { leader, changes, trim, members, voters });
     }
 

@@ -61,6 +61,8 @@ pub struct Protocol {
     blamed: Option<Malformed>,
     witness: Option<Witness>,
     decision: Option<Decision>,
+    /// Whose cut I had accepted when I decided.
+    decided_with: Option<Rank>,
     stop: Option<Stop>,
     mutation: Mutation,
 }
@@ -101,6 +103,7 @@ impl Protocol {
             blamed: None,
             witness: None,
             decision: None,
+            decided_with: None,
             stop: None,
             mutation: Mutation::None,
         }
@@ -168,6 +171,11 @@ impl Protocol {
     /// What follows this view, once it is decided.
     pub fn decision(&self) -> Option<&Decision> {
         self.decision.as_ref()
+    }
+
+    /// From whom I had accepted where the view ends at the moment when I decided: my row may have gone on since.
+    pub fn decided_with(&self) -> Option<Rank> {
+        self.decided_with
     }
 
     /// Where this member is.

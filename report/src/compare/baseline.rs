@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::error::ResultsError;
-use crate::files::{ENVIRONMENT_FILE, read_json, replace};
+use crate::files::{self, ENVIRONMENT_FILE, read_json, replace};
 use crate::reader::read_rows;
 use crate::record::read_record;
 use crate::row::Row;
@@ -75,9 +75,11 @@ fn about(path: &Path) -> Result<Option<Value>, ResultsError> {
     if path.is_dir() {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(path).map_err(ResultsError::io(path, "read"))?;
-    let Some(about) = text.lines().next().and_then(|line| line.strip_prefix(MARK)) else { return Ok(None) };
-    serde_json::from_str(about).map(Some).map_err(|error| ResultsError::Malformed {
+    let bytes = files::read_file(path)?;
+    let Some(about) = bytes.split(|&byte| byte == b'\n').next().and_then(|line| line.strip_prefix(MARK.as_bytes())) else {
+        return Ok(None);
+    };
+    serde_json::from_slice(about).map(Some).map_err(|error| ResultsError::Malformed {
         path: path.to_path_buf(),
         line: 1,
         what: error.to_string(),

@@ -6,7 +6,7 @@ use super::comparison::Comparison;
 use super::tables::{in_words, short_name};
 use crate::error::ResultsError;
 use crate::files::replace;
-use crate::page::{Part, escape, frame, interactive, plain_table, section};
+use crate::page::{Part, escape, frame, grouped_table, interactive, section};
 use crate::plots::{Drawn, figures};
 use crate::reader::read_rows;
 use crate::summary::Summary;
@@ -53,6 +53,7 @@ fn found(comparison: &Comparison) -> String {
             line.verdict.map(in_words).unwrap_or_default(),
         ]
     });
-    let table = plain_table(&["point", "metric", "A", "this", "ratio", "95 % interval", "verdict"], lines);
+    let lines: Vec<Vec<String>> = lines.collect();
+    let table = grouped_table(&["point", "metric", "A", "this", "ratio", "95 % interval", "verdict"], &lines);
     format!("{summary}{notices}<details><summary>every line</summary>\n{table}</details>\n<p>{}</p>\n", escape(comparison.orientation))
 }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::ResultsError;
+use crate::files;
 use crate::row::{Point, Row};
 use lines::Flaw;
 
@@ -109,6 +110,5 @@ pub fn import(source: Source, files: &[PathBuf], nodes: Option<u32>) -> Result<V
 
 /// The text of a file; bytes that are no text are shown as such, and found wrong where they stand.
 fn read(file: &Path) -> Result<String, ResultsError> {
-    let bytes = std::fs::read(file).map_err(ResultsError::io(file, "read"))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8_lossy(&files::read_file(file)?).into_owned())
 }

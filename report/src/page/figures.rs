@@ -49,7 +49,13 @@ pub(super) fn data(parts: &[Part<'_>]) -> Value {
     for (run, part) in parts.iter().enumerate() {
         rows.extend(part.summary.points.iter().map(|point| point_row(part.name, point, &mut texts)));
         for drawn in part.figures {
-            let series: Vec<Value> = drawn.figure.series.iter().map(|series| series_json(series, run, part.name)).collect();
+            // What others published is the same for every run: the first one's will do, unless it has none.
+            let is_told = |series: &Series| {
+                let known = || figures.iter().find(|found| found["id"] == json!(drawn.figure.name))?["series"].as_array();
+                series.line == Line::Published && known().is_some_and(|all| all.iter().any(|other| other["label"] == json!(series.label)))
+            };
+            let own = drawn.figure.series.iter().filter(|series| !is_told(series));
+            let series: Vec<Value> = own.map(|series| series_json(series, run, part.name)).collect();
             match figures.iter_mut().find(|found| found["id"] == json!(drawn.figure.name)) {
                 Some(found) => found["series"].as_array_mut().into_iter().for_each(|all| all.extend(series.clone())),
                 None => figures.push(figure_json(drawn, series)),
@@ -142,16 +148,18 @@ fn series_json(series: &Series, run: usize, name: &str) -> Value {
         Line::Marks => "marks",
     };
     let marks = series.marks.iter().map(|mark| {
-        let mut values = vec![short(Some(mark.x)), short(Some(mark.y))];
+        // What is drawn is read to a pixel; a place may be one of many nines.
+        let height = |value| rounded(value, 4);
+        let mut values = vec![short(Some(mark.x)), height(mark.y)];
         match (mark.range, mark.emulated) {
-            (Some((low, high)), _) => values.extend([short(Some(low)), short(Some(high)), json!(u8::from(mark.emulated))]),
+            (Some((low, high)), _) => values.extend([height(low), height(high), json!(u8::from(mark.emulated))]),
             (None, true) => values.extend([Value::Null, Value::Null, json!(1)]),
             (None, false) => {}
         }
         Value::Array(values)
     });
     let own = series.line != Line::Published;
-    json!({
+    let mut told = json!({
         "label": if name.is_empty() || !own { series.label.clone() } else { format!("{name}: {}", series.label) },
         "colour": series.colour,
         "line": line,
@@ -160,18 +168,30 @@ fn series_json(series: &Series, run: usize, name: &str) -> Value {
         "pattern": Some(&series.of.pattern).filter(|pattern| !pattern.is_empty()),
         "size": series.of.size,
         "marks": marks.collect::<Vec<_>>(),
-    })
+    });
+    if let Some(fields) = told.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    told
 }
 
 /// A number with five digits that count; whole numbers stay whole.
 fn short(value: Option<f64>) -> Value {
-    let Some(value) = value.filter(|value| value.is_finite()) else { return Value::Null };
+    value.map_or(Value::Null, |value| rounded(value, 5))
+}
+
+fn rounded(value: f64, digits: u8) -> Value {
+    if !value.is_finite() {
+        return Value::Null;
+    }
     if value.fract() == 0.0 && value.abs() < 1e15 {
         return json!(value as i64);
     }
-    let digits = (4.0 - value.abs().log10().floor()).clamp(0.0, 15.0);
-    let factor = 10f64.powf(digits);
-    json!((value * factor).round() / factor)
+    let decimals = (f64::from(digits) - 1.0 - value.abs().log10().floor()).clamp(0.0, 15.0);
+    let factor = 10f64.powf(decimals);
+    let near = (value * factor).round() / factor;
+    // Without the point that says nothing.
+    if near.fract() == 0.0 { json!(near as i64) } else { json!(near) }
 }
 
 #[cfg(test)]
@@ -180,9 +200,10 @@ mod tests {
 
     #[test]
     fn numbers_keep_five_digits() {
-        for (value, text) in [(1.0, "1"), (0.123_456_78, "0.12346"), (123_456.78, "123457.0"), (104_857_600.0, "104857600"), (0.0, "0")] {
+        for (value, text) in [(1.0, "1"), (0.123_456_78, "0.12346"), (123_456.78, "123457"), (104_857_600.0, "104857600"), (0.0, "0")] {
             assert_eq!(short(Some(value)).to_string(), text);
         }
+        assert_eq!(rounded(0.123_456_78, 4), json!(0.1235));
         assert_eq!(short(Some(f64::NAN)), Value::Null);
         assert_eq!(short(Some(0.999_987)), json!(0.99999), "a share of many nines keeps them");
     }

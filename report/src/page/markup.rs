@@ -74,27 +74,51 @@ pub(super) struct Column {
 
 /// A table of text; everything is escaped.
 pub(super) fn table(columns: &[Column], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let class = |column: &Column| {
-        if column.is_number { " class=\"number\"" } else { "" }
-    };
-    let mut text = String::from("<div class=\"scroll\"><table>\n<thead><tr>");
-    for column in columns {
-        text.push_str(&format!("<th{}>{}</th>", class(column), escape(column.name)));
-    }
-    text.push_str("</tr></thead>\n<tbody>\n");
+    let mut text = head(columns);
     for row in rows {
         text.push_str("<tr>");
         for (column, value) in columns.iter().zip(&row) {
-            text.push_str(&format!("<td{}>{}</td>", class(column), escape(value)));
+            text.push_str(&format!("<td{}>{}</td>", class(*column), escape(value)));
         }
         text.push_str("</tr>\n");
     }
-    text.push_str("</tbody>\n</table></div>\n");
+    text.push_str(TABLE_END);
+    text
+}
+
+const TABLE_END: &str = "</tbody>\n</table></div>\n";
+
+fn head(columns: &[Column]) -> String {
+    let names: String = columns.iter().map(|column| format!("<th{}>{}</th>", class(*column), escape(column.name))).collect();
+    format!("<div class=\"scroll\"><table>\n<thead><tr>{names}</tr></thead>\n<tbody>\n")
+}
+
+fn class(column: Column) -> &'static str {
+    if column.is_number { " class=\"number\"" } else { "" }
+}
+
+/// A table without numbers in which rows that follow each other with the same first cell share it. It may be most of a
+/// page: end tags that HTML does not ask for are left out.
+pub(crate) fn grouped_table(names: &[&'static str], rows: &[Vec<String>]) -> String {
+    let columns: Vec<Column> = names.iter().map(|&name| Column { name, is_number: false }).collect();
+    let mut text = head(&columns);
+    for group in rows.chunk_by(|a, b| a.first() == b.first()) {
+        for (at, row) in group.iter().enumerate() {
+            text.push_str("<tr>");
+            let Some((first, others)) = row.split_first() else { continue };
+            if at == 0 {
+                text.push_str(&format!("<td rowspan={}>{}", group.len(), escape(first)));
+            }
+            text.extend(others.iter().map(|value| format!("<td>{}", escape(value))));
+            text.push('\n');
+        }
+    }
+    text.push_str(TABLE_END);
     text
 }
 
 /// A table without numbers.
-pub(crate) fn plain_table(names: &[&'static str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(super) fn plain_table(names: &[&'static str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let columns: Vec<Column> = names.iter().map(|&name| Column { name, is_number: false }).collect();
     table(&columns, rows)
 }
@@ -120,8 +144,17 @@ mod tests {
 
     #[test]
     fn nothing_in_a_table_is_markup() {
-        let text = plain_table(&["<b>"], std::iter::once(vec!["<script>'\"&".to_owned()]));
-        assert!(!text.contains("<script>") && !text.contains("<b>"));
-        assert!(text.contains("&lt;script&gt;&#39;&quot;&amp;"));
+        let rows = [vec!["<script>'\"&".to_owned(), "<i>".to_owned()]];
+        for text in [plain_table(&["<b>", "c"], rows.iter().cloned()), grouped_table(&["<b>", "c"], &rows)] {
+            assert!(!text.contains("<script>") && !text.contains("<b>") && !text.contains("<i>"));
+            assert!(text.contains("&lt;script&gt;&#39;&quot;&amp;"));
+        }
+    }
+
+    #[test]
+    fn rows_of_one_name_share_it() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let text = grouped_table(&["point", "metric"], &[row(["a", "1"]), row(["a", "2"]), row(["b", "3"])]);
+        assert!(text.contains("<tr><td rowspan=2>a<td>1\n<tr><td>2\n<tr><td rowspan=1>b<td>3\n"), "{text}");
     }
 }

@@ -14,7 +14,8 @@ use crate::record::RunRecord;
 use crate::summary::{PointSummary, Summary};
 use crate::units;
 pub(crate) use figures::Part;
-pub(crate) use markup::{escape, page as frame, plain_table, section};
+use markup::plain_table;
+pub(crate) use markup::{escape, grouped_table, page as frame, section};
 
 /// What goes on the page of a run.
 pub(super) struct Report<'a> {

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
+use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series};
 use super::grouping::{Dimension, above_bound, distinct, lines, only, subtitle, thin_out, trials};
 use super::limits::limits;
+use super::scale::{Axis, Scale};
 use super::{change, delay, gap, latency, offered, orders, published, replicas, study, timeline};
 use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
 use crate::summary::{Metric, PointSummary, Summary};

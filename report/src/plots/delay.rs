@@ -1,7 +1,8 @@
 //! Figures of `delay`: what is left of a group's bandwidth when some of its members are slow, or send nothing.
 
-use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
+use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series};
 use super::grouping::{distinct, only, subtitle, trials};
+use super::scale::{Axis, Scale};
 use crate::files::file_name;
 use crate::row::Point;
 use crate::summary::{Metric, PointSummary};

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
+use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series};
 use super::grouping::{colour_of, distinct, only, subtitle};
 use super::published;
+use super::scale::{Axis, Scale};
 use crate::statistics::median;
 use crate::summary::{Metric, PointSummary};
 use crate::units;
@@ -170,6 +171,7 @@ pub(super) fn of_latency(name: &str, points: &[&PointSummary]) -> Vec<Figure> {
             continue;
         }
         series.push(published_difference(size));
+        let scale = added_scale(&series);
         figures.push(Figure {
             name: format!("{name}-gap-{size}"),
             title: format!("What TCP adds to latency, {} messages", units::bytes(size)),
@@ -179,13 +181,19 @@ pub(super) fn of_latency(name: &str, points: &[&PointSummary]) -> Vec<Figure> {
                       which wait in full windows over TCP: they lie as much higher as there are messages under way."
                 .into(),
             x: Axis::nodes(),
-            y: Axis { label: "added by TCP (µs)".into(), scale: Scale::Log },
+            y: Axis { label: "added by TCP (µs)".into(), scale },
             series,
             level: None,
             event: None,
         });
     }
     figures
+}
+
+/// By the logarithm, unless TCP was the faster one somewhere: on a busy machine it may be.
+fn added_scale(series: &[Series]) -> Scale {
+    let values = || series.iter().flat_map(|series| &series.marks).map(|mark| mark.y);
+    if values().all(|value| value > 0.0) { Scale::Log } else { Scale::Around(1.1 * values().map(f64::abs).fold(0.0, f64::max)) }
 }
 
 fn published_difference(size: u64) -> Series {
@@ -235,6 +243,16 @@ mod tests {
         let added = of_latency("tcp-gap", &points);
         let of_shm = added[0].series.iter().find(|series| series.label == "tcp less shm").unwrap();
         assert_eq!((of_shm.marks.len(), of_shm.marks[0].y), (1, 50.0 - 12.5));
+    }
+
+    #[test]
+    fn what_tcp_takes_away_is_drawn_too() {
+        let rows = [row("shm", 2, 2.0), row("tcp", 2, 8.0), row("shm", 3, 8.0), row("tcp", 3, 2.0)];
+        let summary = Summary::of(&rows);
+        let points: Vec<&PointSummary> = summary.points.iter().collect();
+        let added = of_latency("tcp-gap", &points).remove(0).drawable().unwrap();
+        let of_shm = added.series.iter().find(|series| series.label == "tcp less shm").unwrap();
+        assert_eq!(of_shm.marks.iter().map(|mark| mark.y).collect::<Vec<_>>(), [12.5 - 50.0, 50.0 - 12.5]);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
+use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series};
 use super::grouping::{Dimension, common, distinct, label, lines, only, splitting, subtitle, subtitle_with, thin_out, trials};
 use super::published;
+use super::scale::{Axis, Scale};
 use crate::files::file_name;
 use crate::histogram::{read_percentile_text, stem};
 use crate::summary::{Metric, PointSummary};

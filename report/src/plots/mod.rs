@@ -3,6 +3,7 @@
 mod change;
 mod charts;
 mod delay;
+mod drawing;
 mod figure;
 mod gap;
 mod grouping;
@@ -13,11 +14,13 @@ mod orders;
 mod pdf;
 mod published;
 mod replicas;
+mod scale;
 mod study;
 mod style;
 mod timeline;
 
-pub(crate) use figure::{Axis, COLOURS, Figure, Line, Mark, Of, Scale, Series};
+pub(crate) use figure::{COLOURS, Figure, Line, Mark, Of, Series};
+pub(crate) use scale::{Axis, Scale};
 
 pub use style::{Style, StyleName};
 

@@ -1,7 +1,8 @@
 //! Figures of `latency-load`: latency as the offered load grows.
 
-use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
+use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series};
 use super::grouping::{distinct, only, subtitle, trials};
+use super::scale::{Axis, Scale};
 use crate::files::file_name;
 use crate::row::Point;
 use crate::summary::{Metric, PointSummary};

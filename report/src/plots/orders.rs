@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use super::change;
-use super::figure::{Axis, Figure, Line, Mark, Of, Scale, Series};
+use super::figure::{Figure, Line, Mark, Of, Series};
 use super::grouping::{Dimension, distinct, only, subtitle, trials};
+use super::scale::{Axis, Scale};
 use crate::files::file_name;
 use crate::row::Point;
 use crate::summary::{Metric, PointSummary};

@@ -1,8 +1,9 @@
 //! A group's bandwidth beside that of one core that copies within its own memory.
 
-use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
+use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series};
 use super::grouping::{Dimension, distinct, lines, only, subtitle, trials};
 use super::published;
+use super::scale::{Axis, Scale};
 use crate::summary::{Metric, PointSummary};
 use crate::units;
 

@@ -1,9 +1,10 @@
 //! Figures of the study: what was published, the same limits in the model, and Squall in the model. All three are of
 //! links of the same rate, so that gigabytes a second compare.
 
-use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
+use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series};
 use super::grouping::{distinct, only, subtitle};
 use super::published;
+use super::scale::{Axis, Scale};
 use crate::files::file_name;
 use crate::row::Point;
 use crate::summary::{Metric, PointSummary};

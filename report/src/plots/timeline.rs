@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::figure::{Axis, Figure, Line, Mark, Of, PATTERNS, Scale, Series};
+use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series};
 use super::grouping::{distinct, only, subtitle, trials};
+use super::scale::{Axis, Scale};
 use crate::files::file_name;
 use crate::histogram::stem;
 use crate::summary::{Metric, PointSummary};

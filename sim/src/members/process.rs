@@ -213,17 +213,16 @@ impl Process {
         let sent = self.app.outstanding == 0 && self.app.again.is_empty() && (self.app.left == 0 || !self.sends());
         let same = |other: &&Process| other.view().is_some_and(|theirs| theirs.id == view.id && theirs.nodes == view.nodes);
         let level = |other: &&Process| other.app.state == self.app.state;
-        let ordered = group.delivered_seq();
-        let together = |other: &&Process| {
-            other.member.as_ref().and_then(Member::group).is_some_and(|group| group.delivered_seq() == ordered) && level(other)
-        };
+        let delivered = group.delivered_seq();
+        let together =
+            |other: &&Process| other.member.as_ref().and_then(Member::group).is_some_and(|group| group.delivered_seq() == delivered);
         let unordered = self.app.is_unordered();
         steady
             && !member.is_behind()
             && self.leaves_since_ns.is_none()
             && sent
             && live.len() == view.members
-            && live.iter().all(|other| same(other) && (unordered || together(other)))
+            && live.iter().all(|other| same(other) && together(other) && (unordered || level(other)))
     }
 
     /// For people.

@@ -7,7 +7,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, mmap_anonymo
 use rustix::process::{Resource, getrlimit};
 
 use super::hands::Hands;
-use super::trouble::advice;
+use super::trouble::{ASKED_FROM_BYTES, advice, available_bytes};
 
 /// Size of a huge page on the machines Squall runs on, and the alignment of large regions.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -99,6 +99,10 @@ impl Mapping {
             return Err(RegionError::Allocate { bytes, call: "ftruncate", reason: rustix::io::Errno::FBIG.into() });
         };
         let bytes = whole;
+        let is_at_once = options.populate || options.huge_pages || options.lock;
+        if is_at_once && bytes >= ASKED_FROM_BYTES && available_bytes().is_some_and(|left| left < bytes as u64) {
+            return Err(RegionError::Allocate { bytes, call: "MemAvailable", reason: rustix::io::Errno::NOMEM.into() });
+        }
         let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, reason: errno.into() };
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         // Some systems allow only files that can never be executed; older ones do not know that flag.

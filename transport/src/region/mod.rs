@@ -53,7 +53,13 @@ use std::sync::atomic::AtomicU64;
 /// Memory that is mapped once, page-aligned, backed by a sealed memfd so that other processes of this host can map it
 /// too.
 ///
-/// Cloning gives another handle to the same memory.
+/// Cloning gives another handle to the same memory. The memfd is not to be had: whoever has a file may write it, without
+/// `unsafe` and whatever handle reads those bytes meanwhile.
+///
+/// ```compile_fail,E0624
+/// let region = squall_transport::Region::allocate(4096, &Default::default()).unwrap();
+/// let file = std::fs::File::from(region.fd().try_clone_to_owned().unwrap());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Region {
     mapping: Arc<Mapping>,
@@ -88,11 +94,11 @@ impl Region {
         &self.mapping.notices
     }
 
-    /// The memfd behind it.
+    /// The memfd behind it. Not for others: writing a file is safe code, also under a `&[u8]` to what it maps.
     ///
     /// # Panics
     /// If it was [reserved](Region::reserve).
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.mapping.fd()
     }
 

@@ -4,6 +4,23 @@ use std::io;
 
 use rustix::process::{Resource, getrlimit};
 
+/// From this size on a region that is to have its pages at once is asked for only where the machine has them left. The
+/// kernel promises more, and when that is touched it ends some process, which need not be this one.
+pub(super) const ASKED_FROM_BYTES: usize = 64 << 20;
+
+/// What the machine has left, swap with it; none where that cannot be read.
+pub(super) fn available_bytes() -> Option<u64> {
+    left_by(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn left_by(meminfo: &str) -> Option<u64> {
+    let kilobytes = |name: &str| -> Option<u64> {
+        let value = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        value.trim().strip_suffix("kB")?.trim().parse().ok()
+    };
+    Some(kilobytes("MemAvailable")?.saturating_add(kilobytes("SwapFree").unwrap_or(0)).saturating_mul(1024))
+}
+
 /// Cause and mend of `error`, which `call` answered for a region of `bytes`.
 pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
     let limit = |resource| getrlimit(resource).current.map_or("unlimited".into(), |limit| limit.to_string());
@@ -29,6 +46,9 @@ pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
         }
         ("ftruncate", libc::ENOSPC | libc::ENOMEM) => {
             format!("memory and swap have no {gigabytes} GiB left; free memory, or ask for a smaller window or message size")
+        }
+        ("MemAvailable", libc::ENOMEM) => {
+            format!("the machine has no {gigabytes} GiB left; free memory, or ask for a smaller window, message or group")
         }
         ("F_ADD_SEALS" | "F_GET_SEALS", libc::EINVAL) => {
             "this file system or sandbox does not seal memory files; Linux 3.17 or later does".into()
@@ -85,6 +105,7 @@ mod tests {
         for (call, errnos) in [
             ("memfd_create", &[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOSYS, libc::EACCES, libc::EPERM][..]),
             ("ftruncate", &[libc::EFBIG, libc::ENOSPC, libc::EPERM]),
+            ("MemAvailable", &[libc::ENOMEM]),
             ("F_ADD_SEALS", &[libc::EINVAL, libc::EPERM]),
             ("mmap", &[libc::ENOMEM, libc::EAGAIN, libc::ENFILE, libc::EPERM]),
             ("MADV_POPULATE_WRITE", &[libc::ENOMEM, libc::EHWPOISON, libc::EINTR]),
@@ -99,6 +120,16 @@ mod tests {
             }
         }
         assert!(advice("mmap", &io::Error::from_raw_os_error(libc::EXDEV), 1).contains("kernel's log"));
+    }
+
+    #[test]
+    fn what_the_machine_has_not_left_is_refused_before_it_is_touched() {
+        assert_eq!(left_by("MemFree: 1 kB\nMemAvailable:   20 kB\nSwapFree:  3 kB\n"), Some(23 << 10));
+        assert_eq!(left_by("MemAvailable: 20 kB\n"), Some(20 << 10));
+        assert_eq!([left_by(""), left_by("MemAvailable: much kB\n")], [None; 2]);
+        let at_once = RegionOptions { populate: true, ..RegionOptions::default() };
+        let refused = Region::allocate(1 << 46, &at_once).expect_err("64 TiB").to_string();
+        assert!(refused.contains("the machine has no 65536 GiB left"), "{refused}");
     }
 
     /// What the test below starts, under a limit that no process takes back.

@@ -38,7 +38,8 @@ impl std::fmt::Display for Choice {
 }
 
 /// The ports that fit `options` among `devices`, the best first; at least one. Better are: InfiniBand or RoCE before
-/// iWARP, addresses that are routed, links that carry more, devices near to `near`, and names in natural order.
+/// iWARP, addresses that are routed, links that carry more, devices near to `near`, devices behind fewer PCI bridges, and
+/// names in natural order.
 ///
 /// An InfiniBand GID is always the first of its table. On Ethernet an IPv4-mapped RoCE v2 GID comes first: it is routed
 /// like any other IP packet and names the interface that the peers reach. GIDs of iWARP are no IP addresses: whose
@@ -48,7 +49,8 @@ pub(super) fn choices(devices: &[DeviceInfo], options: &VerbsOptions, tree: &Tre
     for (device, port) in considered(devices, options).filter(|(_, port)| port.active && port.link != LinkKind::Other) {
         if let (Some(gid), Some(partition)) = (best_gid(port, options), best_partition(port, options)) {
             let distance = near.zip(device.numa_node).and_then(|(near, node)| tree.distance(near, node)).unwrap_or(u32::MAX);
-            let key = (port.link == LinkKind::Iwarp, rank_of_gid(port, &gid), Reverse(port.rate_mbps), distance);
+            let bridges = device.bridges.unwrap_or(u32::MAX);
+            let key = (port.link == LinkKind::Iwarp, rank_of_gid(port, &gid), Reverse(port.rate_mbps), distance, bridges);
             candidates.push((key, Choice { device: device.name.clone(), port: port.number, link: port.link, gid, partition }));
         }
     }
@@ -223,6 +225,24 @@ mod tests {
         }
         let named = VerbsOptions { address: Some("192.0.2.2".parse().unwrap()), ..VerbsOptions::default() };
         assert_eq!(chosen(fill, &named, Some(0)).unwrap().device, "mlx5_1");
+    }
+
+    #[test]
+    fn of_equally_near_nics_the_one_behind_fewer_bridges_is_taken() {
+        let nodes = |root: &std::path::Path, nodes: [i32; 2]| {
+            fixture::two_nodes(root);
+            for ((name, bridges), node) in [("mlx5_0", 3), ("mlx5_1", 1)].into_iter().zip(nodes) {
+                roce(root, name, "4: ACTIVE", node, &[MAPPED]);
+                fixture::behind(root, name, bridges);
+            }
+            // In software, and in no slot.
+            roce(root, "a0", "4: ACTIVE", nodes[0], &[MAPPED]);
+        };
+        let free = VerbsOptions::default();
+        let of = |nodes_of: [i32; 2], near| chosen(|root| nodes(root, nodes_of), &free, near).unwrap().device;
+        assert_eq!(of([0, 0], Some(0)), "mlx5_1");
+        assert_eq!(of([0, 1], Some(0)), "mlx5_0", "another NUMA node is farther than any bridge");
+        assert_eq!(of([-1, -1], None), "mlx5_1", "where nodes are not known too");
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub struct DeviceInfo {
     pub name: String,
     /// The NUMA node of its slot.
     pub numa_node: Option<u32>,
+    /// PCI bridges between it and the processors; none of a device in software.
+    pub bridges: Option<u32>,
     /// Its ports.
     pub ports: Vec<PortInfo>,
 }
@@ -262,7 +264,20 @@ fn device(folder: &Path, name: String, networks: &Networks) -> DeviceInfo {
     let mut numbers: Vec<u8> = entries(&ports).iter().filter_map(|port| port.parse().ok()).collect();
     numbers.sort_unstable();
     let ports = numbers.into_iter().map(|number| port(&ports.join(number.to_string()), number, &kind, networks)).collect();
-    DeviceInfo { name, numa_node, ports }
+    DeviceInfo { name, numa_node, bridges: bridges(&folder.join("device")), ports }
+}
+
+/// Slots on the way to a device's own: each but the last is a bridge.
+fn bridges(device: &Path) -> Option<u32> {
+    let place = fs::canonicalize(device).ok()?;
+    place.components().filter(|part| is_slot(&part.as_os_str().to_string_lossy())).count().checked_sub(1).map(|count| count as u32)
+}
+
+/// Whether a folder's name is an address on a PCI bus: `0000:41:00.0`.
+fn is_slot(name: &str) -> bool {
+    let parts: Vec<&str> = name.split([':', '.']).collect();
+    let is_hex = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    parts.len() == 4 && name.matches(':').count() == 2 && parts.iter().all(is_hex)
 }
 
 fn port(folder: &Path, number: u8, kind: &str, networks: &Networks) -> PortInfo {
@@ -336,6 +351,17 @@ pub(super) mod fixture {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, format!("{content}\n")).unwrap();
+    }
+
+    /// Puts a device behind so many PCI bridges, where it was in no slot.
+    pub(crate) fn behind(root: &Path, name: &str, bridges: u32) {
+        let base = root.join("class/infiniband").join(name);
+        let ways: String = (0..bridges).map(|at| format!("0000:{at:02x}:01.0/")).collect();
+        let slot =
+            root.join(format!("devices/pci0000:00/{ways}0000:{name_of:02x}:00.0", name_of = name.len() + bridges as usize)).join(name);
+        fs::create_dir_all(slot.parent().unwrap()).unwrap();
+        fs::rename(base.join("device"), &slot).unwrap();
+        std::os::unix::fs::symlink(&slot, base.join("device")).unwrap();
     }
 
     /// A device with one port; GIDs are given as (address, type, interface).

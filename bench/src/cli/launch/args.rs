@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use squall_transport::Ports;
 
 use super::environment::Launched;
 use crate::ask::hostlist::{self, HostListError};
@@ -26,7 +27,7 @@ pub(in crate::cli) struct LaunchArgs {
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     launch_with: Option<String>,
     /// Seconds to wait for all hosts
-    #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "S", default_value_t = WAIT_SECONDS, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(in crate::cli) wait: u64,
     /// Within a job: file with the cluster key [default: SQUALL_KEY, else ~/.config/squall/key, which is made]
     #[arg(long, value_name = "FILE")]
@@ -34,6 +35,9 @@ pub(in crate::cli) struct LaunchArgs {
     #[command(flatten)]
     pub(in crate::cli) network: Network,
 }
+
+/// Seconds to wait for all hosts, unless it is said otherwise.
+const WAIT_SECONDS: u64 = 60;
 
 /// What starts nodes on hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -91,8 +95,24 @@ impl LaunchArgs {
                 Err(UsageError("--launch-with has no effect without --hosts or --launcher".into()))
             }
             (None, None) if launched.task_of.is_some() => Ok(Where::Job),
-            (None | Some(Launcher::None), None) => Ok(Where::Here),
+            (None | Some(Launcher::None), None) => match self.of_hosts_alone() {
+                None => Ok(Where::Here),
+                Some(flag) => Err(UsageError(format!("--{flag} has an effect on runs across hosts only; add --hosts, or leave it out"))),
+            },
         }
+    }
+
+    /// A flag that was given on the command line and means nothing on one host: what the environment says holds for
+    /// every run of the host.
+    fn of_hosts_alone(&self) -> Option<&'static str> {
+        let from_environment = |name: &str| std::env::var_os(name).is_some();
+        let given = [
+            ("interface", !self.network.interface.is_empty() && !from_environment("SQUALL_INTERFACE")),
+            ("ports", self.network.ports != Ports::ANY && !from_environment("SQUALL_PORTS")),
+            ("key-file", self.key_file.is_some()),
+            ("wait", self.wait != WAIT_SECONDS),
+        ];
+        given.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
     }
 
     fn named(&self) -> Option<Result<Vec<String>, HostListError>> {
@@ -152,6 +172,10 @@ mod tests {
             ("--hosts|a[", "not closed"),
             ("--hosts|a,b|--launcher|none", "leave one of them out"),
             ("--launch-with|ssh -v", "no effect"),
+            ("--interface|ib0", "--interface has an effect on runs across hosts only"),
+            ("--ports|7400-7499", "--ports has an effect on runs across hosts only"),
+            ("--key-file|key", "--key-file has an effect on runs across hosts only"),
+            ("--wait|5", "--wait has an effect on runs across hosts only"),
             ("--hosts|a,b|--launch-with|-p 7", "begin with the program"),
         ] {
             let error = asked(line, None).unwrap_err();

@@ -98,7 +98,7 @@ impl<E: Endpoint> Member<E> {
             senders: u64::from(group_job.senders - group_job.delay.idle),
             sends: job.rank < group_job.senders - group_job.delay.idle,
             message_bytes: group_job.message_bytes,
-            burst: policy::send_burst(group_job.fabric, group_job.message_bytes),
+            burst: policy::send_burst(group_job.own_core, group_job.fabric, group_job.message_bytes),
             verify: group_job.verify,
             pace: if group_job.spin { Pace::spinning() } else { idle_pace.clone() },
             idle_pace,
@@ -250,7 +250,7 @@ impl<E: Endpoint> Member<E> {
 
     fn send_all(&mut self, goal: u64) -> anyhow::Result<()> {
         while self.sent < goal {
-            let burst_end = goal.min(self.sent + self.burst);
+            let burst_end = goal.min(self.sent.saturating_add(self.burst));
             while self.sent < burst_end && self.send_next()? {}
             self.turn()?;
         }
@@ -260,7 +260,7 @@ impl<E: Endpoint> Member<E> {
     /// As [`send_all`](Member::send_all), keeping the time of each send.
     fn send_timed(&mut self, goal: u64, seen: &mut Seen) -> anyhow::Result<()> {
         while self.sent < goal {
-            let burst_end = goal.min(self.sent + self.burst);
+            let burst_end = goal.min(self.sent.saturating_add(self.burst));
             while self.sent < burst_end {
                 let now_ns = os::now_ns();
                 if !self.send_next()? {
@@ -298,7 +298,7 @@ impl<E: Endpoint> Member<E> {
         while self.sent < goal {
             let now_ns = os::now_ns();
             if now_ns >= due_ns {
-                let burst_end = goal.min(self.sent + self.burst);
+                let burst_end = goal.min(self.sent.saturating_add(self.burst));
                 while self.sent < burst_end && due_ns <= now_ns {
                     let called_ns = os::now_ns();
                     if !self.send_next()? {

@@ -161,7 +161,8 @@ fn traced(points: &[Point], trials: u32, folder: &mut RunFolder) -> anyhow::Resu
 fn profiles(request: &Request) -> anyhow::Result<Vec<Profile>> {
     let axes = &request.axes;
     let read = |path: &PathBuf| -> anyhow::Result<Profile> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("--profile {}", path.display()))?;
+        let bytes = squall_report::read_file(path).context("--profile")?;
+        let text = String::from_utf8(bytes).with_context(|| format!("--profile {}", path.display()))?;
         Ok(Profile::parse(&text, &path.display().to_string())?)
     };
     let mut own = axes.profile.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;

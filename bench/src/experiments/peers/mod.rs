@@ -2,10 +2,13 @@
 //!
 //! ```text
 //!   ours    raw writes between two nodes        a multicast of one sender
-//!   theirs  iperf3, ucx_perftest, perftest      MPI_Bcast; our own writes to each member in turn
+//!   theirs  iperf3, ucx_perftest, perftest      MPI_Bcast; corosync's closed process groups; our own writes to each
+//!                                               member in turn
 //! ```
 
+mod alone;
 pub mod node;
+mod program;
 
 use std::time::{Duration, Instant};
 
@@ -21,12 +24,13 @@ use crate::jobs::peer::{Peer, PeerJob, PeerOrder, PeerSaid};
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
 use crate::run::workers::Workers;
-use node::{IPERF3_BYTES_MAX, SECONDS_MAX};
+use node::IPERF3_BYTES_MAX;
+use program::SECONDS_MAX;
 use squall_report::Row;
 
 const PATIENCE: Duration = Duration::from_secs(SECONDS_MAX + 10);
-/// Fewest messages that a program is asked for, and most round trips: those that share a core may take a time slice
-/// each.
+/// Fewest messages that a program is asked for, and most of those that cost a turn of somebody else: a round trip, the
+/// token of a ring. Processes that share a core may take a time slice for each.
 const MESSAGES_MIN: u64 = 5;
 const TURNS_MAX: u64 = 20_000;
 
@@ -89,7 +93,7 @@ fn theirs(peer: Peer, point: &PlannedPoint, trial: u32, messages: u64, stage: &m
             perftest.finish();
             Ok(row.map(named))
         }
-        Peer::Iperf3 | Peer::Ucx | Peer::UcxLatency | Peer::Openmpi => {
+        Peer::Iperf3 | Peer::Ucx | Peer::UcxLatency | Peer::Openmpi | Peer::Corosync => {
             let job = PeerJob {
                 peer,
                 fabric: setting.fabric.unwrap_or(FabricKind::Shm),
@@ -98,7 +102,8 @@ fn theirs(peer: Peer, point: &PlannedPoint, trial: u32, messages: u64, stage: &m
             };
             let works = vec![Work::Peer(job); if peer.is_pair() { 2 } else { 1 }];
             let mut workers = program(works, stage)?;
-            let messages = messages.max(MESSAGES_MIN).min(if peer.is_latency() { TURNS_MAX } else { u64::MAX });
+            let most = if peer.is_latency() || peer == Peer::Corosync { TURNS_MAX } else { u64::MAX };
+            let messages = messages.max(MESSAGES_MIN).min(most);
             let said: Vec<PeerSaid> = workers.run(&PeerOrder::Run(messages), Instant::now() + PATIENCE)?;
             workers.dismiss(&PeerOrder::Finish);
             let row = Row { trial, verified: "none".into(), ..setting.row(None) };
@@ -118,6 +123,7 @@ fn fabric_name(peer: Peer, fabric: Option<FabricKind>) -> String {
     match peer {
         Peer::Iperf3 => "iperf3".into(),
         Peer::Perftest | Peer::PerftestLatency => "perftest".into(),
+        Peer::Corosync => "corosync".into(),
         Peer::Ucx | Peer::UcxLatency => format!("ucx-{over}"),
         Peer::Openmpi => format!("openmpi-{over}"),
         Peer::Unicast => format!("unicast-{over}"),

@@ -1,19 +1,20 @@
-//! A node that runs another program, the client or the server of it, or one that starts processes of its own.
+//! A node that runs another program, the client or the server of it.
 //!
 //! ```text
 //!   node 1   iperf3 --server ...                       waits at a port that it found free
 //!   node 0   iperf3 --client ADDRESS OF NODE 1 ...     prints what it measured
 //! ```
 
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use serde_json::Value;
 use squall_transport::Exchange;
 
+use super::alone;
+use super::program::{failed, limited, run};
 use crate::jobs::control::Control;
 use crate::jobs::fabric::meet;
 use crate::jobs::job::Job;
@@ -21,10 +22,6 @@ use crate::jobs::kinds::FabricKind;
 use crate::jobs::os;
 use crate::jobs::peer::{Peer, PeerJob, PeerOrder, PeerSaid};
 
-/// The program that broadcasts, compiled where it runs: MPI libraries have no common binary form.
-const BROADCAST: &str = include_str!("bcast.c");
-/// How long one measurement may take; `timeout` ends what hangs, and outlives this process.
-pub(super) const SECONDS_MAX: u64 = 60;
 /// How long a server may take to listen.
 const SERVER_UP_MAX: Duration = Duration::from_secs(5);
 const RETRY_EVERY: Duration = Duration::from_millis(100);
@@ -32,8 +29,6 @@ const RETRY_EVERY: Duration = Duration::from_millis(100);
 pub(super) const IPERF3_BYTES_MAX: u64 = 1 << 20;
 /// The fewest bytes that iperf3 is asked for: its server has counted none yet where all are sent within a millisecond.
 const IPERF3_BYTES_MIN: u64 = 64 << 20;
-/// Messages that warm a broadcast up.
-const WARM_UP: u64 = 3;
 
 /// The node's side.
 ///
@@ -41,7 +36,7 @@ const WARM_UP: u64 = 3;
 /// If the parent is gone, or the nodes cannot meet. That a program fails is an answer.
 pub fn node(job: &Job, peer: &PeerJob, control: &mut Control) -> anyhow::Result<()> {
     if !peer.peer.is_pair() {
-        return alone(peer, control);
+        return alone::node(peer, control);
     }
     let here = job.address.map_or_else(os::loopback, Ok).map_err(|what| anyhow!(what))?;
     let mut session = meet(job)?;
@@ -63,85 +58,6 @@ pub fn node(job: &Job, peer: &PeerJob, control: &mut Control) -> anyhow::Result<
             PeerOrder::Finish => return Ok(()),
         }
     }
-}
-
-/// Broadcasts among processes that `mpirun` starts.
-fn alone(peer: &PeerJob, control: &mut Control) -> anyhow::Result<()> {
-    let folder = Folder::new()?;
-    let program = folder.0.join("bcast");
-    let mut compile = Command::new("mpicc");
-    compile.args(["-O2", "-x", "c", "-", "-o"]).arg(&program).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut compiling = compile.spawn().context("starting mpicc")?;
-    compiling.stdin.take().context("a pipe is missing")?.write_all(BROADCAST.as_bytes())?;
-    let compiled = compiling.wait_with_output()?;
-    if !compiled.status.success() {
-        bail!("mpicc failed: {}", words(&compiled));
-    }
-    control.ready(Vec::new())?;
-    loop {
-        match control.next()? {
-            PeerOrder::Run(messages) => {
-                let mut command = limited("mpirun");
-                command.args(broadcasting(peer)).arg(&program);
-                command.args([peer.message_bytes, messages, WARM_UP].map(|number| number.to_string()));
-                // What refuses to run as root protects nobody here; what is not told of cores spreads over all.
-                command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
-                let output = run(&mut command)?;
-                let seconds = String::from_utf8_lossy(&output.stdout).trim().parse::<f64>();
-                control.done(&match seconds {
-                    Ok(seconds) if output.status.success() => PeerSaid::Moved { messages: messages as f64, seconds },
-                    _ => failed("mpirun", &output),
-                })?;
-            }
-            PeerOrder::Finish => return Ok(()),
-        }
-    }
-}
-
-/// Options of `mpirun` for a group of this host over a fabric.
-fn broadcasting(peer: &PeerJob) -> Vec<String> {
-    let transports = match peer.fabric {
-        FabricKind::Tcp => "self,tcp",
-        FabricKind::Shm | FabricKind::Verbs => "self,vader",
-    };
-    // Without `plm isolated` it looks for ssh, which it does not need on one host.
-    const ALWAYS: [&str; 10] = ["--oversubscribe", "--bind-to", "none", "--mca", "plm", "isolated", "--mca", "pml", "ob1", "--mca"];
-    let mut options: Vec<String> = ALWAYS.iter().chain(&["btl"]).map(|&word| word.to_owned()).collect();
-    options.push(transports.into());
-    if peer.fabric == FabricKind::Tcp {
-        options.extend(["--mca", "btl_tcp_if_include", "lo"].map(str::to_owned));
-    }
-    options.extend(["-n".to_owned(), peer.members.to_string()]);
-    options
-}
-
-/// A folder of its own, removed when it is dropped.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn new() -> anyhow::Result<Folder> {
-        let folder = std::env::temp_dir().join(format!("squall-peer-{}", std::process::id()));
-        std::fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        Ok(Folder(folder))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left is in a folder for such things.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A program under a time limit.
-fn limited(program: &str) -> Command {
-    let mut command = Command::new("timeout");
-    command.arg(SECONDS_MAX.to_string()).arg(program).stdin(Stdio::null());
-    command
-}
-
-fn run(command: &mut Command) -> anyhow::Result<Output> {
-    command.output().with_context(|| format!("starting {:?}", command.get_program()))
 }
 
 /// The server's end.
@@ -208,17 +124,6 @@ fn transports(fabric: FabricKind) -> [(&'static str, &'static str); 2] {
     [("UCX_TLS", transports), ("UCX_WARN_UNUSED_ENV_VARS", "n")]
 }
 
-fn failed(program: &str, output: &Output) -> PeerSaid {
-    PeerSaid::Failed(format!("{program} failed with {}: {}", output.status, words(output)))
-}
-
-/// What it said, of either stream that says something, in one line.
-fn words(output: &Output) -> String {
-    const WORDS_MAX: usize = 60;
-    let text = if output.stderr.is_empty() { &output.stdout } else { &output.stderr };
-    String::from_utf8_lossy(text).split_whitespace().take(WORDS_MAX).collect::<Vec<_>>().join(" ")
-}
-
 /// iperf3's JSON: what the receiver saw.
 fn streamed(json: &str, message_bytes: u64) -> Option<PeerSaid> {
     let found: Value = serde_json::from_str(json).ok()?;
@@ -254,12 +159,5 @@ mod tests {
         assert_eq!(put(csv, false), Some(PeerSaid::Moved { messages: 500.0, seconds: 3.471_013 }));
         assert_eq!(put(csv, true), Some(PeerSaid::Turns { p50: 0.17, mean: 6942.026 }));
         assert_eq!(put("no device\n", true), None);
-    }
-
-    #[test]
-    fn a_broadcast_takes_the_fabric_it_is_compared_on() {
-        let of = |fabric| broadcasting(&PeerJob { peer: Peer::Openmpi, fabric, message_bytes: 1, members: 4 }).join(" ");
-        assert!(of(FabricKind::Tcp).contains("btl self,tcp --mca btl_tcp_if_include lo -n 4"));
-        assert!(of(FabricKind::Shm).ends_with("btl self,vader -n 4"));
     }
 }

@@ -65,7 +65,7 @@ fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Cont
     };
     let mut life = Life {
         me: Rank(change.node),
-        burst: policy::send_burst(change.fabric, change.message_bytes),
+        burst: policy::send_burst(change.own_core, change.fabric, change.message_bytes),
         change,
         pace: policy::pace(change.own_core, change.fabric),
         member,

@@ -61,16 +61,24 @@ impl Line {
     }
 }
 
-/// The command for a shell of another host: takes the program if it is not there, and becomes it. It has no quotes of
-/// its own kind in it, so that any shell hands it on.
+/// How many programs stay on a host, this one among them: other builds, and other users' of the same home.
+const PROGRAMS_KEPT: usize = 4;
+
+/// The command for a shell of another host: takes the program if it is not there, removes those that were not used for
+/// the longest time, and becomes it. It has no quotes of its own kind in it, so that any shell hands it on.
 pub(super) fn script(hash: &str, bytes: usize) -> String {
     let file = format!("f=\"{}/bin/{hash}/squall\"", cache());
     let take = format!(
         "umask 077; mkdir -p \"${{f%/*}}\" && head -c {bytes} >\"$f.$$\" && [ $(wc -c <\"$f.$$\") -eq {bytes} ] && chmod 700 \"$f.$$\" && mv \"$f.$$\" \"$f\" || {{ rm -f \"$f.$$\"; exit {EXIT_NOT_TAKEN}; }}"
     );
     let have = format!("echo \"{MARK}have\"");
+    // What was used last stands first.
+    let clean = format!(
+        "(cd \"${{f%/*}}/..\" && touch {hash} && ls -t | tail -n +{} | while read -r o; do rm -rf \"$o\"; done) 2>/dev/null",
+        PROGRAMS_KEPT + 1
+    );
     let need = format!("echo \"{MARK}need $(uname -sm)\"");
-    format!("exec sh -c '{file}; if [ -x \"$f\" ]; then :; else {need}; {take}; fi; {have}; exec \"$f\" node --conducted'")
+    format!("exec sh -c '{file}; if [ -x \"$f\" ]; then :; else {need}; {take}; fi; {have}; {clean}; exec \"$f\" node --conducted'")
 }
 
 /// Exit status of the script if the program could not be written there.
@@ -106,6 +114,12 @@ pub(super) fn remove(run: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::fs::{File, create_dir_all, read_dir, write};
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
     #[test]
@@ -116,6 +130,32 @@ mod tests {
         assert_eq!(Line::of(&Line::at(address)), Line::At(address));
         for text in ["Welcome to node1", "squall-host: at nowhere", "squall-host:", ""] {
             assert_eq!(Line::of(text), Line::Output);
+        }
+    }
+
+    #[test]
+    fn a_host_keeps_the_programs_that_were_used_last() {
+        let cache = tempfile::tempdir().unwrap();
+        let programs = cache.path().join("squall/bin");
+        for (age, name) in (1..).zip(["aa", "bb", "cc", "dd", "ee", "ff"]) {
+            create_dir_all(programs.join(name)).unwrap();
+            write(programs.join(name).join("squall"), "").unwrap();
+            File::open(programs.join(name)).unwrap().set_modified(SystemTime::now() - Duration::from_secs(1000 * age)).unwrap();
+        }
+        // It comes once, and is there the second time.
+        for said in ["squall-host: need ", "squall-host: have"] {
+            let program = "#!/bin/sh\necho ran $*\n";
+            let mut command = Command::new("sh");
+            command.arg("-c").arg(script("77", program.len())).env("XDG_CACHE_HOME", cache.path());
+            let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            shell.stdin.take().unwrap().write_all(program.as_bytes()).unwrap();
+            let output = shell.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(text.starts_with(said) && text.ends_with("squall-host: have\nran node --conducted\n"), "{text}");
+            assert!(output.stderr.is_empty(), "{output:?}");
+            let kept: BTreeSet<String> =
+                read_dir(&programs).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            assert_eq!(kept, ["77", "aa", "bb", "cc"].map(str::to_owned).into());
         }
     }
 }

@@ -53,6 +53,16 @@ impl Topology {
         Some([self.spread(&near), self.spread(&far)].concat())
     }
 
+    /// How far the card called `name` is from these processors: 0 if it is near to one of them, else 1; then PCI bridges
+    /// before it. What is no card that it knows is as near as can be.
+    pub fn distance(&self, name: &str, cpus: &[usize]) -> (u8, u32) {
+        let card = self.cards.iter().find(|card| card.name == name);
+        card.map_or((0, 0), |card| {
+            let is_far = !card.near.is_empty() && !cpus.iter().any(|cpu| card.near.contains(cpu));
+            (u8::from(is_far), card.bridges)
+        })
+    }
+
     /// The node that `cpu` belongs to.
     pub fn node_of(&self, cpu: usize) -> Option<u32> {
         self.nodes.iter().find(|node| node.cpus.contains(&cpu)).map(|node| node.node)
@@ -100,5 +110,15 @@ mod tests {
         let topology = two_threads_a_core();
         assert_eq!(topology.near("mlx5_0", &[0, 1, 2, 4, 5, 6]), Some(vec![4, 6, 5, 0, 2, 1]));
         assert_eq!(topology.near("eth0", &[0]), None);
+    }
+
+    #[test]
+    fn cards_of_other_nodes_are_farther_than_those_behind_bridges() {
+        let card = |name: &str, near: &[usize], bridges| Card { name: name.into(), near: near.to_vec(), bridges, ..Card::default() };
+        let cards = vec![card("ib0", &[4, 5], 0), card("ib1", &[0, 1], 2), card("ib2", &[], 1)];
+        let topology = Topology { cards, ..Topology::default() };
+        let mut names = ["ib0", "ib1", "ib2", "lo"];
+        names.sort_by_key(|name| topology.distance(name, &[0]));
+        assert_eq!(names, ["lo", "ib2", "ib1", "ib0"]);
     }
 }
