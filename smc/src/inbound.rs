@@ -119,7 +119,7 @@ impl Inbound {
             return Ok(self.seen.position != head);
         }
         if !self.reader.publish(head) {
-            if head <= self.filled {
+            if self.filled > 0 && head <= self.filled {
                 // Others were faster.
                 return Ok(self.seen.position != self.reader.published());
             }

@@ -176,13 +176,12 @@ impl Hosts {
         }
     }
 
-    /// Why a point of so many nodes cannot run, if one of its hosts is lost.
+    /// Why a point of so many nodes cannot run, if hosts of it are lost: each of them, and why.
     pub fn missing(&self, nodes: u32) -> Option<String> {
-        let standings = self.standings();
-        let lost = standings.iter().take(nodes as usize).enumerate().find_map(|(rank, standing)| Some((rank, standing.lost.clone()?)));
-        let (rank, why) = lost?;
-        drop(standings);
-        Some(format!("host {rank} at {} is lost: {why}", self.name(rank)))
+        let whys: Vec<_> = self.standings().iter().take(nodes as usize).map(|standing| standing.lost.clone()).collect();
+        let lost = whys.into_iter().enumerate().filter_map(|(rank, why)| Some(format!("{} is lost: {}", self.place(rank), why?)));
+        let lost: Vec<_> = lost.collect();
+        (!lost.is_empty()).then(|| lost.join("; "))
     }
 
     /// What each of the other hosts offers, from rank 1 on, with RDMA devices used as `asked`.

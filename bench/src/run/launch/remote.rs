@@ -4,15 +4,18 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use super::orders::{Line, Orders};
 use super::program::Program;
 
 /// The most bytes of a line that are kept together.
 const LINE_BYTES_MAX: u64 = 64 << 10;
+/// How long the end of standard error is waited for once standard output has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What is heard of a host.
 pub(super) enum Heard {
@@ -53,8 +56,19 @@ impl Remote {
         let stdin: Input = Arc::new(Mutex::new(child.stdin.take()));
         let remote = Remote { child, stdin: Arc::clone(&stdin) };
         let (program, says) = (Arc::clone(program), heard.clone());
-        thread::Builder::new().name(format!("host {rank}")).spawn(move || listen(rank, stdout, &stdin, &program, &says))?;
-        thread::Builder::new().name(format!("host {rank} errors")).spawn(move || listen_to_errors(rank, stderr, &heard))?;
+        // It sends nothing: its end is dropped with the last error that was said.
+        let (errors_end, errors_over) = mpsc::channel::<()>();
+        thread::Builder::new().name(format!("host {rank} errors")).spawn(move || {
+            listen_to_errors(rank, stderr, &heard);
+            drop(errors_end);
+        })?;
+        thread::Builder::new().name(format!("host {rank}")).spawn(move || {
+            listen(rank, stdout, &stdin, &program, &says);
+            // Why it ended comes first. A process that ssh leaves behind may keep its standard error open.
+            let _ = errors_over.recv_timeout(LAST_WORDS);
+            // Nobody may listen any more.
+            let _ = says.send((rank, Heard::Closed));
+        })?;
         Ok(remote)
     }
 
@@ -115,7 +129,6 @@ fn listen(rank: usize, stdout: ChildStdout, stdin: &Input, program: &Program, he
             return;
         }
     }
-    let _ = heard.send((rank, Heard::Closed));
 }
 
 /// Hears standard error to its end.
