@@ -145,6 +145,10 @@ fn errors_name_file_line_column_and_the_way_out() {
         (good.replacen("ordering,nodes", "nodes,ordering", 1), "line 1: column 5 is \"nodes\""),
         (good.replacen(",bound_kind", "", 1), "line 1: there is no column bound_kind"),
         (good.replacen(",note\n", ",note,extra\n", 1), "an extra column \"extra\""),
+        (
+            good.replacen(",note\n", ",note,extra\n", 1).replace("\n1,test", "\n2,test"),
+            "line 2: schema is 2, with columns of its own; expected 1. Read the file with the squall that wrote it",
+        ),
         (String::new(), "no header line"),
     ];
     for (text, expected) in cases {

@@ -323,30 +323,30 @@ impl<'a> Workers<'a> {
     }
 
     fn cause_after(&mut self, rank: usize, what: Option<String>) -> Fault {
-        let mut said = vec![None; self.members.len()];
+        let (mut said, mut gone) = (vec![None; self.members.len()], vec![false; self.members.len()]);
+        gone[rank] = what.is_none();
         said[rank] = what;
-        self.find_cause(rank, said)
+        self.find_cause(rank, said, gone)
     }
 
     fn cause(&mut self) -> Fault {
-        let said = vec![None; self.members.len()];
-        self.find_cause(0, said)
+        self.find_cause(0, vec![None; self.members.len()], vec![false; self.members.len()])
     }
 
     /// Finds out what went wrong: when one node dies the others fail soon after, because they miss it, and the reason
-    /// is the first one's.
-    fn find_cause(&mut self, first: usize, mut said: Vec<Option<String>>) -> Fault {
+    /// is the first one's. By rank, what each has said, and whether its line is closed.
+    fn find_cause(&mut self, first: usize, mut said: Vec<Option<String>>, mut gone: Vec<bool>) -> Fault {
         let until = Instant::now() + CAUSE_WAIT;
-        let mut gone = 0;
-        while gone < self.members.len() {
+        while gone.contains(&false) {
             match self.news.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok((rank, News::Reply(Reply::Failed(what)))) => said[rank] = Some(what),
                 Ok((rank, News::Gone(end))) => {
                     self.reap(rank, end);
-                    gone += 1;
+                    gone[rank] = true;
                 }
                 Ok(_) => {}
-                Err(_) => break,
+                Err(RecvTimeoutError::Disconnected) => gone.fill(true),
+                Err(RecvTimeoutError::Timeout) => break,
             }
         }
         if self.interrupt.is_set() {
@@ -358,7 +358,8 @@ impl<'a> Workers<'a> {
         for (rank, ((member, said), node)) in self.members.iter_mut().zip(said).zip(names).enumerate() {
             let (status, stderr, lost) = match member {
                 Member::Here(worker) => {
-                    let status = worker.status();
+                    // The line is closed a moment before the process has ended.
+                    let status = if gone[rank] { worker.status_until(until) } else { worker.status() };
                     let stderr = if status.is_some() { worker.last_words() } else { String::new() };
                     (status, stderr, None)
                 }
