@@ -184,6 +184,11 @@ pub enum ConfigError {
     /// Time-outs that cannot work.
     #[error(transparent)]
     Timeouts(#[from] TimeoutsError),
+    /// A member that comes and goes, of a group that says that its members never change.
+    #[error(
+        "`membership` is not set, so the members of this group never change: set it, such as Some(Timeouts::after(..)), or take a Group instead of a Member"
+    )]
+    Fixed,
     /// More members than membership can keep track of.
     #[error("a group of {members} members cannot change its members, only up to {MEMBERS_MAX} can")]
     TooMany {

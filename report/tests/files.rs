@@ -201,8 +201,12 @@ fn a_folder_that_cannot_be_written_says_which() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("file");
     fs::write(&file, "x").unwrap();
-    let error = new_run(&file.join("run")).unwrap_err().to_string();
-    assert!(error.contains("file/run"), "{error}");
+    let link = root.path().join("link");
+    std::os::unix::fs::symlink(root.path().join("nothing"), &link).unwrap();
+    for (folder, name) in [(file.join("run"), "file/run"), (file, "file"), (link, "link")] {
+        let error = new_run(&folder).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("is where a folder would be"), "{error}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::stderr_tail::StderrTail;
 use crate::jobs::control::{Reply, Told};
 use crate::jobs::frame;
 use crate::jobs::job::{KEY_VARIABLE, PARENT_VARIABLE};
+use crate::jobs::threads;
 
 /// How long the last lines of a process that has ended may take to come.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -48,7 +49,7 @@ impl Worker {
             }
             hear(None);
         };
-        thread::Builder::new().name(format!("node {rank}")).spawn(listen)?;
+        threads::begin(format!("node {rank}"), listen)?;
         Ok(worker)
     }
 

@@ -32,9 +32,6 @@ use squall_transport::Ports;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long nodes that are well are listened to after one failed, to learn which failed first.
 const CAUSE_WAIT: Duration = Duration::from_millis(1500);
-/// Share of a core that a node takes at the least while it has work, even if it shares the core with many; one that
-/// waits sleeps.
-const BUSY_SHARE: f64 = 0.05;
 /// How long nodes may take to end by themselves.
 const LEAVE: Duration = Duration::from_secs(3);
 
@@ -293,15 +290,14 @@ impl<'a> Workers<'a> {
                 names(&stopped)
             );
         }
-        let share = |rank: usize| now[rank].zip(before[rank]).map(|(now, before)| now.cpu_seconds_since(&before) / seconds);
-        let (busy, idle): (Vec<usize>, Vec<usize>) =
-            silent.iter().copied().partition(|&rank| share(rank).is_some_and(|share| share > BUSY_SHARE));
+        let worked = |rank: usize| now[rank].zip(before[rank]).map(|(now, before)| now.worked_since(&before, seconds, self.members.len()));
+        let (busy, idle): (Vec<usize>, Vec<usize>) = silent.iter().copied().partition(|&rank| worked(rank) == Some(true));
         let mut text = format!("no answer from {} within {seconds:.1} s", names(silent));
         if !busy.is_empty() {
             let mend = "slow rather than stuck: give --deadline more, or fewer --messages";
             text.push_str(&format!("; {} worked all the while, so it is {mend}", names(&busy)));
         }
-        let idle: Vec<usize> = idle.into_iter().filter(|&rank| share(rank).is_some()).collect();
+        let idle: Vec<usize> = idle.into_iter().filter(|&rank| worked(rank).is_some()).collect();
         if !idle.is_empty() {
             text.push_str(&format!("; {} waited for something that did not come", names(&idle)));
         }
