@@ -211,6 +211,7 @@ impl Progress {
         let place = place(at, self.points, || self.time.borrow().text());
         self.say(&format!("[{place}] {}: {outcome}", point.setting.row(None).point()));
         if let Some(bar) = &self.bar {
+            bar.set_length(self.points.max(at) as u64);
             bar.inc(1);
         }
     }
