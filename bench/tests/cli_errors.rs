@@ -68,6 +68,7 @@ fn what_cannot_be_meant_is_named_with_its_mend() {
         ("compare one --at-least 12", "12GB/s"),
         ("compare a b --fail-below 0", "0.9"),
         ("sim --seeds 9..7", "has no seed"),
+        ("sim --seed 18446744073709551615", "is not in"),
         ("sim --mutant nobody", "counter-first"),
         ("sim --seed 1 --seeds 5", "cannot be used with"),
         ("chaos --fabric sim-rdma-100g", "give shm, tcp or verbs"),
@@ -92,6 +93,7 @@ fn what_cannot_be_meant_is_named_with_its_mend() {
 fn folders_that_cannot_be_used_are_named() {
     for (arguments, expected) in [
         ("plot nowhere", "nowhere"),
+        ("sim --seeds 1 --trace nowhere/trace", "the trace cannot be written to nowhere/trace"),
         ("compare nowhere here", "nowhere"),
         ("run memcpy --resume --out nowhere", "nowhere holds no run"),
         ("run memcpy --out /proc/squall", "/proc/squall"),

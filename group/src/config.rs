@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use squall_membership::{MEMBERS_MAX, Timeouts, TimeoutsError};
-use squall_orderer::{Cost, Lamport, Paxos, RoundRobin, Unordered};
+use squall_orderer::{Chain, Cost, Lamport, Paxos, RoundRobin, Unordered};
 use squall_rdmc::schedule::ScheduleKind;
 use squall_rdmc::{BLOCK_BYTES_MIN, BLOCKS_LIMIT, Limit, Relay};
 use squall_smc::{DECISIONS_KEPT_BYTES, record_bytes};
@@ -33,11 +33,14 @@ pub enum Mode {
     /// In one total order, by the log of the first sender, once more than half of the members have them and all before
     /// them; large messages once every member has them.
     Paxos,
+    /// In one total order, by a log that passes from member to member, once the last one has it and that has come back
+    /// up (chain replication).
+    Chain,
 }
 
 impl Mode {
     /// All of them.
-    pub const EVERY: [Mode; 4] = [Mode::Ordered, Mode::Lamport, Mode::Paxos, Mode::Unordered];
+    pub const EVERY: [Mode; 5] = [Mode::Ordered, Mode::Lamport, Mode::Paxos, Mode::Chain, Mode::Unordered];
 
     /// As it is given and printed.
     pub const fn name(self) -> &'static str {
@@ -46,12 +49,18 @@ impl Mode {
             Mode::Unordered => "unordered",
             Mode::Lamport => "lamport",
             Mode::Paxos => "paxos",
+            Mode::Chain => "chain",
         }
     }
 
     /// Whether all members deliver all messages in one order.
     pub fn is_total(self) -> bool {
         self != Mode::Unordered
+    }
+
+    /// Whether small messages pass from member to member.
+    pub fn is_relayed(self) -> bool {
+        self == Mode::Chain
     }
 
     /// What a small message costs by rule, in a group of `members` members of whom `senders` send.
@@ -61,12 +70,13 @@ impl Mode {
             Mode::Unordered => Unordered::cost(members, senders),
             Mode::Lamport => Lamport::cost(members, senders),
             Mode::Paxos => Paxos::cost(members, senders),
+            Mode::Chain => Chain::cost(members, senders),
         }
     }
 
     /// Whether members put decisions on the order into their streams, for which rings have room to spare.
     pub(crate) fn has_decisions(self) -> bool {
-        matches!(self, Mode::Lamport | Mode::Paxos)
+        matches!(self, Mode::Lamport | Mode::Paxos | Mode::Chain)
     }
 
     /// Whether a message may be delivered that not all members have: then a view ends at the most that one of them has,
@@ -177,6 +187,11 @@ pub enum ConfigError {
     /// Time-outs that cannot work.
     #[error(transparent)]
     Timeouts(#[from] TimeoutsError),
+    /// A member that comes and goes, of a group that says that its members never change.
+    #[error(
+        "`membership` is not set, so the members of this group never change: set it, such as Some(Timeouts::after(..)), or take a Group instead of a Member"
+    )]
+    Fixed,
     /// More members than membership can keep track of.
     #[error("a group of {members} members cannot change its members, only up to {MEMBERS_MAX} can")]
     TooMany {
@@ -307,7 +322,8 @@ impl Config {
     /// How a message of `bytes` bytes is relayed to `members` members, of whom `busy` send large messages.
     pub fn relay_of(&self, bytes: u64, members: usize, busy: usize) -> Relay {
         let chosen = Relay::choose(self.limit.unwrap_or_default(), bytes, self.block_bytes, members, busy);
-        Relay { schedule: self.schedule.unwrap_or(chosen.schedule), ..chosen }
+        let usual = if self.mode.is_relayed() { ScheduleKind::Chain } else { chosen.schedule };
+        Relay { schedule: self.schedule.unwrap_or(usual), ..chosen }
     }
 
     /// Senders that the buffers suffice for; without large messages there is no limit.

@@ -55,8 +55,11 @@ impl Clock {
 impl Epoch {
     pub(crate) fn new(config: &Config, columns: &Columns, view: &View) -> Option<Epoch> {
         let (timeouts, words) = config.membership.zip(columns.membership.clone())?;
-        // Whoever sends, receives or delivers is alive.
-        let signs = vec![columns.smc.head, columns.order.received_seq, columns.order.delivered_seq];
+        // Whoever sends, receives or delivers is alive; where that is told to few, all wait for its heart.
+        let signs = match config.mode.is_relayed() {
+            true => Vec::new(),
+            false => vec![columns.smc.head, columns.order.received_seq, columns.order.delivered_seq],
+        };
         let mut protocol = Protocol::with_voters(view.me, view.nodes.clone(), view.voters, view.senders.len(), view.lost);
         let senders_max = config.sender_limit();
         protocol.set_senders(Senders { now: view.senders.iter().copied().collect(), later: view.will_send, senders_max });

@@ -1,6 +1,6 @@
 //! The orderer a group was configured with: chosen once, called without indirection.
 
-use squall_orderer::{Columns, Lamport, Mutation, Orderer, Paxos, RoundRobin, Run, Unordered};
+use squall_orderer::{Chain, Columns, Lamport, Mutation, Orderer, Paxos, RoundRobin, Run, Unordered};
 use squall_sst::{Column, Malformed, Table};
 use squall_transport::{Outbox, Rank};
 
@@ -11,6 +11,7 @@ pub(crate) enum Order {
     Unordered(Unordered),
     Lamport(Box<Lamport>),
     Paxos(Box<Paxos>),
+    Chain(Box<Chain>),
 }
 
 impl Order {
@@ -21,6 +22,7 @@ impl Order {
             Order::Unordered(order) => order.received(sender, frontier, data_until),
             Order::Lamport(order) => order.received(sender, frontier, data_until),
             Order::Paxos(order) => order.received(sender, frontier, data_until),
+            Order::Chain(order) => order.received(sender, frontier, data_until),
         }
     }
 
@@ -30,6 +32,7 @@ impl Order {
             Order::Unordered(order) => order.decided(sender, index, decision),
             Order::Lamport(order) => order.decided(sender, index, decision),
             Order::Paxos(order) => order.decided(sender, index, decision),
+            Order::Chain(order) => order.decided(sender, index, decision),
         }
     }
 
@@ -40,6 +43,7 @@ impl Order {
             Order::Unordered(order) => order.decide(table, room, next_index, decision),
             Order::Lamport(order) => order.decide(table, room, next_index, decision),
             Order::Paxos(order) => order.decide(table, room, next_index, decision),
+            Order::Chain(order) => order.decide(table, room, next_index, decision),
         }
     }
 
@@ -55,7 +59,7 @@ impl Order {
     pub(crate) fn next_large(&self, sender: usize, index: u64) -> Option<u64> {
         match self {
             Order::Paxos(order) => order.next_large(sender, index),
-            Order::RoundRobin(_) | Order::Unordered(_) | Order::Lamport(_) => None,
+            Order::RoundRobin(_) | Order::Unordered(_) | Order::Lamport(_) | Order::Chain(_) => None,
         }
     }
 
@@ -67,7 +71,7 @@ impl Order {
     /// Whether members put decisions into their streams.
     #[inline]
     pub(crate) fn has_decisions(&self) -> bool {
-        matches!(self, Order::Lamport(_) | Order::Paxos(_))
+        matches!(self, Order::Lamport(_) | Order::Paxos(_) | Order::Chain(_))
     }
 
     /// Where members say what they have, in positions of the order: nothing that they have not said so is delivered
@@ -75,6 +79,8 @@ impl Order {
     pub(crate) fn said(&self, columns: &Columns) -> Column {
         match self {
             Order::RoundRobin(_) | Order::Unordered(_) | Order::Lamport(_) | Order::Paxos(_) => columns.received_seq,
+            // What the tail has is what all before it have.
+            Order::Chain(_) => columns.whole,
         }
     }
 
@@ -85,6 +91,7 @@ impl Order {
             Order::Unordered(order) => order.deliveries(),
             Order::Lamport(order) => order.delivered_seq(),
             Order::Paxos(order) => order.delivered_seq(),
+            Order::Chain(order) => order.delivered_seq(),
         }
     }
 
@@ -93,6 +100,7 @@ impl Order {
         match self {
             Order::Lamport(order) => order.set_mutation(mutation),
             Order::Paxos(order) => order.set_mutation(mutation),
+            Order::Chain(order) => order.set_mutation(mutation),
             Order::RoundRobin(_) | Order::Unordered(_) => {}
         }
     }
@@ -104,6 +112,7 @@ impl Order {
             Order::Unordered(order) => order.owed(),
             Order::Lamport(order) => order.owed(),
             Order::Paxos(order) => order.owed(),
+            Order::Chain(order) => order.owed(),
         }
     }
 
@@ -114,6 +123,7 @@ impl Order {
             Order::Unordered(order) => order.acknowledge(table, outbox, due),
             Order::Lamport(order) => order.acknowledge(table, outbox, due),
             Order::Paxos(order) => order.acknowledge(table, outbox, due),
+            Order::Chain(order) => order.acknowledge(table, outbox, due),
         }
     }
 
@@ -124,6 +134,7 @@ impl Order {
             Order::Unordered(order) => order.refresh(table),
             Order::Lamport(order) => order.refresh(table),
             Order::Paxos(order) => order.refresh(table),
+            Order::Chain(order) => order.refresh(table),
         }
     }
 
@@ -135,6 +146,7 @@ impl Order {
             Order::Unordered(order) => order.next(max),
             Order::Lamport(order) => order.next(max),
             Order::Paxos(order) => order.next(max),
+            Order::Chain(order) => order.next(max),
         }
     }
 
@@ -144,6 +156,7 @@ impl Order {
             Order::Unordered(order) => order.next_to(trim),
             Order::Lamport(order) => order.next_to(trim),
             Order::Paxos(order) => order.next_to(trim),
+            Order::Chain(order) => order.next_to(trim),
         }
     }
 
@@ -154,6 +167,7 @@ impl Order {
             Order::Unordered(order) => order.delivered(table, outbox),
             Order::Lamport(order) => order.delivered(table, outbox),
             Order::Paxos(order) => order.delivered(table, outbox),
+            Order::Chain(order) => order.delivered(table, outbox),
         }
     }
 
@@ -163,6 +177,7 @@ impl Order {
             Order::Unordered(order) => order.delivered_at(table, member),
             Order::Lamport(order) => order.delivered_at(table, member),
             Order::Paxos(order) => order.delivered_at(table, member),
+            Order::Chain(order) => order.delivered_at(table, member),
         }
     }
 
@@ -173,6 +188,7 @@ impl Order {
             Order::Unordered(order) => order.delivered_everywhere(table),
             Order::Lamport(order) => order.delivered_everywhere(table),
             Order::Paxos(order) => order.delivered_everywhere(table),
+            Order::Chain(order) => order.delivered_everywhere(table),
         }
     }
 }

@@ -13,8 +13,9 @@
 //!
 //! A read is asked for at some moment. Nothing that was delivered anywhere before that lies at or above its point.
 //!
-//! - *In this view.* By turns and in Lamport's order nobody delivers what a voter has not said to have, so what this
-//!   voter had said when it was asked is enough. In a leader's log more than half had said to have it, and more than half
+//! - *In this view.* By turns and in Lamport's order nobody delivers what a voter has not said to have, and in a chain
+//!   nobody delivers what has not gone through all of it. So what this voter had said when it was asked is enough; where
+//!   that is delivered already, which CRAQ calls clean, only the exchange is waited for. In a leader's log more than half had said to have it, and more than half
 //!   have heard of the read since: one of them is in both, and has said more with its answer (`level`) than it had to
 //!   anybody before. So the point is the most that any of those has said.
 //! - *In a later view.* There was none yet. Its beginning takes more than half of this view that have stopped in it; one

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use squall_rdmc::{AnnounceError, Descriptor, Rdmc};
-use squall_smc::{Inbound, Kind};
+use squall_smc::{Inbound, Kind, Relay};
 use squall_sst::{Malformed, Table};
 use squall_transport::Outbox;
 use squall_transport::region::Pool;
@@ -20,6 +20,8 @@ pub(crate) struct Stream {
     pub(crate) inbound: Inbound,
     /// Place among the senders.
     sender: usize,
+    /// Where it passes on its way from member to member, if it does.
+    relay: Option<Relay>,
     /// Large messages announced and not known to be complete: (index, transfer).
     pending: VecDeque<(u64, u64)>,
     /// Large messages handed out: the next is the transfer of this number, since they are announced in this order.
@@ -32,9 +34,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(inbound: Inbound, sender: usize, transfers_max: usize) -> Stream {
+    pub(crate) fn new(inbound: Inbound, sender: usize, relay: Option<Relay>, transfers_max: usize) -> Stream {
         let (pending, lately) = (VecDeque::with_capacity(transfers_max + 1), VecDeque::with_capacity(transfers_max + 1));
-        Stream { inbound, sender, pending, handed_out: 0, lately, lately_max: transfers_max, data_until: 0 }
+        Stream { inbound, sender, relay, pending, handed_out: 0, lately, lately_max: transfers_max, data_until: 0 }
     }
 
     /// Takes in what another member sent. Indices that came.
@@ -50,7 +52,7 @@ impl Stream {
         if !self.inbound.publish(table)? {
             return Ok(0);
         }
-        let (sender, rank, pending) = (self.sender, self.inbound.sender(), &mut self.pending);
+        let (sender, rank, pending) = (self.sender, self.inbound.writer(), &mut self.pending);
         let mut refused = None;
         let arrived = self.inbound.look(|kind, index, payload| {
             if kind == Kind::Decision {
@@ -87,6 +89,12 @@ impl Stream {
             }
         })?;
         Ok(arrived.indices)
+    }
+
+    /// Passes on what came, where it passes from member to member. Whether anything was passed on.
+    #[inline]
+    pub(crate) fn pass_on(&mut self, table: &Table, outbox: &mut Outbox) -> bool {
+        self.relay.as_mut().is_some_and(|relay| relay.pass(&self.inbound, table, outbox))
     }
 
     /// Takes in what other members gave this one, which has stopped, up to a position in the ring that they wrote. It

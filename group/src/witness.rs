@@ -34,6 +34,9 @@ pub enum WitnessError {
     },
 }
 
+/// Some two million decisions.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
 /// Where a witness writes down what it has said.
 pub trait Journal {
     /// All that was written.
@@ -48,9 +51,15 @@ pub trait Journal {
 
 impl Journal for File {
     fn read(&mut self) -> io::Result<Vec<u8>> {
+        if !self.metadata()?.is_file() {
+            return Err(io::Error::other("it is a device or a pipe, which keeps nothing; name a file"));
+        }
         let mut bytes = Vec::new();
-        self.read_to_end(&mut bytes)?;
-        Ok(bytes)
+        self.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 <= FILE_BYTES_MAX {
+            true => Ok(bytes),
+            false => Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes, which no witness has written"))),
+        }
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -122,6 +131,10 @@ impl<N: Net, J: Journal> WitnessService<N, J> {
                 sides.entry(ballot).or_insert(node);
             }
             written = whole as u64;
+            if !is_begun(&bytes[whole..]) {
+                let lines = bytes[..whole].iter().filter(|&&byte| byte == b'\n').count();
+                return Err(WitnessError::Line { path: path.to_owned(), line: lines + 1 });
+            }
             if bytes.len() > whole {
                 journal.cut(written).map_err(failed)?;
             }
@@ -178,6 +191,13 @@ impl<N: Net, J: Journal> WitnessService<N, J> {
         self.sides.insert(ballot, node);
         Ok(true)
     }
+}
+
+/// Whether a witness may have died when it had written so much of a line: another program's file is left alone.
+fn is_begun(line: &[u8]) -> bool {
+    let (ballot, rest) = line.split_at(line.len().min(64));
+    let (space, node) = rest.split_at(rest.len().min(1));
+    ballot.iter().all(u8::is_ascii_hexdigit) && space.iter().all(|&byte| byte == b' ') && node.iter().all(u8::is_ascii_digit)
 }
 
 /// One line of the file.

@@ -484,5 +484,11 @@ fn a_line_that_a_witness_died_in_is_no_vote() {
     std::fs::write(&path, format!("{whole}no vote\n")).unwrap();
     let wrong = WitnessService::new(mesh(901), Some(&path)).expect_err("no witness writes that").to_string();
     assert!(wrong.contains("line 2"), "{wrong}");
+    std::fs::write(&path, "a file of somebody else").unwrap();
+    let foreign = WitnessService::new(mesh(902), Some(&path)).expect_err("no witness has begun that").to_string();
+    assert!(foreign.contains("line 1"), "{foreign}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a file of somebody else", "and nothing of it is cut off");
     std::fs::remove_file(&path).unwrap();
+    let endless = WitnessService::new(mesh(903), Some("/dev/full".as_ref())).expect_err("it has no end").to_string();
+    assert!(endless.contains("name a file"), "{endless}");
 }

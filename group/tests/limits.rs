@@ -1,9 +1,11 @@
 //! What a group refuses: configurations that cannot work, each with its mend, and messages that have no room.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use squall_group::{
-    Config, ConfigError, Delivery, Group, JoinError, Member, MemberOptions, Mode, Outgoing, Pace, SendError, Timeouts, Upcalls,
+    Config, ConfigError, Delivery, Group, JoinError, Member, MemberError, MemberOptions, Mode, Outgoing, Pace, Role, SendError, Timeouts,
+    Upcalls,
 };
 use squall_transport::exchange::{ClusterKey, LocalExchange, random_node};
 use squall_transport::mesh::{Mesh, MeshOptions};
@@ -43,6 +45,52 @@ fn no_patience_is_too_long() {
     let options = MemberOptions { patience: Duration::MAX, ..MemberOptions::new(config) };
     let mesh = Mesh::open("127.0.0.1:0".parse().unwrap(), &ClusterKey::random(), random_node(), MeshOptions::default()).unwrap();
     Member::found(options, ShmFabric::new(), mesh, &mut LocalExchange::mesh(1).remove(0)).unwrap();
+}
+
+/// What a founder and a newcomer are told, who has these contacts.
+fn refused(options: &MemberOptions, contacts: &[SocketAddr]) -> [MemberError; 2] {
+    let open = || Mesh::open("127.0.0.1:0".parse().unwrap(), &ClusterKey::random(), random_node(), MeshOptions::default()).unwrap();
+    let founded = Member::found(options.clone(), ShmFabric::new(), open(), &mut LocalExchange::mesh(1).remove(0));
+    let joined = Member::join(options.clone(), ShmFabric::new(), open(), contacts, Role::Sender, Duration::from_secs(60));
+    [founded, joined].map(|member| member.expect_err("it cannot work"))
+}
+
+fn changing() -> MemberOptions {
+    MemberOptions::new(Config { membership: Some(Timeouts::after(Duration::from_secs(60))), ..config(&[0]) })
+}
+
+#[test]
+fn whose_members_never_change_has_none_that_come_and_go() {
+    for error in refused(&MemberOptions::new(config(&[0])), &["127.0.0.1:1".parse().unwrap()]) {
+        let MemberError::Join(error) = error else { panic!("{error}") };
+        assert!(matches!(*error, JoinError::Config(ConfigError::Fixed)), "{error}");
+        assert!(error.to_string().contains("`membership` is not set"), "{error}");
+    }
+}
+
+#[test]
+fn options_by_which_nobody_would_ever_come_are_named() {
+    let contacts = ["127.0.0.1:1".parse().unwrap()];
+    for (options, field) in [
+        (MemberOptions { patience: Duration::ZERO, ..changing() }, "`patience` is 0"),
+        (MemberOptions { state_bytes_per_second: 0, ..changing() }, "`state_bytes_per_second` is 0"),
+    ] {
+        for error in refused(&options, &contacts) {
+            assert!(error.to_string().contains(field), "{error}");
+        }
+    }
+    let hasty = Config { membership: Some(Timeouts::after(Duration::ZERO)), ..config(&[0]) };
+    for error in refused(&MemberOptions::new(hasty), &contacts) {
+        assert!(error.to_string().contains("suspicion after 0ns"), "{error}");
+    }
+}
+
+#[test]
+fn a_newcomer_without_contacts_is_told_to_name_one() {
+    let mesh = Mesh::open("127.0.0.1:0".parse().unwrap(), &ClusterKey::random(), random_node(), MeshOptions::default()).unwrap();
+    let joined = Member::join(changing(), ShmFabric::new(), mesh, &[], Role::Sender, Duration::from_secs(60));
+    let error = joined.expect_err("nobody is asked").to_string();
+    assert!(error.contains("no contact is named"), "{error}");
 }
 
 #[test]

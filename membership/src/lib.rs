@@ -73,7 +73,7 @@
 //!   if those that were to stay are lost meanwhile, one that was to leave stays.
 //! - **T, trim.** The leader cuts once every voter that it trusts has wedged, and every learner that is to vote has
 //!   received what that cut will keep: the least that voters have received, a sender at a time. A learner that is late
-//!   is suspected.
+//!   is suspected, once the list has not grown for as long as silence may last.
 //! - **G, give.** Where messages are delivered that not all have ([`Protocol::fill_up`]), the cut is at the most that any
 //!   voter whom the leader trusts has received, or before what nobody can be given and some lack. Nobody accepts a cut, no
 //!   leader makes one or takes one over, and nobody acts on one, before it has all below it ([`Protocol::hold`]). How

@@ -32,8 +32,10 @@ pub struct Membership {
 /// How long this member has waited for what it does not wait for without end, besides silence.
 #[derive(Debug)]
 struct Waits {
-    /// As a leader, for what learners that are to vote have yet to receive.
+    /// As a leader, for what learners that are to vote have yet to receive, since the list grew last, and how long it was
+    /// then: who is listed later has as much time as those before.
     laggards: Patience,
+    listed: usize,
     /// In a view that is over, for learners alone.
     learners: Patience,
     /// In a view that is over, by peer, for room to tell it so.
@@ -67,6 +69,7 @@ impl Membership {
         assert_eq!(columns.members(), members, "columns for another view");
         let waits = Waits {
             laggards: Patience::default(),
+            listed: 0,
             learners: Patience::default(),
             room: vec![Patience::default(); members],
             odds: Patience::default(),
@@ -152,7 +155,10 @@ impl Membership {
             return;
         }
         let (running_ns, limits) = (self.pulse.running_ns(), self.pulse.limits());
-        let laggards = self.protocol.laggards();
+        let (laggards, listed) = (self.protocol.laggards(), self.protocol.row().accepted.changes.len());
+        if std::mem::replace(&mut self.waits.listed, listed) != listed {
+            self.waits.laggards = Patience::default();
+        }
         if self.waits.laggards.is_over(!laggards.is_empty(), running_ns, limits.suspect_after_ns) {
             laggards.iter().for_each(|rank| self.protocol.suspect(rank));
         }

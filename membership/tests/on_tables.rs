@@ -248,6 +248,23 @@ fn a_learner_that_is_whole_votes_from_the_next_view_on() {
 }
 
 #[test]
+fn a_learner_that_becomes_whole_while_others_lag_has_all_the_time_that_they_had() {
+    let mut cluster = Cluster::with_learners(1, 2);
+    cluster.run_ms(2);
+    for learner in [1, 2] {
+        cluster.members[learner].received = vec![0, 0];
+    }
+    cluster.members[1].membership.say_whole();
+    cluster.run_ms(6);
+    cluster.members[2].membership.say_whole();
+    cluster.run_ms(5);
+    cluster.members[2].received = vec![30, 30];
+    cluster.run_ms(8);
+    let decision = cluster.decision(&[0, 2]);
+    assert_eq!((decision.members, decision.voters), (nodes(&[0, 2]), 2), "the first has had its time");
+}
+
+#[test]
 fn learners_that_die_stall_or_doubt_stop_no_voter() {
     let mut cluster = Cluster::with_learners(1, 3);
     cluster.run_ms(2);

@@ -25,6 +25,9 @@ pub struct Columns {
     /// `received_seq` counts. Written by the owner at learners only, before `received_seq`; read by them. Never goes
     /// back.
     pub reach: Column,
+    /// `whole`, a chain: the row's owner and all before it have everything of the log below this position. Written by the
+    /// owner at the next member only, read by that one. Never goes back.
+    pub whole: Column,
 }
 
 impl Columns {
@@ -34,6 +37,7 @@ impl Columns {
     pub(crate) const STAMP: &str = "order.stamp";
     pub(crate) const STAMPED: &str = "order.stamped";
     pub(crate) const REACH: &str = "order.reach";
+    pub(crate) const WHOLE: &str = "order.whole";
 
     /// Adds them to a table.
     pub fn compose(layout: &mut LayoutBuilder, senders: usize) -> Columns {
@@ -44,6 +48,7 @@ impl Columns {
             stamp: layout.words(Columns::STAMP, senders),
             stamped: layout.words(Columns::STAMPED, senders),
             reach: layout.word(Columns::REACH),
+            whole: layout.word(Columns::WHOLE),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! [`Lamport`]: one total order by times that senders take from the clocks of all.
 //! [`Paxos`]: one total order by a leader's log; a message is delivered once more than half of the members that vote
 //! have it and all before it.
+//! [`Chain`]: one total order by a log that passes from member to member.
 //!
 //! # Decisions are records
 //!
@@ -27,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chain;
 mod columns;
 mod cost;
 mod lamport;
@@ -37,6 +39,7 @@ mod places;
 mod round_robin;
 mod unordered;
 
+pub use chain::{Chain, Line};
 pub use columns::Columns;
 pub use cost::Cost;
 pub use lamport::Lamport;

@@ -25,4 +25,14 @@ pub enum Mutation {
     LargeByMajority,
     /// Who is no leader gives places too.
     AnyLeader,
+    /// A member of a chain says to have what has a place in the log, though it is not all here.
+    ForwardedEarly,
+    /// The member behind the head of a chain does not wait for those behind itself.
+    LinkSkipped,
+    /// A member of a chain does not wait for the tail.
+    TailIgnored,
+    /// The head of a chain gives one message more a place in the log than it has.
+    DecidedAhead,
+    /// What a decision behind the trim says counts.
+    CutDecisionsCount,
 }

@@ -116,6 +116,7 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space, then continue with --resume",
         io::ErrorKind::FileTooLarge => "; raise `ulimit -f`, then continue with --resume",
         io::ErrorKind::NotFound => "; check the path",
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => "; a file, or a link that leads nowhere, is where a folder would be",
         _ => "",
     }
 }

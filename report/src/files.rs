@@ -53,12 +53,12 @@ fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, ResultsError> {
 
 /// A JSON file, or nothing if there is none.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ResultsError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(ResultsError::io(path, "read")(error)),
+    let bytes = match read_file(path) {
+        Ok(bytes) => bytes,
+        Err(ResultsError::Io { reason, .. }) if reason.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
     };
-    serde_json::from_str(&text).map(Some).map_err(|error| ResultsError::Malformed {
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| ResultsError::Malformed {
         path: path.to_path_buf(),
         line: error.line() as u64,
         what: error.to_string(),

@@ -7,9 +7,10 @@ use crate::environment::Environment;
 use crate::error::ResultsError;
 use crate::files::{ENVIRONMENT_FILE, PLOTS_FOLDER, REPORT_FILE, RESULTS_FILE, read_json, replace};
 use crate::page::{escape, frame, section};
+use crate::plots::limits::reasons;
 use crate::reader::read_rows;
 use crate::record::read_record;
-use crate::summary::{Metric, Summary};
+use crate::summary::{Metric, PointSummary, Summary};
 use crate::units;
 
 /// The name of the index.
@@ -22,7 +23,7 @@ pub struct Gallery {
     pub index: PathBuf,
     /// Runs in it.
     pub runs: usize,
-    /// Runs that could not be read, one sentence each; they are named in the index.
+    /// Runs that could not be read, and what was left out of others, one sentence each; the index says it too.
     pub notices: Vec<String>,
 }
 
@@ -42,13 +43,10 @@ pub fn gallery(folder: &Path) -> Result<Gallery, ResultsError> {
     let mut notices = Vec::new();
     let mut cards: Vec<(String, String)> = Vec::new();
     for run in &runs {
-        match card(run) {
+        match card(run, &mut notices) {
             Ok(found) => cards.push(found),
             Err(error) => {
-                cards.push((
-                    String::new(),
-                    section(&escape(&name_of(run)), &format!("<p class=\"warning\">{}</p>", escape(&error.to_string()))),
-                ));
+                cards.push((String::new(), section(&escape(&name_of(run)), &warning(&error.to_string()))));
                 notices.push(error.to_string());
             }
         }
@@ -62,9 +60,10 @@ pub fn gallery(folder: &Path) -> Result<Gallery, ResultsError> {
     Ok(Gallery { index, runs: runs.len(), notices })
 }
 
-/// When a run began, and its place in the index.
-fn card(run: &Path) -> Result<(String, String), ResultsError> {
-    let summary = Summary::of(&read_rows(run)?.rows);
+/// When a run began, and its place in the index; what was left out of it is added to `notices`.
+fn card(run: &Path, notices: &mut Vec<String>) -> Result<(String, String), ResultsError> {
+    let found = read_rows(run)?;
+    let summary = Summary::of(&found.rows);
     let record = read_record(run)?;
     let environment: Option<Environment> = read_json(&run.join(ENVIRONMENT_FILE))?;
     let name = name_of(run);
@@ -72,9 +71,15 @@ fn card(run: &Path) -> Result<(String, String), ResultsError> {
     let mut text = String::new();
     let command = record.map(|record| record.command.join(" ")).unwrap_or_default();
     text.push_str(&format!("<p>{} <code>{}</code></p>\n", escape(&begun), escape(&command)));
+    text.extend(found.notices.iter().map(|notice| warning(notice)));
+    notices.extend(found.notices);
     let machine = environment.map_or_else(|| "unknown machine".to_owned(), |environment| environment.headline());
     text.push_str(&format!("<p>{}</p>\n", escape(&machine)));
     text.push_str(&format!("<p>{}: {}</p>\n", units::counted(summary.points.len(), "point"), escape(&best(&summary))));
+    let stood_in = reasons(&summary.points.iter().collect::<Vec<_>>());
+    if !stood_in.is_empty() {
+        text.push_str(&format!("<p>{}</p>\n", escape(&stood_in)));
+    }
     let link = |file: &str, label: &str| match run.join(file).exists() {
         true => format!("<a href=\"{}/{file}\">{label}</a> ", escape(&name)),
         false => String::new(),
@@ -98,9 +103,12 @@ fn best(summary: &Summary) -> String {
     let of = |experiment: &&str| {
         let points = || summary.points.iter().filter(|point| point.point.experiment == *experiment);
         let extremes = wanted.iter().filter_map(|(metric, unit)| {
-            let medians = points().filter_map(|point| point.spread(*metric)).map(|spread| spread.median);
-            let found = if metric.more_is_better() { medians.max_by(f64::total_cmp) } else { medians.min_by(f64::total_cmp) };
-            found.map(|value| format!("{} {unit}", units::number(value)))
+            let medians = points().filter_map(|point| Some((point.spread(*metric)?.median, point)));
+            let by = |a: &(f64, &PointSummary), b: &(f64, &PointSummary)| a.0.total_cmp(&b.0);
+            let (value, point) = if metric.more_is_better() { medians.max_by(by) } else { medians.min_by(by) }?;
+            // What a model computed, or too few cores gave, is nobody's best without that word.
+            let how = point.emulation().map(|label| format!(" ({label})")).unwrap_or_default();
+            Some(format!("{} {unit}{how}", units::number(value)))
         });
         format!("{experiment} {}", extremes.collect::<Vec<_>>().join(", "))
     };
@@ -114,6 +122,10 @@ fn first_figure(run: &Path) -> Option<String> {
         entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|name| name.ends_with(".svg")).collect();
     names.sort();
     names.iter().find(|name| name.starts_with("multicast-")).or(names.first()).cloned()
+}
+
+fn warning(text: &str) -> String {
+    format!("<p class=\"warning\">{}</p>\n", escape(text))
 }
 
 fn name_of(run: &Path) -> String {

@@ -42,8 +42,8 @@ mod writer;
 pub use advice::{Advice, NOISY, advice, precision};
 pub use clock::Moment;
 pub use compare::{
-    AtLeast, BelowFloor, CompareOptions, ComparedMetric, Comparison, Difference, Gate, Rate, Verdict, Wanted, at_least, compare,
-    save_baseline, side_by_side, write_page,
+    AtLeast, BelowFloor, CompareOptions, ComparedMetric, Comparison, Difference, Gate, Rate, Saved, Verdict, Wanted, at_least, compare,
+    lines_csv, save_baseline, side_by_side, side_by_side_markdown, write_page,
 };
 pub use environment::Environment;
 pub use error::ResultsError;

@@ -57,7 +57,12 @@ pub fn parse_rows(bytes: &[u8], path: &Path) -> Result<Rows, ResultsError> {
         .from_reader(text.trim_start_matches('\u{feff}').as_bytes());
     let mut records = records.records();
     match records.next() {
-        Some(header) => check_header(&record(header, path)?, path)?,
+        Some(header) => {
+            if let Err(strange) = check_header(&record(header, path)?, path) {
+                // Rows of another schema have other columns, too: that is what there is to say.
+                return Err(records.next().and_then(Result::ok).and_then(|first| other_schema(&first, path)).unwrap_or(strange));
+            }
+        }
         None => return Err(no_header(path)),
     }
     let mut result = Rows { whole_bytes: whole, ..Rows::default() };
@@ -82,10 +87,10 @@ pub fn parse_rows(bytes: &[u8], path: &Path) -> Result<Rows, ResultsError> {
 }
 
 /// The row of a last line without a line break, if only that is lacking: an editor may leave one so. An odd count of
-/// quotation marks means that the note was cut.
+/// quotation marks means that the note was cut. Zeros are what a file system leaves where a machine lost its power.
 fn parse_tail(tail: &[u8], path: &Path, line: u64) -> Option<Row> {
     let quotation_marks = tail.iter().filter(|byte| **byte == b'"').count();
-    if quotation_marks % 2 == 1 {
+    if quotation_marks % 2 == 1 || tail.contains(&0) {
         return None;
     }
     let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(tail);
@@ -163,6 +168,20 @@ fn check_header(header: &csv::StringRecord, path: &Path) -> Result<(), ResultsEr
     }
 }
 
+const OTHER_SCHEMA_MEND: &str = "Read the file with the squall that wrote it, or measure again with this one.";
+
+/// What is wrong with a file whose first row says that it is of another schema; nothing if it says no such thing.
+fn other_schema(first: &csv::StringRecord, path: &Path) -> Option<ResultsError> {
+    let schema = first.get(0)?.trim().parse::<u32>().ok().filter(|&schema| schema != SCHEMA)?;
+    Some(ResultsError::Malformed {
+        path: path.to_path_buf(),
+        line: first.position().map_or(0, csv::Position::line),
+        what: format!("schema is {schema}, with columns of its own"),
+        expected: SCHEMA.to_string(),
+        mend: OTHER_SCHEMA_MEND,
+    })
+}
+
 fn parse_row(record: &csv::StringRecord, path: &Path, line: Option<u64>) -> Result<Row, ResultsError> {
     let line = line.unwrap_or_else(|| record.position().map_or(0, csv::Position::line));
     let malformed = |what: String, expected: String, mend: &'static str| ResultsError::Malformed {
@@ -174,11 +193,7 @@ fn parse_row(record: &csv::StringRecord, path: &Path, line: Option<u64>) -> Resu
     };
     let schema = record.get(0).unwrap_or_default();
     if schema.parse() != Ok(SCHEMA) {
-        return Err(malformed(
-            format!("schema is {schema:?}"),
-            SCHEMA.to_string(),
-            "Read the file with the squall that wrote it, or measure again with this one.",
-        ));
+        return Err(malformed(format!("schema is {schema:?}"), SCHEMA.to_string(), OTHER_SCHEMA_MEND));
     }
     if record.len() != COLUMNS.len() {
         return Err(malformed(

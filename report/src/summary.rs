@@ -146,9 +146,13 @@ impl PointSummary {
         Spread::over(&self.values(metric))
     }
 
-    /// One metric in every trial that measured it.
+    /// One metric in every trial that measured it. A percentile for which some trial has too few samples is blank: of
+    /// the other trials alone it could lie above the greatest latency of all.
     pub fn values(&self, metric: Metric) -> Vec<f64> {
-        self.trials.iter().filter_map(|row| metric.of(row)).collect()
+        let values: Vec<f64> = self.trials.iter().filter_map(|row| metric.of(row)).collect();
+        let timed = self.trials.iter().filter(|row| row.latency_us_p50.is_some()).count();
+        let is_of_samples = matches!(metric, Metric::LatencyP90 | Metric::LatencyP99 | Metric::LatencyP999);
+        if is_of_samples && values.len() < timed { Vec::new() } else { values }
     }
 
     /// Whether a model computed all of its trials, so that no chance is in them.
@@ -393,6 +397,16 @@ mod tests {
                 ("multicast shm n=2 0 B".to_owned(), "no device".to_owned())
             ]
         );
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_all_trials_or_blank() {
+        let timed =
+            |number, p99, max| Row { latency_us_p50: Some(2.0), latency_us_p99: p99, latency_us_max: Some(max), ..trial(2, number, 1.0) };
+        let of = |p99| Summary::of(&[timed(1, Some(449.0), 460.0), timed(2, p99, 9.0), timed(3, p99, 8.0)]).points[0].clone();
+        assert_eq!(of(Some(7.0)).spread(Metric::LatencyP99).unwrap().median, 7.0);
+        assert_eq!(of(None).spread(Metric::LatencyP99), None);
+        assert_eq!(of(None).spread(Metric::LatencyMax).unwrap().median, 9.0);
     }
 
     #[test]

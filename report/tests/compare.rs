@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use squall_report::{
-    CompareOptions, Comparison, Environment, Gate, ResultsError, Row, RowWriter, RunFolder, Verdict, at_least, compare, read_rows,
-    save_baseline, side_by_side,
+    CompareOptions, Comparison, Environment, Gate, ResultsError, Row, RowWriter, RunFolder, Saved, Verdict, at_least, compare, gallery,
+    lines_csv, read_rows, save_baseline, side_by_side, side_by_side_markdown, write_page,
 };
 
 fn trials(nodes: u32, values: &[f64]) -> Vec<Row> {
@@ -109,6 +109,29 @@ fn a_point_that_only_the_baseline_has_fails_the_gate_unless_it_may() {
         compare(&b, &a, &CompareOptions { fail_below: Some(0.5), ..CompareOptions::default() }).unwrap().passed,
         "more points are no loss"
     );
+}
+
+#[test]
+fn a_row_cut_in_the_middle_is_named_by_whatever_reads_the_run() {
+    let files = Files::new();
+    let whole = files.write("whole.csv", &trials(4, &FAST));
+    let bytes = fs::read(&whole).unwrap();
+    let run = files.folder.path().join("run");
+    fs::create_dir(&run).unwrap();
+    let cut = run.join("results.csv");
+    // Killed while it wrote, and the same where the machine lost its power: the file is as long, but nothing was written.
+    for zeros in [0, 60] {
+        fs::write(&cut, [&bytes[..bytes.len() - 60], &vec![0; zeros]].concat()).unwrap();
+        let named = format!("{}, line 6: the last row was cut", cut.display());
+        let found = compare(&whole, &cut, &CompareOptions::default()).unwrap();
+        assert_eq!((found.lines[0].a_trials, found.lines[0].b_trials), (5, 4));
+        assert!(found.text(false).contains(&named) && found.markdown(false).contains(&named), "{}", found.text(false));
+        assert!(at_least(&cut, "1GB/s".parse().unwrap(), false).unwrap().text().contains(&named));
+        let saved = save_baseline(&cut, &files.folder.path().join("baseline.csv")).unwrap();
+        assert!(saved.trials == 4 && saved.notices[0].starts_with(&named), "{saved:?}");
+        let index = gallery(files.folder.path()).unwrap();
+        assert!(index.notices[0].starts_with(&named) && fs::read_to_string(index.index).unwrap().contains(&named));
+    }
 }
 
 /// Trials drawn with replacement from those of real points: the same binary, measured again.
@@ -297,7 +320,7 @@ fn a_baseline_is_one_file_that_tells_its_machine_and_fails_what_is_worse() {
     };
     let twenty: Vec<f64> = EIGHT.iter().chain(&EIGHT).copied().collect();
     let file = root.path().join("baseline.csv");
-    assert_eq!(save_baseline(&run("a", "Example 1", &twenty), &file).unwrap(), 20);
+    assert_eq!(save_baseline(&run("a", "Example 1", &twenty), &file).unwrap(), Saved { trials: 20, notices: Vec::new() });
     assert_eq!(read_rows(&file).unwrap().rows.len(), 20, "a baseline is a result file");
     let options = CompareOptions { fail_if_worse: true, ..CompareOptions::default() };
     let same = compare(&file, &run("b", "Example 1", &twenty), &options).unwrap();
@@ -322,14 +345,36 @@ fn several_runs_stand_side_by_side() {
         .collect();
     let text = side_by_side(&comparisons, false);
     assert!(text.contains("C is better in 0, worse in 0, the same within 5.0 % in 2"), "{text}");
-    let line = text.lines().find(|line| line.contains("GB/s")).unwrap();
+    let [part, line] = text.lines().filter(|line| line.contains("GB/s")).collect::<Vec<_>>()[..] else { panic!("{text}") };
+    assert!(part.contains("x0.800, 0 better, 1 worse") && part.contains("x1.000, 0 better, 0 worse"), "{part}");
     assert!(line.contains("x0.800") && line.contains("x1.000 same"), "{line}");
+    let markdown = side_by_side_markdown(&comparisons, false);
+    assert!(markdown.contains("- 2 lines on both sides: B is") && markdown.contains("- 2 lines on both sides: C is"), "{markdown}");
+    let page = files.folder.path().join("page.html");
+    write_page(&comparisons, &page).unwrap();
+    assert!(fs::read_to_string(page).unwrap().contains("2 lines on both sides: C is better in 0"));
+    let csv = lines_csv(&comparisons);
+    let headers = csv.lines().filter(|line| line.starts_with("run,")).count();
+    let of_c = csv.lines().filter(|line| line.contains("c.csv,")).count();
+    assert_eq!((headers, csv.lines().count(), of_c), (1, 7, 3), "{csv}");
+}
+
+#[test]
+fn where_nothing_differs_no_line_is_shown_but_every_part() {
+    let files = Files::new();
+    let rows: Vec<Row> = (2..30).flat_map(|nodes| trials(nodes, &EIGHT)).collect();
+    let (a, b, c) = (files.write("a.csv", &rows), files.write("b.csv", &rows), files.write("c.csv", &rows));
+    let comparisons = [b, c].map(|run| compare(&a, &run, &CompareOptions::default()).unwrap());
+    let text = side_by_side(&comparisons, false);
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
+    assert_eq!(rows.len(), 3, "a header and two parts: {text}");
+    assert!(rows[1].contains("28") && text.contains("0 of 84 lines shown"), "{text}");
 }
 
 #[test]
 fn a_comparison_is_csv_and_markdown_and_a_figure() {
     let found = compared(&trials(4, &EIGHT), &trials(4, &slower(&EIGHT)), None).unwrap();
-    let csv = found.csv();
+    let csv = lines_csv(std::slice::from_ref(&found));
     assert_eq!(csv.lines().count(), 4);
     let fields = |line: usize| csv.lines().nth(line).unwrap().split(',').count();
     assert_eq!(fields(0), fields(1));
@@ -347,7 +392,7 @@ fn a_page_of_two_whole_runs_is_below_a_megabyte() {
     let comparison = compare(&run, &run, &CompareOptions::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("page.html");
-    squall_report::write_page(&[comparison], &file).unwrap();
+    write_page(&[comparison], &file).unwrap();
     let page = std::fs::read_to_string(&file).unwrap();
     assert!(page.len() < 1_000_000, "{} bytes", page.len());
     assert!(page.contains("<summary>every line</summary>") && page.contains("1.000 .. 1.000"));

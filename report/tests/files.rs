@@ -145,6 +145,10 @@ fn errors_name_file_line_column_and_the_way_out() {
         (good.replacen("ordering,nodes", "nodes,ordering", 1), "line 1: column 5 is \"nodes\""),
         (good.replacen(",bound_kind", "", 1), "line 1: there is no column bound_kind"),
         (good.replacen(",note\n", ",note,extra\n", 1), "an extra column \"extra\""),
+        (
+            good.replacen(",note\n", ",note,extra\n", 1).replace("\n1,test", "\n2,test"),
+            "line 2: schema is 2, with columns of its own; expected 1. Read the file with the squall that wrote it",
+        ),
         (String::new(), "no header line"),
     ];
     for (text, expected) in cases {
@@ -197,8 +201,12 @@ fn a_folder_that_cannot_be_written_says_which() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("file");
     fs::write(&file, "x").unwrap();
-    let error = new_run(&file.join("run")).unwrap_err().to_string();
-    assert!(error.contains("file/run"), "{error}");
+    let link = root.path().join("link");
+    std::os::unix::fs::symlink(root.path().join("nothing"), &link).unwrap();
+    for (folder, name) in [(file.join("run"), "file/run"), (file, "file"), (link, "link")] {
+        let error = new_run(&folder).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("is where a folder would be"), "{error}");
+    }
 }
 
 #[test]

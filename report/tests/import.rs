@@ -56,6 +56,7 @@ fn osu_needs_the_number_of_processes_of_a_collective() {
     assert!(error.contains("osu-7.3-bcast.txt, line 5") && error.contains("--nodes N"), "{error}");
     assert_eq!(rows(Source::Osu, "osu-7.3-latency.txt", None)[2].latency_us_p50, Some(0.44));
     let bandwidth = rows(Source::Osu, "osu-3.6-bw.txt", None);
+    assert_eq!(rows(Source::Osu, "osu-3.6-bw.txt", Some(16))[0].nodes, 2, "between two, whatever others take");
     assert_eq!((bandwidth[2].algbw_gigabytes_per_second, bandwidth[2].nodes), (Some(6.32108), 2));
 }
 

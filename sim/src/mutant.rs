@@ -116,6 +116,16 @@ pub enum Mutant {
     CutAtLeast,
     /// There a member that has wedged goes on accepting what the old leader says.
     OldLeaderAccepted,
+    /// A member of a chain says to have what has a place in the log before its own copy is whole.
+    ForwardedEarly,
+    /// The member behind the head of a chain answers for those behind itself without having heard of them.
+    LinkSkipped,
+    /// A member of a chain delivers what it has before the tail has it.
+    TailIgnored,
+    /// The head of a chain gives one message more a place in the log than it has.
+    DecidedAhead,
+    /// In a chain decisions count at the end of a view that others do not have.
+    CutDecisionsCount,
     /// A read goes by what is delivered where it is asked for.
     ReadOfDelivered,
     /// A read is answered before anybody has heard of it.
@@ -126,7 +136,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All.
-    pub const ALL: [Mutant; 52] = [
+    pub const ALL: [Mutant; 57] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -176,6 +186,11 @@ impl Mutant {
         Mutant::FillSkipped,
         Mutant::CutAtLeast,
         Mutant::OldLeaderAccepted,
+        Mutant::ForwardedEarly,
+        Mutant::LinkSkipped,
+        Mutant::TailIgnored,
+        Mutant::DecidedAhead,
+        Mutant::CutDecisionsCount,
         Mutant::ReadOfDelivered,
         Mutant::ReadUnheard,
         Mutant::ReadOfOwn,
@@ -236,9 +251,11 @@ impl Mutant {
     /// The order in which it is looked for, if it is a fault of one order.
     pub(crate) fn ordering(self) -> Option<Mode> {
         use Mutant::{BelowMajority, CutAtLeast, FillSkipped, GapAccepted, LargeByMajority, OldLeaderAccepted};
+        use Mutant::{CutDecisionsCount, DecidedAhead, ForwardedEarly, LinkSkipped, TailIgnored};
         use Mutant::{ReadOfDelivered, ReadOfOwn, ReadUnheard};
         match self {
             BelowMajority | GapAccepted | LargeByMajority | FillSkipped | CutAtLeast | OldLeaderAccepted | ReadOfOwn => Some(Mode::Paxos),
+            ForwardedEarly | LinkSkipped | TailIgnored | DecidedAhead | CutDecisionsCount => Some(Mode::Chain),
             ReadOfDelivered | ReadUnheard => Some(Mode::Ordered),
             _ => self.order().map(|_| Mode::Lamport),
         }
@@ -250,6 +267,11 @@ impl Mutant {
             Mutant::BelowMajority => OrderMutation::BelowMajority,
             Mutant::GapAccepted => OrderMutation::AcceptsGaps,
             Mutant::LargeByMajority => OrderMutation::LargeByMajority,
+            Mutant::ForwardedEarly => OrderMutation::ForwardedEarly,
+            Mutant::LinkSkipped => OrderMutation::LinkSkipped,
+            Mutant::TailIgnored => OrderMutation::TailIgnored,
+            Mutant::DecidedAhead => OrderMutation::DecidedAhead,
+            Mutant::CutDecisionsCount => OrderMutation::CutDecisionsCount,
             Mutant::WrongMaximum => OrderMutation::WrongMaximum,
             Mutant::OpenIgnored => OrderMutation::OpenIgnored,
             Mutant::KnownEarly => OrderMutation::KnownEarly,
@@ -263,14 +285,16 @@ impl Mutant {
     /// The runs in which it is looked for: with which aim members come and go, or none where they stay.
     pub fn aim(self) -> Option<Aim> {
         use Mutant::{
-            JoinerMissesOne, KnownEarly, LargeByMajority, LateWrite, LeavesUnheard, ListenersRefused, SentTwice, SplitSpins, TailBySender,
-            WitnessForgets,
+            CutDecisionsCount, JoinerMissesOne, KnownEarly, LargeByMajority, LateWrite, LeavesUnheard, ListenersRefused, SentTwice,
+            SplitSpins, TailBySender, WitnessForgets,
         };
         match self {
             LeavesUnheard | ListenersRefused | SplitSpins | WitnessForgets => Some(Aim::Members),
             _ if self.member().is_some() => Some(Aim::Members),
             Mutant::ReadUnheard => Some(Aim::Safety),
-            LateWrite | SentTwice | JoinerMissesOne | KnownEarly | TailBySender | LargeByMajority => Some(Aim::Liveness),
+            LateWrite | SentTwice | JoinerMissesOne | KnownEarly | TailBySender | LargeByMajority | CutDecisionsCount => {
+                Some(Aim::Liveness)
+            }
             _ => self.membership().map(|_| Aim::Liveness),
         }
     }
@@ -362,6 +386,15 @@ impl Mutant {
             Mutant::FillSkipped => ("fill-skipped", "a member agrees to a cut and acts on it without what it lacks", 50, &[ViewProgress]),
             Mutant::CutAtLeast => ("cut-at-least", "a view is cut at the least that voters have", 200, &[TrimAgreement]),
             Mutant::OldLeaderAccepted => ("old-leader-accepted", "who has wedged accepts what the old leader says", 300, &[TrimAgreement]),
+            Mutant::ForwardedEarly => {
+                ("forwarded-early", "a member of a chain says to have what is not all here", 50, &[Stability, TotalOrder])
+            }
+            Mutant::LinkSkipped => ("link-skipped", "who is behind a chain's head does not wait for those behind it", 50, &[Stability]),
+            Mutant::TailIgnored => ("tail-ignored", "a member of a chain does not wait for the tail", 50, &[Stability]),
+            Mutant::DecidedAhead => {
+                ("decided-ahead", "a chain's head gives one message more a place than it has", 50, &[DeliveryProgress, SendProgress])
+            }
+            Mutant::CutDecisionsCount => ("cut-decisions-count", "what a decision behind the trim says counts", 200, &[TotalOrder]),
             Mutant::ReadOfDelivered => ("read-of-delivered", "a read goes by what is delivered where it is asked for", 50, &[Reads]),
             Mutant::ReadUnheard => ("read-unheard", "a read is answered before anybody has heard of it", 2000, &[Reads]),
             Mutant::ReadOfOwn => ("read-of-own", "a read goes by what its member has", 50, &[Reads]),

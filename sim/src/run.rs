@@ -184,7 +184,9 @@ pub fn run(options: &Options, mut each: impl FnMut(u64, &Outcome) -> ControlFlow
             && report.failures.is_empty()
             && (!outcome.verdict.holds() || flow.is_break() || seed + 1 == options.seeds.end)
         {
-            write_trace(&outcome, path)?;
+            let named =
+                |error: io::Error| io::Error::new(error.kind(), format!("the trace cannot be written to {}: {error}", path.display()));
+            write_trace(&outcome, path).map_err(named)?;
         }
         if !outcome.verdict.holds() {
             let replay = options.replay_line(seed);

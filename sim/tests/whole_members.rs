@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, Range};
 
+use squall_group::Mode;
 use squall_sim::trace::Event;
 use squall_sim::{Aim, Blow, MembersScenario, Mutant, Options, Reached, catch, members, members_reaching, run};
 
@@ -36,6 +37,14 @@ fn every_property_holds_in_the_third_thousand_runs() {
 #[test]
 fn every_property_holds_over_a_fabric_that_counts() {
     all_hold(&Options { counted: true, ..of(0..200) });
+}
+
+/// Fourteen learners become whole one after the other while their leader seldom looks.
+#[test]
+fn learners_that_are_listed_later_have_as_much_time_as_those_before() {
+    for mode in Mode::EVERY {
+        all_hold(&Options { counted: true, ordering: Some(mode), ..of(500_492..500_493) });
+    }
 }
 
 #[test]

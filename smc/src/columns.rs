@@ -1,6 +1,10 @@
 //! What SMC keeps in the table, and its limits.
 
+use std::ops::Range;
+
 use squall_sst::{Column, Columns as Words, LayoutBuilder, RingColumn};
+use squall_transport::region::Ring;
+use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
 use crate::record::HEADER_BYTES;
 
@@ -43,6 +47,19 @@ impl Columns {
     /// Adds them to a table.
     pub fn compose(layout: &mut LayoutBuilder, senders: usize, limits: &Limits) -> Columns {
         Columns { head: layout.word(Columns::HEAD), ring: layout.rings(Columns::RING, senders, limits.ring_bytes) }
+    }
+
+    /// Queues the bytes at `positions` of `sender`'s ring for the same place at `to`, and behind them the head. There must
+    /// be room for two Spans, where the ring wraps, and the Word.
+    pub(crate) fn push(&self, ring: &Ring, sender: Rank, positions: Range<u64>, to: Rank, outbox: &mut Outbox) {
+        let (mut position, end) = (positions.start, positions.end);
+        while position < end {
+            let len = (end - position).min(ring.until_end(position));
+            let place = Place::new(TABLE, ring.place(position));
+            let _ = outbox.push(to, Write::Span { from: place, to: place, len });
+            position += len;
+        }
+        let _ = outbox.push(to, Write::Word { at: Place::new(TABLE, self.head.at(sender)), value: end });
     }
 
     /// How far a run of nulls may lead beyond what all have delivered.

@@ -6,6 +6,7 @@ use squall_transport::region::{Ring, RingReader};
 
 use crate::columns::Columns;
 use crate::log::Log;
+use crate::piece::piece_end;
 use crate::record::{HEADER_BYTES, Kind, data_length, parse, record_bytes, step};
 
 /// What a delivery takes from the ring.
@@ -31,6 +32,8 @@ pub struct Inbound {
     reader: RingReader,
     columns: Columns,
     sender: Rank,
+    /// Who writes the ring and its head here: whose fault it is if they are wrong.
+    writer: Rank,
     seen: Cursor,
     taken: Cursor,
     /// The records between `taken` and `seen`.
@@ -60,12 +63,37 @@ impl Inbound {
     /// The ring of `sender`, in my copy of the table.
     pub fn new(ring: Ring, columns: Columns, sender: Rank) -> Inbound {
         let (seen, taken) = (Cursor::default(), Cursor::default());
-        Inbound { reader: RingReader::new(ring), columns, sender, seen, taken, log: Log::default(), run_left: 0, filled: 0 }
+        Inbound { reader: RingReader::new(ring), columns, sender, writer: sender, seen, taken, log: Log::default(), run_left: 0, filled: 0 }
     }
 
     /// Whose ring it is.
     pub fn sender(&self) -> Rank {
         self.sender
+    }
+
+    /// The bytes are written here by `writer`, who passes them on.
+    pub fn written_by(self, writer: Rank) -> Inbound {
+        Inbound { writer, ..self }
+    }
+
+    /// Who writes the bytes here.
+    pub fn writer(&self) -> Rank {
+        self.writer
+    }
+
+    /// Where the piece of what was looked at ends that begins at `from`.
+    pub(crate) fn piece_end(&self, from: u64) -> u64 {
+        let to = self.position();
+        // Whoever passes it on has not released it before the next one has it.
+        if from < self.reader.released() { to } else { piece_end(self.reader.ring(), |at| self.reader.word(at), from, to) }
+    }
+
+    pub(crate) fn ring(&self) -> &Ring {
+        self.reader.ring()
+    }
+
+    pub(crate) fn columns(&self) -> &Columns {
+        &self.columns
     }
 
     /// Indices that have come, exclusive.
@@ -95,7 +123,7 @@ impl Inbound {
                 // Others were faster.
                 return Ok(self.seen.position != self.reader.published());
             }
-            return Err(Malformed { member: self.sender, column: Columns::HEAD, value: head });
+            return Err(Malformed { member: self.writer, column: Columns::HEAD, value: head });
         }
         Ok(true)
     }
@@ -108,6 +136,7 @@ impl Inbound {
     }
 
     /// Position in bytes of the first record that was not looked at.
+    #[inline]
     pub fn position(&self) -> u64 {
         self.seen.position
     }
@@ -179,7 +208,7 @@ impl Inbound {
     ) -> Result<Option<Kind>, Malformed> {
         let Cursor { position, index } = self.seen;
         let Some((kind, length, bytes)) = self.record(header, available, index) else {
-            return Err(Malformed { member: self.sender, column: Columns::RING, value: header });
+            return Err(Malformed { member: self.writer, column: Columns::RING, value: header });
         };
         let is_shown = matches!(kind, Kind::Large | Kind::Decision);
         if is_shown && !show(kind, index, self.reader.bytes(position + HEADER_BYTES, length)) {

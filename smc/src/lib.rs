@@ -14,6 +14,9 @@
 //! decided on them. Where there are decisions, messages leave room for some more of them ([`Outbound::keep_room`]): the
 //! ring may be full of what only a decision lets go.
 //!
+//! A stream may also pass from member to member: its sender writes to some ([`Outbound::read_by`]), and each passes on
+//! what it has looked at ([`Relay`]). It goes in pieces then, so that no member waits for the whole of a batch.
+//!
 //! Where a view may end at more than some member has ([`Fill`]), others give it from their own copies of the ring what it
 //! lacks.
 //!
@@ -29,10 +32,13 @@ mod fill;
 mod inbound;
 mod log;
 mod outbound;
+mod piece;
 mod record;
+mod relay;
 
 pub use columns::{Columns, FillColumns, Limits};
 pub use fill::Fill;
 pub use inbound::{Arrived, Inbound, Taken};
 pub use outbound::{Outbound, OutboundStats, WindowFull};
 pub use record::{DECISION_BYTES_MAX, DECISIONS_KEPT_BYTES, DESCRIPTOR_BYTES_MAX, Kind, record_bytes};
+pub use relay::Relay;

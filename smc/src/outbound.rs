@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use squall_sst::Table;
 use squall_transport::region::{Ring, RingWriter};
-use squall_transport::{Outbox, Place, Rank, TABLE, Write};
+use squall_transport::{Outbox, Rank};
 
 use crate::columns::{Columns, Limits};
+use crate::piece::piece_end;
 use crate::record::{DECISION_BYTES_MAX, DECISION_ROOM_BYTES, DECISIONS_KEPT_BYTES, HEADER_BYTES, Kind, header, record_bytes};
 
 /// Stops in a full window: it opens in steps of this part of it.
@@ -57,6 +58,10 @@ pub struct Outbound {
     stop_every: u64,
     /// Index from which on the next stop is due.
     next_stop: u64,
+    /// To whom I write.
+    readers: Vec<Rank>,
+    /// Some of them pass it on: it goes in pieces.
+    in_pieces: bool,
     /// Position up to which each peer was sent the ring.
     shipped: Vec<u64>,
     shipped_index: u64,
@@ -86,11 +91,18 @@ impl Outbound {
             stops: VecDeque::with_capacity(STOPS_EXPECTED),
             stop_every: (limits.window_messages / STOPS_A_WINDOW).clamp(1, STOP_EVERY_MAX),
             next_stop: 1,
+            readers: (0..members).map(Rank::new).collect(),
+            in_pieces: false,
             shipped: vec![0; members],
             shipped_index: 0,
             behind: false,
             stats: OutboundStats::default(),
         }
+    }
+
+    /// I write to `readers` only, of whom some pass it on to the others ([`Relay`](crate::Relay)).
+    pub fn read_by(self, readers: Vec<Rank>) -> Outbound {
+        Outbound { readers, in_pieces: true, ..self }
     }
 
     /// Messages leave room for decisions: what fills the ring may wait for them.
@@ -263,9 +275,9 @@ impl Outbound {
         self.behind = false;
         self.stop_here();
         let (tail, mut shipped) = (self.writer.tail(), false);
-        for row in 0..table.members() {
-            let to = Rank::new(row);
-            if to == table.me() || self.shipped[row] == tail {
+        for reader in 0..self.readers.len() {
+            let to = self.readers[reader];
+            if to == table.me() || self.shipped[to.index()] == tail {
                 continue;
             }
             // Two Spans where the ring wraps, and the Word.
@@ -274,6 +286,7 @@ impl Outbound {
                 continue;
             }
             self.ship_to(to, tail, table, outbox);
+            self.behind |= self.shipped[to.index()] != tail;
             shipped = true;
         }
         if shipped {
@@ -285,15 +298,13 @@ impl Outbound {
     }
 
     fn ship_to(&mut self, to: Rank, tail: u64, table: &Table, outbox: &mut Outbox) {
-        let mut position = self.shipped[to.index()];
-        while position < tail {
-            let len = (tail - position).min(self.writer.ring().until_end(position));
-            let place = Place::new(TABLE, self.writer.ring().place(position));
-            let _ = outbox.push(to, Write::Span { from: place, to: place, len });
-            position += len;
+        let (ring, mut shipped) = (self.writer.ring(), self.shipped[to.index()]);
+        while shipped != tail && outbox.room(to) >= 3 {
+            let end = if self.in_pieces { piece_end(ring, |at| self.writer.word(at), shipped, tail) } else { tail };
+            self.columns.push(ring, table.me(), shipped..end, to, outbox);
+            shipped = end;
         }
-        let _ = outbox.push(to, Write::Word { at: table.place(self.columns.head), value: tail });
-        self.shipped[to.index()] = tail;
+        self.shipped[to.index()] = shipped;
     }
 
     /// Every member has delivered my messages before `index`: their space is free again, up to the last stop before it.

@@ -1,16 +1,18 @@
 //! What no run can beat.
 
+use squall_group::Mode;
+
 use crate::profile::Profile;
 
-/// Payload bytes a second that the senders can send in all, given what the cards carry. Relayed messages: a member that
-/// only receives takes all of them in; if all send, each takes in all but its own. Direct ones: a sender sends each
-/// message n - 1 times.
-pub fn bytes_per_s(profile: &Profile, nodes: usize, senders: usize, relayed: bool) -> f64 {
+/// Payload bytes a second that the senders can send in all, given what the cards carry. Large messages are relayed: a
+/// member that only receives takes all of them in; if all send, each takes in all but its own. Small ones go as their
+/// order has them go, and pass some port most often ([`squall_group::Cost::copies`]).
+pub fn bytes_per_s(profile: &Profile, mode: Mode, nodes: usize, senders: usize, is_large: bool) -> f64 {
     let line = profile.payload_bytes_per_s();
-    if nodes < 2 {
-        return line;
+    match (nodes, is_large) {
+        (0 | 1, _) => line,
+        (_, true) if senders == nodes => line * nodes as f64 / (nodes - 1) as f64,
+        (_, true) => line,
+        (_, false) => line / mode.cost(nodes, senders).copies,
     }
-    let (others, senders) = ((nodes - 1) as f64, senders as f64);
-    let taken_in = if senders == nodes as f64 { nodes as f64 / others } else { 1.0 };
-    line * if relayed { taken_in } else { taken_in.min(senders / others) }
 }

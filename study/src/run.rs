@@ -166,7 +166,7 @@ impl Run {
 
     /// What it cannot beat.
     pub fn bound_bytes_per_s(&self) -> f64 {
-        bound::bytes_per_s(&self.profile, self.nodes, self.sending(), self.is_relayed())
+        bound::bytes_per_s(&self.profile, self.mode, self.nodes, self.sending(), self.is_relayed())
     }
 
     /// Messages that a sender may have undelivered.
@@ -194,7 +194,8 @@ impl Run {
     }
 
     fn given_schedule(&self) -> Option<ScheduleKind> {
-        self.schedule.or(self.peer.as_ref().map(|_| ScheduleKind::Pipeline))
+        let of_peer = self.peer.as_ref().map(|_| ScheduleKind::Pipeline);
+        self.schedule.or(of_peer).or(self.mode.is_relayed().then_some(ScheduleKind::Chain))
     }
 
     fn given_block_bytes(&self) -> Option<u32> {

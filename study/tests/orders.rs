@@ -22,7 +22,7 @@ fn is_close(what: &str, mode: Mode, nodes: usize, got: f64, by_rule: f64) {
 fn a_message_that_travels_alone_takes_the_writes_of_its_order() {
     const MESSAGES: u64 = 100;
     for mode in Mode::EVERY {
-        for nodes in [2, 3, 4, 8, 16] {
+        for nodes in [2, 3, 4, 8, 16, 64] {
             let outcome = run(&rdma(), mode, nodes, Senders::One, 1, Load::Closed, MESSAGES);
             let writes = outcome.counted.iter().map(|node| node.writes).sum::<u64>() as f64 / MESSAGES as f64;
             is_close("writes", mode, nodes, writes, mode.cost(nodes, 1).writes as f64);
@@ -37,7 +37,7 @@ fn a_message_waits_for_as_many_hops_as_its_order_says() {
     // Light so slow that nothing else takes any time.
     profile.switch.hop_ns = HOP_NS;
     for mode in Mode::EVERY {
-        for nodes in [2, 3, 4, 8] {
+        for nodes in [2, 3, 4, 8, 64] {
             let outcome = run(&profile, mode, nodes, Senders::One, 1, Load::Closed, 20);
             is_close("hops", mode, nodes, outcome.latency.us(0.5) * 1e3 / HOP_NS, mode.cost(nodes, 1).hops as f64);
         }
@@ -56,5 +56,18 @@ fn the_busiest_port_carries_as_many_copies_as_its_order_says() {
                 is_close("copies", mode, nodes, busiest as f64 / bytes, mode.cost(nodes, senders.of(nodes)).copies);
             }
         }
+    }
+}
+
+#[test]
+fn a_chain_keeps_its_links_busy_however_many_members_it_has() {
+    let share = |mode, nodes| {
+        let outcome = run(&rdma(), mode, nodes, Senders::One, KB_10, Load::Stream, 1000);
+        outcome.bytes_per_s / rdma().payload_bytes_per_s()
+    };
+    for nodes in [2, 4, 8] {
+        let (chain, direct) = (share(Mode::Chain, nodes), share(Mode::Ordered, nodes));
+        assert!(chain >= 0.8, "n = {nodes}: {chain:.2} of the line");
+        assert!(direct * (nodes - 1) as f64 <= 1.0, "n = {nodes}: {direct:.2} of the line");
     }
 }

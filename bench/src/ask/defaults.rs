@@ -2,6 +2,7 @@
 
 use super::experiment::Experiment;
 use super::machine::Machine;
+use super::policy;
 use super::request::{Axes, Request};
 use super::setting::{Setting, Variant};
 use super::size::ByteSize;
@@ -27,6 +28,18 @@ pub fn of(experiment: Experiment, axis: &str) -> String {
             }
         }
     }
+}
+
+/// Seconds of a trial in a full run of `experiment` and in a quick one, for people.
+pub fn seconds(experiment: Experiment) -> String {
+    let [full, quick] = [false, true].map(|quick| {
+        let settings = settings(experiment, quick);
+        let mut seconds: Vec<f64> = settings.iter().map(|setting| policy::trial_seconds(experiment, setting.variant, quick)).collect();
+        seconds.sort_by(f64::total_cmp);
+        seconds.dedup();
+        seconds.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+    });
+    format!("{full}; with --quick {quick}")
 }
 
 fn settings(experiment: Experiment, quick: bool) -> Vec<Setting> {
@@ -71,6 +84,12 @@ mod tests {
         assert_eq!(of(Experiment::ViewChange, "upset"), "kill,leave,join");
         assert_eq!(of(Experiment::Multicast, "schedule"), "chosen for each message");
         assert!(of(Experiment::RdmcSchedules, "schedule").starts_with("pipeline,two-trees"));
+    }
+
+    #[test]
+    fn a_trial_takes_as_long_as_the_policy_says() {
+        assert_eq!(seconds(Experiment::Multicast), "0.3; with --quick 0.1");
+        assert_eq!(seconds(Experiment::Orders), "0.12 or 0.8; with --quick 0.05 or 0.5");
     }
 
     #[test]

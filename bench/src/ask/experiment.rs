@@ -31,7 +31,8 @@ pub enum Experiment {
     TcpGap,
     /// All orders side by side: rates, latencies, offered loads, a slow member, kills; not part of `reproduce`
     Orders,
-    /// Other programs beside ours, in turns: iperf3, UCX, perftest, Open MPI, N times unicast; not part of `reproduce`
+    /// Other programs beside ours, in turns: iperf3, UCX, perftest, Open MPI, corosync, N times unicast; not part of
+    /// `reproduce`
     Peers,
     /// How long a group is held up when a member is killed, leaves or joins; not part of `reproduce`
     ViewChange,
@@ -86,6 +87,13 @@ impl Experiment {
             | Experiment::Orders
             | Experiment::TcpGap => &["messages", "verify", "spin", "membership", "pin"],
         }
+    }
+}
+
+impl Experiment {
+    /// Whether it runs on modelled clusters too.
+    pub fn is_modelled(self) -> bool {
+        !matches!(self, Experiment::Memcpy | Experiment::Write | Experiment::ViewChange | Experiment::Peers)
     }
 }
 

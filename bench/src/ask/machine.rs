@@ -1,5 +1,7 @@
 //! What a plan needs to know of this machine.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,9 @@ pub struct Machine {
     /// Cores' worth of time that a quota leaves them, if there is one.
     #[serde(default)]
     pub quota_cores: Option<f64>,
+    /// The cores that nodes were asked to be kept on, one after the other, if some were.
+    #[serde(default)]
+    pub kept: Vec<usize>,
     /// Why threads cannot be kept on a core, if they cannot.
     #[serde(default)]
     pub unpinned: Option<String>,
@@ -75,6 +80,7 @@ impl Machine {
         Machine {
             card: card(environment, &verbs),
             cores: environment.topology.spread(&os::cores()),
+            kept: Vec::new(),
             unpinned: os::pinning_refused(),
             open_files: os::open_files_max(),
             quota_cores: environment.cpu.quota_cores,
@@ -127,6 +133,12 @@ impl Machine {
         Ok(())
     }
 
+    /// Keeps nodes on the cores that `asked` names.
+    pub fn keep_on(mut self, asked: &Pins) -> Machine {
+        self.kept = if let Pins::Cores(cores) = asked { cores.clone() } else { Vec::new() };
+        self
+    }
+
     /// The hosts, if each is a machine of its own.
     fn machines(&self) -> Option<&Spread> {
         self.hosts.as_ref().filter(|hosts| !hosts.same_machine)
@@ -147,18 +159,27 @@ impl Machine {
 
     /// Whether so many nodes have to share cores, or a quota that leaves less than a core each.
     pub fn is_crowded(&self, nodes: u32) -> bool {
-        self.machines().is_none() && f64::from(nodes) > self.cores_worth()
+        self.machines().is_none() && f64::from(nodes) > self.cores_worth(nodes)
     }
 
-    /// Cores, or what a quota leaves of them.
-    fn cores_worth(&self) -> f64 {
-        self.quota_cores.unwrap_or(f64::INFINITY).min(self.cores.len() as f64)
+    /// Cores that so many nodes run on.
+    fn cores_of(&self, nodes: u32) -> usize {
+        match self.kept.is_empty() {
+            true => self.cores.len(),
+            false => self.kept.iter().cycle().take(nodes as usize).collect::<BTreeSet<_>>().len(),
+        }
     }
 
-    /// What nodes on one host share, for people.
-    pub fn share(&self) -> String {
-        let cores = units::counted(self.cores.len(), "core");
-        match self.quota_cores.filter(|&quota| quota < self.cores.len() as f64) {
+    /// The same, or what a quota leaves of them.
+    fn cores_worth(&self, nodes: u32) -> f64 {
+        self.quota_cores.unwrap_or(f64::INFINITY).min(self.cores_of(nodes) as f64)
+    }
+
+    /// What so many nodes on one host share, for people.
+    pub fn share(&self, nodes: u32) -> String {
+        let count = self.cores_of(nodes);
+        let cores = units::counted(count, "core");
+        match self.quota_cores.filter(|&quota| quota < count as f64) {
             Some(quota) => format!("{cores}, of which a quota leaves {quota}"),
             None => cores,
         }
@@ -167,7 +188,7 @@ impl Machine {
     /// Whether each of so many nodes has a core for itself. A host's only core is also the kernel's, which carries the
     /// packets.
     pub fn own_core(&self, nodes: u32) -> bool {
-        self.machines().map_or(f64::from(nodes) <= self.cores_worth(), |hosts| hosts.cores_min > 1)
+        self.machines().map_or(f64::from(nodes) <= self.cores_worth(nodes), |hosts| hosts.cores_min > 1)
     }
 
     /// Cores that nodes may run on, those near to the network card first; as usual where that is not known.
@@ -235,6 +256,21 @@ mod tests {
         let spread = of("").spread_over(&[far]);
         assert_eq!(spread.cores_for(2, &Pins::Near), [Some(2), Some(7)]);
         assert_eq!(spread.cores_for(2, &Pins::Usual), [None, None]);
+    }
+
+    #[test]
+    fn nodes_that_are_kept_on_one_core_share_it_however_many_there_are() {
+        let on = |asked: &str| Machine { cores: vec![0, 1, 2, 3], ..Machine::default() }.keep_on(&asked.parse().unwrap());
+        for crowded in ["2", "2,2", "2,2,1"] {
+            let machine = on(crowded);
+            assert!(machine.is_crowded(2) && !machine.own_core(2), "{crowded}");
+            assert_eq!(machine.share(2), "1 core");
+        }
+        assert!(on("2,2,1").is_crowded(3) && on("0,3").is_crowded(3));
+        for own in ["0,3", "none", "0,3,3"] {
+            assert!(!on(own).is_crowded(2) && on(own).own_core(2), "{own}");
+        }
+        assert!(!on("2").is_crowded(1));
     }
 
     #[test]

@@ -221,7 +221,10 @@ impl Setting {
 
     /// The group that bounds are for.
     pub fn load(&self) -> Load {
-        let relayed = self.is_relayed() && self.schedule != Some(Schedule::Sequential);
+        let relayed = match self.is_relayed() {
+            true => self.schedule != Some(Schedule::Sequential),
+            false => self.ordering.is_some_and(|ordering| ordering.0.is_relayed()),
+        };
         Load { nodes: self.nodes, senders: self.sending(), carriage: if relayed { Carriage::Relayed } else { Carriage::Direct } }
     }
 }

@@ -172,7 +172,7 @@ pub(super) fn strike(args: ChaosArgs) -> anyhow::Result<u8> {
         keep: args.keep,
     };
     let interrupt = Interrupt::catch(EXIT_INTERRUPTED)?;
-    let steps = Steps::new(args.rounds, "founding the first group");
+    let steps = Steps::new(args.rounds, "founding the first group", false);
     let tally = run(&options, &interrupt, |round| steps.done(said(round)))?;
     drop(steps);
     for failure in tally.failures.iter().chain(&tally.breakups) {

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use super::output::say;
+use super::output::{notice, say};
 use super::status::{EXIT_BELOW, EXIT_DONE};
 use crate::ask::request::UsageError;
-use squall_report::{CompareOptions, Comparison, Rate, at_least, compare, save_baseline, side_by_side, write_page};
+use squall_report::{
+    CompareOptions, Comparison, Rate, at_least, compare, lines_csv, save_baseline, side_by_side, side_by_side_markdown, write_page,
+};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -126,13 +128,17 @@ pub(super) fn compare_runs(args: &CompareArgs) -> anyhow::Result<u8> {
             };
             format!("{found:#}")
         }
-        Format::Csv => comparisons.iter().map(Comparison::csv).collect::<Vec<_>>().join("\n").trim_end().to_owned(),
+        Format::Csv => {
+            comparisons.iter().for_each(|comparison| notice(&comparison.notices));
+            lines_csv(&comparisons)
+        }
         format => {
             let floor = floor.map(|found| found.text());
             let compared = match &comparisons[..] {
                 [] => None,
                 [comparison] if format == Format::Markdown => Some(comparison.markdown(args.all)),
                 [comparison] => Some(comparison.text(args.all)),
+                comparisons if format == Format::Markdown => Some(side_by_side_markdown(comparisons, args.all)),
                 comparisons => Some(side_by_side(comparisons, args.all)),
             };
             [floor, compared].into_iter().flatten().collect::<Vec<_>>().join("\n")
@@ -160,8 +166,9 @@ fn usage(why: &str) -> anyhow::Error {
 
 fn save(runs: &[PathBuf], file: &Path) -> anyhow::Result<u8> {
     let [run] = runs else { return Err(usage("--save-baseline takes one RUN")) };
-    let rows = save_baseline(run, file)?;
-    say(&format!("{}: {rows} trials and their machine; compare with it: squall compare RUN --baseline {0}", file.display()))?;
+    let saved = save_baseline(run, file)?;
+    notice(&saved.notices);
+    say(&format!("{}: {} trials and their machine; compare with it: squall compare RUN --baseline {0}", file.display(), saved.trials))?;
     Ok(EXIT_DONE)
 }
 

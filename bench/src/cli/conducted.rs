@@ -1,10 +1,9 @@
 //! `squall node --conducted`: a host that `squall run --hosts` reaches by ssh. Its orders come by standard input, and
 //! when that ends it does too.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -14,6 +13,7 @@ use super::node::{lead, orders, own_address, rdma_of_environment, status_of};
 use super::output::say;
 use super::status::EXIT_INTERRUPTED;
 use crate::ask::network::own_addresses;
+use crate::jobs::threads;
 use crate::run::hosts::Listening;
 use crate::run::hosts::agent::{self, Site};
 use crate::run::hosts::arrival::{Arrived, Newcomer};
@@ -31,9 +31,9 @@ pub(super) fn serve() -> anyhow::Result<u8> {
     let told: Orders = serde_json::from_str(&line).context("orders on standard input; this is for `squall run --hosts`")?;
     let interrupt = Interrupt::catch(EXIT_INTERRUPTED)?;
     let (ends, mut rest) = (interrupt.clone(), input);
-    thread::Builder::new().name("orders".into()).spawn(move || {
+    threads::begin("orders", move || {
         // Whatever ends it: who gave the orders is gone, or wants an end.
-        let _ = rest.read_to_end(&mut Vec::new());
+        let _ = io::copy(&mut rest, &mut io::sink());
         ends.raise();
     })?;
     let key = ClusterKey::from_hex(&told.key)?;

@@ -1,11 +1,10 @@
 //! `squall plot` and `squall gallery`: what is drawn from results that are there.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::output::say;
+use super::output::{notice, say};
 use super::status::EXIT_DONE;
 use squall_report::{Style, StyleName, gallery, plot_folder_as};
 
@@ -65,11 +64,4 @@ pub(super) fn index(args: &GalleryArgs) -> anyhow::Result<u8> {
     notice(&made.notices);
     say(&made.index.display().to_string())?;
     Ok(EXIT_DONE)
-}
-
-/// Tells people what was odd.
-fn notice(notices: &[String]) {
-    for notice in notices {
-        let _ = writeln!(io::stderr(), "{notice}");
-    }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::output::say;
+use super::output::{notice, say};
 use super::status::EXIT_DONE;
 use squall_report::{RunFolder, Source, Summary, bencher, criterion, import, read_rows};
 
@@ -74,7 +74,9 @@ pub(super) fn import_files(args: &ImportArgs) -> anyhow::Result<u8> {
 
 /// Prints a run in the format of another tool.
 pub(super) fn export(args: &ExportArgs) -> anyhow::Result<u8> {
-    let summary = Summary::of(&read_rows(&args.run)?.rows);
+    let found = read_rows(&args.run)?;
+    notice(&found.notices);
+    let summary = Summary::of(&found.rows);
     say(&match args.format {
         Format::Bencher => format!("{:#}", bencher(&summary)),
         Format::Criterion => criterion(&summary).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),

@@ -58,16 +58,49 @@ fn only_of(experiment: Experiment, run: Command) -> Command {
     let swept = experiment.axes().iter().map(|axis| format!("--{axis}")).collect::<Vec<_>>().join(", ");
     let run = others.fold(run, |run, name| run.mut_arg(name, |arg| arg.hide(true)));
     let run = experiment.axes().iter().fold(run, |run, axis| run.mut_arg(axis, |arg| with_default(experiment, axis, arg)));
-    run.about(format!("{experiment}: {about}"))
-        .mut_arg("experiment", |arg| arg.hide_possible_values(true))
+    run.mut_args(|arg| concerned(experiment, arg))
+        .about(format!("{experiment}: {about}"))
+        .override_usage(format!("squall run {experiment} [OPTIONS]"))
         .after_help(format!("{experiment} sweeps {swept}.\n\nExample:\n  squall run {experiment} --quick"))
 }
 
 /// An axis with what `experiment` sweeps along it if it is not given, instead of what its help says for all.
 fn with_default(experiment: Experiment, axis: &str, arg: Arg) -> Arg {
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let help = help.split(" [default:").next().unwrap_or_default().to_owned();
-    arg.help(format!("{help} [default: {}]", defaults::of(experiment, axis)))
+    helped(arg, |help| replaced(help, " [default:", &format!(" [default: {}]", defaults::of(experiment, axis))))
+}
+
+/// A flag as far as it concerns `experiment`: one that names it already needs no name, one without nodes that meet needs
+/// no network, and one that is only measured needs no models.
+fn concerned(experiment: Experiment, arg: Arg) -> Arg {
+    const OF_NETWORKS: [&str; 3] = ["RDMA", "Hosts", "Network"];
+    let heading = arg.get_help_heading().unwrap_or_default();
+    let of_networks = OF_NETWORKS.iter().any(|of| heading.starts_with(of)) || arg.get_id() == "lost_after";
+    match arg.get_id().as_str() {
+        "experiment" => arg.hide(true),
+        "profile" if !experiment.is_modelled() => arg.hide(true),
+        _ if of_networks && !experiment.axes().contains(&"fabric") => arg.hide(true),
+        "seconds" => helped(arg, |help| replaced(help, " [default:", &format!(" [default: {}]", defaults::seconds(experiment)))),
+        "fabric" if !experiment.is_modelled() => helped(arg, |help| help.replace(&between(help, ", or modelled", ")"), "")),
+        "nodes" if !experiment.is_modelled() => helped(arg, |help| help.replace(&between(help, ", or to", "clusters"), "")),
+        _ => arg,
+    }
+}
+
+/// The flag with another help, made of what it has.
+fn helped(arg: Arg, change: impl Fn(&str) -> String) -> Arg {
+    let help = arg.get_help().map(|help| change(&help.to_string())).unwrap_or_default();
+    arg.help(help)
+}
+
+/// `text` with `end` instead of everything from `begin` on.
+fn replaced(text: &str, begin: &str, end: &str) -> String {
+    text.split(begin).next().unwrap_or_default().to_owned() + end
+}
+
+/// The part of `text` from `begin` to the next `end`, both included; a text that is nowhere in it if there is none.
+fn between(text: &str, begin: &str, end: &str) -> String {
+    let from = text.find(begin).map(|at| &text[at..]).unwrap_or(begin);
+    from.find(end).map_or(from, |at| &from[..at + end.len()]).to_owned()
 }
 
 /// Prints what completes commands in a shell.
@@ -112,7 +145,15 @@ mod tests {
             assert!(change.contains(own), "{own}: {change}");
         }
         assert!(help("squall run --help").contains("--senders"));
-        assert!(help("squall run memcpy -h").contains("memcpy sweeps --size."));
+        let memcpy = help("squall run memcpy -h");
+        assert!(memcpy.contains("memcpy sweeps --size.") && memcpy.contains("Usage: squall run memcpy [OPTIONS]"), "{memcpy}");
+        for other in ["<EXPERIMENT>", "--hosts", "--ib-dev", "--ports", "--lost-after", "--profile"] {
+            assert!(!memcpy.contains(other), "{other}: {memcpy}");
+        }
+        for measured in [&write, &change, &help("squall run peers --help")] {
+            assert!(!measured.contains("sim-") && !measured.contains("modelled") && measured.contains("--hosts"), "{measured}");
+        }
+        assert!(help("squall run multicast --help").contains("sim-rdma-100g"));
     }
 
     #[test]
@@ -124,6 +165,8 @@ mod tests {
             "{multicast}"
         );
         assert!(unwrapped("squall run view-change -h").contains("[default: kill,leave,join]"));
+        let seconds = "Seconds of one trial [default: 3; with --quick 0.5]";
+        assert!(unwrapped("squall run view-change --help").contains(seconds));
     }
 
     #[test]

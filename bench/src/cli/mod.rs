@@ -22,6 +22,7 @@ mod worker;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::thread;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -92,8 +93,23 @@ enum Command {
     Worker,
 }
 
+/// Bytes of the stack that the program runs on: as many as a main thread has where nobody limits them.
+const STACK_BYTES: usize = 8 << 20;
+
 /// The program: parses the command line, does what it says, and gives the exit status.
+///
+/// It runs on a thread of its own, because the main one has the stack that `ulimit -s` leaves it; where there can be no
+/// further thread it makes do with that.
 pub fn main() -> ExitCode {
+    let started = thread::Builder::new().name("squall".into()).stack_size(STACK_BYTES).spawn(obey);
+    match started {
+        Ok(program) => program.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(_) => obey(),
+    }
+}
+
+/// Does what the command line says.
+fn obey() -> ExitCode {
     let args = written_out(std::env::args_os());
     if let Some(strange) = args.iter().find(|arg| arg.to_str().is_none()) {
         // What is kept of a run and told to its nodes is JSON.

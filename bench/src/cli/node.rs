@@ -141,6 +141,9 @@ pub(super) fn join(args: NodeArgs) -> anyhow::Result<u8> {
     // The others ignore what stands there.
     let leads = rank == Some(0) || rank.is_none() && !args.command.is_empty();
     let order = leads.then(|| orders(&args.command)).transpose()?;
+    if let Some(order) = &order {
+        order.launch.check_behind_node()?;
+    }
     part.take(order)
 }
 
@@ -302,7 +305,11 @@ fn resolve(rendezvous: &str) -> anyhow::Result<Vec<SocketAddr>> {
     let form = || usage(format!("--rendezvous {rendezvous}: give HOST:PORT, such as node1:7400, or [fd00::1]:7400"));
     let (host, port) = rendezvous.rsplit_once(':').ok_or_else(form)?;
     let port: u16 = port.parse().ok().filter(|&port| port > 0).ok_or_else(form)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = match host.strip_prefix('[') {
+        Some(address) => address.strip_suffix(']').filter(|address| address.contains(':')),
+        None => Some(host).filter(|host| !host.is_empty() && (!host.contains(':') || host.parse::<IpAddr>().is_ok())),
+    };
+    let host = host.filter(|host| !host.contains(['[', ']'])).ok_or_else(form)?;
     let found = (host, port).to_socket_addrs().with_context(|| format!("--rendezvous {rendezvous}: cannot find the address of {host}"))?;
     let mut addresses: Vec<SocketAddr> = found.collect();
     addresses.sort_by_key(|address| (address.ip().is_loopback(), address.is_ipv6()));
@@ -355,11 +362,31 @@ mod tests {
     fn addresses_are_those_that_others_reach() {
         assert_eq!(resolve("127.0.0.1:7400").unwrap(), ["127.0.0.1:7400".parse::<SocketAddr>().unwrap()]);
         assert_eq!(resolve("[::1]:7400").unwrap(), ["[::1]:7400".parse::<SocketAddr>().unwrap()]);
-        for (wrong, expected) in
-            [("node1", "HOST:PORT"), ("127.0.0.1:0", "HOST:PORT"), ("127.0.0.1:many", "HOST:PORT"), ("0.0.0.0:7400", "all interfaces")]
+        assert_eq!(resolve("::1:7400").unwrap(), resolve("[::1]:7400").unwrap());
+        for broken in ["node1", "127.0.0.1:0", "127.0.0.1:many", "[::1", "[::1:7400", "::1]:7400", "[[::1]]:7400", "[node1]:7400", ":7400"]
         {
-            let error = resolve(wrong).unwrap_err().to_string();
-            assert!(error.contains(expected), "{wrong}: {error}");
+            let error = resolve(broken).unwrap_err().to_string();
+            assert!(error.contains("HOST:PORT"), "{broken}: {error}");
+        }
+        let everywhere = resolve("0.0.0.0:7400").unwrap_err().to_string();
+        assert!(everywhere.contains("all interfaces"), "{everywhere}");
+    }
+
+    #[test]
+    fn what_belongs_before_the_dashes_is_refused_behind_them() {
+        let checked = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            orders(&words).unwrap().launch.check_behind_node().map_err(|error| error.0)
+        };
+        assert_eq!(checked("run multicast --size 1MB"), Ok(()));
+        for flag in ["--interface lo", "--ports 7400-7499", "--wait 5", "--key-file key"] {
+            let refused = checked(&format!("run multicast {flag}")).unwrap_err();
+            let name = flag.split(' ').next().unwrap();
+            assert!(refused.starts_with(&format!("{name} behind `--`")) && refused.contains("give it in front"), "{refused}");
+        }
+        for flag in ["--hosts a,b", "--hostfile list", "--launcher ssh", "--launch-with ssh"] {
+            let refused = checked(&format!("reproduce {flag}")).unwrap_err();
+            assert!(refused.contains("leave it out"), "{flag}: {refused}");
         }
     }
 

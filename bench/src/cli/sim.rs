@@ -19,6 +19,8 @@ use squall_report::units;
 
 /// Most seeds of one call: days of them.
 const SEEDS_MAX: u64 = 1 << 32;
+/// The last seed: as many as are run from any one on are numbers still.
+const SEED_MAX: u64 = u64::MAX - SEEDS_MAX;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -38,7 +40,7 @@ pub(super) struct SimArgs {
     #[arg(long, value_name = "N|A..B", default_value = "1000", value_parser = seeds, conflicts_with = "seed")]
     seeds: Range<u64>,
     /// One seed
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=SEED_MAX))]
     seed: Option<u64>,
     /// Members come and go: for safety (any faults at any time), for liveness (faults stop, then all must be done in
     /// time), as whole members (with control connections, state and witness), or all of these
@@ -98,6 +100,9 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     if seeds.end - seeds.start > SEEDS_MAX {
         return Err(format!("at most {SEEDS_MAX} seeds at a time"));
     }
+    if seeds.end > SEED_MAX {
+        return Err(format!("seeds go up to {SEED_MAX}"));
+    }
     Ok(seeds)
 }
 
@@ -128,7 +133,7 @@ impl SimArgs {
     }
 
     fn first_to_last(&self) -> Range<u64> {
-        self.seed.map_or(self.seeds.clone(), |seed| seed..seed.saturating_add(1))
+        self.seed.map_or(self.seeds.clone(), |seed| seed..seed + 1)
     }
 }
 
@@ -236,7 +241,7 @@ mod tests {
     fn seeds_are_a_number_or_a_range() {
         assert_eq!(seeds("5"), Ok(0..5));
         assert_eq!(seeds("7..9"), Ok(7..9));
-        for wrong in ["0", "9..7", "x", "..", "-1", "1..x"] {
+        for wrong in ["0", "9..7", "x", "..", "-1", "1..x", "18446744073709551610..18446744073709551615"] {
             assert!(seeds(wrong).is_err(), "{wrong}");
         }
     }

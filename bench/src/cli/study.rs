@@ -1,7 +1,6 @@
 //! `squall study`: the published figures on a model of a cluster.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -14,6 +13,7 @@ use crate::ask::request::UsageError;
 use crate::experiments::here;
 use crate::experiments::modelled::compare_orders;
 use crate::experiments::study::{self, Network, Task};
+use crate::run::steps::Steps;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -43,6 +43,9 @@ pub(super) struct StudyArgs {
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+    /// Say nothing until it is over
+    #[arg(long)]
+    quiet: bool,
     /// Print a built-in profile, and do nothing else
     #[arg(long, value_name = "NAME")]
     show: Option<String>,
@@ -74,26 +77,26 @@ pub(super) fn draw(args: &StudyArgs) -> anyhow::Result<u8> {
     let tasks = study::tasks(networks, args.quick)?;
     let mut drawn = Drawn::new();
     let count = tasks.len();
+    let steps = Steps::new(count as u64, "points on a model of a cluster, in virtual time", args.quiet);
     let (first, others) = tasks.split_at(study::of_one_figure(&tasks));
     for part in [first, others] {
         study::draw(part, &mut folder, |task, outcome| {
             drawn.insert(task.key(), (task.value(outcome), outcome.bound_part));
-            if drawn.len().is_multiple_of(PROGRESS_TASKS) {
-                let _ = writeln!(io::stderr(), "{} of {count} points are drawn", drawn.len());
-            }
+            steps.done_of_many(drawn.len(), PROGRESS_TASKS, format!("{} of {count} points are drawn", drawn.len()));
             Ok(())
         })?;
         if part.len() == drawn.len() {
-            let _ = writeln!(io::stderr(), "the first figure is in {}", folder.render()?.report.display());
+            steps.say(&format!("the first figure is in {}", folder.render()?.report.display()));
         }
     }
     let mut lines = vec![self_check()?];
-    let (text, met) = table_of_goals(args)?;
+    let (text, met) = table_of_goals(args, &steps)?;
+    drop(steps);
     lines.push(text);
     for network in networks {
         lines.extend(curves(args, network, &drawn)?);
     }
-    let failed = compare_orders(ORDERS_ON, args.quick, &mut folder)?;
+    let failed = compare_orders(ORDERS_ON, args.quick, &mut folder, args.quiet)?;
     lines.push(format!("\nOrders side by side on {ORDERS_ON}: in the report; `squall run orders` measures them here, with kills"));
     let rendered = folder.render()?;
     if args.json {
@@ -119,9 +122,9 @@ fn self_check() -> anyhow::Result<String> {
 }
 
 /// What must come out, and whether it does.
-fn table_of_goals(args: &StudyArgs) -> anyhow::Result<(String, bool)> {
+fn table_of_goals(args: &StudyArgs, steps: &Steps) -> anyhow::Result<(String, bool)> {
     let most = if args.quick { QUICK_NODES_MAX } else { usize::MAX };
-    let found = goals::measure(most, |goal| drop(writeln!(io::stderr(), "{}: {:.3}", goal.what, goal.got)))?;
+    let found = goals::measure(most, |goal| steps.say(&format!("{}: {:.3}", goal.what, goal.got)))?;
     let mut lines = vec!["\nWhat must come out of Squall on 100 Gb/s RDMA (published; wanted; the model)".to_owned()];
     for goal in &found {
         let mark = if goal.is_met() { "" } else { "  MISSED" };

@@ -85,7 +85,8 @@ fn copy_ns_per_kilobyte(warmth: Warmth, cores: &[usize]) -> anyhow::Result<f64> 
     let mut best = f64::INFINITY;
     for method in Method::ALL.into_iter().cycle().take(REPEATS * Method::ALL.len()) {
         let (copiers, reader) = (vec![cores[0]], Some(cores[1]));
-        let case = CopyCase { message_bytes: COPY_BYTES, source_set, target_set, copiers, reader, method, seconds: COPY_SECONDS };
+        let seconds = COPY_SECONDS;
+        let case = CopyCase { message_bytes: COPY_BYTES, source_set, target_set, copiers, reader, method, seconds, shown: false };
         let copied = copied_here(&case)?;
         best = best.min(copied.seconds * 1e12 / (copied.copies.max(1) * COPY_BYTES) as f64);
     }

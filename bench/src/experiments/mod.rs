@@ -15,6 +15,7 @@ mod multicast;
 mod offered;
 pub mod payload;
 pub mod peers;
+mod show;
 pub mod study;
 mod timeline;
 pub mod view_change;

@@ -28,11 +28,12 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
         let written = (setting.experiment == Experiment::Orders).then(|| outcome.written(setting.sending()));
         let notes = [outcome.requests(setting.sending()), written, over_time.as_ref().map(OverTime::note), probed];
         let note = members.noted(notes.into_iter().flatten().collect::<Vec<_>>().join("; "));
+        let row = Row { trial, note, ..outcome.row(stage, setting, None) };
         if let Some(over_time) = &over_time {
-            let written = stage.folder.write_timeline(&setting.row(None).point(), trial, &over_time.csv());
+            let written = stage.folder.write_timeline(&row.point(), trial, &over_time.csv());
             written.map_err(|error| Fault::Results(error.to_string()))?;
         }
-        stage.emit(point, Row { trial, note, ..outcome.row(stage, setting, None) })?;
+        stage.emit(point, row)?;
     }
     members.finish();
     Ok(())

@@ -170,8 +170,14 @@ pub(super) fn first(request: &Request, folder: &mut RunFolder, interrupt: &Inter
         return Ok(());
     }
     let tasks = tasks(paper(), request.quick).map_err(|error| Fault::Failed(error.to_string()))?;
-    progress.doing("drawing the published figures on a model of a cluster, in virtual time");
-    draw(&tasks, folder, |_, _| if interrupt.is_set() { Err(Fault::Interrupted) } else { Ok(()) })
+    let what = "drawing the published figures on a model of a cluster, in virtual time";
+    progress.doing(what);
+    let mut drawn = tasks.iter().filter(|task| folder.rows().trials(&task.key()) > 0).count();
+    draw(&tasks, folder, |_, _| {
+        drawn += 1;
+        progress.so_far(what, drawn, tasks.len());
+        if interrupt.is_set() { Err(Fault::Interrupted) } else { Ok(()) }
+    })
 }
 
 #[cfg(test)]

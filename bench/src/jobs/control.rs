@@ -5,14 +5,13 @@
 use std::io::{self, Stdin, Stdout};
 use std::sync::mpsc::{self, Receiver, RecvError, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use squall_transport::Waker;
 
 use super::live::Live;
-use super::{frame, os};
+use super::{frame, os, threads};
 
 /// What a node is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,7 +75,7 @@ impl Control {
             }
             std::process::exit(EXIT_ORPHANED);
         };
-        thread::Builder::new().name("control".into()).spawn(listen)?;
+        threads::begin("control", listen)?;
         Ok(Control { orders, waker, stdout: io::stdout(), notices: Vec::new() })
     }
 

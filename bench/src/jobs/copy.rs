@@ -54,6 +54,8 @@ pub struct CopyCase {
     pub method: Method,
     /// For how long.
     pub seconds: f64,
+    /// Whether to show how far it is.
+    pub shown: bool,
 }
 
 /// What was measured.

@@ -87,15 +87,31 @@ pub fn locked_bytes_max() -> Option<u64> {
     getrlimit(Resource::Memlock).current
 }
 
+/// Seconds of processor time that a process may use, if there is a limit.
+pub fn cpu_seconds_max() -> Option<u64> {
+    getrlimit(Resource::Cpu).current
+}
+
 /// What to do about an error of the system that a limit explains.
-pub fn mend(error: &io::Error) -> &'static str {
+pub fn mend(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(libc::EMFILE) => "; raise the limit of open files with `ulimit -n`",
-        Some(libc::ENFILE) => "; the whole system has too many files open",
-        Some(libc::EAGAIN) => "; raise the limit of processes and threads with `ulimit -u`, or the pids limit of the control group",
-        Some(libc::ENOMEM) => "; there is not enough memory",
-        _ => "",
+        Some(libc::EMFILE) => "; raise the limit of open files with `ulimit -n`".into(),
+        Some(libc::ENFILE) => "; the whole system has too many files open".into(),
+        Some(libc::EAGAIN) => {
+            let threads = "; raise the limit of processes and threads with `ulimit -u`, or the pids limit of the control group";
+            // The stack of a thread is memory, and the kernel answers alike where that is what lacks.
+            format!("{threads}{}", limits_of_memory())
+        }
+        Some(libc::ENOMEM) => format!("; there is not enough memory{}", limits_of_memory()),
+        _ => String::new(),
     }
+}
+
+/// The limits of memory that are in force, as what else may be to blame.
+fn limits_of_memory() -> String {
+    let limits = [("-v", Resource::As), ("-d", Resource::Data)];
+    let limits = limits.into_iter().filter_map(|(flag, limit)| Some((flag, getrlimit(limit).current?.div_ceil(1024))));
+    limits.map(|(flag, kilobytes)| format!(", or that of memory: `ulimit {flag}` is {kilobytes}")).collect()
 }
 
 /// The loopback address that works here: IPv4 if there is one.

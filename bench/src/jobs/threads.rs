@@ -1,9 +1,18 @@
-//! Threads of one measurement: one that cannot be started is an error, and those that wait for it end.
+//! Threads: one that cannot be started is an error with its mend, and those that wait for it end.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Scope, ScopedJoinHandle};
+use std::thread::{self, JoinHandle, Scope, ScopedJoinHandle};
 
-use anyhow::Context;
+use super::os;
+
+/// Starts a thread.
+///
+/// # Errors
+/// What the system says, with the limits to raise.
+pub fn begin<T: Send + 'static>(name: impl Into<String>, work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+    thread::Builder::new().name(name.into()).spawn(work).map_err(refused)
+}
 
 /// Starts a thread of `scope`.
 ///
@@ -13,8 +22,11 @@ pub fn start<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> anyhow::Result<ScopedJoinHandle<'scope, T>> {
-    let started = thread::Builder::new().spawn_scoped(scope, work);
-    started.context("cannot start a thread; raise the limit of processes (`ulimit -u`, or pids.max of the control group)")
+    Ok(thread::Builder::new().spawn_scoped(scope, work).map_err(refused)?)
+}
+
+fn refused(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot start a thread: {error}{}", os::mend(&error)))
 }
 
 /// Raises a flag when it is dropped, however that comes about: threads that spin until then do not spin for ever.

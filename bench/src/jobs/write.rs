@@ -21,6 +21,8 @@ pub struct WriteJob {
     pub own_core: bool,
     /// Whether a message travels inside the Word that counts it: only in turns, and at most [`IN_WORD_BYTES_MAX`].
     pub in_word: bool,
+    /// Whether to show how far a trial is.
+    pub shown: bool,
 }
 
 /// What both nodes are told.

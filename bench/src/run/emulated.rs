@@ -27,7 +27,7 @@ pub(super) fn mark(row: &mut Row, fabric: Option<FabricKind>, machine: &Machine,
         });
         notes.extend(shaped.map(|rate| format!("links are shaped to {rate}")));
         if crowded {
-            notes.push(format!("{} nodes share {}", row.nodes, machine.share()));
+            notes.push(format!("{} nodes share {}", row.nodes, machine.share(row.nodes)));
         }
     }
     if throttled.is_any() {

@@ -119,6 +119,7 @@ pub fn execute(assignment: &Assignment, measures: &Measures) -> anyhow::Result<E
     let hosts = assignment.hosts.as_ref();
     let (mut machine, others) = survey(&environment, &request, hosts)?;
     let resumed = if assignment.resume { Some(resume(assignment, &mut request, &mut machine)?) } else { None };
+    let machine = machine.keep_on(&request.axes.pin);
     let plan = Plan::of(&request, &machine)?;
     let mut folder = match resumed {
         Some(folder) => folder,

@@ -3,6 +3,8 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use crate::jobs::os;
+
 /// Why the nodes of a point did not do what they were ordered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -64,7 +66,7 @@ impl NodeEnd {
     fn sudden_end(&self) -> Option<String> {
         let status = self.status?;
         let how = match (status.signal(), status.code()) {
-            (Some(signal), _) => format!("was ended by signal {signal}{}", signal_advice(signal)),
+            (Some(signal), _) => format!("was ended by signal {signal}{}", signal_advice(signal, os::cpu_seconds_max())),
             (_, Some(0)) => return None,
             (_, code) => format!("exited with status {}", code.unwrap_or(-1)),
         };
@@ -73,15 +75,26 @@ impl NodeEnd {
     }
 }
 
-fn signal_advice(signal: i32) -> &'static str {
-    match signal {
-        libc::SIGKILL => " (SIGKILL: someone ended it, or the system ran out of memory; see dmesg)",
+/// What is behind a signal, with the seconds of processor time that a process may use, if there is a limit.
+fn signal_advice(signal: i32, cpu_seconds_max: Option<u64>) -> String {
+    let plain = match signal {
+        libc::SIGKILL => match cpu_seconds_max {
+            None => " (SIGKILL: someone ended it, or the system ran out of memory; see dmesg)",
+            Some(seconds) => {
+                return format!(
+                    " (SIGKILL: either it used more than {seconds} s of processor time, the limit here, so raise `ulimit -t`; or someone ended it, \
+                     or the system ran out of memory, see dmesg)"
+                );
+            }
+        },
+        libc::SIGXCPU => " (SIGXCPU: it used more processor time than it may; raise `ulimit -t`)",
         libc::SIGBUS => " (SIGBUS: shared memory could not be had; see the size of /dev/shm and the memory limits)",
         libc::SIGSEGV => " (SIGSEGV)",
         libc::SIGABRT => " (SIGABRT)",
         libc::SIGTERM => " (SIGTERM)",
         _ => "",
-    }
+    };
+    plain.to_owned()
 }
 
 #[cfg(test)]
@@ -97,6 +110,14 @@ mod tests {
     fn the_node_that_was_killed_is_the_reason_not_those_who_miss_it() {
         let fault = Fault::of(&[node_end(0, None, Some("member 1 is down")), node_end(1, Some(9), None)]);
         assert!(fault.to_string().starts_with("node 1 was ended by signal 9"), "{fault}");
+    }
+
+    #[test]
+    fn a_limit_of_processor_time_is_named_where_there_is_one() {
+        assert!(!signal_advice(libc::SIGKILL, None).contains("ulimit"));
+        let limited = signal_advice(libc::SIGKILL, Some(9));
+        assert!(limited.contains("more than 9 s") && limited.contains("`ulimit -t`") && limited.contains("dmesg"), "{limited}");
+        assert!(signal_advice(libc::SIGXCPU, None).contains("`ulimit -t`"));
     }
 
     #[test]

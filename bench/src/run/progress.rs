@@ -1,6 +1,7 @@
 //! What the user sees on standard error while a run goes on: a bar on a terminal, plain lines elsewhere.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -173,6 +174,18 @@ impl Progress {
         }
     }
 
+    /// So many parts of something that takes its time are over.
+    pub fn so_far(&self, what: &str, done: usize, count: usize) {
+        /// Parts from one line to the next where there is no bar.
+        const LINE_EVERY: usize = 50;
+        let text = format!("{what}: {done} of {count}");
+        match &self.bar {
+            Some(bar) => bar.set_message(text),
+            None if done.is_multiple_of(LINE_EVERY) => self.say(&format!("  {text}")),
+            None => {}
+        }
+    }
+
     /// A trial was measured; `beside` if it is another program's, in turns with ours.
     pub fn row(&self, row: &Row, beside: bool) {
         let figures = headline(row);
@@ -195,9 +208,10 @@ impl Progress {
         if point.skip.is_none() {
             self.pass(point.seconds);
         }
-        let left = if at < self.points { format!(", {}", self.time.borrow().text()) } else { String::new() };
-        self.say(&format!("[{at}/{}{left}] {}: {outcome}", self.points, point.setting.row(None).point()));
+        let place = place(at, self.points, || self.time.borrow().text());
+        self.say(&format!("[{place}] {}: {outcome}", point.setting.row(None).point()));
         if let Some(bar) = &self.bar {
+            bar.set_length(self.points.max(at) as u64);
             bar.inc(1);
         }
     }
@@ -291,6 +305,15 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// Which visit of how many ended, and how long the rest will take; those that `--until-ci` adds have no number to end at.
+fn place(at: usize, planned: usize, left: impl Fn() -> String) -> String {
+    match at.cmp(&planned) {
+        Ordering::Less => format!("{at}/{planned}, {}", left()),
+        Ordering::Equal => format!("{at}/{planned}"),
+        Ordering::Greater => format!("{at}, again"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,5 +372,11 @@ mod tests {
         assert_eq!((duration(-0.0), duration(std::iter::empty::<f64>().sum())), ("0 s".into(), "0 s".into()));
         assert_eq!(duration(125.0), "3 min");
         assert_eq!(duration(7325.0), "2 h 2 min");
+    }
+
+    #[test]
+    fn repeats_are_not_counted_beyond_what_was_planned() {
+        let of = |at| place(at, 3, || "about 2 s left".into());
+        assert_eq!([of(2), of(3), of(4)], ["2/3, about 2 s left", "3/3", "4, again"]);
     }
 }

@@ -4,14 +4,14 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use squall_transport::Ports;
 use squall_transport::exchange::{BindError, ClusterKey, Place, RendezvousServer, ServerOptions};
 
 use crate::jobs::job::Meeting;
-use crate::jobs::os;
+use crate::jobs::{os, threads};
 
 /// Files that a process of a run has open, however many nodes there are: pipes, results, its memory, its own sockets.
 const OPEN_FILES_BASE: u64 = 24;
@@ -53,7 +53,7 @@ impl Rendezvous {
             // they report.
             while !is_over.load(Ordering::Relaxed) && server.poll(TURN).is_ok() {}
         };
-        let thread = thread::Builder::new().name("rendezvous".into()).spawn(serve).map_err(|error| error.to_string())?;
+        let thread = threads::begin("rendezvous", serve).map_err(|error| error.to_string())?;
         Ok(Rendezvous { meeting, over, thread: Some(thread) })
     }
 

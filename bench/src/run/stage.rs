@@ -52,6 +52,13 @@ impl<'a> Stage<'a> {
         self.request.axes.verify.unwrap_or_default()
     }
 
+    /// Where to show what goes on within the trials of a point, if people watch and have the time to read it.
+    pub fn shown(&self, point: &PlannedPoint) -> Option<&'a Progress> {
+        /// Seconds of a trial from which on they have.
+        const SECONDS_MIN: f64 = 1.0;
+        (self.progress.is_watched() && point.trial_seconds >= SECONDS_MIN).then_some(self.progress)
+    }
+
     /// The first trial of a point that was not measured yet, from 1.
     pub fn next_trial(&self, setting: &Setting) -> u32 {
         let measured = setting.points().iter().map(|point| self.folder.rows().trials(point)).min();

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader};
 use std::process::ChildStderr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
+
+use crate::jobs::threads;
 
 const LINES_MAX: usize = 8;
 const LINE_BYTES_MAX: usize = 400;
@@ -26,7 +27,7 @@ impl StderrTail {
     pub(super) fn follow(pipe: ChildStderr) -> io::Result<StderrTail> {
         let tail = StderrTail::default();
         let follower = tail.clone();
-        thread::Builder::new().name("stderr".into()).spawn(move || {
+        threads::begin("stderr", move || {
             let mut pipe = BufReader::new(pipe);
             let mut line = Vec::new();
             while pipe.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {

@@ -17,9 +17,10 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// So many are to come; the first of them is `what`.
-    pub fn new(count: u64, what: &str) -> Steps {
-        let bar = io::stderr().is_terminal().then(|| {
+    /// So many are to come; the first of them is `what`. Who wants to hear nothing is `quiet`.
+    pub fn new(count: u64, what: &str, quiet: bool) -> Steps {
+        let terminal = io::stderr().is_terminal() && !quiet;
+        let bar = terminal.then(|| {
             let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr_with_hz(5));
             // The template is a constant, so the default style is never what is shown.
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed_precise}, {eta} left: {msg}");
@@ -28,12 +29,7 @@ impl Steps {
             bar.enable_steady_tick(TICK);
             bar
         });
-        Steps { bar, quiet: false }
-    }
-
-    /// For people who want to hear nothing.
-    pub fn quiet() -> Steps {
-        Steps { bar: None, quiet: true }
+        Steps { bar, quiet }
     }
 
     /// One is over, and came to `line`.
@@ -43,6 +39,21 @@ impl Steps {
                 bar.inc(1);
                 bar.set_message(line);
             }
+            None => self.say(&line),
+        }
+    }
+
+    /// The same of steps that are so many that only each `line_every`th, the `at`th from 1, has a line.
+    pub fn done_of_many(&self, at: usize, line_every: usize, line: String) {
+        if self.bar.is_some() || at.is_multiple_of(line_every) {
+            self.done(line);
+        }
+    }
+
+    /// A line that stays.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
             None if self.quiet => {}
             // Nobody reads it: the run goes on.
             None => drop(writeln!(io::stderr(), "{line}")),

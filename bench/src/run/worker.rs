@@ -4,12 +4,13 @@ use std::io::{self, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::stderr_tail::StderrTail;
 use crate::jobs::control::{Reply, Told};
 use crate::jobs::frame;
 use crate::jobs::job::{KEY_VARIABLE, PARENT_VARIABLE};
+use crate::jobs::threads;
 
 /// How long the last lines of a process that has ended may take to come.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -48,7 +49,7 @@ impl Worker {
             }
             hear(None);
         };
-        thread::Builder::new().name(format!("node {rank}")).spawn(listen)?;
+        threads::begin(format!("node {rank}"), listen)?;
         Ok(worker)
     }
 
@@ -73,6 +74,17 @@ impl Worker {
     /// How it ended, if it has.
     pub(super) fn status(&mut self) -> Option<ExitStatus> {
         self.process.try_wait().ok().flatten()
+    }
+
+    /// The same of one that is ending: waits for it, but not for long.
+    pub(super) fn status_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
+        loop {
+            let status = self.status();
+            if status.is_some() || Instant::now() >= deadline {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Waits until it has ended, which takes no time once its line is closed.

@@ -32,9 +32,6 @@ use squall_transport::Ports;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long nodes that are well are listened to after one failed, to learn which failed first.
 const CAUSE_WAIT: Duration = Duration::from_millis(1500);
-/// Share of a core that a node takes at the least while it has work, even if it shares the core with many; one that
-/// waits sleeps.
-const BUSY_SHARE: f64 = 0.05;
 /// How long nodes may take to end by themselves.
 const LEAVE: Duration = Duration::from_secs(3);
 
@@ -293,15 +290,14 @@ impl<'a> Workers<'a> {
                 names(&stopped)
             );
         }
-        let share = |rank: usize| now[rank].zip(before[rank]).map(|(now, before)| now.cpu_seconds_since(&before) / seconds);
-        let (busy, idle): (Vec<usize>, Vec<usize>) =
-            silent.iter().copied().partition(|&rank| share(rank).is_some_and(|share| share > BUSY_SHARE));
+        let worked = |rank: usize| now[rank].zip(before[rank]).map(|(now, before)| now.worked_since(&before, seconds, self.members.len()));
+        let (busy, idle): (Vec<usize>, Vec<usize>) = silent.iter().copied().partition(|&rank| worked(rank) == Some(true));
         let mut text = format!("no answer from {} within {seconds:.1} s", names(silent));
         if !busy.is_empty() {
             let mend = "slow rather than stuck: give --deadline more, or fewer --messages";
             text.push_str(&format!("; {} worked all the while, so it is {mend}", names(&busy)));
         }
-        let idle: Vec<usize> = idle.into_iter().filter(|&rank| share(rank).is_some()).collect();
+        let idle: Vec<usize> = idle.into_iter().filter(|&rank| worked(rank).is_some()).collect();
         if !idle.is_empty() {
             text.push_str(&format!("; {} waited for something that did not come", names(&idle)));
         }
@@ -323,30 +319,30 @@ impl<'a> Workers<'a> {
     }
 
     fn cause_after(&mut self, rank: usize, what: Option<String>) -> Fault {
-        let mut said = vec![None; self.members.len()];
+        let (mut said, mut gone) = (vec![None; self.members.len()], vec![false; self.members.len()]);
+        gone[rank] = what.is_none();
         said[rank] = what;
-        self.find_cause(rank, said)
+        self.find_cause(rank, said, gone)
     }
 
     fn cause(&mut self) -> Fault {
-        let said = vec![None; self.members.len()];
-        self.find_cause(0, said)
+        self.find_cause(0, vec![None; self.members.len()], vec![false; self.members.len()])
     }
 
     /// Finds out what went wrong: when one node dies the others fail soon after, because they miss it, and the reason
-    /// is the first one's.
-    fn find_cause(&mut self, first: usize, mut said: Vec<Option<String>>) -> Fault {
+    /// is the first one's. By rank, what each has said, and whether its line is closed.
+    fn find_cause(&mut self, first: usize, mut said: Vec<Option<String>>, mut gone: Vec<bool>) -> Fault {
         let until = Instant::now() + CAUSE_WAIT;
-        let mut gone = 0;
-        while gone < self.members.len() {
+        while gone.contains(&false) {
             match self.news.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok((rank, News::Reply(Reply::Failed(what)))) => said[rank] = Some(what),
                 Ok((rank, News::Gone(end))) => {
                     self.reap(rank, end);
-                    gone += 1;
+                    gone[rank] = true;
                 }
                 Ok(_) => {}
-                Err(_) => break,
+                Err(RecvTimeoutError::Disconnected) => gone.fill(true),
+                Err(RecvTimeoutError::Timeout) => break,
             }
         }
         if self.interrupt.is_set() {
@@ -358,7 +354,8 @@ impl<'a> Workers<'a> {
         for (rank, ((member, said), node)) in self.members.iter_mut().zip(said).zip(names).enumerate() {
             let (status, stderr, lost) = match member {
                 Member::Here(worker) => {
-                    let status = worker.status();
+                    // The line is closed a moment before the process has ended.
+                    let status = if gone[rank] { worker.status_until(until) } else { worker.status() };
                     let stderr = if status.is_some() { worker.last_words() } else { String::new() };
                     (status, stderr, None)
                 }

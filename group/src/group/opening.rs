@@ -1,9 +1,9 @@
 //! How a member comes into a view: memory, links, and the protocols on them.
 
 use squall_membership::{Leaving, Membership};
-use squall_orderer::{Lamport, Paxos, RoundRobin, Unordered};
+use squall_orderer::{Chain, Lamport, Line, Paxos, RoundRobin, Unordered};
 use squall_rdmc::{Limit, Rdmc};
-use squall_smc::{Fill, Inbound, Outbound};
+use squall_smc::{Fill, Inbound, Outbound, Relay};
 use squall_sst::{Counter, Table};
 use squall_transport::exchange::{Exchange, agree};
 use squall_transport::{Endpoint, Fabric, Outbox, POOL, Rank};
@@ -125,12 +125,19 @@ impl<E: Endpoint> Group<E> {
         if measures && config.limit.is_none() {
             config.limit = Some(measure(&mut endpoint, exchange, &table, columns.probe, layout.bytes(), &mut lost)?);
         }
+        let line = config.mode.is_relayed().then(|| Line::new(&config.senders, view.voters, me));
         let streams = config.senders.iter().enumerate().map(|(sender, &rank)| {
-            let ring = table.ring(columns.smc.ring, sender);
-            Stream::new(Inbound::new(ring, columns.smc, rank), sender, config.transfers_max)
+            let inbound = Inbound::new(table.ring(columns.smc.ring, sender), columns.smc, rank);
+            let inbound = inbound.written_by(line.map_or(rank, |line| line.hears_from(rank)));
+            let relay = line.and_then(|line| line.passes_to(rank)).map(Relay::new);
+            Stream::new(inbound, sender, relay, config.transfers_max)
         });
         let streams = streams.collect();
         let smc = own.map(|sender| Outbound::new(table.ring(columns.smc.ring, sender), columns.smc, config.smc_limits(), members));
+        let smc = match line {
+            Some(line) => smc.map(|smc| smc.read_by(line.hands_to(members))),
+            None => smc,
+        };
         let mut rdmc = Rdmc::new(columns.rdmc, members, me, &config.senders, config.rdmc_limits()).relayed_by(view.voters);
         if config.mode == Mode::Ordered && config.limit.unwrap_or_default() == Limit::Cores {
             rdmc = rdmc.in_order();
@@ -143,6 +150,7 @@ impl<E: Endpoint> Group<E> {
                 Order::RoundRobin(order.acknowledged_by(view.voters).reclaimed_by(&config.senders))
             }
             Mode::Unordered => Order::Unordered(Unordered::new(columns.order, members, &config.senders, own)),
+            Mode::Chain => Order::Chain(Box::new(Chain::new(columns.order, members, view.voters, &config.senders, me))),
             Mode::Lamport => Order::Lamport(Box::new(Lamport::new(columns.order, members, view.voters, &config.senders, me))),
             Mode::Paxos => Order::Paxos(Box::new(Paxos::new(columns.order, members, view.voters, &config.senders, me))),
         };

@@ -125,7 +125,7 @@ impl<E: Endpoint> Group<E> {
                 }
             };
             match indices {
-                Ok(indices) => progress |= indices > 0,
+                Ok(indices) => progress |= stream.pass_on(&self.table, &mut self.outbox) | (indices > 0),
                 Err(error) => ended = ended.or(Some(error)),
             }
         }

@@ -21,8 +21,16 @@ pub enum MemberError {
     /// The first members could not meet.
     #[error("founding the group failed: {0}")]
     Found(String),
-    /// No contact could be reached.
-    #[error("no contact answers ({}): is one of them running, with this key?", list(.0))]
+    /// Options that cannot work.
+    #[error("`{field}` is 0: {mend}")]
+    Options {
+        /// Which field of [`MemberOptions`](crate::MemberOptions).
+        field: &'static str,
+        /// Why not, and what would do.
+        mend: &'static str,
+    },
+    /// No contact could be reached, or none was named.
+    #[error("{}", unanswered(.0))]
     NoContact(Vec<(SocketAddr, String)>),
     /// No contact takes this newcomer.
     #[error("the contact at {contact} refused this joining process: {reason}")]
@@ -74,7 +82,10 @@ impl From<ExchangeError> for MemberError {
     }
 }
 
-fn list(contacts: &[(SocketAddr, String)]) -> String {
+fn unanswered(contacts: &[(SocketAddr, String)]) -> String {
+    if contacts.is_empty() {
+        return "no contact is named; give the address of any member".into();
+    }
     let said: Vec<String> = contacts.iter().map(|(contact, reason)| format!("{contact}: {reason}")).collect();
-    said.join("; ")
+    format!("no contact answers ({}): is one of them running, with this key?", said.join("; "))
 }

@@ -47,6 +47,8 @@ impl<F: Fabric> Member<F> {
     /// # Errors
     /// [`MemberError::Join`], [`MemberError::Found`].
     pub fn found(options: MemberOptions, fabric: F, mesh: Mesh, exchange: &mut dyn Exchange) -> Result<Member<F>, MemberError> {
+        // Before anybody waits for it.
+        options.check()?;
         let mine = postcard::to_stdvec(&(mesh.node(), mesh.address())).expect("plain data");
         let mut founders = Vec::new();
         for (index, part) in exchange.all_gather("member addresses", &mine)?.iter().enumerate() {

@@ -47,7 +47,7 @@ use squall_membership::Timeouts;
 use squall_transport::mesh::{Mesh, Net};
 use squall_transport::{Fabric, NodeId};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::error::{JoinError, SendError};
 use crate::group::Group;
 use crate::kept::Kept;
@@ -88,6 +88,19 @@ impl MemberOptions {
     pub fn new(config: Config) -> MemberOptions {
         let patience = Duration::from_secs(1);
         MemberOptions { config, patience, witness: None, backlog_bytes_max: 256 << 20, state_bytes_per_second: 50_000_000 }
+    }
+
+    /// Whether it can be for a member that comes and goes.
+    fn check(&self) -> Result<(), MemberError> {
+        let timeouts = self.config.membership.ok_or(ConfigError::Fixed).map_err(JoinError::from)?;
+        timeouts.check().map_err(ConfigError::from).map_err(JoinError::from)?;
+        if self.patience.is_zero() {
+            return Err(MemberError::Options { field: "patience", mend: "members need time to meet, such as a second" });
+        }
+        if self.state_bytes_per_second == 0 {
+            return Err(MemberError::Options { field: "state_bytes_per_second", mend: "no newcomer would ever have the state" });
+        }
+        Ok(())
     }
 
     /// Members may leave a meeting with one that does not come at different steps of it, one patience apart each: who
@@ -275,7 +288,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
     /// ([`Upcalls::view_installed`](crate::Upcalls::view_installed)). `token` is a secret that they share.
     ///
     /// # Errors
-    /// [`MemberError::Found`], or memory cannot be had.
+    /// [`MemberError::Found`], [`ConfigError::Fixed`], or memory cannot be had.
     pub fn founder(
         options: MemberOptions,
         fabric: F,
@@ -296,6 +309,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         meets_by: Option<[u8; 32]>,
         now_ns: u64,
     ) -> Result<Member<F, N>, MemberError> {
+        options.check()?;
         let nodes: Vec<NodeId> = founders.iter().map(|founder| founder.0).collect();
         if let Some(node) = nodes.iter().enumerate().find_map(|(rank, node)| nodes[..rank].contains(node).then_some(node)) {
             return Err(MemberError::Found(format!("two members have the name {node}; give each process its own")));
@@ -320,7 +334,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
     /// there.
     ///
     /// # Errors
-    /// Memory cannot be had.
+    /// [`ConfigError::Fixed`], or memory cannot be had.
     pub fn newcomer(
         options: MemberOptions,
         fabric: F,
@@ -330,6 +344,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         timeout: Duration,
         now_ns: u64,
     ) -> Result<Member<F, N>, MemberError> {
+        options.check()?;
         let role = role.into();
         // Before anybody waits for it.
         let kept = Kept::in_advance(&options.config, &fabric).map_err(JoinError::from)?;

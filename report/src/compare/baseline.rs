@@ -14,6 +14,15 @@ use crate::row::Row;
 /// with `#`, so that a baseline is a result file as well.
 const MARK: &str = "# squall baseline ";
 
+/// What [`save_baseline`] wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Trials in the file.
+    pub trials: usize,
+    /// Things that were put right while reading the run, one sentence each.
+    pub notices: Vec<String>,
+}
+
 /// What surrounds rows, where their file or folder tells it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Surroundings {
@@ -25,13 +34,13 @@ pub(super) struct Surroundings {
     pub(super) told_by: String,
 }
 
-/// Writes what a run measured, and the machine, into one file. Points without a measurement are left out. Returns the
-/// number of rows.
+/// Writes what a run measured, and the machine, into one file. Points without a measurement are left out.
 ///
 /// # Errors
 /// As [`read_rows`], [`ResultsError::Incomparable`] if the run measured nothing, and [`ResultsError::Io`].
-pub fn save_baseline(run: &Path, file: &Path) -> Result<usize, ResultsError> {
-    let rows: Vec<Row> = read_rows(run)?.rows.into_iter().filter(Row::is_measured).collect();
+pub fn save_baseline(run: &Path, file: &Path) -> Result<Saved, ResultsError> {
+    let found = read_rows(run)?;
+    let rows: Vec<Row> = found.rows.into_iter().filter(Row::is_measured).collect();
     if rows.is_empty() {
         let reason = "it measured nothing".to_owned();
         return Err(ResultsError::Incomparable { a: run.display().to_string(), b: "later runs".into(), reason });
@@ -52,7 +61,7 @@ pub fn save_baseline(run: &Path, file: &Path) -> Result<usize, ResultsError> {
     writer.flush().map_err(ResultsError::io(file, "write"))?;
     drop(writer);
     replace(file, &bytes)?;
-    Ok(rows.len())
+    Ok(Saved { trials: rows.len(), notices: found.notices })
 }
 
 /// What surrounds the rows of a run's folder, of a `results.csv` in one, or of a baseline.

@@ -49,6 +49,8 @@ pub struct AtLeast {
     pub below: Vec<BelowFloor>,
     /// Points that were asked for and have no measurement.
     pub unmeasured: Vec<String>,
+    /// Things that were put right while reading, one sentence each.
+    pub notices: Vec<String>,
     /// Whether no point is surely below, and none is missing.
     pub passed: bool,
 }
@@ -73,7 +75,8 @@ pub struct BelowFloor {
 /// # Errors
 /// As [`read_rows`], and [`ResultsError::Incomparable`] if the run measured no bandwidth.
 pub fn at_least(run: &Path, floor: Rate, allow_missing: bool) -> Result<AtLeast, ResultsError> {
-    let summary = Summary::of(&read_rows(run)?.rows);
+    let found = read_rows(run)?;
+    let summary = Summary::of(&found.rows);
     let spreads: Vec<_> = summary.points.iter().filter_map(|point| Some((point, point.spread(Metric::Algbw)?))).collect();
     if spreads.is_empty() {
         let reason = "it measured no bandwidth".to_owned();
@@ -93,7 +96,7 @@ pub fn at_least(run: &Path, floor: Rate, allow_missing: bool) -> Result<AtLeast,
     let shown = |unmeasured: &Unmeasured| format!("{}: {}", unmeasured.point, unmeasured.reason);
     let unmeasured: Vec<String> = summary.unmeasured.iter().map(shown).collect();
     let passed = !below.iter().any(|below| below.failed) && (allow_missing || unmeasured.is_empty());
-    Ok(AtLeast { run: run.to_path_buf(), floor, points: spreads.len(), below, unmeasured, passed })
+    Ok(AtLeast { run: run.to_path_buf(), floor, points: spreads.len(), below, unmeasured, notices: found.notices, passed })
 }
 
 impl AtLeast {
@@ -115,6 +118,9 @@ impl AtLeast {
         }
         for unmeasured in &self.unmeasured {
             text.push_str(&format!("  not measured: {unmeasured}\n"));
+        }
+        for notice in &self.notices {
+            text.push_str(&format!("notice: {notice}\n"));
         }
         text
     }

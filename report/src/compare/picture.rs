@@ -8,6 +8,9 @@ use crate::error::ResultsError;
 use crate::plots::{Axis, Figure, Line, Mark, Of, Scale, Series, Style};
 use crate::units;
 
+/// How far beyond the ratios themselves, as a factor, their intervals are drawn.
+const BEYOND: f64 = 1.5;
+
 impl Comparison {
     /// Draws `<name>.svg` and `<name>.png` in `folder`.
     ///
@@ -16,6 +19,9 @@ impl Comparison {
     pub fn draw(&self, folder: &Path, name: &str) -> Result<(), ResultsError> {
         let mut lines: Vec<&ComparedMetric> = self.lines.iter().filter(|line| line.gated).collect();
         lines.sort_by(|a, b| a.ratio.total_cmp(&b.ratio));
+        // A few that are hardly known would leave all others on one line.
+        let (least, most) = (lines.first().map_or(1.0, |line| line.ratio), lines.last().map_or(1.0, |line| line.ratio));
+        let shown = |ratio: f64| ratio.clamp(least.min(1.0) / BEYOND, most.max(1.0) * BEYOND);
         let of_verdict = |label: &str, colour: usize, fabric: &str, is_wanted: fn(Verdict) -> bool| Series {
             label: label.to_owned(),
             colour,
@@ -29,7 +35,7 @@ impl Comparison {
                 .map(|(at, line)| Mark {
                     x: (at + 1) as f64,
                     y: line.ratio,
-                    range: Some((line.ratio_low, line.ratio_high)),
+                    range: Some((shown(line.ratio_low), shown(line.ratio_high))),
                     emulated: false,
                 })
                 .collect(),
@@ -37,7 +43,7 @@ impl Comparison {
         let figure = Figure {
             name: name.to_owned(),
             title: format!("{} against {}", last_name(&self.b), last_name(&self.a)),
-            subtitle: format!("{}; bars: 95 % interval of the ratio of medians", units::counted(lines.len(), "line")),
+            subtitle: format!("{}; bars: 95 % interval of the ratio of medians, as far as it fits", units::counted(lines.len(), "line")),
             caption: self.orientation.to_owned(),
             x: Axis { label: "lines, from the worst ratio to the best".into(), scale: Scale::Count },
             y: Axis { label: "times as good as the baseline".into(), scale: Scale::Log },

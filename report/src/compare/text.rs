@@ -14,7 +14,7 @@ impl Comparison {
     /// The comparison for a terminal: a summary, a line for each part of the runs, and the lines that differ, the worst
     /// first; all lines on demand or if they are few.
     pub fn text(&self, all: bool) -> String {
-        let mut text = format!("A: {}\nB: {}\n{}", self.a.display(), self.b.display(), self.summary());
+        let mut text = format!("A: {}\nB: {}\n{}", self.a.display(), self.b.display(), self.summary('B'));
         for notice in &self.notices {
             text.push_str(&format!("notice: {notice}\n"));
         }
@@ -69,12 +69,12 @@ impl Comparison {
         self.lines.iter().filter_map(|line| line.verdict).filter(|verdict| is_wanted(*verdict)).count()
     }
 
-    /// What there is to know, in a few lines.
-    pub(super) fn summary(&self) -> String {
+    /// What there is to know, in a few lines; the candidate goes by a letter.
+    pub(super) fn summary(&self, letter: char) -> String {
         let gated: Vec<f64> = self.lines.iter().filter(|line| line.gated).map(|line| line.ratio).collect();
         let undecided = self.count(|verdict| matches!(verdict, Verdict::Undecided(_)));
         let mut text = format!(
-            "{} on both sides: B is better in {}, worse in {}, the same within {} in {}, undecided in {undecided}; the middle ratio is {:.3}\n",
+            "{} on both sides: {letter} is better in {}, worse in {}, the same within {} in {}, undecided in {undecided}; the middle ratio is {:.3}\n",
             units::counted(gated.len(), "line"),
             self.count(|verdict| verdict == Verdict::Better),
             self.count(|verdict| verdict == Verdict::Worse),
@@ -88,10 +88,10 @@ impl Comparison {
         if self.fail_if_worse {
             let verdict = if self.passed { "passed" } else { "FAILED" };
             let worse = self.count(|verdict| verdict == Verdict::Worse);
-            text.push_str(&format!("{verdict}: {} of {} worse than the baseline{}\n", worse, gated.len(), self.missing()));
+            text.push_str(&format!("{verdict}: {} of {} worse than the baseline{}\n", worse, gated.len(), self.missing(letter)));
         }
         if let Some(threshold) = self.fail_below {
-            text.push_str(&self.gate(threshold));
+            text.push_str(&self.gate(threshold, letter));
         }
         text
     }
@@ -120,7 +120,7 @@ impl Comparison {
         format!("of {undecided} undecided: {}\n", parts.join("; "))
     }
 
-    fn gate(&self, threshold: f64) -> String {
+    fn gate(&self, threshold: f64, letter: char) -> String {
         let gates = || self.lines.iter().filter_map(|line| line.gate);
         let failed = gates().filter(|&gate| gate == Gate::Fail).count();
         let verdict = if self.passed || failed == 0 { "passed" } else { "FAILED" };
@@ -132,19 +132,19 @@ impl Comparison {
             let most = most.map_or_else(|| "no number of".to_owned(), |trials| format!("--trials {trials}"));
             text.push_str(&format!(", {} undecided ({most} on both sides would decide those that can be)", undecided.len()));
         }
-        text.push_str(&self.missing());
+        text.push_str(&self.missing(letter));
         text.push('\n');
         text
     }
 
     /// What is said of points that only the baseline has, where there is a gate.
-    fn missing(&self) -> String {
+    fn missing(&self, letter: char) -> String {
         if self.only_a.is_empty() {
             return String::new();
         }
         let missing = units::counted(self.only_a.len(), "point");
         let fails = if self.missing_fails { "which fails: measure them, or give --allow-missing" } else { "which is allowed" };
-        format!("; {missing} of A missing in B, {fails}")
+        format!("; {missing} of A missing in {letter}, {fails}")
     }
 }
 

@@ -92,8 +92,9 @@ fn row(at: usize, line: &str, test: &Test, nodes: Option<u32>) -> Result<Row, Fl
         place.and_then(|place| Some((fields.get(place)?, &test.columns[place]))).map(|(field, name)| number(at, field, name)).transpose()
     };
     let nodes = match nodes {
+        // Whatever others took that stand in the same command.
+        _ if test.is_between_two() => 2,
         Some(nodes) => nodes,
-        None if test.is_between_two() => 2,
         None => {
             let mend = "Say how many processes took part: --nodes N";
             return Err(Flaw::new(at, format!("{} does not print its processes", test.name), "their number", mend));

@@ -6,7 +6,7 @@ use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series};
 use super::grouping::{Dimension, above_bound, distinct, lines, only, subtitle, thin_out, trials};
 use super::limits::limits;
 use super::scale::{Axis, Scale};
-use super::{change, delay, gap, latency, offered, orders, published, replicas, study, timeline};
+use super::{change, delay, gap, latency, offered, orders, over_time, published, replicas, study, timeline};
 use crate::files::{HISTOGRAMS_FOLDER, TIMELINES_FOLDER, file_name};
 use crate::summary::{Metric, PointSummary, Summary};
 use crate::units;
@@ -41,7 +41,8 @@ pub(super) fn figures(summary: &Summary, run: &Path) -> Vec<(String, Figure)> {
             "rdmc-timeline" => timeline::figures(&points, &run.join(TIMELINES_FOLDER)),
             other => anything(other, &points),
         };
-        figures.extend(found.into_iter().map(|figure| (experiment.to_owned(), figure)));
+        let found = found.into_iter().chain(over_time::figures(&points, &run.join(TIMELINES_FOLDER)));
+        figures.extend(found.map(|figure| (experiment.to_owned(), figure)));
     }
     figures
 }

@@ -11,6 +11,7 @@ mod latency;
 pub(crate) mod limits;
 mod offered;
 mod orders;
+mod over_time;
 mod pdf;
 mod published;
 mod replicas;

@@ -23,7 +23,8 @@ use crate::reads::Reader;
 use crate::simulation::Outcome;
 use crate::trace::{Interleaving, Trace};
 
-/// After the last fault and the last message everything must have come to rest within this time.
+/// After the last fault and the last message everything must have come to rest within this time, and that which the
+/// state of all newcomers takes ([`Run::rest_ns`]).
 const REST_NS: u64 = 150_000_000;
 /// After the last fault one more newcomer comes once all rest, and after so long in any case.
 const CALM_NS: u64 = 10 * PATIENCE_NS;
@@ -210,13 +211,22 @@ impl<'a> Run<'a> {
             if calm && self.rests() {
                 return self.finish();
             }
-            if now_ns > self.last_blow_ns + REST_NS {
+            if now_ns > self.last_blow_ns + self.rest_ns() {
                 break;
             }
             self.advance();
         }
-        self.tell_restless(REST_NS);
+        self.tell_restless(self.rest_ns());
         self.finish();
+    }
+
+    /// A member gives state to all newcomers together at no more than a set rate, and in turn: the last of many gets
+    /// its own when all others have theirs, if one member alone has it.
+    fn rest_ns(&self) -> u64 {
+        let newcomers = (self.processes.len() - self.scenario.founders) as u64;
+        let bytes = u128::from(newcomers * self.scenario.state_bytes);
+        let given_ns = bytes * 1_000_000_000 / u128::from(self.scenario.options.state_bytes_per_second);
+        REST_NS + given_ns as u64
     }
 
     fn rests(&self) -> bool {
@@ -362,7 +372,8 @@ impl<'a> Run<'a> {
             Blow::Deaf { ns, both } => {
                 self.hurt = true;
                 let other = self.random.pick(live);
-                if other != one {
+                // One that came back under an old name may stand beside the one that had it.
+                if self.processes[other].node() != self.processes[one].node() {
                     self.deafen(one, other, now_ns + ns);
                     if both {
                         self.deafen(other, one, now_ns + ns);

@@ -7,7 +7,8 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, mmap_anonymo
 use rustix::process::{Resource, getrlimit};
 
 use super::hands::Hands;
-use super::trouble::{ASKED_FROM_BYTES, advice, available_bytes};
+use super::left::{ASKED_FROM_BYTES, what_lacks};
+use super::trouble::advice;
 
 /// Size of a huge page on the machines Squall runs on, and the alignment of large regions.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
@@ -100,8 +101,8 @@ impl Mapping {
         };
         let bytes = whole;
         let is_at_once = options.populate || options.huge_pages || options.lock;
-        if is_at_once && bytes >= ASKED_FROM_BYTES && available_bytes().is_some_and(|left| left < bytes as u64) {
-            return Err(RegionError::Allocate { bytes, call: "MemAvailable", reason: rustix::io::Errno::NOMEM.into() });
+        if let Some(call) = Some(bytes as u64).filter(|_| is_at_once && bytes >= ASKED_FROM_BYTES).and_then(what_lacks) {
+            return Err(RegionError::Allocate { bytes, call, reason: rustix::io::Errno::NOMEM.into() });
         }
         let failed = |call| move |errno: rustix::io::Errno| RegionError::Allocate { bytes, call, reason: errno.into() };
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;

@@ -32,6 +32,7 @@
 mod copy;
 mod hands;
 mod io;
+mod left;
 mod map;
 mod pool;
 mod ring;

@@ -4,27 +4,10 @@ use std::io;
 
 use rustix::process::{Resource, getrlimit};
 
-/// From this size on a region that is to have its pages at once is asked for only where the machine has them left. The
-/// kernel promises more, and when that is touched it ends some process, which need not be this one.
-pub(super) const ASKED_FROM_BYTES: usize = 64 << 20;
-
-/// What the machine has left, swap with it; none where that cannot be read.
-pub(super) fn available_bytes() -> Option<u64> {
-    left_by(&std::fs::read_to_string("/proc/meminfo").ok()?)
-}
-
-fn left_by(meminfo: &str) -> Option<u64> {
-    let kilobytes = |name: &str| -> Option<u64> {
-        let value = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        value.trim().strip_suffix("kB")?.trim().parse().ok()
-    };
-    Some(kilobytes("MemAvailable")?.saturating_add(kilobytes("SwapFree").unwrap_or(0)).saturating_mul(1024))
-}
-
 /// Cause and mend of `error`, which `call` answered for a region of `bytes`.
 pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
     let limit = |resource| getrlimit(resource).current.map_or("unlimited".into(), |limit| limit.to_string());
-    let gigabytes = bytes.div_ceil(1 << 30);
+    let size = decimal(bytes);
     match (call, error.raw_os_error().unwrap_or(0)) {
         ("memfd_create", libc::EMFILE) => {
             format!("this process may hold {} open files and holds them; raise `ulimit -n`", limit(Resource::Nofile))
@@ -45,11 +28,15 @@ pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
             )
         }
         ("ftruncate", libc::ENOSPC | libc::ENOMEM) => {
-            format!("memory and swap have no {gigabytes} GiB left; free memory, or ask for a smaller window or message size")
+            format!("memory and swap have no {size} left; free memory, or ask for a smaller window or message size")
         }
         ("MemAvailable", libc::ENOMEM) => {
-            format!("the machine has no {gigabytes} GiB left; free memory, or ask for a smaller window, message or group")
+            format!("the machine has no {size} left; free memory, or ask for a smaller window, message or group")
         }
+        ("memory.max" | "memory.limit_in_bytes", libc::ENOMEM) => format!(
+            "a control group of this process has no {size} left; raise its {call}, free memory, or ask for a smaller window, message \
+             or group"
+        ),
         ("F_ADD_SEALS" | "F_GET_SEALS", libc::EINVAL) => {
             "this file system or sandbox does not seal memory files; Linux 3.17 or later does".into()
         }
@@ -63,7 +50,7 @@ pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
         }
         ("mmap", libc::ENFILE | libc::EMFILE) => "too many mappings are open; raise `sysctl vm.max_map_count`".into(),
         ("MADV_POPULATE_WRITE", libc::ENOMEM | libc::EFAULT) => format!(
-            "pages for {gigabytes} GiB cannot be had: the machine, or the memory limit of this control group (memory.max), is full; raise the \
+            "pages for {size} cannot be had: the machine, or the memory limit of this control group (memory.max), is full; raise the \
              limit, free memory, or ask for a smaller window or message size"
         ),
         ("MADV_POPULATE_WRITE", libc::EHWPOISON) => "a page of this machine's memory is broken; see the kernel's log".into(),
@@ -91,6 +78,15 @@ pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
     }
 }
 
+/// `bytes` in the units that the program shows memory in, 64 MB or 1.5 GB: rounded up, for so much was not to be had.
+fn decimal(bytes: usize) -> String {
+    match bytes {
+        ..1_000_000 => format!("{bytes} bytes"),
+        1_000_000..1_000_000_000 => format!("{} MB", bytes.div_ceil(1_000_000)),
+        _ => format!("{:.1} GB", bytes.div_ceil(100_000_000) as f64 / 10.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -106,6 +102,8 @@ mod tests {
             ("memfd_create", &[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOSYS, libc::EACCES, libc::EPERM][..]),
             ("ftruncate", &[libc::EFBIG, libc::ENOSPC, libc::EPERM]),
             ("MemAvailable", &[libc::ENOMEM]),
+            ("memory.max", &[libc::ENOMEM]),
+            ("memory.limit_in_bytes", &[libc::ENOMEM]),
             ("F_ADD_SEALS", &[libc::EINVAL, libc::EPERM]),
             ("mmap", &[libc::ENOMEM, libc::EAGAIN, libc::ENFILE, libc::EPERM]),
             ("MADV_POPULATE_WRITE", &[libc::ENOMEM, libc::EHWPOISON, libc::EINTR]),
@@ -124,12 +122,10 @@ mod tests {
 
     #[test]
     fn what_the_machine_has_not_left_is_refused_before_it_is_touched() {
-        assert_eq!(left_by("MemFree: 1 kB\nMemAvailable:   20 kB\nSwapFree:  3 kB\n"), Some(23 << 10));
-        assert_eq!(left_by("MemAvailable: 20 kB\n"), Some(20 << 10));
-        assert_eq!([left_by(""), left_by("MemAvailable: much kB\n")], [None; 2]);
         let at_once = RegionOptions { populate: true, ..RegionOptions::default() };
         let refused = Region::allocate(1 << 46, &at_once).expect_err("64 TiB").to_string();
-        assert!(refused.contains("the machine has no 65536 GiB left"), "{refused}");
+        assert!(refused.contains("the machine has no 70368.8 GB left"), "{refused}");
+        assert_eq!([4096, 64 << 20, 1_500_000_000].map(decimal), ["4096 bytes", "68 MB", "1.5 GB"]);
     }
 
     /// What the test below starts, under a limit that no process takes back.

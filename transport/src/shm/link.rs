@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::bell::Bell;
 use super::memory::{NoMemory, REGIONS_MAX, receive_memory, send_memory, system};
 use crate::absent::Absent;
-use crate::endpoint::OpenError;
+use crate::endpoint::{OpenError, check_regions};
 use crate::exchange::crowd::{Standing, gives_way};
 use crate::exchange::door::{Door, Knock, is_short};
 use crate::exchange::place::local_name;
@@ -80,6 +80,8 @@ pub(super) struct Kept {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Announcement {
     socket_name: String,
+    /// Sizes of its regions, so that all find at once who has others: nobody leaves before the others know why.
+    region_bytes: Vec<u64>,
     fenceable: bool,
     /// Of the sockets it kept: the rank of the peer, and the tag of their last epoch.
     kept: Vec<(Rank, Tag)>,
@@ -111,7 +113,9 @@ pub(super) fn connect(
     let resumable = kept.into_iter().filter_map(|kept| Some((kept.link_name.find(&link_name)?, kept)));
     let mut resumable: Vec<(Rank, Kept)> = resumable.collect();
     let tags = resumable.iter().map(|(peer, kept)| (*peer, kept.link_name.tag)).collect();
-    let announced = announce(exchange, &mut absent, Announcement { socket_name: name, fenceable, kept: tags })?;
+    let region_bytes = regions.iter().map(|region| region.bytes() as u64).collect();
+    let mine = Announcement { socket_name: name, region_bytes, fenceable, kept: tags };
+    let announced = announce(exchange, &mut absent, regions, mine)?;
     resumable.retain(|(peer, kept)| !absent.is_absent(*peer) && announced[peer.index()].kept.contains(&(me, kept.link_name.tag)));
     let mut links = Meeting::new(&mut door, exchange, &mut absent, regions, bell).link(&announced, resumable)?;
     links.iter_mut().for_each(|link| link.link_name = link_name[link.peer.index()]);
@@ -120,18 +124,29 @@ pub(super) fn connect(
 }
 
 /// What all members announce; of an absent member it means nothing.
-fn announce(exchange: &mut dyn Exchange, absent: &mut Absent, mine: Announcement) -> Result<Vec<Announcement>, OpenError> {
+fn announce(
+    exchange: &mut dyn Exchange,
+    absent: &mut Absent,
+    regions: &[Region],
+    mine: Announcement,
+) -> Result<Vec<Announcement>, OpenError> {
     let encoded = postcard::to_stdvec(&mine).expect("an announcement always encodes");
     let parts = exchange.all_gather("shm sockets", &encoded)?;
     absent.look(&parts);
     let mut announced = vec![mine; absent.members()];
     for peer in absent.peers().collect::<Vec<_>>() {
-        match postcard::from_bytes(&parts[peer.index()]) {
+        match read_announcement(&parts[peer.index()], regions) {
             Ok(theirs) => announced[peer.index()] = theirs,
-            Err(error) => absent.exclude(exchange, peer, wrong(peer, &format!("its announcement is unreadable ({error})")))?,
+            Err(what) => absent.exclude(exchange, peer, wrong(peer, &what))?,
         }
     }
     Ok(announced)
+}
+
+fn read_announcement(part: &[u8], regions: &[Region]) -> Result<Announcement, String> {
+    let theirs: Announcement = postcard::from_bytes(part).map_err(|error| format!("its announcement is unreadable ({error})"))?;
+    check_regions(regions, theirs.region_bytes.iter().copied())?;
+    Ok(theirs)
 }
 
 fn wrong(peer: Rank, what: &str) -> OpenError {

@@ -106,13 +106,34 @@ impl LaunchArgs {
     /// every run of the host.
     fn of_hosts_alone(&self) -> Option<&'static str> {
         let from_environment = |name: &str| std::env::var_os(name).is_some();
-        let given = [
+        given([
             ("interface", !self.network.interface.is_empty() && !from_environment("SQUALL_INTERFACE")),
             ("ports", self.network.ports != Ports::ANY && !from_environment("SQUALL_PORTS")),
             ("key-file", self.key_file.is_some()),
             ("wait", self.wait != WAIT_SECONDS),
-        ];
-        given.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+        ])
+    }
+
+    /// Fails for what was given to a run that a host of `squall node` begins: which hosts take part, and how they reach
+    /// each other, is settled by then.
+    pub(in crate::cli) fn check_behind_node(&self) -> Result<(), UsageError> {
+        let of_conductors = given([
+            ("hosts", self.hosts.is_some()),
+            ("hostfile", self.hostfile.is_some()),
+            ("launcher", self.launcher.is_some()),
+            ("launch-with", self.launch_with.is_some()),
+        ]);
+        if let Some(flag) = of_conductors {
+            return Err(UsageError(format!(
+                "--{flag} behind `--` has no effect: `squall node` is one host of a run already; leave it out"
+            )));
+        }
+        match self.of_hosts_alone() {
+            None => Ok(()),
+            Some(flag) => {
+                Err(UsageError(format!("--{flag} behind `--` has no effect: give it in front, squall node --{flag} ... -- run ...")))
+            }
+        }
     }
 
     fn named(&self) -> Option<Result<Vec<String>, HostListError>> {
@@ -122,6 +143,11 @@ impl LaunchArgs {
             (None, None) => None,
         }
     }
+}
+
+/// The first of some flags that was given.
+fn given<const N: usize>(flags: [(&'static str, bool); N]) -> Option<&'static str> {
+    flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
 }
 
 #[cfg(test)]

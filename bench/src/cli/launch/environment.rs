@@ -1,9 +1,11 @@
 //! Rank, size and meeting point as the program that started this one on many hosts tells them.
 
-use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use crate::ask::hostlist;
 use crate::ask::request::UsageError;
+use crate::jobs::os;
 
 /// What a launcher tells in the environment.
 struct Launcher {
@@ -119,17 +121,25 @@ fn rendezvous(text: &impl Fn(&str) -> Option<String>) -> Option<String> {
         return Some(format!("{master}:{}", beside.unwrap_or(PORT_USUAL)));
     }
     if SHARED.iter().any(|(all, here)| text(all).is_some_and(|all| text(here).is_some_and(|here| all == here))) {
-        return Some(format!("127.0.0.1:{port}"));
+        return Some(on_this_host(port));
     }
     if text("FLUX_JOB_NNODES").as_deref() == Some("1") {
-        return Some(format!("127.0.0.1:{port}"));
+        return Some(on_this_host(port));
     }
     let first = |list: String| hostlist::hosts(&list).ok()?.into_iter().next();
-    let of_file = |path: String| fs::read_to_string(path).ok()?.split_whitespace().next().map(str::to_owned);
+    let of_file = |path: String| {
+        let text = String::from_utf8(squall_report::read_file(Path::new(&path)).ok()?).ok()?;
+        text.split_whitespace().next().map(str::to_owned)
+    };
     let host = text("SLURM_STEP_NODELIST").filter(|_| text("OMPI_COMM_WORLD_RANK").is_none()).and_then(first);
     let host = host.or_else(|| text("SLURM_JOB_NODELIST").and_then(first)).or_else(|| text("PBS_NODEFILE").and_then(of_file));
     let host = host.or_else(|| text("LSB_HOSTS").and_then(|hosts| hosts.split_whitespace().next().map(str::to_owned)));
     host.map(|host| format!("{host}:{port}"))
+}
+
+/// Where tasks of one host meet.
+fn on_this_host(port: u16) -> String {
+    SocketAddr::new(os::loopback().unwrap_or(Ipv4Addr::LOCALHOST.into()), port).to_string()
 }
 
 /// A port that hardly any other job of this host meets at.
@@ -193,7 +203,7 @@ mod tests {
         let next: Vec<_> = slurm.iter().map(|&(name, value)| (name, if name == "SLURM_JOB_ID" { "4712" } else { value })).collect();
         assert_ne!(at(&next), at(&slurm), "jobs that share a host do not share a port");
         let here = [("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "4"), ("OMPI_COMM_WORLD_LOCAL_SIZE", "4")];
-        assert!(at(&here).starts_with("127.0.0.1:"));
+        assert_eq!(at(&here).parse::<SocketAddr>().unwrap().ip(), os::loopback().unwrap());
         assert_eq!(at(&[("PMI_RANK", "1"), ("PMI_SIZE", "4"), ("SQUALL_RENDEZVOUS", "a:1")]), "a:1");
         assert_eq!(at(&[("PMI_RANK", "1"), ("PMI_SIZE", "4")]), "", "nobody says which hosts there are");
     }

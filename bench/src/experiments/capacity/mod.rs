@@ -105,7 +105,7 @@ fn measure_best(plan: &Plan, stage: &Stage<'_>, repeats: u32, told: &Told<'_>) -
 fn best_copy(copier: &mut Copier<'_>, bytes: u64, warmth: Warmth, all_cores: bool, (repeats, seconds): (u32, f64)) -> Result<f64, Fault> {
     let mut best: f64 = 0.0;
     for _ in 0..repeats {
-        best = best.max(copier.best(bytes, warmth, all_cores, seconds)?.gigabytes_per_second);
+        best = best.max(copier.best(bytes, warmth, all_cores, seconds, None)?.gigabytes_per_second);
     }
     Ok(best)
 }

@@ -2,13 +2,13 @@
 
 pub mod node;
 pub(super) mod over_time;
-mod show;
 
 use std::time::{Duration, Instant};
 
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Setting;
+use crate::experiments::show::Shown;
 use crate::experiments::warm_up::WarmUp;
 use crate::jobs::group::{GroupJob, GroupOrder, Load, Relayed, Seen, Trial};
 use crate::jobs::job::Work;
@@ -20,11 +20,7 @@ use crate::run::fault::Fault;
 use crate::run::progress::Progress;
 use crate::run::stage::Stage;
 use crate::run::workers::Workers;
-use show::Shown;
 use squall_report::{Row, units};
-
-/// Seconds of a trial from which on people see what goes on within it.
-const SHOWN_SECONDS_MIN: f64 = 1.0;
 
 /// The nodes of one point, all members of one group.
 pub(super) struct Members<'a> {
@@ -84,8 +80,7 @@ impl<'a> Members<'a> {
             patience: stage.patience(point.trial_seconds.max(least)),
             trials: 0,
             watched: over_time::is_long(point.trial_seconds),
-            shown: (stage.progress.is_watched() && point.trial_seconds >= SHOWN_SECONDS_MIN)
-                .then(|| (stage.progress, Shown::new(setting.nodes, setting.message_bytes, setting.window))),
+            shown: stage.shown(point).map(|progress| (progress, Shown::new(setting.nodes, setting.message_bytes, setting.window))),
         })
     }
 
@@ -134,7 +129,7 @@ impl<'a> Members<'a> {
         let shown = &mut self.shown;
         let mut watch = |rank: usize, live: Live| {
             if let Some((progress, shown)) = shown {
-                progress.live(&shown.hear(rank, live));
+                progress.live(&shown.hear(rank, live).text());
             }
         };
         let nodes: Vec<Seen> = self.workers.run_watched(&GroupOrder::Trial(trial), Instant::now() + self.patience, &mut watch)?;

@@ -9,12 +9,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use squall_group::{Config, Delivery, Group, Outgoing, Pace, Timeline, Timeouts, Upcalls};
+use squall_group::{Config, Delivery, Group, Outgoing, Pace, Stats, Timeline, Timeouts, Upcalls};
 use squall_transport::{Endpoint, Rank};
 
-use super::show::Show;
 use crate::ask::policy;
 use crate::experiments::payload::{self, OrderHash};
+use crate::experiments::show::Show;
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
 use crate::jobs::group::{Counted, GroupJob, GroupOrder, Load, Relayed, Seen, Trial, WATCH_NS};
@@ -66,8 +66,8 @@ struct Member<E: Endpoint> {
     traced: bool,
     /// Of a long trial.
     watch: Option<Watch>,
-    /// Where people watch.
-    show: Option<Show>,
+    /// Where people watch; what was counted before the trial.
+    show: Option<(Show, Stats)>,
 }
 
 /// Deliveries over time.
@@ -139,7 +139,7 @@ impl<E: Endpoint> Member<E> {
     }
 
     fn run(&mut self, trial: &Trial, control: &Control) -> anyhow::Result<Seen> {
-        self.show = trial.shown.then(|| Show::begin(control.live_line(), self.group.stats()));
+        self.show = trial.shown.then(|| (Show::begin(control.live_line()), self.group.stats()));
         let seen = self.trial(trial);
         self.show = None;
         seen
@@ -239,8 +239,8 @@ impl<E: Endpoint> Member<E> {
         if let Some(watch) = &mut self.watch {
             watch.look(self.receiver.remaining);
         }
-        if let Some(show) = &mut self.show {
-            show.look(self.sent - self.receiver.counts[self.me.index()], || self.group.stats());
+        if let Some((show, before)) = &mut self.show {
+            show.look(self.sent - self.receiver.counts[self.me.index()], || Counted::between(before, &self.group.stats()));
         }
         if let Some(wrong) = &self.receiver.wrong {
             bail!("{wrong}");

@@ -4,6 +4,7 @@ pub mod node;
 
 use std::time::{Duration, Instant};
 
+use super::show::Shown;
 use crate::ask::machine::Machine;
 use crate::ask::memory::copy_sets;
 use crate::ask::point::PlannedPoint;
@@ -11,8 +12,10 @@ use crate::ask::policy;
 use crate::ask::setting::Variant;
 use crate::jobs::copy::{Copied, CopyCase, CopyJob, CopyOrder, Method};
 use crate::jobs::job::Work;
+use crate::jobs::live::Live;
 use crate::jobs::rdma::Rdma;
 use crate::run::fault::Fault;
+use crate::run::progress::Progress;
 use crate::run::stage::Stage;
 use crate::run::workers::{Workers, WorkersConfig};
 use squall_report::bounds::Warmth;
@@ -56,11 +59,18 @@ impl<'a> Copier<'a> {
         Ok(Copier { workers, machine: stage.machine })
     }
 
-    /// Copies by each method for `seconds`; the best.
+    /// Copies by each method for `seconds`; the best. How far it is is `shown` meanwhile.
     ///
     /// # Errors
     /// As [`Workers::run`].
-    pub fn best(&mut self, message_bytes: u64, warmth: Warmth, all_cores: bool, seconds: f64) -> Result<Best, Fault> {
+    pub fn best(
+        &mut self,
+        message_bytes: u64,
+        warmth: Warmth,
+        all_cores: bool,
+        seconds: f64,
+        progress: Option<&Progress>,
+    ) -> Result<Best, Fault> {
         let (source_set, target_set) = copy_sets(message_bytes, warmth);
         let cores = &self.machine.cores;
         let copiers = if all_cores { cores.clone() } else { cores[..1].to_vec() };
@@ -68,9 +78,16 @@ impl<'a> Copier<'a> {
         let mut best: Option<(Copied, f64)> = None;
         let mut rates = Vec::new();
         for method in Method::ALL {
-            let case = CopyCase { message_bytes, source_set, target_set, copiers: copiers.clone(), reader, method, seconds };
+            let shown = progress.is_some();
+            let case = CopyCase { message_bytes, source_set, target_set, copiers: copiers.clone(), reader, method, seconds, shown };
+            let mut so_far = Shown::new(1, message_bytes, None);
+            let mut watch = |rank: usize, live: Live| {
+                if let Some(progress) = progress {
+                    progress.live(&format!("{} {}", method.name(), so_far.hear(rank, live).text()));
+                }
+            };
             let deadline = Instant::now() + PATIENCE + policy::deadline(seconds);
-            let copied: Vec<Copied> = self.workers.run(&CopyOrder::Run(case), deadline)?;
+            let copied: Vec<Copied> = self.workers.run_watched(&CopyOrder::Run(case), deadline, &mut watch)?;
             let copied = copied.first().copied().ok_or_else(|| Fault::Failed("the copying node gave no result".into()))?;
             let rate = copied.copies as f64 * message_bytes as f64 / copied.seconds / 1e9;
             rates.push(format!("{} {} GB/s", method.name(), units::number(rate)));
@@ -100,7 +117,7 @@ pub fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault>
     let mut copier = Copier::start(stage)?;
     for trial in stage.next_trial(setting)..=point.trials {
         stage.begin_trial();
-        let best = copier.best(setting.message_bytes, copy.warmth, copy.all_cores, point.trial_seconds)?;
+        let best = copier.best(setting.message_bytes, copy.warmth, copy.all_cores, point.trial_seconds, stage.shown(point))?;
         let row = Row {
             trial,
             seconds: Some(best.copied.seconds),

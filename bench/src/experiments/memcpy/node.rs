@@ -17,8 +17,11 @@ use anyhow::{Context, anyhow};
 use squall_transport::region::{CopyMethod, copy_between};
 use squall_transport::{Region, RegionOptions};
 
+use crate::experiments::show::Show;
 use crate::jobs::control::Control;
 use crate::jobs::copy::{Copied, CopyCase, CopyJob, CopyOrder, Method, stride};
+use crate::jobs::group::Counted;
+use crate::jobs::live::SHOWN_EVERY_NS;
 use crate::jobs::os;
 use crate::jobs::threads::{self, RaisedAtEnd};
 
@@ -38,7 +41,8 @@ pub fn node(_job: &CopyJob, control: &mut Control) -> anyhow::Result<()> {
         match control.next()? {
             CopyOrder::Run(case) => {
                 Lane::provide(&mut lanes, &case)?;
-                let copied = run(&case, &lanes)?;
+                let show = case.shown.then(|| Show::begin(control.live_line()));
+                let copied = run(&case, &lanes, show)?;
                 control.done(&copied)?;
             }
             CopyOrder::Finish => return Ok(()),
@@ -53,7 +57,7 @@ pub fn node(_job: &CopyJob, control: &mut Control) -> anyhow::Result<()> {
 pub fn copied_here(case: &CopyCase) -> anyhow::Result<Copied> {
     let mut lanes = Vec::new();
     Lane::provide(&mut lanes, case)?;
-    run(case, &lanes)
+    run(case, &lanes, None)
 }
 
 /// One thread's part.
@@ -64,7 +68,7 @@ struct Lane {
     copied: AtomicU64,
 }
 
-fn run(case: &CopyCase, lanes: &[Lane]) -> anyhow::Result<Copied> {
+fn run(case: &CopyCase, lanes: &[Lane], show: Option<Show>) -> anyhow::Result<Copied> {
     let stride = stride(case.message_bytes);
     let (go, stop) = (AtomicBool::new(false), AtomicBool::new(false));
     let cpu_before = os::cpu_ns();
@@ -83,7 +87,7 @@ fn run(case: &CopyCase, lanes: &[Lane]) -> anyhow::Result<Copied> {
         let began = Instant::now();
         // Relaxed: go and stop publish nothing.
         go.store(true, Ordering::Relaxed);
-        thread::sleep(Duration::from_secs_f64(case.seconds));
+        sleep(Duration::from_secs_f64(case.seconds), lanes, show);
         stop.store(true, Ordering::Relaxed);
         let mut copies = 0;
         for copier in copiers {
@@ -92,6 +96,22 @@ fn run(case: &CopyCase, lanes: &[Lane]) -> anyhow::Result<Copied> {
         Ok((copies, began.elapsed()))
     })?;
     Ok(Copied { copies, seconds: took.as_secs_f64(), cpu_seconds: os::seconds(os::cpu_ns() - cpu_before) })
+}
+
+/// Sleeps for so long; shows meanwhile how far the copies are.
+fn sleep(time: Duration, lanes: &[Lane], show: Option<Show>) {
+    let Some(mut show) = show else { return thread::sleep(time) };
+    let until = Instant::now() + time;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::sleep(left.min(Duration::from_nanos(SHOWN_EVERY_NS)));
+        // Relaxed: nothing is read but the counts.
+        let delivered = lanes.iter().map(|lane| lane.copied.load(Ordering::Relaxed)).sum();
+        show.show(0, || Counted { delivered, ..Counted::default() });
+    }
 }
 
 impl Lane {
@@ -199,6 +219,7 @@ mod tests {
                     reader,
                     method,
                     seconds: 0.001,
+                    shown: false,
                 };
                 let copied = copied_here(&case).unwrap();
                 assert!(copied.copies > 0 && copied.seconds > 0.0);

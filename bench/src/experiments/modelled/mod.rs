@@ -52,9 +52,8 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
         )));
     }
     match request.experiments.as_slice() {
-        [Experiment::Memcpy | Experiment::Write | Experiment::ViewChange | Experiment::Peers] => Err(UsageError(format!(
-            "{} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, rdmc-timeline, latency, latency-load, delay, tcp-gap and orders do",
-            request.experiments[0]
+        [experiment] if !experiment.is_modelled() => Err(UsageError(format!(
+            "{experiment} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, rdmc-timeline, latency, latency-load, delay, tcp-gap and orders do"
         ))),
         [_] => check_axes(request),
         _ => Err(UsageError("reproduce measures this machine; on a modelled cluster use `squall run` or `squall study`".into())),
@@ -91,14 +90,15 @@ pub fn measure(request: &Request, out: Option<&Path>, name: &str, quiet: bool) -
     Ok((folder, summary, failed))
 }
 
-/// Orders side by side on one cluster, as rows of `orders` in the folder of another run; how many points failed.
+/// Orders side by side on one cluster, as rows of `orders` in the folder of another run; how many points failed. Who
+/// wants to hear nothing meanwhile is `quiet`.
 ///
 /// # Errors
 /// A profile that is not built in, results that cannot be written.
-pub fn compare_orders(profile: &str, quick: bool, folder: &mut RunFolder) -> anyhow::Result<usize> {
+pub fn compare_orders(profile: &str, quick: bool, folder: &mut RunFolder, quiet: bool) -> anyhow::Result<usize> {
     let request = Request { experiments: vec![Experiment::Orders], quick, axes: Axes::default() };
     let points = points::of(&request, Experiment::Orders, &Profile::built_in(profile)?)?;
-    run(Experiment::Orders, &points, 1, folder, false)
+    run(Experiment::Orders, &points, 1, folder, quiet)
 }
 
 /// Runs the points, each by as many seeds as there are trials; how many failed.
@@ -108,7 +108,7 @@ fn run(experiment: Experiment, points: &[Point], trials: u32, folder: &mut RunFo
     let all: Vec<(&Point, u32)> = points.iter().flat_map(|point| (1..=trials).map(move |trial| (point, trial))).collect();
     let mut failed = 0;
     let first = format!("{} on a model of a cluster", units::counted(points.len(), "point"));
-    let steps = if quiet { Steps::quiet() } else { Steps::new(all.len() as u64, &first) };
+    let steps = Steps::new(all.len() as u64, &first, quiet);
     let each = |(point, trial): &(&Point, u32), done: Result<(Run, Outcome), RunError>| -> anyhow::Result<()> {
         let pattern = point.pattern.to_string();
         match done {

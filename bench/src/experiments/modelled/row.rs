@@ -64,7 +64,7 @@ pub(in crate::experiments) fn row(
     (variant, part): (Variant, Option<&str>),
     outcome: &Outcome,
 ) -> Row {
-    let relayed = run.is_relayed() && run.schedule() != ScheduleKind::Sequential;
+    let relayed = if run.is_relayed() { run.schedule() != ScheduleKind::Sequential } else { run.mode.is_relayed() };
     let carriage = if relayed { Carriage::Relayed } else { Carriage::Direct };
     let load = BoundLoad { nodes: run.nodes as u32, senders: run.sending() as u32, carriage };
     let algbw = outcome.bytes_per_s / 1e9;

@@ -8,15 +8,18 @@ use std::time::{Duration, Instant, SystemTime};
 use hdrhistogram::Histogram;
 
 use super::latencies::{histogram_of, with_latencies};
+use super::show::Shown;
 use super::warm_up::WarmUp;
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
 use crate::ask::setting::Setting;
 use crate::jobs::job::Work;
 use crate::jobs::kinds::FabricKind;
+use crate::jobs::live::Live;
 use crate::jobs::os;
 use crate::jobs::write::{IN_WORD_BYTES_MAX, WriteJob, WriteOrder, Written};
 use crate::run::fault::Fault;
+use crate::run::progress::Progress;
 use crate::run::stage::Stage;
 use crate::run::workers::Workers;
 use perftest::Perftest;
@@ -27,6 +30,8 @@ pub(super) struct Pair<'a> {
     workers: Workers<'a>,
     ping_pong: bool,
     patience: Duration,
+    /// For people who watch.
+    shown: Option<(&'a Progress, Shown)>,
 }
 
 impl<'a> Pair<'a> {
@@ -37,6 +42,7 @@ impl<'a> Pair<'a> {
     pub(super) fn start(point: &PlannedPoint, stage: &Stage<'a>) -> Result<Pair<'a>, Fault> {
         let setting = &point.setting;
         let ping_pong = setting.is_in_turns();
+        let shown = stage.shown(point);
         let job = WriteJob {
             fabric: setting.fabric.unwrap_or(FabricKind::Shm),
             message_bytes: setting.message_bytes,
@@ -45,8 +51,11 @@ impl<'a> Pair<'a> {
             spin: stage.request.axes.spin,
             own_core: stage.machine.own_core(2),
             in_word: ping_pong && setting.message_bytes <= IN_WORD_BYTES_MAX,
+            shown: shown.is_some(),
         };
-        Pair::of(job, ping_pong, stage.patience(point.trial_seconds), stage)
+        let pair = Pair::of(job, ping_pong, stage.patience(point.trial_seconds), stage)?;
+        let shown = shown.map(|progress| (progress, Shown::new(2, setting.message_bytes, setting.window)));
+        Ok(Pair { shown, ..pair })
     }
 
     /// Writes that fit into a trial of a point.
@@ -94,12 +103,19 @@ impl<'a> Pair<'a> {
     fn of(job: WriteJob, ping_pong: bool, patience: Duration, stage: &Stage<'a>) -> Result<Pair<'a>, Fault> {
         let works = vec![Work::Write(job.clone()), Work::Write(job)];
         let workers = stage.workers(works, Instant::now() + patience)?;
-        Ok(Pair { workers, ping_pong, patience })
+        Ok(Pair { workers, ping_pong, patience, shown: None })
     }
 
     fn run(&mut self, count: u64) -> Result<Vec<Written>, Fault> {
         let order = if self.ping_pong { WriteOrder::Latency(count) } else { WriteOrder::Bandwidth(count) };
-        self.workers.run(&order, Instant::now() + self.patience)
+        let (shown, ping_pong) = (&mut self.shown, self.ping_pong);
+        let mut watch = |rank: usize, live: Live| {
+            if let Some((progress, shown)) = shown {
+                let shown = shown.hear(rank, live);
+                progress.live(&if ping_pong { shown.text_in_turns() } else { shown.text() });
+            }
+        };
+        self.workers.run_watched(&order, Instant::now() + self.patience, &mut watch)
     }
 
     /// Writes so many in a trial of `seconds`; approached in growing steps.
@@ -133,6 +149,7 @@ pub(super) fn best_bandwidth(stage: &Stage<'_>, fabric: FabricKind, message_byte
         spin: axes.spin,
         own_core: stage.machine.own_core(2),
         in_word: false,
+        shown: false,
     };
     let mut writers = Pair::of(job, false, stage.patience(seconds), stage)?;
     let count = writers.approach(message_bytes, None, seconds)?;

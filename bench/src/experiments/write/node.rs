@@ -25,8 +25,10 @@ use squall_transport::{Endpoint, Event, Fabric, Place, Rank, Region, RegionOptio
 
 use crate::ask::policy;
 use crate::experiments::payload;
+use crate::experiments::show::Show;
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
+use crate::jobs::group::Counted;
 use crate::jobs::job::Job;
 use crate::jobs::kinds::Verify;
 use crate::jobs::os;
@@ -54,11 +56,11 @@ pub fn node(job: &Job, write: &WriteJob, control: &mut Control) -> anyhow::Resul
         control.wake_with(pair.endpoint.waker());
         control.ready(pair.region.notices().to_vec())?;
         drop(session);
-        serve(&mut pair, control)
+        serve(&mut pair, write.shown && job.rank == 0, control)
     })
 }
 
-fn serve<E: Endpoint>(pair: &mut Pair<E>, control: &mut Control) -> anyhow::Result<()> {
+fn serve<E: Endpoint>(pair: &mut Pair<E>, shown: bool, control: &mut Control) -> anyhow::Result<()> {
     loop {
         let order = loop {
             if let Some(order) = control.poll()? {
@@ -68,6 +70,7 @@ fn serve<E: Endpoint>(pair: &mut Pair<E>, control: &mut Control) -> anyhow::Resu
         };
         let cpu_before = os::cpu_ns();
         let mut latencies = Histogram::<u64>::new(3)?;
+        (pair.show, pair.parks) = (shown.then(|| Show::begin(control.live_line())), 0);
         let began_ns = os::now_ns();
         match order {
             WriteOrder::Bandwidth(_) if pair.in_word => bail!("messages in Words go one at a time"),
@@ -106,6 +109,10 @@ struct Pair<E> {
     /// When this node began to wait.
     idle_since: Option<Instant>,
     idle_turns: u32,
+    /// Times it slept since the last order.
+    parks: u64,
+    /// Where people watch.
+    show: Option<Show>,
 }
 
 impl<E: Endpoint> Pair<E> {
@@ -131,13 +138,16 @@ impl<E: Endpoint> Pair<E> {
             acknowledged: 0,
             idle_since: None,
             idle_turns: 0,
+            parks: 0,
+            show: None,
         }
     }
 
     fn send(&mut self, count: u64) -> anyhow::Result<()> {
-        let goal = self.sent + count;
+        let (before, goal) = (self.sent, self.sent + count);
         while self.sent < goal {
             let free = self.window - (self.sent - self.acknowledged());
+            self.look(self.acknowledged - before);
             if free == 0 {
                 self.wait()?;
                 continue;
@@ -176,7 +186,8 @@ impl<E: Endpoint> Pair<E> {
 
     fn ping_pong(&mut self, count: u64, latencies: &mut Histogram<u64>) -> anyhow::Result<()> {
         let first = self.endpoint.rank() == Rank(0);
-        for _ in 0..count {
+        for round in 0..count {
+            self.look(round);
             let began_ns = os::now_ns();
             if first {
                 self.send_one()?;
@@ -194,6 +205,14 @@ impl<E: Endpoint> Pair<E> {
             self.writer.reclaim(self.writer.tail());
         }
         Ok(())
+    }
+
+    /// Shows that so many messages, or round trips, of the order are over.
+    fn look(&mut self, delivered: u64) {
+        if let Some(show) = &mut self.show {
+            let parks = self.parks;
+            show.look(self.sent - self.acknowledged, || Counted { delivered, parks, ..Counted::default() });
+        }
     }
 
     /// Messages that the peer has taken; their ring space is free again.
@@ -324,6 +343,7 @@ impl<E: Endpoint> Pair<E> {
         if self.has_news() {
             self.endpoint.disarm();
         } else {
+            self.parks += 1;
             self.endpoint.park(Duration::from_millis(100));
         }
         Ok(())

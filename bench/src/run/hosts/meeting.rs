@@ -9,7 +9,7 @@ use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use squall_transport::Rank;
@@ -17,6 +17,7 @@ use squall_transport::exchange::{BindError, ClusterKey, MEMBERS_MAX, RendezvousS
 
 use super::talk::{At, Greeting, Hello};
 use super::telling::tell;
+use crate::jobs::threads;
 
 /// How long one turn waits.
 const TURN: Duration = Duration::from_millis(20);
@@ -70,7 +71,7 @@ impl Meeting {
                 events.into_iter().for_each(|event| self.take(event));
             }
         };
-        let thread = thread::Builder::new().name("meeting".into()).spawn(hold)?;
+        let thread = threads::begin("meeting", hold)?;
         Ok(Held { over, thread: Some(thread) })
     }
 

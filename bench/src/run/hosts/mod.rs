@@ -24,7 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
@@ -37,6 +37,7 @@ use crate::ask::host::Facts;
 use crate::ask::network::{Network, rules};
 use crate::jobs::job::Job;
 use crate::jobs::rdma::Rdma;
+use crate::jobs::threads;
 use bell::Bell;
 use clock::{Clock, disagreement, unix_ms};
 use local::Local;
@@ -90,7 +91,7 @@ impl Listening {
         let bell = Arc::new(Bell::new().context("an event descriptor")?);
         let standings = Arc::new(Mutex::new(vec![Standing::default(); self.count as usize]));
         let switchboard = Switchboard::new(self.server, self.count, Arc::clone(&bell), orders, gatherer, Arc::clone(&standings));
-        let thread = thread::Builder::new().name("switchboard".into()).spawn(move || switchboard.serve())?;
+        let thread = threads::begin("switchboard", move || switchboard.serve())?;
         let (count, next_point) = (self.count, AtomicU64::new(0));
         let mut hosts = Hosts { commands, bell, thread: Some(thread), standings, count, local, network, interrupt, next_point };
         match hosts.await_all(&news, self.address, self.wait).and_then(|()| hosts.settle_addresses()) {

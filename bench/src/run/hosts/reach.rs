@@ -19,6 +19,7 @@ use squall_transport::Ports;
 use squall_transport::exchange::ClusterKey;
 
 use crate::ask::network::{InterfaceRule, OwnAddress, own_addresses};
+use crate::jobs::threads;
 
 /// How long an attempt may take.
 const ATTEMPT: Duration = Duration::from_millis(1500);
@@ -58,7 +59,7 @@ impl Offered {
             let proof = random();
             let over = Arc::clone(&offered.over);
             let show = move || show(&listener, &proof, &over);
-            offered.threads.push(thread::Builder::new().name("offer".into()).spawn(show).map_err(|error| error.to_string())?);
+            offered.threads.push(threads::begin("offer", show).map_err(|error| error.to_string())?);
             offered.offers.push(Offer { own, at, proof });
         }
         Ok(offered)

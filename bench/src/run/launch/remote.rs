@@ -6,11 +6,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use super::orders::{Line, Orders};
 use super::program::Program;
+use crate::jobs::threads;
 
 /// The most bytes of a line that are kept together.
 const LINE_BYTES_MAX: u64 = 64 << 10;
@@ -58,11 +58,11 @@ impl Remote {
         let (program, says) = (Arc::clone(program), heard.clone());
         // It sends nothing: its end is dropped with the last error that was said.
         let (errors_end, errors_over) = mpsc::channel::<()>();
-        thread::Builder::new().name(format!("host {rank} errors")).spawn(move || {
+        threads::begin(format!("host {rank} errors"), move || {
             listen_to_errors(rank, stderr, &heard);
             drop(errors_end);
         })?;
-        thread::Builder::new().name(format!("host {rank}")).spawn(move || {
+        threads::begin(format!("host {rank}"), move || {
             listen(rank, stdout, &stdin, &program, &says);
             // Why it ended comes first. A process that ssh leaves behind may keep its standard error open.
             let _ = errors_over.recv_timeout(LAST_WORDS);

@@ -28,7 +28,8 @@ use crate::mutant::Mutant;
 use crate::simulation::Outcome;
 use crate::trace::{Interleaving, Trace};
 
-/// After the last fault and the last message everything must have come to rest within this time.
+/// After the last fault and the last message everything must have come to rest within this time, where a message is
+/// delivered after two hops.
 const REST_NS: u64 = 40_000_000;
 /// Within this time of a fault everybody near has noticed it whom somebody tells.
 const FELT_NS: u64 = 200_000 + ODD_NS;
@@ -203,12 +204,19 @@ impl<'a> Run<'a> {
             if !self.has_faults_left() && now_ns > self.last_fault_ns + FELT_NS && self.rests() {
                 return if self.churn.aim == Aim::Safety { Ending::CutOff } else { Ending::Rested };
             }
-            if now_ns > self.last_fault_ns + REST_NS {
+            if now_ns > self.last_fault_ns + self.rest_ns() {
                 break;
             }
             self.advance();
         }
         if self.churn.aim == Aim::Safety { Ending::CutOff } else { Ending::Restless }
+    }
+
+    /// Within which everything must have come to rest: windows may let one message through at a time, and each takes as
+    /// many hops as its order says.
+    fn rest_ns(&self) -> u64 {
+        let cost = self.churn.config.mode.cost(self.processes.len(), 1);
+        REST_NS * cost.hops.div_ceil(2).max(1)
     }
 
     fn has_faults_left(&self) -> bool {
@@ -227,7 +235,7 @@ impl<'a> Run<'a> {
             .chain(self.doomed.map(|(_, at_ns)| at_ns))
             .chain(self.sides.as_ref().map(|sides| sides.until_ns));
         // Where nothing is left but what is held for ever, time passes all the same.
-        let hopeless_ns = self.clock.now_ns() + REST_NS + 1;
+        let hopeless_ns = self.clock.now_ns() + self.rest_ns() + 1;
         let next_ns = times.min().map_or(hopeless_ns, |next_ns| next_ns.min(hopeless_ns));
         self.clock.advance_to(next_ns);
         self.strike();
@@ -327,7 +335,7 @@ impl<'a> Run<'a> {
         let event = self.trace.events.len();
         match ending {
             Ending::Rested => self.be_quiet(),
-            Ending::Restless => self.tell_restless(REST_NS),
+            Ending::Restless => self.tell_restless(self.rest_ns()),
             Ending::CutOff => {}
         }
         if let Some(changed) = self.clock.changed_source() {

@@ -1,0 +1,93 @@
+//! The order of a chain, by seed: the same groups, links, loads and faults as those of the other tests, and every
+//! property that is not about turns and nulls.
+
+use std::ops::ControlFlow;
+
+use squall_group::Mode;
+use squall_sim::trace::Event;
+use squall_sim::{Aim, Mutant, Options, catch, run};
+
+#[track_caller]
+fn all_hold(options: Options) {
+    let options = Options { ordering: Some(Mode::Chain), ..options };
+    let report = run(&options, |_, _| ControlFlow::Continue(())).expect("no trace is written");
+    let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
+    assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
+}
+
+#[test]
+fn a_chain_holds_where_members_stay() {
+    all_hold(Options::new(0..400));
+}
+
+#[test]
+fn a_chain_holds_over_a_fabric_that_counts() {
+    all_hold(Options { counted: true, ..Options::new(400..600) });
+    Aim::ALL.into_iter().for_each(|aim| all_hold(Options { counted: true, ..Options::churn(0..60, aim) }));
+}
+
+#[test]
+fn a_chain_is_safe_whatever_happens() {
+    all_hold(Options::churn(0..400, Aim::Safety));
+}
+
+#[test]
+fn a_chain_goes_on_once_faults_stop() {
+    all_hold(Options::churn(0..400, Aim::Liveness));
+}
+
+#[test]
+fn a_chain_holds_among_whole_members() {
+    all_hold(Options::churn(0..100, Aim::Members));
+}
+
+/// Runs the mutant from three places in the space of seeds; each time it must be caught in time.
+#[track_caller]
+fn caught(mutant: Mutant) {
+    for first in [0, 100_000, 7_000_000] {
+        let failure = catch(mutant, first).unwrap_or_else(|| panic!("{mutant} was not caught from seed {first} on")).failure;
+        assert!(failure.replay.ends_with(&format!("--seed {} --ordering chain --mutant {mutant}", failure.seed)), "{}", failure.replay);
+    }
+}
+
+#[test]
+fn a_member_that_passes_on_before_its_copy_is_whole_is_caught() {
+    caught(Mutant::ForwardedEarly);
+}
+
+#[test]
+fn a_link_that_is_skipped_is_caught() {
+    caught(Mutant::LinkSkipped);
+}
+
+#[test]
+fn a_delivery_before_the_tail_has_it_is_caught() {
+    caught(Mutant::TailIgnored);
+}
+
+#[test]
+fn a_head_that_decides_on_what_it_does_not_have_is_caught() {
+    caught(Mutant::DecidedAhead);
+}
+
+#[test]
+fn decisions_that_others_do_not_have_are_caught_at_the_end_of_a_view() {
+    caught(Mutant::CutDecisionsCount);
+}
+
+#[test]
+fn chains_decide_are_cut_and_made_anew() {
+    let mut reached = [0; 3];
+    let options = Options { ordering: Some(Mode::Chain), ..Options::churn(0..100, Aim::Liveness) };
+    run(&options, |_, outcome| {
+        let any = |wanted: fn(&Event) -> bool| outcome.trace.events.iter().any(wanted);
+        let decides = any(|event| matches!(event, Event::Decide { .. }));
+        let cuts = any(|event| matches!(event, Event::Cut { .. }));
+        for (seen, times) in [decides, cuts, outcome.verdict.views > 2].into_iter().zip(&mut reached) {
+            *times += usize::from(seen);
+        }
+        ControlFlow::Continue(())
+    })
+    .expect("no trace is written");
+    assert!(reached.iter().all(|&times| times > 10), "{reached:?}");
+}
