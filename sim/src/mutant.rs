@@ -396,7 +396,7 @@ impl Mutant {
             }
             Mutant::CutDecisionsCount => ("cut-decisions-count", "what a decision behind the trim says counts", 200, &[TotalOrder]),
             Mutant::ReadOfDelivered => ("read-of-delivered", "a read goes by what is delivered where it is asked for", 50, &[Reads]),
-            Mutant::ReadUnheard => ("read-unheard", "a read is answered before anybody has heard of it", 2000, &[Reads]),
+            Mutant::ReadUnheard => ("read-unheard", "a read is answered before anybody has heard of it", 3000, &[Reads]),
             Mutant::ReadOfOwn => ("read-of-own", "a read goes by what its member has", 50, &[Reads]),
             Mutant::TailBySender => ("tail-by-sender", "what is undecided at the end comes here so, there otherwise", 300, &[TotalOrder]),
         }

@@ -21,6 +21,8 @@ pub(crate) struct Reader {
     left: u64,
     random: Random,
     count: u64,
+    /// It reads as soon as it can.
+    keen: bool,
     waiting: VecDeque<(u64, ReadPoint)>,
 }
 
@@ -29,15 +31,16 @@ impl Reader {
     /// of the run stays what the seed says.
     pub(crate) fn new(reads: bool, seed: u64, node: NodeId) -> Reader {
         let left = if reads { READS_MAX } else { 0 };
-        Reader { left, random: Random::new(seed ^ node.0.rotate_left(24) ^ 0x4EAD), count: 0, waiting: VecDeque::new() }
+        Reader { left, random: Random::new(seed ^ node.0.rotate_left(24) ^ 0x4EAD), count: 0, keen: false, waiting: VecDeque::new() }
     }
 
     /// Before a step.
     pub(crate) fn ask(&mut self, recorder: &mut Recorder, ask: impl FnOnce() -> Result<ReadPoint, ReadRefused>) {
         if self.left > 0
-            && self.random.chance(ASKS_PER_MILLE)
+            && (self.keen || self.random.chance(ASKS_PER_MILLE))
             && let Ok(point) = ask()
         {
+            self.keen = false;
             self.left -= 1;
             recorder.asks_to_read(self.count);
             self.waiting.push_back((self.count, point));
@@ -51,6 +54,11 @@ impl Reader {
             self.waiting.pop_front();
             recorder.reads(read);
         }
+    }
+
+    /// It asks in its next step.
+    pub(crate) fn be_keen(&mut self) {
+        self.keen = true;
     }
 
     /// It asks for no more.

@@ -285,6 +285,11 @@ impl Process {
         self.app.recorder.crashed();
     }
 
+    /// It reads in its next step.
+    pub(crate) fn read_soon(&mut self) {
+        self.reader.be_keen();
+    }
+
     /// It asks for no more reads.
     pub(crate) fn read_no_more(&mut self) {
         self.reader.close();

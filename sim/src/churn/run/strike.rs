@@ -138,7 +138,11 @@ impl Run<'_> {
         if self.churn.config.reads && self.churn.aim == Aim::Safety {
             // Who sleeps while the others find it gone still believes to be one of them when it wakes, and reads.
             let asleep: Vec<usize> = (0..self.processes.len()).filter(|&index| sides.has(self.processes[index].node())).collect();
-            asleep.into_iter().for_each(|index| self.stall(index, SUSPECT_AFTER_NS * 3 / 2));
+            for index in asleep {
+                let sleep_ns = self.random.between(SUSPECT_AFTER_NS * 5 / 4, SUSPECT_AFTER_NS * 3);
+                self.stall(index, sleep_ns);
+                self.processes[index].read_soon();
+            }
         }
         // Whoever is apart for ever can neither be heard nor drag anybody down. A partition that ends may let a
         // suspicion through that nobody heard in time.
