@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use squall_group::{
-    Config, ConfigError, Delivery, Group, JoinError, Member, MemberError, MemberOptions, Mode, Outgoing, Pace, Role, SendError, Timeouts,
-    Upcalls,
+    Config, ConfigError, Delivery, Group, JoinError, Member, MemberError, MemberOptions, Mode, Outgoing, Pace, ReadRefused, Role,
+    SendError, Timeouts, Upcalls,
 };
 use squall_transport::exchange::{ClusterKey, LocalExchange, random_node};
 use squall_transport::mesh::{Mesh, MeshOptions};
@@ -27,6 +27,14 @@ fn sizes_that_no_machine_has_are_named() {
         change(&mut config);
         assert!(matches!(config.check(2), Err(ConfigError::TooLarge { .. })));
     }
+}
+
+#[test]
+fn reads_need_an_order_and_to_be_configured() {
+    let unordered = Config { reads: true, mode: Mode::Unordered, ..config(&[0]) };
+    assert_eq!(unordered.check(2), Err(ConfigError::Reads));
+    let mut group = Group::join(&config(&[0]), &ShmFabric::new(), &mut LocalExchange::mesh(1).remove(0)).unwrap();
+    assert_eq!(group.read_point(), Err(ReadRefused::NotConfigured));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Groups of threads over shared memory: order, mixed sizes, nulls, the end of a member.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 
 use squall_group::{Config, Delivery, Driver, Ended, Group, Mode, Outgoing, Pace, SendError, Upcalls};
 use squall_transport::exchange::LocalExchange;
@@ -176,6 +177,46 @@ fn sending_from_within_an_upcall_works() {
         echo.answers
     });
     assert_eq!(counts, [1, 1, 1]);
+}
+
+/// Sends message `number` of this member, if there is room.
+fn send_one(group: &mut Group<ShmEndpoint>, me: Rank, number: u64) -> bool {
+    let mut payload = [0; 16];
+    fill(&mut payload, me, number);
+    group.send(&payload).is_ok()
+}
+
+#[test]
+fn reads_see_what_others_were_told_in_every_order() {
+    const MESSAGES: u64 = 500;
+    for mode in Mode::EVERY.into_iter().filter(|mode| mode.is_total()) {
+        let config = Config { reads: true, ..config(&[0], mode) };
+        // How many messages their sender knows to be delivered.
+        let told = Arc::new(AtomicU64::new(0));
+        let member = move |mut group: Group<ShmEndpoint>| {
+            let (mut log, mut pace, me) = (Log::default(), Pace::for_members(3), group.view().me);
+            let (mut sent, mut reads) = (0, 0);
+            while log.deliveries.len() < MESSAGES as usize {
+                if me == Rank(0) && sent < MESSAGES && send_one(&mut group, me, sent) {
+                    sent += 1;
+                }
+                let before = told.load(Ordering::Acquire);
+                let point = group.read_point().expect("`reads` is set");
+                while !group.has_reached(point) {
+                    group.turn(&mut log, &mut pace).unwrap();
+                }
+                assert!(log.deliveries.len() as u64 >= before, "{me} reads {} of {before} in {mode}", log.deliveries.len());
+                reads += 1;
+                if me == Rank(0) {
+                    told.store(log.deliveries.len() as u64, Ordering::Release);
+                }
+            }
+            group.close(&mut log, &mut pace).unwrap();
+            reads
+        };
+        let reads = run(3, &config, member);
+        assert!(reads.iter().all(|&reads| reads > 0), "{reads:?}");
+    }
 }
 
 #[test]

@@ -43,7 +43,17 @@ pub struct Options {
 impl Options {
     /// Those seeds, nothing special.
     pub fn new(seeds: Range<u64>) -> Options {
-        Options { seeds, churn: None, ordering: None, counted: false, reads: false, mutant: None, members: None, failures_max: 10, trace: None }
+        Options {
+            seeds,
+            churn: None,
+            ordering: None,
+            counted: false,
+            reads: false,
+            mutant: None,
+            members: None,
+            failures_max: 10,
+            trace: None,
+        }
     }
 
     /// Those seeds of groups whose members come and go.

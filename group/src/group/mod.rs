@@ -3,8 +3,8 @@
 mod blame;
 mod change;
 mod filling;
-mod reading;
 pub(crate) mod opening;
+mod reading;
 mod turn;
 
 use squall_rdmc::{Limit, Relay, Timeline};
