@@ -34,8 +34,6 @@ pub struct Churn {
     pub mapped: bool,
     /// Writes land in any order and words are counted: no seed says so, whoever runs it does.
     pub counted: bool,
-    /// Members read: no seed says so, whoever runs it does, where order is total.
-    pub reads: bool,
     /// When what happens, ascending by time.
     pub faults: Vec<(u64, Fault)>,
     /// The first that leads a change dies so long, in nanoseconds, after it has proposed the list, or the trim; then
@@ -114,7 +112,6 @@ impl Churn {
             slow,
             mapped,
             counted: false,
-            reads: false,
             faults,
             ambushes,
             torn,
