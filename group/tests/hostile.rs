@@ -56,7 +56,7 @@ impl Trial {
         let mode = if bit(4) { Mode::Ordered } else { others[(seed >> 5) as usize % others.len()] };
         let config = Config {
             mode,
-            reads: mode.is_total() && seed % 3 == 0,
+            reads: mode.is_total() && seed.is_multiple_of(3),
             membership: bit(8).then(|| Timeouts::after_ns(200 * TURNS * TURN_NS)),
             ring_bytes: 1 << 12,
             small_max: 256,
