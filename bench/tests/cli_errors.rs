@@ -44,6 +44,7 @@ fn what_cannot_be_meant_is_named_with_its_mend() {
         ("run write --fabric shm --perftest", "over --fabric verbs only"),
         ("run multicast --fabric tcp --sl 3", "--sl has an effect over --fabric verbs only"),
         ("run memcpy --membership", "no effect on memcpy"),
+        ("run memcpy --deadline 5", "no effect on memcpy"),
         ("run multicast --nodes 1", "at least 2 nodes"),
         ("run multicast --nodes 65", "at most 64 nodes can be measured"),
         ("run multicast --nodes 2 --senders 3", "3 senders do not fit into 2 nodes; use --nodes 3"),

@@ -44,6 +44,7 @@ fn given_settings(axes: &Axes) -> impl Iterator<Item = &'static str> {
         ("spin", axes.spin),
         ("membership", axes.membership),
         ("pin", axes.pin != Pins::Usual),
+        ("deadline", axes.deadline.is_some()),
         ("newcomers", axes.newcomers.is_some()),
         ("state", axes.state.is_some()),
         ("restore", axes.restore.is_some()),

@@ -74,10 +74,10 @@ impl Experiment {
     pub fn settings(self) -> &'static [&'static str] {
         match self {
             Experiment::Memcpy => &[],
-            Experiment::Write => &["messages", "verify", "perftest", "spin", "pin"],
-            Experiment::RdmcTimeline => &["verify", "spin", "pin"],
-            Experiment::Peers => &["messages", "verify", "spin", "pin"],
-            Experiment::ViewChange => &["verify", "pin", "newcomers", "state", "restore"],
+            Experiment::Write => &["messages", "verify", "perftest", "spin", "pin", "deadline"],
+            Experiment::RdmcTimeline => &["verify", "spin", "pin", "deadline"],
+            Experiment::Peers => &["messages", "verify", "spin", "pin", "deadline"],
+            Experiment::ViewChange => &["verify", "pin", "deadline", "newcomers", "state", "restore"],
             Experiment::SmcRate
             | Experiment::Multicast
             | Experiment::RdmcSchedules
@@ -85,7 +85,7 @@ impl Experiment {
             | Experiment::LatencyLoad
             | Experiment::Delay
             | Experiment::Orders
-            | Experiment::TcpGap => &["messages", "verify", "spin", "membership", "pin"],
+            | Experiment::TcpGap => &["messages", "verify", "spin", "membership", "pin", "deadline"],
         }
     }
 }

@@ -96,6 +96,9 @@ pub(super) fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Runs that a comparison has letters for.
+const RUNS_MAX: usize = 26;
+
 /// Compares, prints what came of it, and gives the exit status.
 pub(super) fn compare_runs(args: &CompareArgs) -> anyhow::Result<u8> {
     if let Some(file) = &args.save_baseline {
@@ -151,6 +154,10 @@ pub(super) fn compare_runs(args: &CompareArgs) -> anyhow::Result<u8> {
 /// The baseline and what is compared with it, which is nothing if a run is only held to a bandwidth.
 fn sides(args: &CompareArgs) -> anyhow::Result<(&PathBuf, &[PathBuf])> {
     match (&args.baseline, &args.runs[..]) {
+        (baseline, runs) if runs.len() + usize::from(baseline.is_some()) > RUNS_MAX => Err(usage(&format!(
+            "a comparison has a letter for each run, {RUNS_MAX} at the most; compare some of these {} at a time",
+            runs.len()
+        ))),
         (Some(baseline), runs) => Ok((baseline, runs)),
         (None, [only]) if args.at_least.is_some() && args.fail_below.is_none() => Ok((only, &[])),
         (None, [_]) => Err(usage("give a second RUN to compare with the first, or --baseline FILE, or --at-least RATE")),

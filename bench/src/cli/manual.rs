@@ -36,7 +36,7 @@ pub(super) struct ManArgs {
 /// Every axis, by its flag's name.
 const AXES: [&str; 10] = ["fabric", "nodes", "size", "senders", "ordering", "window", "block", "schedule", "upset", "peer"];
 /// Settings that not every experiment has.
-const SETTINGS: [&str; 9] = ["messages", "verify", "perftest", "spin", "membership", "pin", "newcomers", "state", "restore"];
+const SETTINGS: [&str; 10] = ["messages", "verify", "perftest", "spin", "membership", "pin", "deadline", "newcomers", "state", "restore"];
 
 /// The command line as it is explained for these arguments: `squall run EXPERIMENT --help` shows only what that
 /// experiment takes.
