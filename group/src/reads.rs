@@ -33,8 +33,6 @@ use std::collections::VecDeque;
 use squall_sst::{Column, Columns as Words, Counter, LayoutBuilder, Malformed, Table};
 use squall_transport::{Outbox, Place, Rank, TABLE, Write};
 
-use crate::config::Mode;
-
 /// A read that was asked for by [`Group::read_point`](crate::Group::read_point).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReadPoint(u64);
@@ -143,13 +141,13 @@ struct Round {
 }
 
 impl Reads {
-    /// `said` is where members say what they have, of an order `mode`.
-    pub(crate) fn new(columns: Columns, voters: usize, (mode, said): (Mode, Column), numbers: Numbers) -> Reads {
+    /// `said` is where members say what they have; `by_majority`: a message may be delivered that not all of them have.
+    pub(crate) fn new(columns: Columns, voters: usize, (said, by_majority): (Column, bool), numbers: Numbers) -> Reads {
         Reads {
             numbers,
             voters,
             said,
-            by_majority: mode.fills(),
+            by_majority,
             asked: Counter::read_by(columns.asked, (0..voters).map(Rank::new)),
             seen: vec![0; voters],
             told: vec![0; voters],

@@ -156,7 +156,7 @@ impl<E: Endpoint> Group<E> {
         };
         let smc = if order.has_decisions() { smc.map(Outbound::keep_room) } else { smc };
         let epoch = Epoch::new(&config, &columns, &view).map(|epoch| Epoch { hears_witness: kept.hears_witness, ..epoch });
-        let said = (config.mode, order.said(&columns.order));
+        let said = (order.said(&columns.order), config.mode.fills());
         let reads = columns.reads.map(|columns| Reads::new(columns, view.voters, said, kept.reads));
         let post_bytes_max = config.post_bytes_max;
         let mut outgoing = Outgoing::new(smc, rdmc, pool, config, &view);

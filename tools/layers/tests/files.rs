@@ -17,7 +17,7 @@ const TRANSPORT: [&[&str]; 6] = [
 const SIM: [&[&str]; 8] = [
     &["aim", "property", "scenario", "trace"],
     &["leaders", "mutant", "recorder", "states", "view"],
-    &["chain", "sabotage"],
+    &["chain", "reads", "sabotage"],
     &["checker"],
     &["member"],
     &["simulation"],
