@@ -305,7 +305,8 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Which visit of how many ended, and how long the rest will take; those that `--until-ci` adds have no number to end at.
+/// Which visit of how many ended, and how long the rest will take; those that `--until-ci` adds have no number to end
+/// at.
 fn place(at: usize, planned: usize, left: impl Fn() -> String) -> String {
     match at.cmp(&planned) {
         Ordering::Less => format!("{at}/{planned}, {}", left()),

@@ -7,8 +7,8 @@ use crate::rank::NodeId;
 /// What happened at a mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MeshEvent {
-    /// A connection is up, whichever side dialled. It comes again if [`connect`](super::Mesh::connect) without a node finds
-    /// one that stood before.
+    /// A connection is up, whichever side dialled. It comes again if [`connect`](super::Mesh::connect) without a node
+    /// finds one that stood before.
     Up {
         /// The process at the other end.
         node: NodeId,

@@ -283,7 +283,8 @@ fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) 
     let span_max = u32::try_from(span_max).unwrap_or(u32::MAX);
     let sends = sends(options.queue_writes, span_max, peers, holds).map_err(|least| {
         unavailable(format!(
-            "{}: {peers} peers need queues of at least {least} requests, but it holds {} a queue pair and {} completions; use a smaller group",
+            "{}: {peers} peers need queues of at least {least} requests, but it holds {} a queue pair and {} completions; use a \
+             smaller group",
             opened.device.name, holds.requests, holds.entries
         ))
     })?;

@@ -53,7 +53,8 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
     }
     match request.experiments.as_slice() {
         [experiment] if !experiment.is_modelled() => Err(UsageError(format!(
-            "{experiment} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, rdmc-timeline, latency, latency-load, delay, tcp-gap and orders do"
+            "{experiment} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, rdmc-timeline, latency, \
+             latency-load, delay, tcp-gap and orders do"
         ))),
         [_] => check_axes(request),
         _ => Err(UsageError("reproduce measures this machine; on a modelled cluster use `squall run` or `squall study`".into())),
