@@ -59,8 +59,8 @@ impl TimeLeft {
 }
 
 impl Progress {
-    /// For a run of these points after bounds, and what comes before them, that take so long: a bar if standard error is
-    /// a terminal; nothing at all if it is to be `quiet`.
+    /// For a run of these points after bounds, and what comes before them, that take so long: a bar if standard error
+    /// is a terminal; nothing at all if it is to be `quiet`.
     pub fn new(points: &[&PlannedPoint], before_seconds: f64, quiet: bool) -> Progress {
         let terminal = io::stderr().is_terminal() && !quiet;
         let bar = terminal.then(|| {
