@@ -228,7 +228,7 @@ mod tests {
         let whole = Request { experiments: Experiment::ALL.to_vec(), quick: true, axes: Axes::default() };
         let seconds = first_seconds(&whole, &folder);
         let alone = Request { experiments: vec![Experiment::Write], ..whole.clone() };
-        assert!(seconds > 1.0 && first_seconds(&alone, &folder) == 0.0, "one experiment begins with itself");
+        assert!(seconds > 0.0 && first_seconds(&alone, &folder) == 0.0, "one experiment begins with itself");
         let tasks: Vec<Task> = tasks(paper(), true).unwrap().into_iter().take(3).collect();
         let mut values = Vec::new();
         let mut run = |tasks: &[Task]| {
