@@ -453,6 +453,14 @@ impl World {
         if let Some(early) = promoted.into_iter().find(|&rank| !self.members[rank].protocol.row().whole) {
             self.breaks(|| format!("property 31: {early} votes and is not whole"));
         }
+        let removed = |rank: Rank| decision.changes.iter().any(|change| change.what == What::Remove(rank));
+        let by_others = |lost: &Rank| {
+            let voters = (0..self.voters).filter(|&voter| !removed(Rank::new(voter)));
+            voters.map(|voter| self.members[voter].protocol.suspects()).any(|suspects| suspects.has(*lost))
+        };
+        if let Some(missed) = self.members[rank].protocol.lost().iter().find(|lost| !votes && !by_others(lost)) {
+            self.breaks(|| format!("property 28: {rank} goes on without {missed}, which only those suspect that are left out"));
+        }
         if decision.voters == 0 && !decision.members.is_empty() {
             self.breaks(|| "property 31: nobody votes in the next view".into());
         }
