@@ -67,6 +67,12 @@ impl Outbox {
         self.waiting == 0
     }
 
+    /// Whether nothing waits for `to`.
+    #[inline]
+    pub fn is_empty_to(&self, to: Rank) -> bool {
+        self.queues[to.index()].is_empty()
+    }
+
     /// Queues a write; `QueueFull` leaves nothing behind.
     #[inline]
     pub fn push(&mut self, to: Rank, write: Write) -> Result<(), QueueFull> {
@@ -156,10 +162,10 @@ mod tests {
         for i in 0..OUTBOX_WRITES_MAX as u64 {
             outbox.push(to, word(8 * i, i)).unwrap();
         }
-        assert_eq!(outbox.room(to), 0);
+        assert_eq!((outbox.room(to), outbox.is_empty_to(to), outbox.is_empty_to(Rank::new(0))), (0, false, true));
         assert_eq!(outbox.push(to, word(9999 * 8, 1)), Err(QueueFull));
         outbox.discard(to);
         assert_eq!(outbox.room(to), OUTBOX_WRITES_MAX);
-        assert!(outbox.is_empty());
+        assert!(outbox.is_empty() && outbox.is_empty_to(to));
     }
 }
