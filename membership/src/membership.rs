@@ -130,7 +130,7 @@ impl Membership {
             if self.down.has(peer) {
                 self.protocol.suspect(peer);
             }
-            let unsaid = self.protocol.row().installed && !outbox.is_empty_to(peer);
+            let unsaid = self.protocol.row().installed && self.is_unsaid(peer, outbox);
             let untold = self.protocol.hears(peer) && (unsaid || self.publication.is_behind([peer].into_iter()));
             if (self.protocol.waits_for(peer) || untold) && self.pulse.is_silent(peer, table) {
                 self.protocol.suspect(peer);
@@ -225,12 +225,20 @@ impl Membership {
         self.pulse.next_ns()
     }
 
-    /// Whether some member that still counts has not been told all of my row, or what waits for it in `outbox`: polling
-    /// and stepping moves it.
+    /// Whether some member that still counts has not been told all of my row, or its end waits in `outbox`: polling and
+    /// stepping moves it.
     pub fn is_behind(&self, outbox: &Outbox) -> bool {
         let counts = |peer: &Rank| self.protocol.hears(*peer) && !self.down.has(*peer);
         let mut peers = self.peers().filter(counts);
-        self.publication.is_behind(peers.clone()) || peers.any(|peer| !outbox.is_empty_to(peer))
+        self.publication.is_behind(peers.clone()) || peers.any(|peer| self.is_unsaid(peer, outbox))
+    }
+
+    /// Whether my last words wait for room to a peer to whom they matter. A learner's matter to no other learner, which
+    /// may be gone without having read them.
+    fn is_unsaid(&self, peer: Rank, outbox: &Outbox) -> bool {
+        let me = self.protocol.me();
+        let matters = self.protocol.votes(me) || self.protocol.votes(peer);
+        matters && self.publication.is_unsaid(peer, me, outbox)
     }
 
     /// What this member is to do. See [`Phase`].
