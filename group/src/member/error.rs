@@ -59,7 +59,8 @@ pub enum MemberError {
     Welcome,
     /// All members that had the application's state are gone.
     #[error(
-        "no member of view {view} has the application's state: those that had it were lost before a joining member received it; start the group again"
+        "no member of view {view} has the application's state: those that had it were lost before a joining member received it; start \
+         the group again"
     )]
     StateLost {
         /// The view that is without.
