@@ -35,7 +35,7 @@ impl Run<'_> {
         if matches!(error, MemberError::StateLost { .. }) && !self.hurt && !hurt {
             return self.see(Property::StateTransfer, format!("{node} finds no state, and nobody who had it was lost: {error}"));
         }
-        if last && !left {
+        if last && !hurt && !left {
             self.see(Property::JoinProgress, format!("{node} came when all was calm, and is not taken in: {error}"));
         }
     }
