@@ -18,6 +18,10 @@ const ORDERS: [&str; 5] = ["ordered", "lamport", "paxos", "chain", "unordered"];
 const KNEE: f64 = 10.0;
 /// Messages up to this size are told as a rate.
 const RATE_BYTES_MAX: u64 = 1 << 10;
+/// The order whose messages pass from member to member; those of all others go to each member directly.
+const PASSED_ON: &str = "chain";
+/// The colours of what the machine or the links allow at most: none that an order has.
+const BOUND_COLOURS: [usize; 2] = [7, 6];
 
 /// Every figure that the points allow, fabric by fabric.
 pub(super) fn figures(points: &[&PointSummary], timelines: &Path) -> Vec<Figure> {
@@ -140,17 +144,32 @@ fn by_nodes(name: String, title: String, points: &[&PointSummary], metric: Metri
     let series = lines(points, Line::Solid, "", |point| mark(point, f64::from(point.point.nodes), metric));
     let most = series.iter().flat_map(|series| &series.marks).map(|mark| mark.x).max_by(f64::total_cmp)?;
     let at_most = said(&series, |series| Some(units::number(series.marks.iter().find(|mark| mark.x == most)?.y)));
+    let bounds = if metric == Metric::Algbw { bounds(points) } else { Vec::new() };
     Some(Figure {
         name,
         title,
         subtitle: subtitle(points, &[&trials(points)]),
         caption: format!("In a group of {most}, in {unit}: {at_most}."),
-        x: Axis::nodes(),
+        x: Axis::nodes_up_to(most),
         y: Axis { label: label.into(), scale: Scale::Log },
-        series,
+        series: [series, bounds].concat(),
         level: None,
         event: None,
     })
+}
+
+/// What the bound of each point allows, which differs by how messages travel and not by their order.
+fn bounds(points: &[&PointSummary]) -> Vec<Series> {
+    let allowed = |point: &PointSummary| Some(point.spread(Metric::Algbw)?.median / point.spread(Metric::BoundFraction)?.median);
+    let one = |(passed_on, label, colour)| {
+        let own = only(points, |point| (point.ordering == PASSED_ON) == passed_on);
+        let at = |nodes| only(&own, |point| point.nodes == nodes).into_iter().filter_map(allowed).max_by(f64::total_cmp);
+        let marks = distinct(&own, |point| point.nodes).into_iter().filter_map(|nodes| Mark::of_other(nodes.into(), at(nodes)?)).collect();
+        Series { label, colour, line: Line::Dotted, fabric: String::new(), of: Of::default(), marks }
+    };
+    let [direct, passed] = BOUND_COLOURS;
+    let both = [(false, "bound, sent to each".to_owned(), direct), (true, "bound, passed on".to_owned(), passed)].map(one);
+    both.into_iter().filter(|series| !series.marks.is_empty()).collect()
 }
 
 /// What a member with a slow loop leaves of the bandwidth, and what it makes of the latency.
@@ -172,7 +191,7 @@ fn slow_member(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
                         == (&point.point.ordering, size, nodes, &point.point.sender_pattern)
                 };
                 let base = only(points, |other| what(other) == even && same(other)).first()?.spread(metric)?.median;
-                let found = mark(point, slowness(&point.point, before, after)?, metric)?;
+                let found = mark(point, 1.0 + slowness(&point.point, before, after)? / 100.0, metric)?;
                 let range = found.range.map(|(least, most)| (least / base, most / base));
                 (base > 0.0).then_some(Mark { y: found.y / base, range, ..found })
             };
@@ -183,8 +202,8 @@ fn slow_member(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
                 name: format!("{name}-{size}-n{nodes}-{}", file_name(fabric)),
                 title: format!("{title}, {} messages, {nodes} nodes, {fabric}", units::bytes(size)),
                 subtitle: subtitle(&own, &[&trials(&own), "the last member's loop is slow, the first sends"]),
-                caption: format!("Where the last member's turns take longer by {most} %, {label}: {left}."),
-                x: Axis { label: "turns of the last member's loop take longer by (percent)".into(), scale: Scale::Log },
+                caption: format!("Where the last member's turns take {most} times as long, {label}: {left}."),
+                x: Axis { label: "a turn of the last member's loop takes so many times as long".into(), scale: Scale::Log },
                 y: Axis { label: label.into(), scale: Scale::Log },
                 series,
                 level: Some((1.0, "nobody is slow")),
@@ -199,7 +218,7 @@ fn slow_member(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
 fn kills(fabric: &str, points: &[&PointSummary], timelines: &Path) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (kill, victim) in
-        [("kill@first", "the first member, who leads"), ("kill@middle", "an ordinary member"), ("kill", "the last member")]
+        [("kill@first", "the first member: leader, head"), ("kill@middle", "an ordinary member"), ("kill", "the last member: tail")]
     {
         let of = |part: &str| only(points, |point| what(point) == format!("{kill}-light-{part}"));
         let gaps = lines(&of("gap"), Line::Marks, "", |point| mark(point, f64::from(point.point.nodes), Metric::LatencyP50));
@@ -253,7 +272,7 @@ mod tests {
         ];
         let found = captions(&rows);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("by 99900 %") && found[0].ends_with("ordered 0.0500, unordered 0.25."), "{found:?}");
+        assert!(found[0].contains("take 1000 times as long") && found[0].ends_with("ordered 0.0500, unordered 0.25."), "{found:?}");
     }
 
     #[test]
