@@ -35,7 +35,9 @@ pub fn parts(quick: bool, modelled: bool) -> Vec<Part> {
     let small: &[u64] = if quick { &[10 * KB] } else { &[1, 10 * KB] };
     let one_group = if modelled { vec![4] } else { vec![3] };
     let (one, all) = (Senders::One, Senders::All);
-    let loads = policy::offered_loads(quick).iter().map(|&percent| Variant::Offered { percent });
+    // On links and cores that are never shared a window's bursts are not the most that a group delivers.
+    let past_the_knee: &[u32] = if modelled && !quick { &[150, 200] } else { &[] };
+    let loads = policy::offered_loads(quick).iter().chain(past_the_knee).map(|&percent| Variant::Offered { percent });
     let slow: Vec<Delay> = policy::slowed(quick).collect();
     let part = |variants: Vec<Variant>, sizes: &[u64], nodes: &[u32], senders: &[Senders]| Part {
         variants,

@@ -325,21 +325,26 @@ impl<E: Endpoint> Member<E> {
 struct Drag {
     /// Of a turn.
     part: f64,
-    /// Whether others may need the core meanwhile.
+    /// Whether others may need the core meanwhile. Then a turn took what it had of a core: the rest others had.
     gives_way: bool,
-    /// When the last wait was over.
-    since: Instant,
+    /// When the last wait was over, and what this process had worked by then.
+    since: (Instant, u64),
 }
 
 impl Drag {
     fn of(group_job: &GroupJob) -> Drag {
-        Drag { part: f64::from(group_job.delay.percent) / 100.0, gives_way: !group_job.own_core, since: Instant::now() }
+        Drag { part: f64::from(group_job.delay.percent) / 100.0, gives_way: !group_job.own_core, since: Drag::now() }
+    }
+
+    fn now() -> (Instant, u64) {
+        (Instant::now(), os::cpu_ns())
     }
 
     /// Waits, busily: the loop is slow, and does not sleep.
     fn hold(&mut self) {
-        let worked: Duration = self.since.elapsed().min(policy::TURN_MAX);
-        let until = Instant::now() + worked.mul_f64(self.part);
+        let (since, cpu_ns) = self.since;
+        let worked = if self.gives_way { Duration::from_nanos(os::cpu_ns() - cpu_ns) } else { since.elapsed() };
+        let until = Instant::now() + worked.min(policy::TURN_MAX).mul_f64(self.part);
         while Instant::now() < until {
             if self.gives_way { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
@@ -348,7 +353,7 @@ impl Drag {
 
     /// What has passed was no work.
     fn rest(&mut self) {
-        self.since = Instant::now();
+        self.since = Drag::now();
     }
 }
 
