@@ -57,6 +57,7 @@ pub fn parts(quick: bool, modelled: bool) -> Vec<Part> {
         parts.push(part(vec![Variant::Plain], &[MB], of_all, &[one]));
     }
     if !modelled {
+        parts.push(part(vec![Variant::Reading], &[1], nodes, &[one]));
         let kill = |victim| Variant::Change { upset: Upset::Kill(victim), full: false };
         let victims: &[Victim] = if quick { &[Victim::First] } else { &[Victim::First, Victim::Middle, Victim::Last] };
         parts.push(part(victims.iter().copied().map(kill).collect(), &[KB], &[if quick { 3 } else { 5 }], &[all]));

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::change;
-use super::figure::{Figure, Line, Mark, Of, Series};
+use super::figure::{Figure, Line, Mark, Of, Series, fitting};
 use super::grouping::{Dimension, distinct, only, subtitle, trials};
 use super::scale::{Axis, Scale};
 use crate::files::file_name;
@@ -89,6 +89,7 @@ fn knees(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
     let groups = distinct(&loaded, |point| (point.message_bytes, point.nodes, point.sender_pattern.clone()));
     let figure = |(size, nodes, pattern): (u64, u32, String)| {
         let own = only(&loaded, |point| (point.message_bytes, point.nodes, &point.sender_pattern) == (size, nodes, &pattern));
+        let own: Vec<_> = own.iter().copied().filter(|point| delivers_more(point, &own)).collect();
         let at = |point: &PointSummary| point.spread(Metric::MessagesPerSecond).map(|rate| rate.median / 1e6);
         let p50 = lines(&own, Line::Solid, "", |point| mark(point, at(point)?, Metric::LatencyP50));
         let p99 = lines(&own, Line::Dashed, ", p99", |point| mark(point, at(point)?, Metric::LatencyP99));
@@ -108,6 +109,14 @@ fn knees(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
         }
     };
     groups.into_iter().map(figure).collect()
+}
+
+/// Whether a point delivers more than every lighter load of its order does: past its knee a group may deliver less, and
+/// a line would turn back.
+fn delivers_more(point: &PointSummary, all: &[&PointSummary]) -> bool {
+    let rate = |point: &PointSummary| point.spread(Metric::MessagesPerSecond).map(|rate| rate.median);
+    let is_lighter = |other: &&&PointSummary| other.point.ordering == point.point.ordering && load_of(&other.point) < load_of(&point.point);
+    all.iter().filter(is_lighter).all(|lighter| rate(lighter) < rate(point))
 }
 
 /// The greatest rate whose latency is no more than some times the least.
@@ -130,12 +139,18 @@ fn scaling(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
         let title = format!("By group size: {} messages, {sends}, {fabric}", units::bytes(size));
         figures.extend(by_nodes(format!("orders-rate-{size}-{pattern}-{}", file_name(fabric)), title, &own, metric, (unit, label)));
     }
-    let alone = only(points, |point| what(point) == "closed-sender");
-    for size in distinct(&alone, |point| point.message_bytes) {
-        let own = only(&alone, |point| point.message_bytes == size);
-        let title = format!("By group size: latency of one message at a time, {}, {fabric}", units::bytes(size));
-        let name = format!("orders-latency-{size}-{}", file_name(fabric));
-        figures.extend(by_nodes(name, title, &own, Metric::LatencyP50, ("µs", "latency at the sender, median (µs)")));
+    let latencies = [
+        ("closed-sender", "latency", "latency of one message at a time", "latency at the sender, median (µs)"),
+        ("reading-read", "read", "a linearizable read at the last member, beside messages", "latency of a read, median (µs)"),
+    ];
+    for (part, name, title, label) in latencies {
+        let alone = only(points, |point| what(point) == part);
+        for size in distinct(&alone, |point| point.message_bytes) {
+            let own = only(&alone, |point| point.message_bytes == size);
+            let title = format!("By group size: {title}, {}, {fabric}", units::bytes(size));
+            let name = format!("orders-{name}-{size}-{}", file_name(fabric));
+            figures.extend(by_nodes(name, title, &own, Metric::LatencyP50, ("µs", label)));
+        }
     }
     figures
 }
@@ -144,15 +159,17 @@ fn by_nodes(name: String, title: String, points: &[&PointSummary], metric: Metri
     let series = lines(points, Line::Solid, "", |point| mark(point, f64::from(point.point.nodes), metric));
     let most = series.iter().flat_map(|series| &series.marks).map(|mark| mark.x).max_by(f64::total_cmp)?;
     let at_most = said(&series, |series| Some(units::number(series.marks.iter().find(|mark| mark.x == most)?.y)));
-    let bounds = if metric == Metric::Algbw { bounds(points) } else { Vec::new() };
+    let is_bandwidth = metric == Metric::Algbw;
+    let series = if is_bandwidth { [series, bounds(points)].concat() } else { series };
+    let scale = if is_bandwidth { fitting(&series) } else { Scale::Log };
     Some(Figure {
         name,
         title,
         subtitle: subtitle(points, &[&trials(points)]),
         caption: format!("In a group of {most}, in {unit}: {at_most}."),
         x: Axis::nodes_up_to(most),
-        y: Axis { label: label.into(), scale: Scale::Log },
-        series: [series, bounds].concat(),
+        y: Axis { label: label.into(), scale },
+        series,
         level: None,
         event: None,
     })
@@ -282,7 +299,8 @@ mod tests {
             latency_us_p50: Some(us),
             ..row("ordered", &format!("direct-load-{percent}-due"), 3)
         };
-        let found = captions(&[of(10, 1e5, 2.0), of(80, 8e5, 19.0), of(120, 1e6, 900.0)]);
+        // What is offered beyond that is delivered more slowly: no line goes there.
+        let found = captions(&[of(10, 1e5, 2.0), of(80, 8e5, 19.0), of(120, 1e6, 900.0), of(150, 9e5, 10.0)]);
         assert!(found[0].ends_with("messages/s: ordered 800.0 k."), "{found:?}");
     }
 

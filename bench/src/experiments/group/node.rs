@@ -34,7 +34,7 @@ pub fn node(job: &Job, group_job: &GroupJob, control: &mut Control) -> anyhow::R
     let config = group_job.shape.config(group_job.senders, group_job.ordering, group_job.block_bytes, group_job.schedule);
     let membership = group_job.membership.then(|| Timeouts::after_ns(policy::SUSPECT_AFTER_NS));
     // Nobody joins a group that is measured.
-    let config = Config { membership, senders_max: 0, ..config };
+    let config = Config { membership, senders_max: 0, reads: group_job.reads, ..config };
     let mut session = meet(job)?;
     with_fabric!(group_job.fabric, job, fabric => {
         let group = Group::join(&config, &fabric, &mut session)?;
@@ -60,6 +60,8 @@ struct Member<E: Endpoint> {
     /// Makes the loop slower, if it is to be.
     drag: Option<Drag>,
     receiver: Receiver,
+    /// Reads, for as long as messages come.
+    reads: bool,
     /// Messages sent in all trials.
     sent: u64,
     /// It is recorded what happens to blocks.
@@ -105,6 +107,7 @@ impl<E: Endpoint> Member<E> {
             own_core: group_job.own_core,
             drag: (job.rank + group_job.delay.slow >= job.nodes).then(|| Drag::of(group_job)),
             receiver: Receiver::new(members, group_job),
+            reads: group_job.reads && job.rank + 1 == job.nodes,
             sent: 0,
             traced: false,
             watch: None,
@@ -170,6 +173,9 @@ impl<E: Endpoint> Member<E> {
             Load::Full => self.send_all(goal)?,
             Load::Closed => self.send_in_turns(goal, &mut seen)?,
             Load::Paced(interval_ns) => self.send_paced(goal, interval_ns, &mut seen)?,
+        }
+        if self.reads {
+            self.read_on(&mut seen)?;
         }
         while self.receiver.remaining > 0 {
             self.turn()?;
@@ -288,6 +294,23 @@ impl<E: Endpoint> Member<E> {
             }
         }
         Ok(())
+    }
+
+    /// Reads until all messages are here, and once at least.
+    fn read_on(&mut self, seen: &mut Seen) -> anyhow::Result<()> {
+        loop {
+            let asked_ns = os::now_ns();
+            let point = self.group.read_point()?;
+            while !self.group.has_reached(point) {
+                self.turn()?;
+            }
+            if seen.reads_ns.len() < policy::latencies_max(1) as usize {
+                seen.reads_ns.push(os::now_ns() - asked_ns);
+            }
+            if self.receiver.remaining == 0 {
+                return Ok(());
+            }
+        }
     }
 
     fn send_paced(&mut self, goal: u64, interval_ns: u64, seen: &mut Seen) -> anyhow::Result<()> {
