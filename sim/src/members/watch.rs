@@ -1,16 +1,12 @@
 //! What a run of whole members is asked for that no trace tells.
 
-use std::collections::HashMap;
-
 use squall_group::{Ended, MemberError};
-use squall_transport::NodeId;
 use squall_transport::mesh::Net;
 
 use super::process::{Process, is_regular};
 use super::run::Run;
 use super::scenario::PATIENCE_NS;
 use crate::checker::{Property, Violation};
-use crate::trace::Event;
 
 /// Whoever leaves while nobody takes state from it is gone by then.
 const LEAVES_NS_MAX: u64 = 25 * PATIENCE_NS;
@@ -23,8 +19,7 @@ impl Run<'_> {
     /// A process is over.
     pub(super) fn look_at_the_end(&mut self, index: usize, error: Option<&MemberError>) {
         let (process, now_ns) = (&self.processes[index], self.clock.now_ns());
-        let (node, hurt) = (process.node(), process.hurt);
-        let had_state = process.app.is_live() && !self.was_given_up_behind(node);
+        let (node, had_state, hurt) = (process.node(), process.app.is_live(), process.hurt);
         let last = self.last == Some(index) && self.processes.iter().any(Process::is_live);
         let Some(error) = error else { return };
         if !is_regular(error) {
@@ -43,27 +38,6 @@ impl Run<'_> {
         if last && !left {
             self.see(Property::JoinProgress, format!("{node} came when all was calm, and is not taken in: {error}"));
         }
-    }
-
-    /// Whether a voter gave this process up before it had the state: it may have got the rest before it heard of that.
-    /// Who holds others up for as long as a learner may is left out.
-    fn was_given_up_behind(&self, node: NodeId) -> bool {
-        let events = &self.trace.events;
-        let restored = events.iter().rposition(|event| matches!(event, Event::Restore { process, .. } if *process == node));
-        let views: HashMap<u64, (&[NodeId], usize)> = events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Install { view, members, voters, .. } => Some((*view, (&members[..], *voters))),
-                _ => None,
-            })
-            .collect();
-        let gives_up = |event: &Event| match event {
-            Event::Suspect { process, view, whom } => views.get(view).is_some_and(|(members, voters)| {
-                members.get(whom.index()) == Some(&node) && members.iter().take(*voters).any(|voter| voter == process)
-            }),
-            _ => false,
-        };
-        restored.is_some_and(|restored| events[..restored].iter().any(gives_up))
     }
 
     /// A process that has just stepped.
@@ -126,7 +100,7 @@ impl Run<'_> {
         !missing && view.nodes.iter().all(|&node| self.is_here(node) || knows_gone(node))
     }
 
-    fn is_here(&self, node: NodeId) -> bool {
+    fn is_here(&self, node: squall_transport::NodeId) -> bool {
         self.processes.iter().any(|process| process.is_alive() && process.node() == node)
     }
 
