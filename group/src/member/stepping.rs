@@ -207,10 +207,6 @@ impl<F: Fabric, N: Net> Member<F, N> {
         }
         let me = self.net.node();
         let others: Vec<NodeId> = self.view.nodes.iter().copied().filter(|&node| node != me && !self.is_suspected(node)).collect();
-        if others.is_empty() && !self.view.votes(self.view.me) {
-            // Whoever has lost everybody knows nothing of their state: membership says what that means.
-            return Ok(false);
-        }
         if others.iter().all(|node| self.without.contains(node)) {
             return Err(MemberError::StateLost { view: self.view.id });
         }
