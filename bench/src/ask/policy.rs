@@ -8,7 +8,7 @@ use super::experiment::Experiment;
 use super::setting::Variant;
 use crate::jobs::group::Delay;
 use crate::jobs::kinds::FabricKind;
-use crate::jobs::shape::{LARGE_WINDOW_MIN, SMALL_MAX};
+use crate::jobs::shape::{LARGE_WINDOW_MIN, RING_BYTES_MANY, SMALL_MAX, Shape};
 
 /// Bytes of large messages under way, over all senders, where members relay: enough that nobody waits for a member that
 /// is not running at the moment. More only spreads the same flow over more memory: 16 members that all send 1 MB copy 5
@@ -17,6 +17,11 @@ const LARGE_FLIGHT_BYTES: u64 = 64 << 20;
 /// The same between two members, who have a core each on most hosts and relay nothing: what stays in the caches.
 const LARGE_FLIGHT_BYTES_PAIR: u64 = 4 << 20;
 const LARGE_WINDOW_MAX: u64 = 16;
+/// Up to so many members have [rings that stay in a cache](crate::jobs::shape::RING_BYTES). From 16 on larger ones take
+/// half of the processor time a message away where cores are shared; at 8 they take none, and lose what the cache gave.
+const FEW_NODES: u32 = 8;
+/// Memory that the larger rings of all members take at the most, all copies together.
+const MANY_RINGS_BYTES: u64 = 1 << 30;
 
 /// Bytes written into the ring before the loop turns: bounds how long a sender with a core to itself does not look at
 /// what arrives.
@@ -224,7 +229,12 @@ pub fn messages_for(messages: u64, took: f64, seconds: f64) -> u64 {
 /// as many as the ring holds.
 pub fn usual_window(message_bytes: u64, nodes: u32, senders: u32, saturated: bool) -> Option<u64> {
     if message_bytes <= SMALL_MAX {
-        return saturated.then_some(SATURATED_WINDOW);
+        let rings = u64::from(nodes) * u64::from(senders) * RING_BYTES_MANY;
+        let many = nodes > FEW_NODES && rings <= MANY_RINGS_BYTES;
+        return match saturated {
+            true => Some(SATURATED_WINDOW),
+            false => many.then(|| Shape::window_of_ring(RING_BYTES_MANY, message_bytes)),
+        };
     }
     let flight = if nodes == 2 { LARGE_FLIGHT_BYTES_PAIR } else { LARGE_FLIGHT_BYTES };
     Some((flight / message_bytes / u64::from(senders)).clamp(LARGE_WINDOW_MIN, LARGE_WINDOW_MAX))
@@ -286,6 +296,15 @@ mod tests {
         assert_eq!(change_suspect_after_ns(1, 5, true, Some(5.0)), 1_000_000_000);
         assert_eq!(change_suspect_after_ns(1, 5, true, Some(0.1)), 5_000_000_000);
         assert_eq!(change_suspect_after_ns(1, 5, true, Some(0.0)), 20_000_000_000);
+    }
+
+    #[test]
+    fn many_members_have_larger_rings_while_memory_lasts() {
+        let window = |nodes, senders| usual_window(10 << 10, nodes, senders, false);
+        assert_eq!([window(2, 1), window(8, 8)], [None; 2]);
+        assert_eq!([window(16, 1), window(16, 16), window(64, 1)], [Some(408); 3]);
+        assert_eq!(window(64, 64), None);
+        assert_eq!(usual_window(10 << 10, 16, 1, true), Some(SATURATED_WINDOW));
     }
 
     #[test]

@@ -4,6 +4,9 @@ use crate::ask::policy;
 
 /// Share of a trial that tells its rate.
 const CLOSE_ENOUGH: f64 = 0.2;
+/// A rate that is so many times the one of the step before was held down by what a step costs however short it is: where
+/// many nodes share cores, a whole window takes no longer than one message.
+const RISING: f64 = 1.5;
 /// A short step says little about a long one: approach it.
 const GROWTH_MAX: u64 = 16;
 /// Steps that lead from the fewest messages to the most.
@@ -18,6 +21,8 @@ pub(super) struct WarmUp {
     seconds: f64,
     asked: Option<u64>,
     step: u32,
+    /// Messages a second in the step before.
+    rate: f64,
 }
 
 impl WarmUp {
@@ -25,7 +30,7 @@ impl WarmUp {
     /// behind.
     pub(super) fn new(enough: u64, seconds: f64, asked: Option<u64>) -> WarmUp {
         let most = asked.unwrap_or(u64::MAX);
-        WarmUp { messages: 1, enough: enough.min(most), seconds, asked, step: 0 }
+        WarmUp { messages: 1, enough: enough.min(most), seconds, asked, step: 0, rate: 0.0 }
     }
 
     /// Messages of each sender in this step.
@@ -41,7 +46,10 @@ impl WarmUp {
         let fewest = policy::WARM_UP_MESSAGES_MIN.min(most);
         let is_slow = took * fewest as f64 > policy::TOUCHING_SECONDS_MAX * self.messages as f64;
         let is_touched = self.messages >= fewest || is_slow;
-        let is_last = took >= self.seconds * CLOSE_ENOUGH || self.step >= STEPS_MAX;
+        let rate = self.messages as f64 / took.max(f64::MIN_POSITIVE);
+        let is_rising = rate > self.rate * RISING && took < self.seconds;
+        self.rate = rate;
+        let is_last = (took >= self.seconds * CLOSE_ENOUGH && !is_rising) || self.step >= STEPS_MAX;
         match self.asked {
             Some(asked) if is_touched && (is_last || self.messages >= self.enough) => return Some(asked),
             None if is_touched && (is_last || wanted <= self.messages) => return Some(wanted),
@@ -58,11 +66,15 @@ mod tests {
 
     /// Steps until the messages of a trial are known, on a fabric that moves so many a second.
     fn steps(rate: f64, asked: Option<u64>) -> (Vec<u64>, u64) {
+        steps_that_take(|messages| messages as f64 / rate, asked)
+    }
+
+    fn steps_that_take(seconds: impl Fn(u64) -> f64, asked: Option<u64>) -> (Vec<u64>, u64) {
         let mut warm_up = WarmUp::new(20_000, 0.5, asked);
         let mut taken = Vec::new();
         loop {
             taken.push(warm_up.messages());
-            if let Some(messages) = warm_up.next(warm_up.messages() as f64 / rate) {
+            if let Some(messages) = warm_up.next(seconds(warm_up.messages())) {
                 return (taken, messages);
             }
         }
@@ -83,6 +95,15 @@ mod tests {
     fn a_fast_one_is_known_in_a_few_steps() {
         let (taken, messages) = steps(4e7, None);
         assert!(taken.len() <= 8 && (1.9e7..2.1e7).contains(&(messages as f64)), "{taken:?} {messages}");
+    }
+
+    #[test]
+    fn what_every_step_costs_is_not_taken_for_the_rate() {
+        let rate = 40_000.0;
+        let (taken, messages) = steps_that_take(|messages| 0.12 + messages as f64 / rate, None);
+        let trial = 0.12 + messages as f64 / rate;
+        assert!((0.35..0.75).contains(&trial), "{taken:?} {messages}: {trial} s");
+        assert!(taken.len() <= 8, "{taken:?}");
     }
 
     #[test]

@@ -13,6 +13,10 @@ pub const SMALL_MAX: u64 = 16 << 10;
 /// Ring of a sender of small messages: the rings of a few senders stay in a core's second-level cache.
 pub const RING_BYTES: u64 = 1 << 20;
 
+/// The same of many members. Each batch of a sender is acknowledged by every member to every other one, so a batch has
+/// to carry more where there are more of them.
+pub const RING_BYTES_MANY: u64 = 4 << 20;
+
 /// Ring where only descriptors of large messages travel.
 const DESCRIPTOR_RING_BYTES: u64 = 64 << 10;
 
@@ -51,6 +55,11 @@ impl Shape {
         }
     }
 
+    /// The largest window of small messages whose ring is `ring_bytes`, a power of two.
+    pub fn window_of_ring(ring_bytes: u64, message_bytes: u64) -> u64 {
+        ring_bytes / record_bytes(message_bytes) - 1
+    }
+
     fn ring_bytes_min() -> u64 {
         (2 * record_bytes(SMALL_MAX)).next_power_of_two()
     }
@@ -81,6 +90,15 @@ impl Shape {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_window_of_a_ring_makes_that_ring() {
+        for message_bytes in [1, 8, 100, 10 << 10, SMALL_MAX] {
+            let window = Shape::window_of_ring(RING_BYTES_MANY, message_bytes);
+            assert_eq!(Shape::of(message_bytes, Some(window)).ring_bytes, RING_BYTES_MANY);
+            assert_ne!(Shape::of(message_bytes, Some(window + 1)).ring_bytes, RING_BYTES_MANY);
+        }
+    }
 
     proptest! {
         #[test]
