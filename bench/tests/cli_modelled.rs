@@ -50,6 +50,9 @@ fn what_a_model_does_not_have_is_refused_with_the_mend() {
         ("--deadline 5", "--deadline"),
         ("--mtu 1024", "--mtu"),
         ("--seconds 1", "--messages"),
+        ("--hosts node[1-2]", "leave --hosts out"),
+        ("--launcher slurm", "--launcher none"),
+        ("--nodes 2000", "1024 on modelled clusters"),
         ("--fabric shm", "squall compare"),
         ("--fabric sim-token-ring", "sim-rdma-400g"),
         ("--profile /nowhere/mine.toml", "/nowhere/mine.toml"),
@@ -88,6 +91,9 @@ fn a_profile_of_ones_own_is_another_fabric_and_its_mistakes_are_named() {
     std::fs::write(&file, text.replace("sim-rdma-100g", "sim-mine").replace("turn_ns = 60.0", "turn_ns = -60.0")).unwrap();
     let (status, _, errors) = run(&root.path().join("other"));
     assert!(status != 0 && errors.contains("cpu.turn_ns") && errors.contains("-60"), "{errors}");
+    std::fs::write(&file, text.replace("turn_ns = 60.0", "turn_ns = 61.0")).unwrap();
+    let (status, _, errors) = run(&root.path().join("other"));
+    assert!(status == 2 && errors.contains("`sim-rdma-100g`") && errors.contains("another name"), "{errors}");
 }
 
 #[test]

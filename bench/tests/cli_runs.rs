@@ -257,7 +257,8 @@ fn the_table_is_told_even_if_there_is_no_room_for_figures() {
 #[test]
 fn a_node_that_is_only_slow_is_told_from_one_that_hangs() {
     let run = Run::new(
-        "run multicast --quick --trials 1 --nodes 2 --senders all --ordering ordered --fabric shm --size 1 --messages 4000000000 --deadline 4",
+        "run multicast --quick --trials 1 --nodes 2 --senders all --ordering ordered --fabric shm --size 1 --messages 4000000000 \
+         --deadline 4",
     );
     let (status, _, stderr) = run.finish(&[]);
     assert_eq!(status, 3, "{stderr}");

@@ -136,8 +136,9 @@ pub struct Config {
     /// Who relays what to whom; chosen for each message ([`Relay::choose`]) if not given. Members need not agree on it.
     pub schedule: Option<ScheduleKind>,
     /// What large messages are limited by, which that choice depends on. If it is not given, it is measured when the
-    /// group opens its first view over a fabric whose links can be the limit: 50 ms of traffic at the most. A newcomer is
-    /// told what was found. A first view of two has nobody who relays and measures nothing: then it is [`Limit::Cores`].
+    /// group opens its first view over a fabric whose links can be the limit: 50 ms of traffic at the most. A newcomer
+    /// is told what was found. A first view of two has nobody who relays and measures nothing: then it is
+    /// [`Limit::Cores`].
     pub limit: Option<Limit>,
     /// Bytes of blocks that are posted in one turn of the loop: more keeps links busier, less answers small messages
     /// sooner.
@@ -189,7 +190,8 @@ pub enum ConfigError {
     Timeouts(#[from] TimeoutsError),
     /// A member that comes and goes, of a group that says that its members never change.
     #[error(
-        "`membership` is not set, so the members of this group never change: set it, such as Some(Timeouts::after(..)), or take a Group instead of a Member"
+        "`membership` is not set, so the members of this group never change: set it, such as Some(Timeouts::after(..)), or take a \
+         Group instead of a Member"
     )]
     Fixed,
     /// More members than membership can keep track of.
@@ -206,7 +208,8 @@ pub enum ConfigError {
     Window,
     /// Blocks that are too small for the largest message, or of length 0.
     #[error(
-        "blocks of {block_bytes} bytes: a message of {large_max} bytes may have at most {blocks_max} blocks; use blocks of at least {least} bytes"
+        "blocks of {block_bytes} bytes: a message of {large_max} bytes may have at most {blocks_max} blocks; use blocks of at least \
+         {least} bytes"
     )]
     Blocks {
         /// What was asked for.
@@ -244,8 +247,8 @@ pub(crate) struct Columns {
 }
 
 impl Config {
-    /// Defaults: ordered, 1 MiB rings, messages up to 16 KiB; no change of members. Of those who raise `large_max`, four
-    /// messages a sender are under way at once; with `membership` there is room for [`SENDERS_MAX`] senders.
+    /// Defaults: ordered, 1 MiB rings, messages up to 16 KiB; no change of members. Of those who raise `large_max`,
+    /// four messages a sender are under way at once; with `membership` there is room for [`SENDERS_MAX`] senders.
     pub fn new(senders: Vec<Rank>) -> Config {
         Config {
             senders,

@@ -85,7 +85,8 @@ impl Epoch {
         })
     }
 
-    /// Whether there are buffers for this newcomer, beside those of `view` and those who wait. Who only listens takes none.
+    /// Whether there are buffers for this newcomer, beside those of `view` and those who wait. Who only listens takes
+    /// none.
     pub(crate) fn room_for(&self, view: &View, waiting: &[Newcomer], newcomer: Newcomer) -> Result<(), JoinRefused> {
         let (needed, senders_max) = (view.senders_with(waiting) + 1, self.senders_max);
         let takes_buffers = newcomer.sends() || self.mutation == Mutation::ListenersRefused;

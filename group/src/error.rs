@@ -69,7 +69,8 @@ pub enum JoinRefused {
     Fixed,
     /// There are no buffers for one more sender.
     #[error(
-        "there are buffers for the large messages of {senders_max} senders, and this one would be sender {needed}; configure `senders_max` of at least {needed} at every member, or join as a receiver"
+        "there are buffers for the large messages of {senders_max} senders, and this one would be sender {needed}; configure \
+         `senders_max` of at least {needed} at every member, or join as a receiver"
     )]
     Senders {
         /// The limit: the larger one of [`Config::senders_max`](crate::Config::senders_max) and the first senders.
@@ -124,12 +125,14 @@ pub enum Ended {
     },
     /// One of two members is lost, and there is no witness to ask which of them goes on.
     #[error(
-        "one of the two members of this group is lost, and no witness decides which of them continues; name a witness, or have three members"
+        "one of the two members of this group is lost, and no witness decides which of them continues; name a witness, or have three \
+         members"
     )]
     NoWitness,
     /// A learner could not keep what the group delivered while it had no state.
     #[error(
-        "the group delivered more than {bytes_max} bytes before this joining member had its state; raise `held_bytes_max`, or join when less is sent"
+        "the group delivered more than {bytes_max} bytes before this joining member had its state; raise `held_bytes_max`, or join \
+         when less is sent"
     )]
     HeldBack {
         /// [`Config::held_bytes_max`](crate::Config::held_bytes_max).

@@ -128,8 +128,8 @@
 //!
 //! # What a turn says, and what an error is
 //!
-//! A turn is [`Turn::Busy`] or [`Turn::Idle`], and [`Turn::Left`] once a member has left as it wanted to. All else is an
-//! error, so a loop of `turn(..)?` passes no failure over: [`Ended`] says why a group is over, [`MemberError`] why a
+//! A turn is [`Turn::Busy`] or [`Turn::Idle`], and [`Turn::Left`] once a member has left as it wanted to. All else is
+//! an error, so a loop of `turn(..)?` passes no failure over: [`Ended`] says why a group is over, [`MemberError`] why a
 //! process is no member. [`SendError::is_full`] tells what passes by itself from what does not.
 //!
 //! # Time

@@ -54,8 +54,8 @@ impl Order {
         }
     }
 
-    /// The first large message of `sender` at `index` or behind it, where the order makes a difference between large and
-    /// small ones.
+    /// The first large message of `sender` at `index` or behind it, where the order makes a difference between large
+    /// and small ones.
     pub(crate) fn next_large(&self, sender: usize, index: u64) -> Option<u64> {
         match self {
             Order::Paxos(order) => order.next_large(sender, index),

@@ -41,8 +41,8 @@ const PARK_MAX: Duration = Duration::from_millis(10);
 /// A member is busy if it runs or waits for a core for more than this part of the time: then work takes longer than
 /// links.
 const BUSY_SHARE: f64 = 0.5;
-/// It shares its core if it waits for so large a part of the time that it is busy: c cores are shared by more than 4/3 c
-/// busy members. Two members on two cores wait for next to nothing, three for a third.
+/// It shares its core if it waits for so large a part of the time that it is busy: c cores are shared by more than 4/3
+/// c busy members. Two members on two cores wait for next to nothing, three for a third.
 const SHARED_SHARE: f64 = 0.25;
 
 /// What the members say of it in the exchange.

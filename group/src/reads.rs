@@ -14,19 +14,20 @@
 //! A read is asked for at some moment. Nothing that was delivered anywhere before that lies at or above its point.
 //!
 //! - *In this view.* By turns and in Lamport's order nobody delivers what a voter has not said to have, and in a chain
-//!   nobody delivers what has not gone through all of it. So what this voter had said when it was asked is enough; where
-//!   that is delivered already, which CRAQ calls clean, only the exchange is waited for. In a leader's log more than half had said to have it, and more than half
-//!   have heard of the read since: one of them is in both, and has said more with its answer (`level`) than it had to
-//!   anybody before. So the point is the most that any of those has said.
-//! - *In a later view.* There was none yet. Its beginning takes more than half of this view that have stopped in it; one
-//!   of these has heard of the read, and it answered before it stopped.
+//!   nobody delivers what has not gone through all of it. So what this voter had said when it was asked is enough;
+//!   where that is delivered already, which CRAQ calls clean, only the exchange is waited for. In a leader's log more
+//!   than half had said to have it, and more than half have heard of the read since: one of them is in both, and has
+//!   said more with its answer (`level`) than it had to anybody before. So the point is the most that any of those has
+//!   said.
+//! - *In a later view.* There was none yet. Its beginning takes more than half of this view that have stopped in it;
+//!   one of these has heard of the read, and it answered before it stopped.
 //! - *The view ends first.* What was asked is asked again in the next one, in which the same holds. All that was
 //!   delivered in this one is delivered here by then.
 //!
 //! What it does not do: read. The state is the application's, which looks at it once the point is reached.
 //!
-//! Sources: reads at the tail are van Renesse and Schneider, Chain Replication (OSDI 2004), at any clean member Terrace and
-//! Freedman, CRAQ (USENIX ATC 2009); asking more than half is ReadIndex in Ongaro's thesis (2014), section 6.4.
+//! Sources: reads at the tail are van Renesse and Schneider, Chain Replication (OSDI 2004), at any clean member Terrace
+//! and Freedman, CRAQ (USENIX ATC 2009); asking more than half is ReadIndex in Ongaro's thesis (2014), section 6.4.
 
 use std::collections::VecDeque;
 
@@ -72,11 +73,12 @@ pub enum ReadMutation {
 pub(crate) struct Columns {
     /// `group.asked`: so many times the row's owner has asked. Read by all that vote. Never goes back.
     asked: Column,
-    /// `group.level[member]`: first position that the row's owner had not said to have when it last heard that member ask.
-    /// Written at that member's copy only, before `heard`, and read by it; where a majority is enough. Never goes back.
+    /// `group.level[member]`: first position that the row's owner had not said to have when it last heard that member
+    /// ask. Written at that member's copy only, before `heard`, and read by it; where a majority is enough. Never goes
+    /// back.
     level: Words,
-    /// `group.heard[member]`: so many times the row's owner has heard that member ask, and had not stopped then. Written
-    /// and read as that. Never goes back; never above what that member has asked.
+    /// `group.heard[member]`: so many times the row's owner has heard that member ask, and had not stopped then.
+    /// Written and read as that. Never goes back; never above what that member has asked.
     heard: Words,
 }
 

@@ -26,9 +26,9 @@ pub trait Upcalls {
     /// returned.
     fn deliver(&mut self, delivery: Delivery<'_>, outgoing: &mut Outgoing);
 
-    /// Whether messages may be delivered in this turn. Until they may, this member delivers nothing and keeps its place;
-    /// once senders' windows are full the whole group waits for it. Not heeded at the end of a view, before which all
-    /// of it is delivered.
+    /// Whether messages may be delivered in this turn. Until they may, this member delivers nothing and keeps its
+    /// place; once senders' windows are full the whole group waits for it. Not heeded at the end of a view, before
+    /// which all of it is delivered.
     #[inline]
     fn is_ready(&mut self) -> bool {
         true

@@ -1,7 +1,7 @@
 //! What once broke groups that change: the only one with the state leaves or pauses, newcomers die or are slow,
 //! contacts hang, names come back.
 
-mod colony;
+mod processes;
 
 use std::io::{Cursor, Read};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
-use colony::{App, Life, PATIENCE, key, mesh, options};
+use processes::{App, Life, PATIENCE, key, mesh, options};
 use squall_group::{
     Delivery, Ended, Member, MemberError, MemberOptions, Outgoing, Pace, SendError, StatePiece, Timeouts, Turn, Upcalls, WitnessService,
 };

@@ -1,5 +1,5 @@
-//! Groups on two hosts joined by a cable, which is pulled: whoever is behind it is told so or goes on without the others,
-//! whether something is sent or not.
+//! Groups on two hosts joined by a cable, which is pulled: whoever is behind it is told so or goes on without the
+//! others, whether something is sent or not.
 //!
 //! Skipped, with the reason printed, where the machine gives no network namespaces; in CI that fails.
 

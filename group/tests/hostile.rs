@@ -312,8 +312,8 @@ fn a_table_of_another_size_is_refused_and_its_owner_named() {
     }
 }
 
-/// Three members that have delivered all that was sent, of whom member 2 then leaves, and member 0, which leads the change
-/// of view, breaks this rule: whom each of the other two blames, if anybody.
+/// Three members that have delivered all that was sent, of whom member 2 then leaves, and member 0, which leads the
+/// change of view, breaks this rule: whom each of the other two blames, if anybody.
 fn ends_by_a_leader_that(breaks: Mutation) -> Vec<Option<Ended>> {
     const MESSAGES: u64 = 5;
     let config = Trial::new(0).config;

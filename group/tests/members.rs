@@ -1,13 +1,13 @@
 //! Processes (threads here) that found a group, join it with its state, die, fall silent, come back and leave.
 
-mod colony;
+mod processes;
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
-use colony::{App, Life, PATIENCE, mesh, options};
+use processes::{App, Life, PATIENCE, mesh, options};
 use squall_group::{Ended, Member, MemberError, MemberOptions, WitnessService};
 use squall_transport::Fabric;
 use squall_transport::exchange::LocalExchange;

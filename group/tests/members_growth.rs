@@ -1,15 +1,15 @@
 //! Members that come and go by the hundred leave nothing behind: no descriptor, thread, mapping or memory.
 
-mod colony;
 mod held;
+mod processes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::{JoinHandle, spawn};
 
-use colony::{App, Life, mesh, options};
 use held::held;
+use processes::{App, Life, mesh, options};
 use squall_group::Member;
 use squall_transport::exchange::LocalExchange;
 use squall_transport::tcp::TcpFabric;

@@ -1,6 +1,6 @@
 //! Newcomers that are no good, or too many: the group goes on.
 
-mod colony;
+mod processes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
-use colony::{Life, PATIENCE, mesh, options};
+use processes::{Life, PATIENCE, mesh, options};
 use squall_group::{Config, Ended, Limit, Member, MemberError, MemberOptions, Role, Turn};
 use squall_transport::NodeId;
 use squall_transport::exchange::{ClusterKey, LocalExchange};

@@ -32,8 +32,8 @@ pub struct Membership {
 /// How long this member has waited for what it does not wait for without end, besides silence.
 #[derive(Debug)]
 struct Waits {
-    /// As a leader, for what learners that are to vote have yet to receive, since the list grew last, and how long it was
-    /// then: who is listed later has as much time as those before.
+    /// As a leader, for what learners that are to vote have yet to receive, since the list grew last, and how long it
+    /// was then: who is listed later has as much time as those before.
     laggards: Patience,
     listed: usize,
     /// In a view that is over, for learners alone.

@@ -162,7 +162,8 @@ mod tests {
             let (mut writer, mut reader) = (Publication::new(columns.clone()), Publication::new(columns));
             let mut outbox = Outbox::new(2);
             for offset in 0..crowd.min(OUTBOX_WRITES_MAX - 1) as u64 {
-                outbox.push(Rank(1), Write::Word { at: Place::new(TABLE, 8 * (offset + 2) + tables[0].1.bytes() as u64 - 1024), value: 0 }).unwrap();
+                let at = Place::new(TABLE, 8 * (offset + 2) + tables[0].1.bytes() as u64 - 1024);
+                outbox.push(Rank(1), Write::Word { at, value: 0 }).unwrap();
             }
             let (mut step, mut seen) = (0, 0);
             let mut look = |reader: &mut Publication, newest: u64| match reader.look(Rank(0), &tables[1].0) {

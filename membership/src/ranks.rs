@@ -17,10 +17,11 @@ impl Ranks {
     /// None.
     pub const EMPTY: Ranks = Ranks([0; RANK_WORDS]);
 
-    /// Whether `rank` is among them.
+    /// Whether `rank` is among them. No rank from [`MEMBERS_MAX`] on ever is: only views whose members never change are
+    /// so large.
     #[inline]
     pub fn has(&self, rank: Rank) -> bool {
-        self.0[rank.index() / 64] >> (rank.index() % 64) & 1 == 1
+        self.0.get(rank.index() / 64).is_some_and(|word| word >> (rank.index() % 64) & 1 == 1)
     }
 
     /// Adds `rank`; whether it is new.
@@ -102,6 +103,7 @@ mod tests {
         assert!(set.add(Rank(3)) && !set.add(Rank(3)) && set.add(Rank(200)));
         assert_eq!((set.count(), set.has(Rank(3)), set.has(Rank(4))), (2, true, false));
         assert_eq!(set.iter().collect::<Vec<_>>(), [Rank(3), Rank(200)]);
+        assert!(!set.has(Rank::new(MEMBERS_MAX)) && !set.has(Rank(5000)), "beyond what a set can hold");
         assert!(Ranks::below(Rank(4)).has_all(&Ranks::from_iter([Rank(0), Rank(3)])));
         assert!(!Ranks::below(Rank(3)).has_all(&set) && Ranks::below(Rank(0)).is_empty());
     }

@@ -17,15 +17,16 @@ pub struct Timeouts {
     pub first_word: Duration,
     /// A learner may hold up senders, or the end of a view, for so long of a voter's running time.
     pub learner: Duration,
-    /// Who wants to leave waits so long of its running time, over all views together, for others to have the state and a
-    /// vote: whether it gives that state, or somebody is to be listed who takes it.
+    /// Who wants to leave waits so long of its running time, over all views together, for others to have the state and
+    /// a vote: whether it gives that state, or somebody is to be listed who takes it.
     pub leave: Duration,
 }
 
 /// Time-outs that cannot work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a heartbeat every {heartbeat:?} and suspicion after {suspect_after:?} of silence cannot work: use at least {SUSPECT_AFTER_MIN:?}, and four heartbeats in it"
+    "a heartbeat every {heartbeat:?} and suspicion after {suspect_after:?} of silence cannot work: use at least {SUSPECT_AFTER_MIN:?}, \
+     and four heartbeats in it"
 )]
 #[non_exhaustive]
 pub struct TimeoutsError {

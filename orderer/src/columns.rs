@@ -6,7 +6,8 @@ use squall_sst::{Column, Columns as Words, LayoutBuilder};
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
     /// `received_seq`: the row's owner has received every message below this Seq. Written by the owner, by value, once
-    /// a batch; read by all, who deliver below the least of voters' words, or below that of a majority. Never goes back.
+    /// a batch; read by all, who deliver below the least of voters' words, or below that of a majority. Never goes
+    /// back.
     pub received_seq: Column,
     /// `delivered_seq`: the row's owner has delivered every message below this Seq, and will not read their ring bytes
     /// again. Written by the owner, by value, once a batch; read by senders, who reclaim below the least of them. Never
@@ -25,8 +26,8 @@ pub struct Columns {
     /// `received_seq` counts. Written by the owner at learners only, before `received_seq`; read by them. Never goes
     /// back.
     pub reach: Column,
-    /// `whole`, a chain: the row's owner and all before it have everything of the log below this position. Written by the
-    /// owner at the next member only, read by that one. Never goes back.
+    /// `whole`, a chain: the row's owner and all before it have everything of the log below this position. Written by
+    /// the owner at the next member only, read by that one. Never goes back.
     pub whole: Column,
 }
 

@@ -44,8 +44,8 @@ impl Unordered {
         }
     }
 
-    /// What a message costs. Its sender writes payload and head to each of the n - 1 others, and each of those tells the
-    /// sender that it has delivered. The sender delivers at once, the others when it has come.
+    /// What a message costs. Its sender writes payload and head to each of the n - 1 others, and each of those tells
+    /// the sender that it has delivered. The sender delivers at once, the others when it has come.
     pub fn cost(members: usize, senders: usize) -> Cost {
         let others = members as u64 - 1;
         Cost { writes: 3 * others, hops: 0, hops_to_last: 1, copies: Cost::copies_of_direct(members, senders) }

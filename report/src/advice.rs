@@ -19,8 +19,8 @@ pub struct Advice {
 /// From this half width of its interval on, as a share, a median is too noisy to be believed.
 pub const NOISY: f64 = 0.1;
 
-/// What is odd about the trials of each point: a median that is not known to a tenth, a drift over the trials, outliers.
-/// Each metric of bandwidth, rate and median latency is looked at once, the first of them that was measured.
+/// What is odd about the trials of each point: a median that is not known to a tenth, a drift over the trials,
+/// outliers. Each metric of bandwidth, rate and median latency is looked at once, the first of them that was measured.
 pub fn advice(summary: &Summary) -> Vec<Advice> {
     summary.points.iter().flat_map(of_point).collect()
 }

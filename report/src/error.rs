@@ -44,7 +44,10 @@ pub enum ResultsError {
         path: PathBuf,
     },
     /// A folder that was to hold a run does not.
-    #[error("{} holds no run: {missing} is missing; give a folder that `squall run` or `squall reproduce` wrote, or a results.csv", path.display())]
+    #[error(
+        "{} holds no run: {missing} is missing; give a folder that `squall run` or `squall reproduce` wrote, or a results.csv",
+        path.display()
+    )]
     NotARun {
         /// The folder.
         path: PathBuf,
@@ -58,7 +61,10 @@ pub enum ResultsError {
         path: PathBuf,
     },
     /// A row that no reader would take back.
-    #[error("a row of {} would hold {column} = {value}, which is not a finite number of 0 or more: a bug in the experiment", path.display())]
+    #[error(
+        "a row of {} would hold {column} = {value}, which is not a finite number of 0 or more: a bug in the experiment",
+        path.display()
+    )]
     UnwritableRow {
         /// The file.
         path: PathBuf,

@@ -27,8 +27,8 @@ pub struct Gallery {
     pub notices: Vec<String>,
 }
 
-/// Writes an index over the runs in the folders below `folder`: when and on what machine each was measured, what it holds
-/// at best, a figure, and links to its report.
+/// Writes an index over the runs in the folders below `folder`: when and on what machine each was measured, what it
+/// holds at best, a figure, and links to its report.
 ///
 /// # Errors
 /// [`ResultsError::Io`], or [`ResultsError::NotARun`] if there is no run.

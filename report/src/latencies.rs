@@ -6,25 +6,10 @@ use std::path::Path;
 use crate::error::ResultsError;
 use crate::files::{HISTOGRAMS_FOLDER, LATENCIES_FILE, replace};
 use crate::histogram::{read_percentile_text, samples, stem};
-use crate::row::Row;
+use crate::row::{Point, Row};
 
 /// The percentiles, by the ends of their columns' names.
 const QUANTILES: [(&str, f64); 6] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999), ("p9999", 0.9999), ("p99999", 0.99999)];
-
-/// Columns before the percentiles.
-const KEYS: [&str; 11] = [
-    "experiment",
-    "fabric",
-    "ordering",
-    "nodes",
-    "sender_pattern",
-    "message_bytes",
-    "window",
-    "block_bytes",
-    "schedule",
-    "trial",
-    "samples",
-];
 
 /// Whether so many samples carry a quantile: at least one of them has to lie beyond it.
 pub fn carries(samples: u64, quantile: f64) -> bool {
@@ -42,7 +27,8 @@ pub(crate) fn write(rows: &[Row], run: &Path) -> Result<(), ResultsError> {
     let failed = |error: csv::Error| ResultsError::io(&file, "write")(std::io::Error::other(error));
     let mut writer = csv::Writer::from_writer(Vec::new());
     let names = QUANTILES.iter().map(|(name, _)| format!("latency_us_{name}"));
-    writer.write_record(KEYS.iter().map(|key| (*key).to_owned()).chain(names)).map_err(failed)?;
+    let keys = Point::COLUMNS.into_iter().chain(["trial", "samples"]).map(str::to_owned);
+    writer.write_record(keys.chain(names)).map_err(failed)?;
     for row in rows.iter().filter(|row| row.is_measured()) {
         let text = fs::read_to_string(folder.join(format!("{}.hgrm", stem(&row.point(), row.trial))));
         if let Some(record) = text.ok().and_then(|text| record(row, &text)) {
@@ -58,22 +44,9 @@ fn record(row: &Row, text: &str) -> Option<Vec<String>> {
     let count = samples(text)?;
     let found = read_percentile_text(text);
     let at = |quantile: f64| found.iter().find(|step| step.quantile >= quantile - 1e-12).map(|step| step.latency_us.to_string());
-    let optional = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
-    let keys = [
-        row.experiment.clone(),
-        row.fabric.clone(),
-        row.ordering.clone(),
-        row.nodes.to_string(),
-        row.sender_pattern.clone(),
-        row.message_bytes.to_string(),
-        optional(row.window),
-        optional(row.block_bytes),
-        row.schedule.clone(),
-        row.trial.to_string(),
-        count.to_string(),
-    ];
+    let keys = row.point().cells().into_iter().chain([row.trial.to_string(), count.to_string()]);
     let percentiles = QUANTILES.iter().map(|(_, quantile)| at(*quantile).filter(|_| carries(count, *quantile)).unwrap_or_default());
-    Some(keys.into_iter().chain(percentiles).collect())
+    Some(keys.chain(percentiles).collect())
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ pub struct Rendered {
     pub notices: Vec<String>,
 }
 
-/// Writes `summary.csv`, `latencies.csv`, `plots/` and `report.html` anew from `results.csv`, and from `run.json`, `environment.json`
-/// and `histograms/` and `timelines/` where the folder has them.
+/// Writes `summary.csv`, `latencies.csv`, `plots/` and `report.html` anew from `results.csv`, and from `run.json`,
+/// `environment.json` and `histograms/` and `timelines/` where the folder has them.
 ///
 /// # Errors
 /// [`ResultsError::NotARun`] without `results.csv`, what [`read_rows`] finds wrong with it, and [`ResultsError::Io`]

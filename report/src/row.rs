@@ -324,8 +324,28 @@ pub const SIMULATED: &str = "simulated";
 pub const CHOSEN: &str = "chosen";
 
 impl Point {
-    /// Whether `ran` is what became of this point, which may leave to the group how it relays: in which blocks (it names
-    /// none), by which schedule ([`CHOSEN`]).
+    /// The columns that make a point, in their order in a file.
+    pub const COLUMNS: [&str; 9] =
+        ["experiment", "fabric", "ordering", "nodes", "sender_pattern", "message_bytes", "window", "block_bytes", "schedule"];
+
+    /// What stands in [these columns](Self::COLUMNS).
+    pub fn cells(&self) -> [String; 9] {
+        let optional = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
+        [
+            self.experiment.clone(),
+            self.fabric.clone(),
+            self.ordering.clone(),
+            self.nodes.to_string(),
+            self.sender_pattern.clone(),
+            self.message_bytes.to_string(),
+            optional(self.window),
+            optional(self.block_bytes),
+            self.schedule.clone(),
+        ]
+    }
+
+    /// Whether `ran` is what became of this point, which may leave to the group how it relays: in which blocks (it
+    /// names none), by which schedule ([`CHOSEN`]).
     pub fn covers(&self, ran: &Point) -> bool {
         let block_bytes = self.block_bytes.or(ran.block_bytes);
         let schedule = match self.schedule.strip_prefix(CHOSEN) {
@@ -371,6 +391,20 @@ mod tests {
         let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
         let names: Vec<&str> = COLUMNS.iter().map(|column| column.0).collect();
         assert_eq!(text.lines().next().unwrap(), names.join(","));
+    }
+
+    #[test]
+    fn the_columns_of_a_point_are_those_of_its_row() {
+        let (window, block_bytes) = (Some(7), None);
+        let row = Row { experiment: "latency".into(), nodes: 3, window, block_bytes, schedule: "chain".into(), ..Row::default() };
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.serialize(&row).unwrap();
+        let text = writer.into_inner().unwrap();
+        let mut reader = csv::Reader::from_reader(&text[..]);
+        let names = reader.headers().unwrap().clone();
+        let record = reader.records().next().unwrap().unwrap();
+        let cell = |name: &str| names.iter().position(|other| other == name).map(|at| record[at].to_owned());
+        assert_eq!(Point::COLUMNS.map(|name| cell(name).expect("a column of rows")), row.point().cells());
     }
 
     #[test]

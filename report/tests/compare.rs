@@ -119,7 +119,8 @@ fn a_row_cut_in_the_middle_is_named_by_whatever_reads_the_run() {
     let run = files.folder.path().join("run");
     fs::create_dir(&run).unwrap();
     let cut = run.join("results.csv");
-    // Killed while it wrote, and the same where the machine lost its power: the file is as long, but nothing was written.
+    // Killed while it wrote, and the same where the machine lost its power: the file is as long, but nothing was
+    // written.
     for zeros in [0, 60] {
         fs::write(&cut, [&bytes[..bytes.len() - 60], &vec![0; zeros]].concat()).unwrap();
         let named = format!("{}, line 6: the last row was cut", cut.display());

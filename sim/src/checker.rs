@@ -50,7 +50,8 @@ pub const PANICKED: &str = "panicked: ";
 /// Checks every property that the events of `trace` can tell about.
 ///
 /// A trace without [`Event::Finish`] is one that was cut off: what should have happened by its end is not asked of it.
-/// Stability (13) and reads (33) are asked of traces in one global order only, since it relates moments at different processes.
+/// Stability (13) and reads (33) are asked of traces in one global order only, since it relates moments at different
+/// processes.
 pub fn check(trace: &Trace) -> Verdict {
     let changing = trace.events.iter().any(Event::is_change);
     let mut checker = Checker { global: trace.interleaving == Interleaving::Global, changing, ..Checker::default() };

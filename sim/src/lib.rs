@@ -14,8 +14,8 @@
 //! - [`trace`]: events as lines of text. [`checker`]: which properties a trace breaks.
 //! - [`churn`](churn()) runs a group whose members crash, stall, are suspected wrongly, are cut off, leave, join and
 //!   come back, as a [`Churn`] says: for [safety](Aim::Safety) or for [liveness](Aim::Liveness).
-//! - [`members`](members()) runs whole [`Member`](squall_group::Member)s as a [`MembersScenario`] says, on simulated control
-//!   connections too: newcomers that follow and are given state, a witness, leaves, old names.
+//! - [`members`](members()) runs whole [`Member`](squall_group::Member)s as a [`MembersScenario`] says, on simulated
+//!   control connections too: newcomers that follow and are given state, a witness, leaves, old names.
 //! - [`Recorder`] writes a member's events down, of a simulated group or a real one.
 //! - [`Mutant`]: faults built in on purpose, which the checker must find.
 //!

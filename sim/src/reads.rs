@@ -27,8 +27,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Of process `node` of the run of `seed`, which has reads or none. Draws from a source of its own, so that the rest
-    /// of the run stays what the seed says.
+    /// Of process `node` of the run of `seed`, which has reads or none. Draws from a source of its own, so that the
+    /// rest of the run stays what the seed says.
     pub(crate) fn new(reads: bool, seed: u64, node: NodeId) -> Reader {
         let left = if reads { READS_MAX } else { 0 };
         Reader { left, random: Random::new(seed ^ node.0.rotate_left(24) ^ 0x4EAD), count: 0, keen: false, waiting: VecDeque::new() }

@@ -188,7 +188,8 @@ impl Recorder {
         // Who accepts from a leader and loses it in the same turn has accepted first.
         let loses = |leader: Rank| protocol.suspects().has(leader) && !self.suspects.has(leader);
         let first = accepted.is_some_and(|(leader, _)| loses(leader));
-        // So has who accepts, decides, loses its leader and comes to lead, all in one turn: its row holds the last only.
+        // So has who accepts, decides, loses its leader and comes to lead, all in one turn: its row holds the last
+        // only.
         let decided = protocol.decided_with().map(|leader| (leader, true));
         let between = decided.filter(|_| self.decided != decided && new && accepted != decided && before != decided);
         self.decided = decided;

@@ -299,8 +299,8 @@ mod tests {
 
     #[test]
     fn words_are_found_in_a_description() {
-        let text = "ordered table members 3 row 256; smc.head at 0 words 1; order.received_seq at 8 words 1; \
-                    order.delivered_seq at 16 words 1; order.acknowledged at 24 words 2; rdmc sent at 40 words 6; rdmc received at 88 words 2";
+        let text = "ordered table members 3 row 256; smc.head at 0 words 1; order.received_seq at 8 words 1; order.delivered_seq at 16 \
+                    words 1; order.acknowledged at 24 words 2; rdmc sent at 40 words 6; rdmc received at 88 words 2";
         let words = Words::find(text, Rank(2), 3);
         assert_eq!((words.head.offset, words.delivered_seq.offset, words.rings), (512, 528, 4096));
         assert_eq!((words.acknowledged, words.large_sent, words.large_received), (536..552, 552..600, 600..616));

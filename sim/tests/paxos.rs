@@ -1,5 +1,5 @@
-//! The order by a leader's log, by seed: the same groups, links, loads and faults as those of the other tests; stable is
-//! what a majority has, and a view ends at the most that anybody has.
+//! The order by a leader's log, by seed: the same groups, links, loads and faults as those of the other tests; stable
+//! is what a majority has, and a view ends at the most that anybody has.
 
 mod seeded;
 

@@ -49,8 +49,8 @@ impl Columns {
         Columns { head: layout.word(Columns::HEAD), ring: layout.rings(Columns::RING, senders, limits.ring_bytes) }
     }
 
-    /// Queues the bytes at `positions` of `sender`'s ring for the same place at `to`, and behind them the head. There must
-    /// be room for two Spans, where the ring wraps, and the Word.
+    /// Queues the bytes at `positions` of `sender`'s ring for the same place at `to`, and behind them the head. There
+    /// must be room for two Spans, where the ring wraps, and the Word.
     pub(crate) fn push(&self, ring: &Ring, sender: Rank, positions: Range<u64>, to: Rank, outbox: &mut Outbox) {
         let (mut position, end) = (positions.start, positions.end);
         while position < end {
@@ -77,7 +77,8 @@ impl Columns {
 #[derive(Clone, Copy, Debug)]
 pub struct FillColumns {
     /// `has[sender]`: one more than the position in bytes up to which the row's owner has that sender's ring, once it
-    /// has stopped; 0 before. Written by the owner, by value; read by all, who give it what lies behind. Never goes back.
+    /// has stopped; 0 before. Written by the owner, by value; read by all, who give it what lies behind. Never goes
+    /// back.
     pub has: Words,
     /// `filled[sender]`: position in bytes up to which the row's owner has written that sender's ring at the reader.
     /// Written by the owner at one member's copy, behind the Spans it publishes; read by that member. Never goes back.

@@ -13,8 +13,8 @@ use crate::columns::FillColumns;
 ///   who has more        bytes, filled[sender] ---> it         from its own copy, to the same place
 /// ```
 ///
-/// A sender uses no byte again before every member has delivered it. Whoever lacks a byte has not, so the copies of those
-/// that have it hold it still, and what the sender itself may be writing there is the same.
+/// A sender uses no byte again before every member has delivered it. Whoever lacks a byte has not, so the copies of
+/// those that have it hold it still, and what the sender itself may be writing there is the same.
 #[derive(Debug)]
 pub struct Fill {
     columns: FillColumns,

@@ -17,8 +17,8 @@
 //! A stream may also pass from member to member: its sender writes to some ([`Outbound::read_by`]), and each passes on
 //! what it has looked at ([`Relay`]). It goes in pieces then, so that no member waits for the whole of a batch.
 //!
-//! Where a view may end at more than some member has ([`Fill`]), others give it from their own copies of the ring what it
-//! lacks.
+//! Where a view may end at more than some member has ([`Fill`]), others give it from their own copies of the ring what
+//! it lacks.
 //!
 //! What it does not do: order the messages of several senders, or wait. Full is an answer ([`WindowFull`]).
 //!

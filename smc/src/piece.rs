@@ -9,8 +9,8 @@ use crate::record::{parse, step};
 /// much smaller, and the heads would take more time than the bytes.
 pub(crate) const PIECE_BYTES: u64 = 16 << 10;
 
-/// Position of the first header [`PIECE_BYTES`] or more behind `from`, up to `to`; both lie between records. `word` reads
-/// the ring. Where no writer makes what it reads, or less is left, that is all.
+/// Position of the first header [`PIECE_BYTES`] or more behind `from`, up to `to`; both lie between records. `word`
+/// reads the ring. Where no writer makes what it reads, or less is left, that is all.
 pub(crate) fn piece_end(ring: &Ring, word: impl Fn(u64) -> u64, from: u64, to: u64) -> u64 {
     let mut position = from;
     while to - from > PIECE_BYTES && position - from < PIECE_BYTES {

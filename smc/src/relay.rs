@@ -7,8 +7,8 @@ use crate::inbound::Inbound;
 
 /// Passes one sender's stream on to one member, from where it lies here to the same place there.
 ///
-/// Bytes that were looked at here are written by nobody before every member has delivered them, that member included, so
-/// they may be sent from here as late as they like.
+/// Bytes that were looked at here are written by nobody before every member has delivered them, that member included,
+/// so they may be sent from here as late as they like.
 #[derive(Debug)]
 pub struct Relay {
     to: Rank,

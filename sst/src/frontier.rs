@@ -55,8 +55,8 @@ impl Frontier {
         Ok(least)
     }
 
-    /// What `needed` of the first `members` members have reached, and what all of them have. `own` is mine as I know it,
-    /// and counts if I am one of them.
+    /// What `needed` of the first `members` members have reached, and what all of them have. `own` is mine as I know
+    /// it, and counts if I am one of them.
     ///
     /// Worked example: of four that are at 9, 4, 7 and 5, three have reached 5, and all have reached 4.
     ///

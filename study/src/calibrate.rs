@@ -1,8 +1,8 @@
 //! What this code costs on this machine's core: the table `[cpu]` of a profile, measured.
 //!
 //! Members run on a model whose every time is nothing, so that the clock sees their own work and that of the modelled
-//! endpoint, which stands in for the memory accesses of a real one. Medians of many rounds. What a request and a doorbell
-//! cost is a matter of the device and is not measured here.
+//! endpoint, which stands in for the memory accesses of a real one. Medians of many rounds. What a request and a
+//! doorbell cost is a matter of the device and is not measured here.
 
 use std::fmt;
 use std::time::Instant;

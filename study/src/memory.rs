@@ -12,7 +12,8 @@ const NODE_BYTES: u64 = 256 << 10;
 /// A point that does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{nodes} nodes of which {senders} send need some {} MiB of this machine's memory, and a point of the study may take {} MiB; use fewer nodes, fewer senders or a smaller window",
+    "{nodes} nodes of which {senders} send need some {} MiB of this machine's memory, and a point of the study may take {} MiB; use \
+     fewer nodes, fewer senders or a smaller window",
     needs_bytes >> 20,
     MEMORY_BYTES_MAX >> 20
 )]

@@ -102,9 +102,9 @@ impl Peer {
 }
 
 impl Peer {
-    /// As it is on this kind of cluster. Over RDMA most costs are fitted by `examples/fit.rs` to the curves over 100 Gb/s
-    /// InfiniBand (with libfabric); what a post costs is set by hand. Over 100 Gb/s TCP it fitted what blocks cost (the
-    /// port came out as the whole line), and the costs of small messages are worked out by hand from the published
+    /// As it is on this kind of cluster. Over RDMA most costs are fitted by `examples/fit.rs` to the curves over 100
+    /// Gb/s InfiniBand (with libfabric); what a post costs is set by hand. Over 100 Gb/s TCP it fitted what blocks cost
+    /// (the port came out as the whole line), and the costs of small messages are worked out by hand from the published
     /// rates at n = 2, 4 and 16.
     pub fn on(profile: &Profile) -> Peer {
         let rdma = Peer {

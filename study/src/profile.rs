@@ -48,7 +48,8 @@ pub enum ProfileError {
     },
     /// The topology has no place for so many.
     #[error(
-        "profile {name}: {nodes} nodes do not fill leaf switches of {leaf_hosts} hosts evenly; use a multiple of {leaf_hosts}, or at most {leaf_hosts}"
+        "profile {name}: {nodes} nodes do not fill leaf switches of {leaf_hosts} hosts evenly; use a multiple of {leaf_hosts}, or at \
+         most {leaf_hosts}"
     )]
     Topology {
         /// The profile.

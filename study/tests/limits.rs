@@ -128,6 +128,9 @@ fn hundreds_of_nodes_fit_and_what_does_not_says_what_it_needs() {
     let outcome =
         Run { messages: Some(1), block_bytes: Some(1 << 20), ..Run::stream(&profile, 128, Senders::One, 104_857_600) }.run().unwrap();
     assert!(outcome.bound_part > 0.85);
+    // More than may be members where they come and go.
+    let large = Run { messages: Some(3), ..Run::stream(&profile, 300, Senders::One, 1000) }.run().unwrap();
+    assert!(large.bound_part > 0.0 && large.messages == 3);
     let error = Run::stream(&profile, 512, Senders::All, 10_240).run().unwrap_err();
     assert!(matches!(error, RunError::TooLarge(_)), "{error}");
     assert!(error.to_string().contains("MiB") && error.to_string().contains("fewer"), "{error}");

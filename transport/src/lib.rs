@@ -52,6 +52,8 @@ pub mod sim;
 pub mod tcp;
 #[cfg(not(loom))]
 pub mod verbs;
+#[cfg(not(loom))]
+mod within_host;
 pub mod write;
 
 #[cfg(not(loom))]
@@ -69,4 +71,6 @@ pub use ports::{Ports, PortsError};
 pub use rank::{NodeId, Rank};
 #[cfg(not(loom))]
 pub use region::{Region, RegionOptions};
+#[cfg(not(loom))]
+pub use within_host::unpaced_within_host;
 pub use write::{POOL, Place, RegionId, TABLE, Write};

@@ -71,7 +71,7 @@ pub const MODELLED_NODES_MAX: u32 = 1024;
 pub fn group_size(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(nodes) if (2..=MODELLED_NODES_MAX).contains(&nodes) => Ok(nodes),
-        _ => nodes(text),
+        _ => nodes(text).map_err(|reason| format!("{reason}, or to {MODELLED_NODES_MAX} on modelled clusters (--fabric sim-...)")),
     }
 }
 
@@ -126,7 +126,7 @@ impl FromStr for Pins {
 pub fn nodes(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(nodes) if (2..=NODES_MAX).contains(&nodes) => Ok(nodes),
-        Ok(0 | 1) => Err("a group has at least 2 nodes; give 2 or more".into()),
+        Ok(0 | 1) => Err(format!("a group has at least 2 nodes; give 2 to {NODES_MAX}")),
         _ => Err(format!("give a number of nodes from 2 to {NODES_MAX}")),
     }
 }

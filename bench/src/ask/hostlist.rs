@@ -22,8 +22,8 @@ pub fn hosts(list: &str) -> Result<Vec<String>, HostListError> {
     collect(&format!("`{list}`"), [list])
 }
 
-/// The hosts of a file: a host, or a list of them, a line. What follows a host on its line (`slots=2`), and what follows
-/// a `#`, is for others.
+/// The hosts of a file: a host, or a list of them, a line. What follows a host on its line (`slots=2`), and what
+/// follows a `#`, is for others.
 ///
 /// # Errors
 /// If it cannot be read; and as [`hosts`].

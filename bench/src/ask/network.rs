@@ -15,8 +15,9 @@ use crate::jobs::os;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 #[command(next_help_heading = "Network between hosts")]
 pub struct Network {
-    /// Interfaces for data, by name or subnet, best first; ^ in front leaves one out. Of those that a rule takes, the one
-    /// nearest to the cores in use comes first. Those that do not reach all peers are named and left out [example: ib0,10.0.0.0/8,^10.1.0.0/16]
+    /// Interfaces for data, by name or subnet, best first; ^ in front leaves one out. Of those that a rule takes, the
+    /// one nearest to the cores in use comes first. Those that do not reach all peers are named and left out [example:
+    /// ib0,10.0.0.0/8,^10.1.0.0/16]
     #[arg(long, value_name = "LIST", value_delimiter = ',', env = "SQUALL_INTERFACE")]
     pub interface: Vec<InterfaceRule>,
     /// Ports at which hosts listen, where a firewall lets only those through [default: any] [example: 7400-7499]

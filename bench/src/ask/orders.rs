@@ -25,7 +25,8 @@ pub struct Part {
 /// Payloads of 10 KB go the way their order has them go; those of 1 MB are relayed the same way whatever the order, so
 /// that there the order alone differs.
 pub fn parts(quick: bool, modelled: bool) -> Vec<Part> {
-    // Where all send, each of n members has n rings, and each message is passed n times: the largest groups take longest.
+    // Where all send, each of n members has n rings, and each message is passed n times: the largest groups take
+    // longest.
     let (nodes, of_all): (&[u32], &[u32]) = match (modelled, quick) {
         (true, true) => (&[2, 4, 8], &[2, 4, 8]),
         (true, false) => (&[2, 3, 4, 8, 16, 32, 64], &[2, 3, 4, 8, 16]),

@@ -82,7 +82,8 @@ fn check_nodes(axes: &Axes) -> Result<(), UsageError> {
     match axes.nodes.iter().find(|&&nodes| nodes > NODES_MAX) {
         None => Ok(()),
         Some(nodes) => Err(UsageError(format!(
-            "--nodes {nodes}: at most {NODES_MAX} nodes can be measured; larger groups run on modelled clusters, such as --fabric sim-rdma-100g"
+            "--nodes {nodes}: at most {NODES_MAX} nodes can be measured; larger groups run on modelled clusters, such as --fabric \
+             sim-rdma-100g"
         ))),
     }
 }
@@ -281,7 +282,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_runs_fits_into_memory(memory in 1u64 << 20..1 << 36, size in 1u64..1 << 28, nodes in 2u32..40, window in prop::option::of(1u64..200)) {
+        fn what_runs_fits_into_memory(
+            memory in 1u64 << 20..1 << 36,
+            size in 1u64..1 << 28,
+            nodes in 2u32..40,
+            window in prop::option::of(1u64..200),
+        ) {
             let axes = Axes { size: vec![ByteSize(size)], nodes: vec![nodes], window: window.into_iter().collect(), ..Axes::default() };
             for point in plan(Experiment::Multicast, axes, memory).points {
                 prop_assert!(point.skip.is_some() || point.memory_bytes <= memory);

@@ -171,8 +171,8 @@ pub fn trial_seconds(experiment: Experiment, variant: Variant, quick: bool) -> f
     }
 }
 
-/// Seconds that processes take to join in `view-change`: whoever gives state gives it to one after the other, as fast as
-/// that one restores it.
+/// Seconds that processes take to join in `view-change`: whoever gives state gives it to one after the other, as fast
+/// as that one restores it.
 pub fn joining_seconds(variant: Variant, restore_bytes_per_second: Option<u64>) -> f64 {
     let Variant::Change { upset, .. } = variant else { return 0.0 };
     let rate = restore_bytes_per_second.map_or(GIVEN_BYTES_PER_SECOND, |rate| GIVEN_BYTES_PER_SECOND.min(rate as f64));
@@ -183,9 +183,9 @@ pub fn joining_seconds(variant: Variant, restore_bytes_per_second: Option<u64>) 
 /// more.
 pub const TRIALS: u32 = 3;
 
-/// Silence that counts as death in `view-change`: longer on a host that is slow at everything, as an emulated one is, and
-/// where members share cores, since they are silent while another one moves a message. `moved` is what one node moves a
-/// second, in 10^9 bytes, if that was measured.
+/// Silence that counts as death in `view-change`: longer on a host that is slow at everything, as an emulated one is,
+/// and where members share cores, since they are silent while another one moves a message. `moved` is what one node
+/// moves a second, in 10^9 bytes, if that was measured.
 pub fn change_suspect_after_ns(message_bytes: u64, members: u32, own_core: bool, moved: Option<f64>) -> u64 {
     let slowness = moved.map_or(1.0, |moved| (MOVED_USUALLY / moved.max(f64::MIN_POSITIVE)).clamp(1.0, SLOWNESS_MAX));
     let shared_rate = moved.map_or(SHARED_BYTES_PER_SECOND, |moved| SHARED_BYTES_PER_SECOND.min(moved * 1e9));
@@ -203,8 +203,8 @@ pub fn pace(own_core: bool, fabric: FabricKind) -> Pace {
     }
 }
 
-/// Messages that a node sends between two turns of its loop, at the most. Where members share cores, as many as there is
-/// room for: receivers run when the sender does not, are woken for every batch, and tell all others what they have.
+/// Messages that a node sends between two turns of its loop, at the most. Where members share cores, as many as there
+/// is room for: receivers run when the sender does not, are woken for every batch, and tell all others what they have.
 pub fn send_burst(own_core: bool, fabric: FabricKind, message_bytes: u64) -> u64 {
     let (bytes, messages_max) = match (own_core, fabric) {
         (false, _) => return u64::MAX,

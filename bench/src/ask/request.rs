@@ -149,8 +149,8 @@ impl Axes {
     }
 }
 
-/// Stands for a list that was not given: no argument can hold it, so one that is empty by mistake (`--size "$UNSET"`) is
-/// not taken for the default.
+/// Stands for a list that was not given: no argument can hold it, so one that is empty by mistake (`--size "$UNSET"`)
+/// is not taken for the default.
 const UNSAID: &str = "\0";
 
 /// A list as one value, by the full path of its type: an argument that clap splits by itself would have lost the comma

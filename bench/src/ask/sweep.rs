@@ -197,8 +197,8 @@ impl Sweep<'_> {
         self.groups(&sizes, &self.nodes(&[2, 4, 8, 16], &[2, 4]), senders, &orderings, Variant::Plain)
     }
 
-    /// The largest messages are not swept under light load: nothing that they wait for takes as long as they do, so it is
-    /// what one at a time takes, twenty times over.
+    /// The largest messages are not swept under light load: nothing that they wait for takes as long as they do, so it
+    /// is what one at a time takes, twenty times over.
     fn latency(&self) -> Result<Vec<Setting>, UsageError> {
         let nodes = self.nodes(&[2, 4, 8, 16], &[2]);
         let mut settings = Vec::new();

@@ -98,7 +98,8 @@ impl Upset {
 }
 
 impl fmt::Display for Upset {
-    /// As in the column `schedule`: `kill@first` is the kill of the first member, `join20+200MB` are 20 processes that take 200 MB of state each.
+    /// As in the column `schedule`: `kill@first` is the kill of the first member, `join20+200MB` are 20 processes that
+    /// take 200 MB of state each.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Upset::Kill(Victim::Last) => f.write_str("kill"),

@@ -24,7 +24,8 @@ pub(super) fn cut(a: Pid, b: Pid, all: bool, choice: u64) -> Result<usize, Strin
     };
     let refused = |error: Errno| {
         format!(
-            "cannot reach into a child process ({error}): cuts need pidfd_getfd and the right to trace one's own children (kernel.yama.ptrace_scope below 2)"
+            "cannot reach into a child process ({error}): cuts need pidfd_getfd and the right to trace one's own children \
+             (kernel.yama.ptrace_scope below 2)"
         )
     };
     let process = pidfd_open(a, PidfdFlags::empty()).map_err(refused)?;

@@ -75,8 +75,8 @@ impl TraceWriter {
         self.note_leave();
     }
 
-    /// The member is in this view with a state of it, which holds of its messages what lies below `taken`, by place among
-    /// the view's senders.
+    /// The member is in this view with a state of it, which holds of its messages what lies below `taken`, by place
+    /// among the view's senders.
     pub(super) fn installed(&mut self, view: &View, state: u64, taken: Vec<u64>) {
         self.delivers = view.id;
         let comes = std::mem::replace(&mut self.behind, false) || (self.view.is_none() && view.id > 0);
@@ -175,8 +175,8 @@ impl TraceWriter {
     /// Whom the member suspects, and how far the view's end is.
     fn note_change<E: Endpoint>(&mut self, group: &mut Group<E>) {
         let (process, view, senders) = (self.process, group.view().id, group.view().senders.clone());
-        // A learner never wedges: it goes on receiving until it has what is delivered. So do all where members give each
-        // other what they lack.
+        // A learner never wedges: it goes on receiving until it has what is delivered. So do all where members give
+        // each other what they lack.
         let goes_on = !group.view().votes(group.view().me) || self.order.fills();
         let received: Vec<u64> = (0..senders.len()).filter(|_| goes_on).map(|position| group.received(position)).collect();
         let Some(protocol) = group.membership().map(|membership| membership.protocol()) else { return };

@@ -234,7 +234,8 @@ fn replay_line(args: &ChaosArgs, suspect_after: Duration, seed: u64, round: u64)
     let states = args.state.iter().map(|size| format!("{}B", size.0)).collect::<Vec<_>>().join(",");
     let (from, to) = args.size;
     format!(
-        "squall chaos --seed {seed} --rounds {} --nodes {}{} --fabric {} --ordering {} --faults {faults} --size {from}B..{to}B --rate {} --state {states} --suspect-after {}ms",
+        "squall chaos --seed {seed} --rounds {} --nodes {}{} --fabric {} --ordering {} --faults {faults} --size {from}B..{to}B --rate \
+         {} --state {states} --suspect-after {}ms",
         round + 1,
         args.nodes,
         if args.witness { " --witness" } else { "" },

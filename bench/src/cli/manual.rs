@@ -69,8 +69,8 @@ fn with_default(experiment: Experiment, axis: &str, arg: Arg) -> Arg {
     helped(arg, |help| replaced(help, " [default:", &format!(" [default: {}]", defaults::of(experiment, axis))))
 }
 
-/// A flag as far as it concerns `experiment`: one that names it already needs no name, one without nodes that meet needs
-/// no network, and one that is only measured needs no models.
+/// A flag as far as it concerns `experiment`: one that names it already needs no name, one without nodes that meet
+/// needs no network, and one that is only measured needs no models.
 fn concerned(experiment: Experiment, arg: Arg) -> Arg {
     const OF_NETWORKS: [&str; 3] = ["RDMA", "Hosts", "Network"];
     let heading = arg.get_help_heading().unwrap_or_default();

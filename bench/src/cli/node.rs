@@ -151,7 +151,8 @@ pub(super) fn join(args: NodeArgs) -> anyhow::Result<u8> {
 pub(super) fn within_job(launched: Launched, measurement: &Measurement) -> anyhow::Result<u8> {
     let launcher = launched.task_of.unwrap_or("this launcher");
     let lacking = || {
-        let mend = "set SQUALL_RENDEZVOUS=HOST:PORT for all, with any host of the job; or have squall start the tasks: squall run ... --launcher mpi";
+        let mend = "set SQUALL_RENDEZVOUS=HOST:PORT for all, with any host of the job; or have squall start the tasks: squall run ... \
+                    --launcher mpi";
         usage(format!("{launcher} does not say which hosts the job has, so its tasks do not find each other: {mend}"))
     };
     let nodes = check_nodes(launched.nodes)?;

@@ -44,7 +44,14 @@ pub(super) struct SimArgs {
     seed: Option<u64>,
     /// Members come and go: for safety (any faults at any time), for liveness (faults stop, then all must be done in
     /// time), as whole members (with control connections, state and witness), or all of these
-    #[arg(long, value_name = "safety|liveness|members|all", num_args = 0..=1, default_missing_value = "all", value_parser = aims, conflicts_with = "nodes")]
+    #[arg(
+        long,
+        value_name = "safety|liveness|members|all",
+        num_args = 0..=1,
+        default_missing_value = "all",
+        value_parser = aims,
+        conflicts_with = "nodes"
+    )]
     churn: Option<Aims>,
     /// Members of the group, 2 to 64 [default: by seed]
     #[arg(long, value_name = "N", value_parser = axes::nodes)]

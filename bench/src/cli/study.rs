@@ -140,7 +140,8 @@ fn curves(args: &StudyArgs, network: &Network, drawn: &Drawn) -> anyhow::Result<
     let of = |task: &Task| drawn.get(&task.key()).copied().unwrap_or_default();
     let Network { bandwidth, profile: name, .. } = network;
     let mut lines = vec![format!(
-        "\n{bandwidth}: published GB/s, the peer in the model ({name}; * fitted) with its error, and Squall there with its share of the bound"
+        "\n{bandwidth}: published GB/s, the peer in the model ({name}; * fitted) with its error, and Squall there with its share of \
+         the bound"
     )];
     let mut errors = Vec::new();
     for point in study::bandwidths(network, args.quick) {
@@ -154,7 +155,8 @@ fn curves(args: &StudyArgs, network: &Network, drawn: &Drawn) -> anyhow::Result<
     let latencies = study::latencies(network, args.quick);
     if let Some(source) = network.latency {
         lines.push(format!(
-            "\n{source}: latency at the sender in us, all send: published (a stream), the peer in the model (a stream with as many under way) with its error, and Squall with one message of each at a time"
+            "\n{source}: latency at the sender in us, all send: published (a stream), the peer in the model (a stream with as many \
+             under way) with its error, and Squall with one message of each at a time"
         ));
         let mut errors = Vec::new();
         for point in latencies {

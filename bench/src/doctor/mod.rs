@@ -163,7 +163,8 @@ fn finding_of(fabric: &Fabric) -> Vec<Finding> {
         };
         found.push(Finding::wrong(&about, format!("a write between two nodes of this host failed: {why}")).mended_by(mend));
     } else if fabric.order.contains("promises nothing") {
-        let what = "the device does not promise the order of writes; if it is one that does not keep it (EFA, adaptive routing out of order), count them";
+        let what = "the device does not promise the order of writes; if it is one that does not keep it (EFA, adaptive routing out of \
+                    order), count them";
         found.push(Finding::note(&about, what).mended_by("squall run ... --fabric verbs --count-writes"));
     }
     found

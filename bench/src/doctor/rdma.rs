@@ -80,7 +80,8 @@ fn why(candidates: usize) -> String {
     match candidates {
         1 => "it is the only port that can be used".into(),
         more => format!(
-            "the best of {more} ports that can be used: InfiniBand and RoCE go before iWARP, then routed addresses, then the highest rate, then the device nearest to the cores, by NUMA node and PCI bridges"
+            "the best of {more} ports that can be used: InfiniBand and RoCE go before iWARP, then routed addresses, then the highest \
+             rate, then the device nearest to the cores, by NUMA node and PCI bridges"
         ),
     }
 }

@@ -30,8 +30,13 @@ use crate::run::fault::Fault;
 use crate::run::stage::Stage;
 
 /// How each experiment is measured, what bounds them, and what comes first.
-pub const MEASURES: Measures =
-    Measures { first: study::first, capacity: capacity::measure, beside: capacity::measure_beside, point: measure };
+pub const MEASURES: Measures = Measures {
+    first: study::first,
+    first_seconds: study::first_seconds,
+    capacity: capacity::measure,
+    beside: capacity::measure_beside,
+    point: measure,
+};
 
 /// Measures one point and writes its rows.
 fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {

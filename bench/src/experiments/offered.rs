@@ -1,9 +1,9 @@
 //! `latency-load`, the parent's side: latency while messages come at a constant rate, from a small part of what the
 //! group delivers at most to more than that.
 //!
-//! Each message is timed twice: from when it was due, which counts what it waited for its sender, and from the call that
-//! sent it, which is what a loop sees that waits for room before it looks at the clock. The second one leaves out just
-//! the messages that would have been slow (*coordinated omission*).
+//! Each message is timed twice: from when it was due, which counts what it waited for its sender, and from the call
+//! that sent it, which is what a loop sees that waits for room before it looks at the clock. The second one leaves out
+//! just the messages that would have been slow (*coordinated omission*).
 
 use std::time::{Duration, SystemTime};
 

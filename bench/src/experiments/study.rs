@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::thread::available_parallelism;
 
 use squall_report::{Point, Row, RunFolder};
 use squall_study::parallel::on_all_cores;
@@ -21,6 +22,8 @@ pub const STUDY: &str = "study";
 const PEER_PREFIX: &str = "derecho-in-";
 /// Group sizes of a quick one.
 const QUICK_NODES: [usize; 4] = [2, 4, 8, 16];
+/// What one run of the study takes of one core on the whole, in seconds: on a virtual machine, rounded.
+const TASK_SECONDS: f64 = 0.12;
 /// Large messages whose latency is taken of Squall; each is a stream of blocks of its own.
 const LARGE_LATENCIES: u64 = 5;
 
@@ -149,7 +152,7 @@ pub fn tasks(networks: &[Network], quick: bool) -> Result<Vec<Task>, ProfileErro
 /// # Errors
 /// A point that cannot run, rows that cannot be written, and what `each` says.
 pub fn draw(tasks: &[Task], folder: &mut RunFolder, mut each: impl FnMut(&Task, &Outcome) -> Result<(), Fault>) -> Result<(), Fault> {
-    let left: Vec<&Task> = tasks.iter().filter(|task| folder.rows().trials(&task.key()) == 0).collect();
+    let left: Vec<&Task> = tasks.iter().filter(|task| !is_drawn(task, folder)).collect();
     on_all_cores(
         &left,
         |task| task.run.run(),
@@ -162,17 +165,35 @@ pub fn draw(tasks: &[Task], folder: &mut RunFolder, mut each: impl FnMut(&Task, 
 }
 
 /// What `reproduce` begins with: the figures of the paper, unless it was told which fabrics to measure.
+fn firsts(request: &Request) -> Result<Vec<Task>, ProfileError> {
+    if request.experiments.len() < 2 || !request.axes.fabric.is_empty() {
+        return Ok(Vec::new());
+    }
+    tasks(paper(), request.quick)
+}
+
+fn is_drawn(task: &Task, folder: &RunFolder) -> bool {
+    folder.rows().trials(&task.key()) > 0
+}
+
+/// About how many seconds it takes to draw what a folder lacks of that.
+pub(super) fn first_seconds(request: &Request, folder: &RunFolder) -> f64 {
+    let left = firsts(request).map_or(0, |tasks| tasks.iter().filter(|task| !is_drawn(task, folder)).count());
+    left as f64 * TASK_SECONDS / available_parallelism().map_or(1.0, |cores| cores.get() as f64)
+}
+
+/// Draws it.
 ///
 /// # Errors
 /// As [`draw`], or [`Fault::Interrupted`].
 pub(super) fn first(request: &Request, folder: &mut RunFolder, interrupt: &Interrupt, progress: &Progress) -> Result<(), Fault> {
-    if request.experiments.len() < 2 || !request.axes.fabric.is_empty() {
+    let tasks = firsts(request).map_err(|error| Fault::Failed(error.to_string()))?;
+    if tasks.is_empty() {
         return Ok(());
     }
-    let tasks = tasks(paper(), request.quick).map_err(|error| Fault::Failed(error.to_string()))?;
     let what = "drawing the published figures on a model of a cluster, in virtual time";
     progress.doing(what);
-    let mut drawn = tasks.iter().filter(|task| folder.rows().trials(&task.key()) > 0).count();
+    let mut drawn = tasks.iter().filter(|task| is_drawn(task, folder)).count();
     draw(&tasks, folder, |_, _| {
         drawn += 1;
         progress.so_far(what, drawn, tasks.len());
@@ -183,6 +204,8 @@ pub(super) fn first(request: &Request, folder: &mut RunFolder, interrupt: &Inter
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ask::experiment::Experiment;
+    use crate::ask::request::Axes;
 
     #[test]
     fn every_point_runs_once_and_has_a_row_of_its_own() {
@@ -202,6 +225,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let mut folder =
             RunFolder::create(Some(root.path()), "test", Vec::new(), serde_json::Value::Null, serde_json::Value::Null).unwrap();
+        let whole = Request { experiments: Experiment::ALL.to_vec(), quick: true, axes: Axes::default() };
+        let seconds = first_seconds(&whole, &folder);
+        let alone = Request { experiments: vec![Experiment::Write], ..whole.clone() };
+        assert!(seconds > 1.0 && first_seconds(&alone, &folder) == 0.0, "one experiment begins with itself");
         let tasks: Vec<Task> = tasks(paper(), true).unwrap().into_iter().take(3).collect();
         let mut values = Vec::new();
         let mut run = |tasks: &[Task]| {
@@ -215,5 +242,6 @@ mod tests {
         };
         assert_eq!((run(&tasks[..2]), run(&tasks), run(&tasks)), (2, 1, 0));
         assert!(values.iter().all(|value| *value > 0.0));
+        assert!(first_seconds(&whole, &folder) < seconds);
     }
 }

@@ -4,8 +4,8 @@ use crate::ask::policy;
 
 /// Share of a trial that tells its rate.
 const CLOSE_ENOUGH: f64 = 0.2;
-/// A rate that is so many times the one of the step before was held down by what a step costs however short it is: where
-/// many nodes share cores, a whole window takes no longer than one message.
+/// A rate that is so many times the one of the step before was held down by what a step costs however short it is:
+/// where many nodes share cores, a whole window takes no longer than one message.
 const RISING: f64 = 1.5;
 /// A short step says little about a long one: approach it.
 const GROWTH_MAX: u64 = 16;

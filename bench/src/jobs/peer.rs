@@ -52,8 +52,8 @@ impl Peer {
         matches!(self, Peer::UcxLatency | Peer::PerftestLatency)
     }
 
-    /// The programs that it takes, or other files of the system, and the packages that they come in; none for what is our
-    /// own.
+    /// The programs that it takes, or other files of the system, and the packages that they come in; none for what is
+    /// our own.
     pub fn programs(self) -> Option<(&'static [&'static str], &'static str)> {
         match self {
             Peer::Iperf3 => Some((&["iperf3"], "iperf3")),

@@ -28,8 +28,8 @@ pub enum Printed {
     /// No figure: its clock failed or it took too long; or this is node 1, which prints none.
     #[default]
     Nothing,
-    /// `ib_write_bw`: peak and average in 2^20 bytes a second and 10^6 messages a second. `ib_write_lat`: least, greatest,
-    /// typical (median), mean, deviation, 99 and 99.9 % in microseconds.
+    /// `ib_write_bw`: peak and average in 2^20 bytes a second and 10^6 messages a second. `ib_write_lat`: least,
+    /// greatest, typical (median), mean, deviation, 99 and 99.9 % in microseconds.
     Figures(Vec<f64>),
     /// It failed, with these words.
     Failed(String),

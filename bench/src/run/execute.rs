@@ -44,6 +44,8 @@ pub struct Assignment {
 pub struct Measures {
     /// What comes before everything else, if anything does.
     pub first: fn(&Request, &mut RunFolder, &Interrupt, &Progress) -> Result<(), Fault>,
+    /// About how many seconds that takes.
+    pub first_seconds: fn(&Request, &RunFolder) -> f64,
     /// What the machine can do at most, as far as the points of a plan are bound by it.
     pub capacity: fn(&Plan, &Stage<'_>) -> Result<Capacity, Fault>,
     /// The same for one point that passes its bound, while its nodes wait.
@@ -196,19 +198,21 @@ fn run(
     let remaining: Vec<&PlannedPoint> = plan.points.iter().filter(is_remaining).collect();
     let quick = request.quick;
     let verify = request.axes.verify.unwrap_or_default();
-    let bounds_seconds = capacity::seconds(&remaining, verify, machine, quick);
+    let first_seconds = (measures.first_seconds)(request, folder);
+    let before_seconds = first_seconds + capacity::seconds(&remaining, verify, machine, quick);
     let planned = visits(&remaining, request.axes.interleave);
-    let progress = Progress::new(&planned.iter().map(|visit| &visit.point).collect::<Vec<_>>(), bounds_seconds, quiet);
+    let progress = Progress::new(&planned.iter().map(|visit| &visit.point).collect::<Vec<_>>(), before_seconds, quiet);
     progress.say(&format!("results go to {}", folder.path().display()));
     if let Some(why) = &machine.unpinned {
         progress.say(&format!("  note: nodes are not pinned: {why}"));
     }
     folder.rows().notices().iter().for_each(|notice| progress.say(notice));
-    announcement(plan, &remaining, bounds_seconds).iter().for_each(|line| progress.say(line));
+    announcement(plan, &remaining, before_seconds).iter().for_each(|line| progress.say(line));
     match (measures.first)(request, folder, interrupt, &progress) {
         Err(Fault::Failed(why)) => progress.say(&format!("  note: {why}")),
         other => other?,
     }
+    progress.pass(first_seconds);
     let mut stage = Stage {
         interrupt,
         hosts,
@@ -233,7 +237,7 @@ fn run(
         stage.folder.set_effective(effective).map_err(|error| results(&error))
     };
     keep(&mut stage)?;
-    progress.end_bounds(bounds_seconds);
+    progress.end_bounds(before_seconds);
     let repeats = Repeats::asked(&request.axes);
     let mut lost = BTreeSet::new();
     let mut next = planned;

@@ -82,8 +82,8 @@ fn signal_advice(signal: i32, cpu_seconds_max: Option<u64>) -> String {
             None => " (SIGKILL: someone ended it, or the system ran out of memory; see dmesg)",
             Some(seconds) => {
                 return format!(
-                    " (SIGKILL: either it used more than {seconds} s of processor time, the limit here, so raise `ulimit -t`; or someone ended it, \
-                     or the system ran out of memory, see dmesg)"
+                    " (SIGKILL: either it used more than {seconds} s of processor time, the limit here, so raise `ulimit -t`; or \
+                     someone ended it, or the system ran out of memory, see dmesg)"
                 );
             }
         },

@@ -59,9 +59,9 @@ impl TimeLeft {
 }
 
 impl Progress {
-    /// For a run of these points after bounds that take so long: a bar if standard error is a terminal; nothing at all
-    /// if it is to be `quiet`.
-    pub fn new(points: &[&PlannedPoint], bounds_seconds: f64, quiet: bool) -> Progress {
+    /// For a run of these points after bounds, and what comes before them, that take so long: a bar if standard error
+    /// is a terminal; nothing at all if it is to be `quiet`.
+    pub fn new(points: &[&PlannedPoint], before_seconds: f64, quiet: bool) -> Progress {
         let terminal = io::stderr().is_terminal() && !quiet;
         let bar = terminal.then(|| {
             let bar = ProgressBar::with_draw_target(Some(points.len() as u64), ProgressDrawTarget::stderr_with_hz(5));
@@ -74,7 +74,7 @@ impl Progress {
             bar
         });
         let running = points.iter().filter(|point| point.skip.is_none());
-        let estimated = bounds_seconds + running.map(|point| point.seconds).sum::<f64>();
+        let estimated = before_seconds + running.map(|point| point.seconds).sum::<f64>();
         let time = TimeLeft { estimated, done: 0.0, began: Instant::now() };
         Progress {
             bar,
@@ -99,7 +99,7 @@ impl Progress {
     }
 
     /// So many seconds of what was estimated are behind us.
-    fn pass(&self, seconds: f64) {
+    pub(super) fn pass(&self, seconds: f64) {
         let mut time = self.time.borrow_mut();
         time.done += seconds;
         if let Some(bar) = &self.bar {
@@ -251,10 +251,10 @@ pub fn headline(row: &Row) -> String {
 }
 
 /// What will run, how long it will take, and what will not run.
-pub fn announcement(plan: &Plan, remaining: &[&PlannedPoint], bounds_seconds: f64) -> Vec<String> {
+pub fn announcement(plan: &Plan, remaining: &[&PlannedPoint], before_seconds: f64) -> Vec<String> {
     let running: Vec<_> = remaining.iter().filter(|point| point.skip.is_none()).collect();
     let drawing = running.len() as f64 * FIGURES_A_POINT * policy::FIGURE_SECONDS;
-    let seconds = bounds_seconds + running.iter().map(|point| point.seconds).sum::<f64>() + drawing;
+    let seconds = before_seconds + running.iter().map(|point| point.seconds).sum::<f64>() + drawing;
     let memory = running.iter().map(|point| point.memory_bytes).max().unwrap_or(0);
     let mut lines = vec![format!(
         "{} to measure, about {}, at most {} of memory at a time",
@@ -305,7 +305,8 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Which visit of how many ended, and how long the rest will take; those that `--until-ci` adds have no number to end at.
+/// Which visit of how many ended, and how long the rest will take; those that `--until-ci` adds have no number to end
+/// at.
 fn place(at: usize, planned: usize, left: impl Fn() -> String) -> String {
     match at.cmp(&planned) {
         Ordering::Less => format!("{at}/{planned}, {}", left()),

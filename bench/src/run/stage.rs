@@ -212,7 +212,8 @@ mod tests {
 
     type Beside = fn(&PlannedPoint, &Stage<'_>) -> Result<Capacity, Fault>;
 
-    /// A point of one sender over TCP that is bound by 2 GB/s, in a run whose bound is `beside` when it is measured again.
+    /// A point of one sender over TCP that is bound by 2 GB/s, in a run whose bound is `beside` when it is measured
+    /// again.
     fn staged<T>(experiment: Experiment, nodes: u32, beside: Beside, run: impl FnOnce(&mut Stage<'_>, &PlannedPoint) -> T) -> T {
         let root = tempfile::tempdir().unwrap();
         let axes =

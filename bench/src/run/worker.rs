@@ -3,8 +3,10 @@
 use std::io::{self, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::stderr_tail::StderrTail;
 use crate::jobs::control::{Reply, Told};
@@ -76,15 +78,17 @@ impl Worker {
         self.process.try_wait().ok().flatten()
     }
 
-    /// The same of one that is ending: waits for it, but not for long.
+    /// The same of one that is ending: waits for it, but not for long. Where the kernel refuses handles of processes,
+    /// as some sandboxes have it, this is [`status`](Self::status).
     pub(super) fn status_until(&mut self, deadline: Instant) -> Option<ExitStatus> {
-        loop {
-            let status = self.status();
-            if status.is_some() || Instant::now() >= deadline {
-                return status;
-            }
-            thread::sleep(Duration::from_millis(1));
+        let nap = deadline.saturating_duration_since(Instant::now());
+        let nap = Timespec { tv_sec: nap.as_secs() as i64, tv_nsec: i64::from(nap.subsec_nanos()) };
+        // Nobody else waits for this child, so its number is its own until `status` has seen its end.
+        if let Ok(handle) = pidfd_open(Pid::from_child(&self.process), PidfdFlags::empty()) {
+            // A signal cuts the wait short; then the run is over, and the cause is known.
+            let _ = poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&nap));
         }
+        self.status()
     }
 
     /// Waits until it has ended, which takes no time once its line is closed.

@@ -13,7 +13,8 @@ use super::reading::{Reading, reading};
 use super::ticket::{Ticket, ticket};
 use crate::error::SendError;
 
-/// Hands messages to a driver, from any thread; clone it for more of them. Messages of one handle go out in their order.
+/// Hands messages to a driver, from any thread; clone it for more of them. Messages of one handle go out in their
+/// order.
 ///
 /// Once the driver and all its handles are dropped, what was handed over is sent and the member leaves.
 #[derive(Clone, Debug)]
@@ -52,7 +53,8 @@ impl Handle {
     /// send by [`Outgoing`](crate::Outgoing).
     ///
     /// # Errors
-    /// What ended the driver, [`DriverError::Gone`] if it was told to leave; or the message is longer than the group agreed.
+    /// What ended the driver, [`DriverError::Gone`] if it was told to leave; or the message is longer than the group
+    /// agreed.
     pub fn send(&self, payload: impl Into<Payload>) -> Result<Ticket, DriverError> {
         self.push(payload.into(), Queue::push_waiting).map_err(|refused| refused.why)
     }

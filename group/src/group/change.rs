@@ -86,10 +86,10 @@ impl<E: Endpoint> Group<E> {
         self.epoch.as_ref().map_or(Ok(()), |epoch| epoch.room_for(&self.view, &[], newcomer))
     }
 
-    /// Wants to leave: the group goes on without this member, whose [`Group::step`] says [`Turn::Left`] once nobody needs
-    /// it any more. The last member that votes stays while others learn or ask to join, until one of them votes, but no
-    /// longer than [`Timeouts::leave`](crate::Timeouts::leave): then it ends with
-    /// [`Ended::LastLeft`]. Where the members never change it does nothing: use [`Group::close`].
+    /// Wants to leave: the group goes on without this member, whose [`Group::step`] says [`Turn::Left`] once nobody
+    /// needs it any more. The last member that votes stays while others learn or ask to join, until one of them votes,
+    /// but no longer than [`Timeouts::leave`](crate::Timeouts::leave): then it ends with [`Ended::LastLeft`]. Where the
+    /// members never change it does nothing: use [`Group::close`].
     pub fn leave(&mut self) {
         self.leave_after(0);
     }

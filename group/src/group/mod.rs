@@ -122,8 +122,8 @@ impl<E: Endpoint> Group<E> {
         self.outgoing.relay
     }
 
-    /// Records from here on what happens to blocks of large messages, or no more; what was recorded. Blocks are noted at
-    /// the time that the caller sets before each turn ([`Timeline::set_now`]). It ends with the view.
+    /// Records from here on what happens to blocks of large messages, or no more; what was recorded. Blocks are noted
+    /// at the time that the caller sets before each turn ([`Timeline::set_now`]). It ends with the view.
     pub fn record(&mut self, timeline: Option<Timeline>) -> Option<Timeline> {
         self.outgoing.rdmc.set_timeline(timeline)
     }

@@ -7,10 +7,10 @@ use super::Group;
 use crate::reads::{ReadMutation, ReadPoint, ReadRefused};
 
 impl<E: Endpoint> Group<E> {
-    /// Asks for a linearizable read: once [`Group::has_reached`] the point, this member has delivered whatever any member
-    /// had delivered when this was called, and the application's state may be read. It costs one exchange with more than
-    /// half of the members, and no message; turns of the loop move it. A point that was not reached when the view ends
-    /// is looked for in the next one.
+    /// Asks for a linearizable read: once [`Group::has_reached`] the point, this member has delivered whatever any
+    /// member had delivered when this was called, and the application's state may be read. It costs one exchange with
+    /// more than half of the members, and no message; turns of the loop move it. A point that was not reached when the
+    /// view ends is looked for in the next one.
     ///
     /// ```
     /// # use squall_group::prelude::*;

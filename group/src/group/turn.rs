@@ -158,8 +158,8 @@ impl<E: Endpoint> Group<E> {
     }
 
     /// Goes on sending to learners what this member sent before the view came to its end: once that is decided, and
-    /// others may go on, only what is kept. Learners have it before they go on; what is cut off they do not wait for, and
-    /// it would land in buffers that are in use again.
+    /// others may go on, only what is kept. Learners have it before they go on; what is cut off they do not wait for,
+    /// and it would land in buffers that are in use again.
     fn feed_learners(&mut self) -> Result<(), Ended> {
         if self.view.voters < self.view.members {
             self.ship();
@@ -250,8 +250,8 @@ impl<E: Endpoint> Group<E> {
         Ok(progress | self.ship())
     }
 
-    /// Whether acknowledgements of several batches are gathered while more comes in every turn: good where members share
-    /// cores, for loops that call [`Group::step`]. [`Group::turn`] goes by its pace.
+    /// Whether acknowledgements of several batches are gathered while more comes in every turn: good where members
+    /// share cores, for loops that call [`Group::step`]. [`Group::turn`] goes by its pace.
     pub fn gather_acknowledgements(&mut self, on: bool) {
         self.gathering.set(on);
     }

@@ -59,7 +59,8 @@ pub enum MemberError {
     Welcome,
     /// All members that had the application's state are gone, as far as this joining process can tell.
     #[error(
-        "no member of view {view} that this joining process still reaches has the application's state; join again under a new name, or start the group again if all that had it are gone"
+        "no member of view {view} that this joining process still reaches has the application's state; join again under a new \
+         name, or start the group again if all that had it are gone"
     )]
     StateLost {
         /// The view that is without.

@@ -403,8 +403,8 @@ impl Givings {
             }
             if giving.course.round >= ROUNDS_MAX {
                 let reason = format!(
-                    "the group delivers faster than this process restores: more than {} bytes while it took a snapshot, {ROUNDS_MAX} times; \
-                     restore faster, or raise `backlog_bytes_max` at the members",
+                    "the group delivers faster than this process restores: more than {} bytes while it took a snapshot, {ROUNDS_MAX} \
+                     times; restore faster, or raise `backlog_bytes_max` at the members",
                     limits.log_bytes_max
                 );
                 // If it is gone it needs no answer.

@@ -123,8 +123,8 @@ struct Patience {
     giver_ns: u64,
     /// Before whoever gives says a word although there is nothing to tell.
     idle_ns: u64,
-    /// For the other founders, for a word of whoever is given state, and for a witness, which writes to a disk before it
-    /// answers: nobody else waits for whoever asks it.
+    /// For the other founders, for a word of whoever is given state, and for a witness, which writes to a disk before
+    /// it answers: nobody else waits for whoever asks it.
     long_ns: u64,
 }
 

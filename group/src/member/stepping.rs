@@ -265,7 +265,8 @@ impl<F: Fabric, N: Net> Member<F, N> {
         let Some(taking) = &mut self.taking else { return false };
         let Some(outline) = taking.outline().filter(|_| !taking.told) else { return false };
         if in_view && outline.id > self.view.id {
-            // Of a view that is to come and that this process is not in, or so its giver says: it hears why from others.
+            // Of a view that is to come and that this process is not in, or so its giver says: it hears why from
+            // others.
             return false;
         }
         if let Some(group) = self.group.as_mut().filter(|_| in_view && outline.id >= self.first) {

@@ -41,8 +41,8 @@ impl Protocol {
         Some(Ends { least: ragged_trim(frozen.iter().map(Vec::as_slice), self.sender_count), most })
     }
 
-    /// I have so much of each sender by now. If it is for me to cut, and the voters' ends are these, I cut there: at the
-    /// most, or below it where nobody can be filled, but never below what all of them have.
+    /// I have so much of each sender by now. If it is for me to cut, and the voters' ends are these, I cut there: at
+    /// the most, or below it where nobody can be filled, but never below what all of them have.
     ///
     /// # Panics
     /// If a vector has not one place a sender.

@@ -37,8 +37,8 @@ impl Protocol {
         self.votes(self.me) && (self.mutation == Mutation::LeadsEarly || self.trusted_voters().all(turned))
     }
 
-    /// Makes the newest that any voter here has accepted my own proposal, as it is: a majority may have it. `false` if I
-    /// lack some of what it keeps, so that I cannot accept it yet.
+    /// Makes the newest that any voter here has accepted my own proposal, as it is: a majority may have it. `false` if
+    /// I lack some of what it keeps, so that I cannot accept it yet.
     fn take_over(&mut self) -> bool {
         let accepted = self.trusted_voters().map(|rank| &self.row_of(rank).accepted).filter(|accepted| !accepted.is_empty());
         let newest = match self.mutation {

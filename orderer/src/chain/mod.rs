@@ -8,13 +8,13 @@
 //! ```
 //!
 //! The log is the head's own stream, and behind each decision in it the messages that this one takes of others: so a
-//! head that is alone decides nothing. Payloads stay where their sender wrote them, in the ring of its row, and pass down
-//! the chain from there: nothing is copied into another ring. A sender that stands in the chain has its own stream
+//! head that is alone decides nothing. Payloads stay where their sender wrote them, in the ring of its row, and pass
+//! down the chain from there: nothing is copied into another ring. A sender that stands in the chain has its own stream
 //! already: who comes before it leaves it out, and it passes it on itself.
 //!
 //! A member delivers what `received_seq` of the next one covers; the tail, what it is told is `whole` before it and it
-//! has itself. Both words are minima along a line, so a member delivers what every member has, as in round-robin, and the
-//! end of a view needs nothing else: who goes on makes a new chain by rank.
+//! has itself. Both words are minima along a line, so a member delivers what every member has, as in round-robin, and
+//! the end of a view needs nothing else: who goes on makes a new chain by rank.
 //!
 //! # What it costs
 //!
@@ -27,8 +27,8 @@
 //! | received_seq, up | n - 1 | 8 |
 //! | delivered_seq, to the senders | n - 1 | in at the head: 8 (n - 1) |
 //!
-//! A batch of many bytes goes in pieces, so that what it takes on its way down is the time of one piece a member and not
-//! of the batch.
+//! A batch of many bytes goes in pieces, so that what it takes on its way down is the time of one piece a member and
+//! not of the batch.
 //!
 //! Together 5 (n - 1) writes. The head delivers after 2 (n - 1) hops, and is the last. One sender has every link to
 //! itself, whatever n is; if all send, each link carries all messages but those of the member behind it, and a sender's

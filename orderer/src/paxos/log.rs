@@ -96,8 +96,8 @@ impl Log {
         }
     }
 
-    /// What is in the order and not delivered, which begins at these indices of senders, is taken back: what gave it its
-    /// place may be cut off.
+    /// What is in the order and not delivered, which begins at these indices of senders, is taken back: what gave it
+    /// its place may be cut off.
     pub(super) fn take_back(&mut self, first: impl Iterator<Item = (usize, u64)>) {
         first.for_each(|(sender, index)| self.next[sender] = index.min(self.next[sender]));
         while let Some(given) = self.given.pop_back() {
@@ -216,7 +216,8 @@ mod tests {
                 logs.iter_mut().for_each(|log| assert!(log.announce(record, &decision(&[(sender, count)]))));
                 record += 1;
             }
-            let single = |parts: Vec<Part>| parts.into_iter().flat_map(|(s, first, count)| (first..first + count).map(move |i| (s, i))).collect::<Vec<_>>();
+            let each = |(sender, first, count): Part| (first..first + count).map(move |index| (sender, index));
+            let single = |parts: Vec<Part>| parts.into_iter().flat_map(each).collect::<Vec<_>>();
             let trim: Vec<u64> = known.iter().zip(&more).map(|(known, more)| known + more).collect();
             let [mut less, mut whole] = logs;
             let accepted = all(|| less.next(&known));

@@ -30,13 +30,13 @@
 //! | received_seq | n (n - 1) | out and in: 8 (n - 1) |
 //! | delivered_seq | n - 1 | in: 8 (n - 1) |
 //!
-//! Together (n - 1) (n + 3) writes a batch of the leader's, as by turns, and (n - 1) (n + 5) of another sender; record(b)
-//! is [`record_bytes`](../../squall_smc/fn.record_bytes.html). A message of the leader is delivered after 2 hops, one of
-//! another sender after 3; with a hop of h and turns of t after 2 (h + t) and 3 (h + t). Of the others' answers it waits
-//! for the fastest half only, where turns and [`Lamport`](crate::Lamport) wait for the slowest.
+//! Together (n - 1) (n + 3) writes a batch of the leader's, as by turns, and (n - 1) (n + 5) of another sender;
+//! record(b) is [`record_bytes`](../../squall_smc/fn.record_bytes.html). A message of the leader is delivered after 2
+//! hops, one of another sender after 3; with a hop of h and turns of t after 2 (h + t) and 3 (h + t). Of the others'
+//! answers it waits for the fastest half only, where turns and [`Lamport`](crate::Lamport) wait for the slowest.
 //!
-//! Expected of that, beside turns: the same writes where one member sends, so the same rate, less what it takes to sort n
-//! words a batch; with all sending fewer writes than nulls take. With one of three members slowed, the p50 of the
+//! Expected of that, beside turns: the same writes where one member sends, so the same rate, less what it takes to sort
+//! n words a batch; with all sending fewer writes than nulls take. With one of three members slowed, the p50 of the
 //! others stays what it was until the windows are full.
 //!
 //! # Why all deliver the same
@@ -46,29 +46,29 @@
 //!
 //! Ballots change with views, and the change of views is what hands them over (vertical Paxos). A promise is the wedge:
 //! who has wedged accepts no more slots of this view's leader, and says what it has. That says no less than it ever
-//! accepted. What was delivered anywhere more than half of the voters had accepted, so one of the voters that go on had,
-//! and says so.
+//! accepted. What was delivered anywhere more than half of the voters had accepted, so one of the voters that go on
+//! had, and says so.
 //!
 //! # At the end of a view
 //!
-//! So the view is cut at the *most* that any voter who goes on has, a sender at a time (but for large messages, of which
-//! what was delivered all voters have: a stream is cut before the first that one of them lacks). Whoever lacks some of
-//! it is given it from a survivor's copy of the ring before it accepts the cut: `fill`, a step of `group` with rules in
-//! `membership`. All then have the same records below the cut, and the rest of the order is a function of these alone:
-//! the log; then what has no slot, by index and sender.
+//! So the view is cut at the *most* that any voter who goes on has, a sender at a time (but for large messages, of
+//! which what was delivered all voters have: a stream is cut before the first that one of them lacks). Whoever lacks
+//! some of it is given it from a survivor's copy of the ring before it accepts the cut: `fill`, a step of `group` with
+//! rules in `membership`. All then have the same records below the cut, and the rest of the order is a function of
+//! these alone: the log; then what has no slot, by index and sender.
 //!
-//! A slot may name a message that is lost: its sender is, and nobody who goes on had it. No majority accepted that slot,
-//! so nothing at it or behind it was delivered: it is passed over.
+//! A slot may name a message that is lost: its sender is, and nobody who goes on had it. No majority accepted that
+//! slot, so nothing at it or behind it was delivered: it is passed over.
 //!
 //! # Room for decisions
 //!
 //! Nothing in the leader's own ring waits for a decision that is not in it: what it holds is in the log, and so is what
-//! it names, which the leader has. So the ring drains by itself, and messages leave room for decisions only so that they
-//! do not keep others' messages waiting.
+//! it names, which the leader has. So the ring drains by itself, and messages leave room for decisions only so that
+//! they do not keep others' messages waiting.
 //!
-//! Sources: Lamport, The Part-Time Parliament (TOCS 1998) and Paxos Made Simple; Lamport, Malkhi and Zhou, Vertical Paxos
-//! (PODC 2009). Different here: acceptors tell all, so that nobody waits for a learner's message, and what a slot holds
-//! is a message that travels on its own.
+//! Sources: Lamport, The Part-Time Parliament (TOCS 1998) and Paxos Made Simple; Lamport, Malkhi and Zhou, Vertical
+//! Paxos (PODC 2009). Different here: acceptors tell all, so that nobody waits for a learner's message, and what a slot
+//! holds is a message that travels on its own.
 
 mod log;
 
@@ -112,7 +112,8 @@ pub struct Paxos {
 }
 
 impl Paxos {
-    /// The order of `senders` in a group of `members`, of whom the first `voters` vote; I am `me`. The first sender leads.
+    /// The order of `senders` in a group of `members`, of whom the first `voters` vote; I am `me`. The first sender
+    /// leads.
     ///
     /// # Panics
     /// If nobody sends or votes.
@@ -138,10 +139,10 @@ impl Paxos {
         }
     }
 
-    /// What a message of the leader costs. It writes payload and head to each of the n - 1 others; each of the n members
-    /// then tells all others `received_seq`, and the others tell the sender `delivered_seq`: (n - 1)(n + 3) writes.
-    /// Whoever delivers has waited for two of them, one after the other. Of another sender it is a decision and a head to
-    /// each more, and one hop.
+    /// What a message of the leader costs. It writes payload and head to each of the n - 1 others; each of the n
+    /// members then tells all others `received_seq`, and the others tell the sender `delivered_seq`: (n - 1)(n + 3)
+    /// writes. Whoever delivers has waited for two of them, one after the other. Of another sender it is a decision and
+    /// a head to each more, and one hop.
     pub fn cost(members: usize, senders: usize) -> Cost {
         let n = members as u64;
         Cost { writes: (n - 1) * (n + 3), hops: 2, hops_to_last: 2, copies: Cost::copies_of_direct(members, senders) }

@@ -32,8 +32,8 @@ impl Rdmc {
         self.shares.put(own, class, block, pool);
     }
 
-    /// Starts sending a message of my own, relayed as `relay` says. The descriptor must now go to all members as my next
-    /// small message.
+    /// Starts sending a message of my own, relayed as `relay` says. The descriptor must now go to all members as my
+    /// next small message.
     ///
     /// # Panics
     /// If the block was not reserved here, or message and block size break the limits: check with

@@ -86,8 +86,8 @@ pub struct ComparedMetric {
     pub gated: bool,
     /// Whether B is better, worse or the same.
     pub verdict: Option<Verdict>,
-    /// Of an undecided line, the trials a side that find a loss of a tenth; none if more than a thousand would be needed,
-    /// or if there are as many already.
+    /// Of an undecided line, the trials a side that find a loss of a tenth; none if more than a thousand would be
+    /// needed, or if there are as many already.
     pub trials_wanted: Option<u32>,
     /// What the threshold says of this line; nothing if it does not apply.
     pub gate: Option<Gate>,

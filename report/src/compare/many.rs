@@ -12,8 +12,8 @@ use crate::units;
 /// What ratios of several runs mean.
 pub(super) const ABOVE_ONE: &str = "ratio: how many times better than A (above 1 is better, for rates and for latencies)";
 
-/// Several runs against one baseline, for a terminal: what became of each, then tables with a column a run, of the parts,
-/// and of the lines that differ in any of them, or of all.
+/// Several runs against one baseline, for a terminal: what became of each, then tables with a column a run, of the
+/// parts, and of the lines that differ in any of them, or of all.
 pub fn side_by_side(comparisons: &[Comparison], all: bool) -> String {
     let Some(first) = comparisons.first() else { return String::new() };
     let mut text = format!("A: {}\n", first.a.display());

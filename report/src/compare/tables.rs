@@ -4,50 +4,18 @@ use comfy_table::Table;
 
 use super::comparison::{ComparedMetric, Comparison};
 use super::verdict::{Verdict, Wanted};
+use crate::row::Point;
 use crate::statistics::median;
 use crate::units;
 
 /// Every line of every comparison as CSV, for other programs: `run` is what is compared with the baseline.
 pub fn lines_csv(comparisons: &[Comparison]) -> String {
-    const HEADER: [&str; 21] = [
-        "run",
-        "experiment",
-        "fabric",
-        "ordering",
-        "nodes",
-        "sender_pattern",
-        "message_bytes",
-        "window",
-        "block_bytes",
-        "schedule",
-        "metric",
-        "a_median",
-        "a_trials",
-        "b_median",
-        "b_trials",
-        "ratio",
-        "ratio_low",
-        "ratio_high",
-        "verdict",
-        "trials_wanted",
-        "gate",
-    ];
+    const METRIC: [&str; 11] =
+        ["metric", "a_median", "a_trials", "b_median", "b_trials", "ratio", "ratio_low", "ratio_high", "verdict", "trials_wanted", "gate"];
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let optional = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
     let of_all = comparisons.iter().flat_map(|comparison| comparison.lines.iter().map(|line| (comparison.b.display().to_string(), line)));
     let records = of_all.map(|(run, line)| {
-        let point = &line.point;
-        [
-            run,
-            point.experiment.clone(),
-            point.fabric.clone(),
-            point.ordering.clone(),
-            point.nodes.to_string(),
-            point.sender_pattern.clone(),
-            point.message_bytes.to_string(),
-            optional(point.window),
-            optional(point.block_bytes),
-            point.schedule.clone(),
+        let metric = [
             line.metric.to_owned(),
             line.a_median.to_string(),
             line.a_trials.to_string(),
@@ -59,12 +27,13 @@ pub fn lines_csv(comparisons: &[Comparison]) -> String {
             line.verdict.map(|verdict| verdict.to_string()).unwrap_or_default(),
             line.trials_wanted.map(|trials| trials.to_string()).unwrap_or_default(),
             line.gate.map(|gate| gate.to_string()).unwrap_or_default(),
-        ]
+        ];
+        [run].into_iter().chain(line.point.cells()).chain(metric)
     });
     // Writing to memory does not fail.
-    let _ = writer.write_record(HEADER);
+    let _ = writer.write_record(["run"].into_iter().chain(Point::COLUMNS).chain(METRIC));
     for record in records {
-        let _ = writer.write_record(&record);
+        let _ = writer.write_record(record);
     }
     String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }

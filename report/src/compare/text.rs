@@ -74,7 +74,8 @@ impl Comparison {
         let gated: Vec<f64> = self.lines.iter().filter(|line| line.gated).map(|line| line.ratio).collect();
         let undecided = self.count(|verdict| matches!(verdict, Verdict::Undecided(_)));
         let mut text = format!(
-            "{} on both sides: {letter} is better in {}, worse in {}, the same within {} in {}, undecided in {undecided}; the middle ratio is {:.3}\n",
+            "{} on both sides: {letter} is better in {}, worse in {}, the same within {} in {}, undecided in {undecided}; the middle \
+             ratio is {:.3}\n",
             units::counted(gated.len(), "line"),
             self.count(|verdict| verdict == Verdict::Better),
             self.count(|verdict| verdict == Verdict::Worse),

@@ -52,8 +52,8 @@ pub(super) struct Sides<'a> {
     pub(super) exact: bool,
 }
 
-/// The verdict on two samples, whose ratio has this 95 % interval; one of `lines` lines that have a verdict. Ratios within
-/// `margin` of 1 count as the same.
+/// The verdict on two samples, whose ratio has this 95 % interval; one of `lines` lines that have a verdict. Ratios
+/// within `margin` of 1 count as the same.
 ///
 /// `Better` and `Worse` lean on the ranks alone, which hold for any distribution; `Same` on the interval of the ratio,
 /// from four trials a side on, since fewer have none. What was computed needs neither.

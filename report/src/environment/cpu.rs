@@ -204,7 +204,8 @@ mod tests {
         let root = fixture(&[
             (
                 "proc/cpuinfo",
-                "processor\t: 0\nmodel name\t: Example 9000\nflags\t\t: sse2 avx2 hypervisor\n\nprocessor\t: 1\nmodel name\t: Example 9000\n",
+                "processor\t: 0\nmodel name\t: Example 9000\nflags\t\t: sse2 avx2 hypervisor\n\nprocessor\t: 1\n\
+                 model name\t: Example 9000\n",
             ),
             ("proc/self/status", "Name:\tsquall\nCpus_allowed_list:\t0-1\n"),
             ("sys/devices/system/cpu/online", "0-1\n"),

@@ -161,7 +161,8 @@ mod tests {
         let root = fixture(&[
             (
                 "proc/meminfo",
-                "MemTotal:       1000 kB\nMemAvailable:    600 kB\nSwapTotal: 0 kB\nHugePages_Total:       8\nHugePages_Free:        5\nHugepagesize:       2048 kB\n",
+                "MemTotal:       1000 kB\nMemAvailable:    600 kB\nSwapTotal: 0 kB\nHugePages_Total:       8\n\
+                 HugePages_Free:        5\nHugepagesize:       2048 kB\n",
             ),
             ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
             ("sys/kernel/mm/transparent_hugepage/shmem_enabled", "always within_size advise [never] deny force\n"),
@@ -209,7 +210,9 @@ mod tests {
     fn limits_are_numbers_or_none() {
         let root = fixture(&[(
             "proc/self/limits",
-            "Limit                     Soft Limit           Hard Limit           Units     \nMax open files            20000                30000                files     \nMax locked memory         8388608              unlimited            bytes     \n",
+            "Limit                     Soft Limit           Hard Limit           Units     \n\
+             Max open files            20000                30000                files     \n\
+             Max locked memory         8388608              unlimited            bytes     \n",
         )]);
         assert!(!Limits::read(&Tree::new(&root.path().join("nowhere"))).is_known);
         let limits = Limits::read(&Tree::new(root.path()));

@@ -1,7 +1,7 @@
 //! What other benchmarks printed, as rows: so that everything that reads rows works for them too.
 //!
-//! The source is the row's `fabric`; what it measured is the `experiment` of ours that it stands beside, and its own name
-//! stands in `schedule` or `note`. Nothing is guessed: what a tool does not print stays empty.
+//! The source is the row's `fabric`; what it measured is the `experiment` of ours that it stands beside, and its own
+//! name stands in `schedule` or `note`. Nothing is guessed: what a tool does not print stays empty.
 
 mod fio;
 mod iperf3;

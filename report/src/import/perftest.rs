@@ -55,8 +55,8 @@ pub(super) fn rows(text: &str) -> Result<Vec<Row>, Flaw> {
     Ok(rows)
 }
 
-/// The names of the columns of a header. They are apart by blanks and hold blanks: a unit in brackets ends a name; a name
-/// that begins with `#` has none.
+/// The names of the columns of a header. They are apart by blanks and hold blanks: a unit in brackets ends a name; a
+/// name that begins with `#` has none.
 fn columns(header: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     let mut open = String::new();

@@ -25,7 +25,8 @@ pub(super) fn script(data: &Value) -> String {
 }
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --ground: #ffffff; --text: #1b1f24; --faint: #5b6570; --line: #d5dae0; --band: #f4f6f8; --warn: #fff3d6; --warn-line: #b26a00; }
+:root { color-scheme: light dark; --ground: #ffffff; --text: #1b1f24; --faint: #5b6570; --line: #d5dae0; --band: #f4f6f8;
+    --warn: #fff3d6; --warn-line: #b26a00; }
 @media (prefers-color-scheme: dark) {
   :root { --ground: #14171a; --text: #e6e9ec; --faint: #a0a9b2; --line: #343b42; --band: #1c2126; --warn: #3a2c0c; --warn-line: #e0a030; }
 }
@@ -43,9 +44,11 @@ button { font: inherit; font-size: 0.85rem; color: inherit; background: none; bo
 button[aria-pressed=false] { opacity: 0.4; text-decoration: line-through; }
 th button { font-weight: bold; padding: 0; }
 #filters { position: sticky; top: 0; z-index: 2; background: var(--ground); font-size: 0.85rem; display: flex; flex-wrap: wrap; }
-#filters fieldset { border: 0; padding: 0.1rem 0.6rem; margin: 0; } #filters legend { float: left; font-weight: bold; margin-right: 0.4rem; }
+#filters fieldset { border: 0; padding: 0.1rem 0.6rem; margin: 0; }
+#filters legend { float: left; font-weight: bold; margin-right: 0.4rem; }
 #filters label { margin-right: 0.5rem; white-space: nowrap; }
-#tip { position: absolute; z-index: 3; max-width: 290px; pointer-events: none; background: var(--band); border: 1px solid var(--line); border-radius: 4px; padding: 0.3rem 0.6rem; font-size: 0.8rem; }
+#tip { position: absolute; z-index: 3; max-width: 290px; pointer-events: none; background: var(--band);
+    border: 1px solid var(--line); border-radius: 4px; padding: 0.3rem 0.6rem; font-size: 0.8rem; }
 figcaption { color: var(--faint); font-size: 0.9rem; margin-top: 0.4rem; }
 a { color: inherit; }
 .scroll { overflow-x: auto; }

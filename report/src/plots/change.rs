@@ -17,8 +17,8 @@ use crate::units;
 /// The part of a trial that the file lies beside.
 const ACTIVE: &str = "-active";
 /// What was published, in words: another machine's milliseconds are no line in this figure.
-const PUBLISHED: &str = "Derecho (TOCS 2019, figure 21: 5 nodes, 200 MB messages, 100 Gb/s RDMA) took 24 ms from the detection of a failure to the \
-                         trim, and 60 ms until the next view was active.";
+const PUBLISHED: &str = "Derecho (TOCS 2019, figure 21: 5 nodes, 200 MB messages, 100 Gb/s RDMA) took 24 ms from the detection of a \
+                         failure to the trim, and 60 ms until the next view was active.";
 
 /// Milliseconds that are drawn on both sides of the fault: a change takes a few to some tens of them.
 const REACH_MS: f64 = 100.0;

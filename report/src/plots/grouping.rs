@@ -212,12 +212,17 @@ fn marks(points: &[&PointSummary], x: Dimension, y: Metric) -> Vec<Mark> {
     places.into_iter().filter_map(mark).collect()
 }
 
-/// How many trials a median is of.
+/// How many trials a median is of, and what its bars are.
 pub(super) fn trials(points: &[&PointSummary]) -> String {
+    format!("{}, bars: least to greatest", median_of(points))
+}
+
+/// How many trials a median is of.
+pub(super) fn median_of(points: &[&PointSummary]) -> String {
     let counts = || points.iter().map(|point| point.trials.len());
     let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
     let trials = if least == most { units::counted(most, "trial") } else { format!("{least} to {most} trials") };
-    format!("median of {trials}, bars: least to greatest")
+    format!("median of {trials}")
 }
 
 /// The line under a title: how the numbers were taken, and what they are not.

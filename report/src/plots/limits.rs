@@ -11,8 +11,8 @@ const AT_BOUND: f64 = 0.7;
 /// Messages up to which the cost of each message, not of its bytes, limits.
 const SMALL_BYTES_MAX: u64 = 16 << 10;
 
-/// What bounds these points, how much of it they reach, and what limits those that stay below; nothing if no point has a
-/// bound.
+/// What bounds these points, how much of it they reach, and what limits those that stay below; nothing if no point has
+/// a bound.
 pub(super) fn limits(points: &[&PointSummary]) -> String {
     let bounded: Vec<(&PointSummary, f64)> =
         points.iter().filter_map(|point| Some((*point, point.spread(Metric::BoundFraction)?.median))).collect();

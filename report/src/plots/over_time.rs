@@ -55,8 +55,8 @@ fn of_point(point: &PointSummary, timelines: &Path) -> Option<Figure> {
         name: format!("over-time-{}", file_name(&point.point.to_string())),
         title: format!("Bandwidth over time, {}", point.point),
         subtitle: subtitle_with(&[point], &["at the node that was served least"], "dashed"),
-        caption: "Payload delivered in steps of a tenth of a second. A link that flaps, or a machine that stalls, shows as a gap; a large message \
-                  counts where it ends."
+        caption: "Payload delivered in steps of a tenth of a second. A link that flaps, or a machine that stalls, shows as a gap; a \
+                  large message counts where it ends."
             .to_owned(),
         x: Axis { label: "time since the trial began (s)".into(), scale: Scale::Linear },
         y: Axis { label: "payload delivered (GB/s, 10^9 bytes)".into(), scale: Scale::Linear },

@@ -13,8 +13,8 @@ use crate::units;
 /// What the fabric of the peer in the model begins with.
 const PEER: &str = "derecho-in-";
 
-/// Figures of bandwidth, then of latency, for each modelled cluster and message size, the largest first as the paper has
-/// them.
+/// Figures of bandwidth, then of latency, for each modelled cluster and message size, the largest first as the paper
+/// has them.
 pub(super) fn figures(points: &[&PointSummary]) -> Vec<Figure> {
     let mut fabrics = distinct(points, |point| point.fabric.clone());
     fabrics.retain(|fabric| !fabric.starts_with(PEER));

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series};
-use super::grouping::{distinct, only, subtitle, trials};
+use super::grouping::{distinct, median_of, only, subtitle};
 use super::scale::{Axis, Scale};
 use crate::files::file_name;
 use crate::histogram::stem;
@@ -26,8 +26,8 @@ const PARTS: [(&str, &str, usize); 4] = [
 /// Nodes with a curve of their own: more are no longer told apart.
 const CURVES_MAX: usize = 10;
 /// What was published, in words: another machine's milliseconds are no line in these figures.
-const PUBLISHED: &str = "Counterparts: the lecture's slide on offloading (blue: moving data, orange: waiting for software) and figure 20b of \
-                         Derecho (TOCS 2019).";
+const PUBLISHED: &str = "Counterparts: the lecture's slide on offloading (blue: moving data, orange: waiting for software) and figure \
+                         20b of Derecho (TOCS 2019).";
 
 /// A line of a timeline.
 #[derive(Clone, Debug, Deserialize)]
@@ -79,10 +79,10 @@ fn split(fabric: &str, size: u64, points: &[&PointSummary]) -> Option<Figure> {
     (!series.is_empty()).then(|| Figure {
         name: format!("rdmc-timeline-{size}-{}-split", file_name(fabric)),
         title: format!("Where the time of one {} message goes, {fabric}", units::bytes(size)),
-        subtitle: subtitle(points, &[&trials(points), "marks: the median node; bars: the least and the greatest of the nodes"]),
+        subtitle: subtitle(points, &[&median_of(points), "marks: the median node; bars: the least and the greatest of the nodes"]),
         caption: format!(
-            "Moving: some block is on its way to or from the node. Waiting for software: none is, although a block is here and the node that it \
-             goes to next is ready. Waiting for data: all else. The three add up to the whole. {PUBLISHED}"
+            "Moving: some block is on its way to or from the node. Waiting for software: none is, although a block is here and the \
+             node that it goes to next is ready. Waiting for data: all else. The three add up to the whole. {PUBLISHED}"
         ),
         x: Axis::nodes(),
         y: Axis { label: "time at a node (ms)".into(), scale: Scale::Linear },

@@ -5,8 +5,9 @@ use super::normal;
 /// Pairs up to which chances are counted out; beyond, ranks are as good as normal.
 const COUNTED_MAX: usize = 40 * 40;
 
-/// How likely samples of one distribution, `a` scaled by `scale`, would have `b` so low among them: the one-sided chance
-/// of the rank sum of Mann and Whitney, exact for up to about 40 values a side. Values that are equal count against it.
+/// How likely samples of one distribution, `a` scaled by `scale`, would have `b` so low among them: the one-sided
+/// chance of the rank sum of Mann and Whitney, exact for up to about 40 values a side. Values that are equal count
+/// against it.
 pub fn rank_chance(a: &[f64], b: &[f64], scale: f64) -> f64 {
     let reached: usize = a.iter().map(|a| b.iter().filter(|b| **b >= a * scale).count()).sum();
     let pairs = a.len() * b.len();
@@ -45,8 +46,8 @@ pub fn trials_that_tell(chance: f64) -> u32 {
     (1..).find(|&trials| 1.0 / combinations(2 * trials as usize, trials as usize) <= chance).unwrap_or(u32::MAX)
 }
 
-/// Trials a side with which [`rank_chance`] finds values that were scaled by `scale`, in 95 of 100 cases, by a chance of
-/// at most `chance`; `scatter` is the standard deviation of the logarithms of the values. None if no number does.
+/// Trials a side with which [`rank_chance`] finds values that were scaled by `scale`, in 95 of 100 cases, by a chance
+/// of at most `chance`; `scatter` is the standard deviation of the logarithms of the values. None if no number does.
 ///
 /// If a share `p` of pairs is the right way round, the mean of that share over `n` trials a side lies around `p` with a
 /// variance of at most `p (1 - p) / n` (van Dantzig), and around a half with `1 / 6n` if nothing differs.

@@ -402,7 +402,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// If this one waits for the others of a view, and it is to be: one of those dies, and a newcomer asks it meanwhile.
+    /// If this one waits for the others of a view, and it is to be: one of those dies, and a newcomer asks it
+    /// meanwhile.
     fn ambush(&mut self, index: usize) {
         let (process, now_ns) = (&self.processes[index], self.clock.now_ns());
         let Some(&(told, early)) = self.ambushes.last() else { return };

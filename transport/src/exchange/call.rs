@@ -162,7 +162,8 @@ impl Call {
         let left = self.left().ok_or_else(|| Setback::Unreachable("there was no time to try".to_owned()))?;
         let connected = match &self.address {
             Place::Ip(address) if lacks_interface(*address) => {
-                let reason = "a link-local address means nothing without its interface: write [fe80::1%2]:PORT, with the number that `ip link` shows";
+                let reason = "a link-local address means nothing without its interface: write [fe80::1%2]:PORT, with the number that \
+                              `ip link` shows";
                 return Err(Setback::Final(self.unreachable(reason.to_owned())));
             }
             Place::Ip(address) => connect(*address, left.min(CONNECT_MIN * attempts)).map(Stream::from),

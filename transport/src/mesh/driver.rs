@@ -15,9 +15,9 @@ use crate::exchange::stream::Stream;
 use crate::exchange::wire::{Wire, after};
 use crate::rank::NodeId;
 
-use super::MeshEvent;
 use super::connection::{Connection, Phase};
 use super::dial::{self, Dial, Failure};
+use super::event::MeshEvent;
 use super::message::{HELLO_BYTES_MAX, Header};
 use super::options::MeshOptions;
 use super::parts::Part;

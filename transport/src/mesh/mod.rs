@@ -30,6 +30,7 @@ mod connection;
 mod dial;
 mod driver;
 mod error;
+mod event;
 mod greeting;
 mod meeting;
 mod message;
@@ -42,6 +43,7 @@ mod stand_in;
 mod tests;
 
 pub use error::{MeshError, MeshSendError};
+pub use event::MeshEvent;
 pub use meeting::{Meeting, MeshExchange};
 pub use net::{Gather, Net};
 pub use options::MeshOptions;
@@ -74,42 +76,6 @@ pub struct Mesh {
     payload_bytes_max: usize,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// What happened at a mesh.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MeshEvent {
-    /// A connection is up, whichever side dialled. It comes again if [`connect`](Mesh::connect) without a node finds
-    /// one that stood before.
-    Up {
-        /// The process at the other end.
-        node: NodeId,
-        /// Where it listens.
-        address: SocketAddr,
-    },
-    /// A [`connect`](Mesh::connect) led to nothing.
-    Unreachable {
-        /// What was dialled.
-        address: SocketAddr,
-        /// Who was wanted.
-        node: Option<NodeId>,
-        /// Why not.
-        reason: String,
-    },
-    /// A connection that stood is gone. All messages that came over it come before this.
-    Down {
-        /// The process at the other end.
-        node: NodeId,
-        /// How that showed.
-        reason: String,
-    },
-    /// A peer's bytes.
-    Message {
-        /// Who sent them.
-        from: NodeId,
-        /// What it sent.
-        bytes: Vec<u8>,
-    },
 }
 
 impl Mesh {

@@ -14,8 +14,8 @@ use crate::endpoint::Waker;
 use crate::exchange::frame::HEADER_BYTES_MAX;
 use crate::rank::NodeId;
 
-use super::MeshEvent;
 use super::error::MeshSendError;
+use super::event::MeshEvent;
 use super::message::{Header, Hello};
 use super::options::{MESSAGE_COST_BYTES, MeshOptions};
 use super::parts::{Part, Parts};

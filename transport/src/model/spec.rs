@@ -87,8 +87,8 @@ pub struct KernelSpec {
 }
 
 /// Threads beside the loop. Blocks of large messages go one by one: in each lane the next is posted once the receiver
-/// has dealt with the one before. A lane is what one member sends of one sender's messages. Other writes leave when they
-/// are posted, not when the turn is over.
+/// has dealt with the one before. A lane is what one member sends of one sender's messages. Other writes leave when
+/// they are posted, not when the turn is over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LaneSpec {
     /// What a member's one thread for blocks takes to deal with a block that came, and as long again to post the next.

@@ -55,7 +55,8 @@ pub enum RegionError {
     },
     /// A peer's memory is not what it said.
     #[error(
-        "a peer's region is {found} bytes, {expected} were announced (or it is not sealed): the peer runs another version or died while starting"
+        "a peer's region is {found} bytes, {expected} were announced (or it is not sealed): the peer runs another version or died \
+         while starting"
     )]
     Peer {
         /// Bytes announced.
@@ -65,7 +66,8 @@ pub enum RegionError {
     },
     /// Locking or registering more than the limit.
     #[error(
-        "registering {bytes} bytes exceeds RLIMIT_MEMLOCK of {limit} bytes; raise it with `ulimit -l unlimited` or in /etc/security/limits.conf"
+        "registering {bytes} bytes exceeds RLIMIT_MEMLOCK of {limit} bytes; raise it with `ulimit -l unlimited` or in \
+         /etc/security/limits.conf"
     )]
     MemoryLock {
         /// How much was to be locked.
@@ -186,9 +188,9 @@ impl Mapping {
         }
     }
 
-    /// Has the kernel put huge pages under it. Where pages are wanted at once, one small page of each is made first: the
-    /// kernel then clears the rest of it instead of copying. Making all small pages and copying those takes ten times as
-    /// long, and most of the time that a table costs.
+    /// Has the kernel put huge pages under it. Where pages are wanted at once, one small page of each is made first:
+    /// the kernel then clears the rest of it instead of copying. Making all small pages and copying those takes ten
+    /// times as long, and most of the time that a table costs.
     fn collapse(&mut self, populate: bool) {
         if self.bytes < HUGE_PAGE_BYTES {
             return;
@@ -197,8 +199,8 @@ impl Mapping {
         for start in (0..whole).step_by(COLLAPSED_AT_ONCE_BYTES) {
             let end = whole.min(start + COLLAPSED_AT_ONCE_BYTES);
             for at in (start..end).step_by(HUGE_PAGE_BYTES).filter(|_| populate) {
-                // SAFETY: the page is one of this mapping; populating changes no byte. What fails here fails again where
-                // all of it is populated, and is told there.
+                // SAFETY: the page is one of this mapping; populating changes no byte. What fails here fails again
+                // where all of it is populated, and is told there.
                 let _ = unsafe { madvise(self.base.add(at).cast(), 1, Advice::LinuxPopulateWrite) };
             }
             // SAFETY: the range is part of this mapping; collapsing keeps every byte.

@@ -54,8 +54,8 @@ use std::sync::atomic::AtomicU64;
 /// Memory that is mapped once, page-aligned, backed by a sealed memfd so that other processes of this host can map it
 /// too.
 ///
-/// Cloning gives another handle to the same memory. The memfd is not to be had: whoever has a file may write it, without
-/// `unsafe` and whatever handle reads those bytes meanwhile.
+/// Cloning gives another handle to the same memory. The memfd is not to be had: whoever has a file may write it,
+/// without `unsafe` and whatever handle reads those bytes meanwhile.
 ///
 /// ```compile_fail,E0624
 /// let region = squall_transport::Region::allocate(4096, &Default::default()).unwrap();

@@ -41,8 +41,8 @@ pub(super) fn advice(call: &str, error: &io::Error, bytes: usize) -> String {
             "this file system or sandbox does not seal memory files; Linux 3.17 or later does".into()
         }
         ("mmap", libc::ENOMEM) => format!(
-            "no address space for it: `ulimit -v` is {}, and `sysctl vm.overcommit_memory` at 2 or `vm.max_map_count` may be reached; raise \
-             what is low, or ask for a smaller window or message size",
+            "no address space for it: `ulimit -v` is {}, and `sysctl vm.overcommit_memory` at 2 or `vm.max_map_count` may be reached; \
+             raise what is low, or ask for a smaller window or message size",
             limit(Resource::As)
         ),
         ("mmap", libc::EAGAIN) => {

@@ -215,7 +215,11 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic(stream in proptest::collection::vec(any::<u8>(), 0..4000), chunk in 1usize..500, start in any_frame()) {
+        fn arbitrary_bytes_never_panic(
+            stream in proptest::collection::vec(any::<u8>(), 0..4000),
+            chunk in 1usize..500,
+            start in any_frame(),
+        ) {
             let mut hostile = start.0.encode().to_vec();
             hostile.extend(stream);
             let _ = feed(&hostile, chunk, &regions());

@@ -17,6 +17,7 @@ use crate::lost::give_up_after;
 use crate::ports::Ports;
 use crate::rank::Rank;
 use crate::region::Region;
+use crate::within_host::unpaced_within_host;
 
 /// What came of meeting, by rank.
 pub(super) struct Met {
@@ -56,6 +57,7 @@ pub(super) fn meet(ends: &Ends, exchange: &mut dyn Exchange, regions: &[Region],
     for socket in sockets.iter().flatten() {
         let set_up = socket.set_nodelay(true).and_then(|()| give_up_after(socket, ends.lost_after));
         set_up.map_err(failed("setting up a data socket"))?;
+        unpaced_within_host(socket);
     }
     if exchange.patience().is_none() {
         exchange.all_gather("tcp linked", &[])?;

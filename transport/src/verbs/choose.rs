@@ -38,8 +38,8 @@ impl std::fmt::Display for Choice {
 }
 
 /// The ports that fit `options` among `devices`, the best first; at least one. Better are: InfiniBand or RoCE before
-/// iWARP, addresses that are routed, links that carry more, devices near to `near`, devices behind fewer PCI bridges, and
-/// names in natural order.
+/// iWARP, addresses that are routed, links that carry more, devices near to `near`, devices behind fewer PCI bridges,
+/// and names in natural order.
 ///
 /// An InfiniBand GID is always the first of its table. On Ethernet an IPv4-mapped RoCE v2 GID comes first: it is routed
 /// like any other IP packet and names the interface that the peers reach. GIDs of iWARP are no IP addresses: whose

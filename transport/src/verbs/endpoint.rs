@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::Opened;
 use super::abi::{self, CStruct, WorkCompletion};
 use super::completion::CompletionQueue;
 use super::counters::Counters;
@@ -18,6 +17,7 @@ use super::limits::{COMPLETIONS_AT_ONCE, POLLS_PER_CLOCK, WORD_BYTES};
 use super::link::{FAREWELL, Link, WAKE_UP};
 use super::memory::MemoryRegion;
 use super::open::Parts;
+use super::opened::Opened;
 use super::options::VerbsOptions;
 use super::request::RequestId;
 use super::sleep;

@@ -56,6 +56,7 @@ mod link;
 mod manager;
 mod memory;
 mod open;
+mod opened;
 mod options;
 mod queue_pair;
 mod request;
@@ -79,6 +80,7 @@ use device::Device;
 use errors::unavailable;
 use manager::Anchor;
 use memory::MemoryRegion;
+use opened::Opened;
 use sysfs::Tree;
 
 use crate::endpoint::{Fabric, OpenError, WriteOrder};
@@ -93,15 +95,6 @@ pub fn availability() -> Result<Vec<DeviceInfo>, String> {
         return Err("no RDMA device on this machine; scripts/soft-roce makes one in software".into());
     }
     Ok(devices)
-}
-
-/// A device that was chosen and opened.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    device: Arc<Device>,
-    choice: Choice,
-    /// The address that connections are made from, where the connection manager makes them.
-    address: Option<IpAddr>,
 }
 
 /// Makes endpoints over RDMA.
@@ -253,11 +246,11 @@ impl Fabric for VerbsFabric {
         if self.options.counted { WriteOrder::Counted } else { WriteOrder::Ordered }
     }
 
-    /// Memory near to the device, unless the options name a node.
     fn has_links(&self) -> bool {
         true
     }
 
+    /// Memory near to the device, unless the options name a node.
     fn region(&self, bytes: usize, options: &RegionOptions) -> Result<Region, RegionError> {
         let mut options = options.clone();
         if options.numa_node.is_none() {

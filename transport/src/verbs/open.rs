@@ -18,7 +18,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Opened;
 use super::abi::{self, CStruct};
 use super::card::{Card, RemoteMemory, Wire, mtu_bytes, path};
 use super::completion::CompletionQueue;
@@ -31,6 +30,7 @@ use super::limits::{IWARP_INLINE_BYTES, LINK_UP_MAX, MAILBOX_BYTES, MEMBERS_MAX,
 use super::link::{Link, Signal, Target, receives, receives_of};
 use super::manager::{Connection, Meeting};
 use super::memory::MemoryRegion;
+use super::opened::Opened;
 use super::options::VerbsOptions;
 use super::queue_pair::{Init, Limits, Path, QueuePair, ReadyToSend, prepare};
 use super::request::RequestId;
@@ -283,7 +283,8 @@ fn limits(opened: &Opened, options: &VerbsOptions, peers: usize, span_max: u64) 
     let span_max = u32::try_from(span_max).unwrap_or(u32::MAX);
     let sends = sends(options.queue_writes, span_max, peers, holds).map_err(|least| {
         unavailable(format!(
-            "{}: {peers} peers need queues of at least {least} requests, but it holds {} a queue pair and {} completions; use a smaller group",
+            "{}: {peers} peers need queues of at least {least} requests, but it holds {} a queue pair and {} completions; use a \
+             smaller group",
             opened.device.name, holds.requests, holds.entries
         ))
     })?;

@@ -37,7 +37,8 @@ impl Detection {
         (!fits).then(|| {
             let Detection { timeout_exponent, retry_count, .. } = self;
             format!(
-                "a dead peer would never be noticed with a time-out exponent of {timeout_exponent} and {retry_count} retries: take 1 to 31, and 1 to {RETRIES_MAX}"
+                "a dead peer would never be noticed with a time-out exponent of {timeout_exponent} and {retry_count} retries: take 1 \
+                 to 31, and 1 to {RETRIES_MAX}"
             )
         })
     }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use squall_transport::unpaced_within_host;
 
 use crate::jobs::control::Control;
 use crate::jobs::os;
@@ -96,6 +97,8 @@ impl End {
     fn set_up(&mut self, polls: bool) -> anyhow::Result<()> {
         for socket in [&self.sender, &self.receiver].into_iter().flatten() {
             socket.set_nonblocking(polls)?;
+            // As the fabric does: a bound may not be slower for want of it.
+            unpaced_within_host(socket);
         }
         Ok(())
     }

@@ -199,8 +199,8 @@ impl Outcome {
         )
     }
 
-    /// How most senders' last messages were relayed: the first ones of a group may go otherwise, before its members know
-    /// that others send too.
+    /// How most senders' last messages were relayed: the first ones of a group may go otherwise, before its members
+    /// know that others send too.
     pub(super) fn relayed(&self) -> Option<Relayed> {
         let all: Vec<Relayed> = self.nodes.iter().filter_map(|seen| seen.relayed).collect();
         all.iter().copied().max_by_key(|one| all.iter().filter(|other| *other == one).count())

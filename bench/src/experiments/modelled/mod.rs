@@ -53,7 +53,8 @@ pub fn check(request: &Request, hosts: bool, resume: bool) -> Result<(), UsageEr
     }
     match request.experiments.as_slice() {
         [experiment] if !experiment.is_modelled() => Err(UsageError(format!(
-            "{experiment} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, rdmc-timeline, latency, latency-load, delay, tcp-gap and orders do"
+            "{experiment} does not run on a modelled cluster; multicast, smc-rate, rdmc-schedules, rdmc-timeline, latency, \
+             latency-load, delay, tcp-gap and orders do"
         ))),
         [_] => check_axes(request),
         _ => Err(UsageError("reproduce measures this machine; on a modelled cluster use `squall run` or `squall study`".into())),
@@ -163,7 +164,18 @@ fn profiles(request: &Request) -> anyhow::Result<Vec<Profile>> {
     let read = |path: &PathBuf| -> anyhow::Result<Profile> {
         let bytes = squall_report::read_file(path).context("--profile")?;
         let text = String::from_utf8(bytes).with_context(|| format!("--profile {}", path.display()))?;
-        Ok(Profile::parse(&text, &path.display().to_string())?)
+        let own = Profile::parse(&text, &path.display().to_string())?;
+        match Profile::built_in(&own.name) {
+            Ok(known) if known != own => {
+                let why = format!(
+                    "profile {}: `name` is `{}`, that of a built-in profile, whose rows these would be taken for; give it another name",
+                    path.display(),
+                    own.name
+                );
+                Err(UsageError(why).into())
+            }
+            _ => Ok(own),
+        }
     };
     let mut own = axes.profile.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     let mut profiles = Vec::new();

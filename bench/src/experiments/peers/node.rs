@@ -155,7 +155,8 @@ mod tests {
         let json = r#"{"end": {"sum_sent": {"bytes": 9}, "sum_received": {"seconds": 0.5, "bytes": 104857600}}}"#;
         assert_eq!(streamed(json, 1 << 20), Some(PeerSaid::Moved { messages: 100.0, seconds: 0.5 }));
         assert_eq!(streamed(r#"{"error": "unable to connect"}"#, 1), None);
-        let csv = "iterations,50.0_percentile_lat,avg_lat,overall_lat,avg_bw,overall_bw,avg_mr,overall_mr\n 500,0.170,69276.957,6942.026,14.43,144.05,14,144\n";
+        let csv = "iterations,50.0_percentile_lat,avg_lat,overall_lat,avg_bw,overall_bw,avg_mr,overall_mr\n\
+                   \x20500,0.170,69276.957,6942.026,14.43,144.05,14,144\n";
         assert_eq!(put(csv, false), Some(PeerSaid::Moved { messages: 500.0, seconds: 3.471_013 }));
         assert_eq!(put(csv, true), Some(PeerSaid::Turns { p50: 0.17, mean: 6942.026 }));
         assert_eq!(put("no device\n", true), None);

@@ -172,8 +172,8 @@ mod tests {
         }
         // 100 to 170; ready at 110, posted at 115, moving from there on.
         assert_eq!((splits[0].whole_ns, splits[0].moving_ns, splits[0].software_ns, splits[0].data_ns), (70, 55, 5, 10));
-        // The block that waited from 130 to 160 did so while the next one was coming in; that one waited from 170 to 175,
-        // and from 172 on, when the first had landed, nothing moved.
+        // The block that waited from 130 to 160 did so while the next one was coming in; that one waited from 170 to
+        // 175, and from 172 on, when the first had landed, nothing moved.
         assert_eq!((splits[1].whole_ns, splits[1].moving_ns, splits[1].software_ns, splits[1].data_ns), (75, 62, 3, 10));
         // From 160 to 172 and from 175 to 180.
         assert_eq!((splits[2].whole_ns, splits[2].moving_ns, splits[2].software_ns, splits[2].data_ns), (74, 17, 0, 57));

@@ -256,7 +256,8 @@ mod tests {
 
     #[test]
     fn the_line_of_results_is_found_and_a_failed_clock_told() {
-        let bandwidth = " #bytes     #iterations    BW peak[MB/sec]    BW average[MB/sec]   MsgRate[Mpps]\n 1048576    500   475.18   455.40 \t\t   0.000455\n----";
+        let bandwidth = " #bytes     #iterations    BW peak[MB/sec]    BW average[MB/sec]   MsgRate[Mpps]\n\
+                         \x201048576    500   475.18   455.40 \t\t   0.000455\n----";
         assert_eq!(figures(bandwidth), Some(vec![475.18, 455.40, 0.000455]));
         let latency =
             " 2       3000          22.17          8188.97      33.65    \t       91.02       \t502.85 \t\t1165.41 \t\t6603.42 \n";

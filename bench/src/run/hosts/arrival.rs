@@ -7,8 +7,8 @@
 //!                      finds nobody, and can listen there: holds a meeting until the first host comes
 //! ```
 //!
-//! So it does not matter which of several processes of a host takes the port, or which host rank 0 is on, as long as one
-//! of them has the address.
+//! So it does not matter which of several processes of a host takes the port, or which host rank 0 is on, as long as
+//! one of them has the address.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -29,8 +29,8 @@ const FIRST_ATTEMPT: Duration = Duration::from_millis(500);
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Between attempts that fail at once.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long who is not to lead looks for somebody else at the rendezvous before it holds a meeting there. The first host
-/// mostly comes meanwhile, and nobody needs one.
+/// How long who is not to lead looks for somebody else at the rendezvous before it holds a meeting there. The first
+/// host mostly comes meanwhile, and nobody needs one.
 const HOLD_AFTER: Duration = Duration::from_secs(4);
 /// How long whoever holds the rendezvous may take to greet.
 const GREETING_MAX: Duration = Duration::from_secs(20);
@@ -57,8 +57,8 @@ pub struct Newcomer {
     pub key: ClusterKey,
     /// The rank it wants; without, it is given one.
     pub rank: Option<u16>,
-    /// Whether it is to be the first host if nobody else is: it was told that it is rank 0, or has no rank and something
-    /// to run.
+    /// Whether it is to be the first host if nobody else is: it was told that it is rank 0, or has no rank and
+    /// something to run.
     pub leads: bool,
     /// How many hosts there are.
     pub nodes: u32,

@@ -21,7 +21,8 @@ pub(super) fn unix_ms() -> u64 {
 pub(super) fn disagreement(host: &str, theirs_ms: u64, ours_ms: u64) -> Option<String> {
     let seconds = theirs_ms.abs_diff(ours_ms) / 1000;
     let way = if theirs_ms > ours_ms { "ahead of" } else { "behind" };
-    let mend = "the run goes by the first host's clock, but logs and times of files differ; set both by NTP (`chronyc tracking` says how far off one is)";
+    let mend = "the run goes by the first host's clock, but logs and times of files differ; set both by NTP (`chronyc tracking` says \
+                how far off one is)";
     (theirs_ms.abs_diff(ours_ms) >= DISAGREE_MS).then(|| format!("note: the clock of {host} is {seconds} s {way} this host's: {mend}"))
 }
 

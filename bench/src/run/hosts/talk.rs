@@ -86,8 +86,8 @@ pub(super) enum Question {
 /// What it answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// [`Facts`](crate::ask::host::Facts) as JSON, which has optional parts; and the host's time of day, in milliseconds
-    /// since 1970.
+    /// [`Facts`](crate::ask::host::Facts) as JSON, which has optional parts; and the host's time of day, in
+    /// milliseconds since 1970.
     Facts(String, u64),
     /// Or why it cannot be reached.
     Offers(Result<Vec<Offer>, String>),

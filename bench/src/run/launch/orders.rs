@@ -69,7 +69,9 @@ const PROGRAMS_KEPT: usize = 4;
 pub(super) fn script(hash: &str, bytes: usize) -> String {
     let file = format!("f=\"{}/bin/{hash}/squall\"", cache());
     let take = format!(
-        "umask 077; mkdir -p \"${{f%/*}}\" && head -c {bytes} >\"$f.$$\" && [ $(wc -c <\"$f.$$\") -eq {bytes} ] && chmod 700 \"$f.$$\" && mv \"$f.$$\" \"$f\" || {{ rm -f \"$f.$$\"; exit {EXIT_NOT_TAKEN}; }}"
+        "umask 077; mkdir -p \"${{f%/*}}\" && head -c {bytes} >\"$f.$$\" && \
+         [ $(wc -c <\"$f.$$\") -eq {bytes} ] && chmod 700 \"$f.$$\" && mv \"$f.$$\" \"$f\" || \
+         {{ rm -f \"$f.$$\"; exit {EXIT_NOT_TAKEN}; }}"
     );
     let have = format!("echo \"{MARK}have\"");
     // What was used last stands first.

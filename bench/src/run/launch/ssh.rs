@@ -18,8 +18,8 @@ use super::remote::{Heard, Remote};
 use crate::ask::network::Network;
 use crate::run::interrupt::{EXIT_INTERRUPTED, Interrupt};
 
-/// What ssh is told after the user's own options, of which the first ones count: never to ask, and to notice a host that
-/// hangs.
+/// What ssh is told after the user's own options, of which the first ones count: never to ask, and to notice a host
+/// that hangs.
 const SSH: [&str; 9] =
     ["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"];
 /// Exit status of ssh itself.
@@ -62,8 +62,8 @@ impl SshRun {
     /// Runs, and fetches the results; the exit status of the first host.
     ///
     /// # Errors
-    /// If a host cannot be reached or used, named with the reason and the mend; if the first host is lost; or if results
-    /// cannot be fetched.
+    /// If a host cannot be reached or used, named with the reason and the mend; if the first host is lost; or if
+    /// results cannot be fetched.
     pub fn conduct(self, interrupt: &Interrupt) -> anyhow::Result<u8> {
         let run = format!("{}-{}", std::process::id(), &ClusterKey::random().to_hex()[..12]);
         if self.resume {
@@ -312,7 +312,8 @@ fn refusal(ssh: &str, host: &str, status: Option<ExitStatus>, last_words: &str, 
     let said = if last_words.is_empty() { String::new() } else { format!(": {last_words}") };
     match status.and_then(|status| status.code()) {
         Some(EXIT_SSH) if !ready => anyhow::anyhow!(
-            "host {host} cannot be reached by {ssh}{said}; `{ssh} -o BatchMode=yes {host} true` must succeed without a question; options of your own go with --launch-with"
+            "host {host} cannot be reached by {ssh}{said}; `{ssh} -o BatchMode=yes {host} true` must succeed without a question; \
+             options of your own go with --launch-with"
         ),
         Some(EXIT_SSH) => anyhow::anyhow!("the connection to host {host} is lost{said}"),
         Some(EXIT_NOT_TAKEN) => {

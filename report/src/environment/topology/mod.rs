@@ -53,8 +53,8 @@ impl Topology {
         Some([self.spread(&near), self.spread(&far)].concat())
     }
 
-    /// How far the card called `name` is from these processors: 0 if it is near to one of them, else 1; then PCI bridges
-    /// before it. What is no card that it knows is as near as can be.
+    /// How far the card called `name` is from these processors: 0 if it is near to one of them, else 1; then PCI
+    /// bridges before it. What is no card that it knows is as near as can be.
     pub fn distance(&self, name: &str, cpus: &[usize]) -> (u8, u32) {
         let card = self.cards.iter().find(|card| card.name == name);
         card.map_or((0, 0), |card| {
