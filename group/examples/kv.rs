@@ -38,7 +38,8 @@ const SUSPECT_AFTER: Duration = Duration::from_secs(10);
 const KEYS: u64 = 5000;
 /// Between two puts of a member.
 const PUT_EVERY: Duration = Duration::from_micros(500);
-/// What the parent hands to its children: the key, a name, whom to ask, and the order; an environment only its own user can read.
+/// What the parent hands to its children: the key, a name, whom to ask, and the order; an environment only its own user
+/// can read.
 const KEY: &str = "SQUALL_KV_KEY";
 const NODE: &str = "SQUALL_KV_NODE";
 const CONTACT: &str = "SQUALL_KV_CONTACT";

@@ -1,5 +1,5 @@
-//! The smallest chains, exhaustively: three members, and every order in which messages, decisions and words can land, be
-//! passed on and be taken note of, with an end of the view at any moment, for whoever goes on.
+//! The smallest chains, exhaustively: three members, and every order in which messages, decisions and words can land,
+//! be passed on and be taken note of, with an end of the view at any moment, for whoever goes on.
 //!
 //! A link lands what was written to it in that order. A member passes each stream on when it likes, so that decisions
 //! overtake the messages that they are about.
