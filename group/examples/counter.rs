@@ -3,6 +3,7 @@
 //!
 //!     cargo run --release --example counter -p squall-group -- --members 4
 //!     cargo run --release --example counter -p squall-group -- --members 4 --kill
+//!     cargo run --release --example counter -p squall-group -- --members 4 --order chain
 //!
 //! The parent starts itself once for each member and serves the rendezvous where they meet. With `--kill` it kills one
 //! member while all count; the others go on in a view without it, and still end with one value.
@@ -19,10 +20,11 @@ use squall_group::transport::exchange::LeaveReason;
 
 const HELP: &str = "A replicated counter over shared memory, one process a member.
 
-usage: counter [--members N] [--increments N] [--kill]
+usage: counter [--members N] [--increments N] [--order NAME] [--kill]
 
   --members N      processes of the group (default 3)
   --increments N   additions that each member makes (default 1000)
+  --order NAME     how all agree on one order: ordered (by turns, default), lamport, paxos or chain
   --kill           kill the last member while all count: the others go on without it
   --help           this text";
 
@@ -43,11 +45,12 @@ type Failure = Box<dyn Error>;
 struct Options {
     members: usize,
     increments: u64,
+    order: Mode,
     kill: bool,
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
-    let mut options = Options { members: 3, increments: 1000, kill: false };
+    let mut options = Options { members: 3, increments: 1000, order: Mode::Ordered, kill: false };
     while let Some(flag) = arguments.next() {
         let mut number = || {
             let text = arguments.next().ok_or(format!("{flag} needs a number behind it"))?;
@@ -56,6 +59,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         match flag.as_str() {
             "--members" => options.members = number()? as usize,
             "--increments" => options.increments = number()?,
+            "--order" => options.order = arguments.next().ok_or("--order needs a name behind it")?.parse()?,
             "--kill" => options.kill = true,
             "--help" | "-h" => return Ok(None),
             other => return Err(format!("unknown flag `{other}`; see --help")),
@@ -63,6 +67,9 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
     }
     if !(1..=64).contains(&options.members) || options.kill && options.members < 3 {
         return Err("--members must be 1 to 64, and at least 3 with --kill: the rest must be a majority".into());
+    }
+    if !options.order.is_total() {
+        return Err(format!("--order {}: members end with one value only if all deliver in one order", options.order));
     }
     Ok(Some(options))
 }
@@ -138,7 +145,7 @@ fn member(options: Options) -> Result<(), Failure> {
     let mesh = Mesh::open((Ipv4Addr::LOCALHOST, 0).into(), &key, node, MeshOptions::default())?;
     let membership = Some(Timeouts::after(SUSPECT_AFTER));
     let senders = (0..options.members).map(Rank::new).collect();
-    let config = Config { ring_bytes: 1 << 16, small_max: 1 << 10, membership, ..Config::new(senders) };
+    let config = Config { mode: options.order, ring_bytes: 1 << 16, small_max: 1 << 10, membership, ..Config::new(senders) };
     let member =
         Member::found(MemberOptions { patience: SUSPECT_AFTER, ..MemberOptions::new(config) }, ShmFabric::new(), mesh, &mut session)?;
 

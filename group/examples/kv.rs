@@ -23,10 +23,11 @@ use squall_group::prelude::*;
 
 const HELP: &str = "A replicated key-value map over shared memory, one process a member.
 
-usage: kv [--members N] [--rounds N]
+usage: kv [--members N] [--rounds N] [--order NAME]
 
   --members N   processes of the group (default 3)
   --rounds N    how often a member is killed and another one joins (default 5)
+  --order NAME  how all agree on one order: ordered (by turns, default), lamport, paxos or chain
   --help        this text";
 
 /// How long the parent waits for anything.
@@ -37,10 +38,12 @@ const SUSPECT_AFTER: Duration = Duration::from_secs(10);
 const KEYS: u64 = 5000;
 /// Between two puts of a member.
 const PUT_EVERY: Duration = Duration::from_micros(500);
-/// What the parent hands to its children: the key, a name, and whom to ask; an environment only its own user can read.
+/// What the parent hands to its children: the key, a name, whom to ask, and the order; an environment only its own user
+/// can read.
 const KEY: &str = "SQUALL_KV_KEY";
 const NODE: &str = "SQUALL_KV_NODE";
 const CONTACT: &str = "SQUALL_KV_CONTACT";
+const ORDER: &str = "SQUALL_KV_ORDER";
 
 type Failure = Box<dyn Error>;
 
@@ -48,10 +51,11 @@ type Failure = Box<dyn Error>;
 struct Options {
     members: usize,
     rounds: usize,
+    order: Mode,
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
-    let mut options = Options { members: 3, rounds: 5 };
+    let mut options = Options { members: 3, rounds: 5, order: Mode::Ordered };
     while let Some(flag) = arguments.next() {
         let mut number = || {
             let text = arguments.next().ok_or(format!("{flag} needs a number behind it"))?;
@@ -60,12 +64,16 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>,
         match flag.as_str() {
             "--members" => options.members = number()?,
             "--rounds" => options.rounds = number()?,
+            "--order" => options.order = arguments.next().ok_or("--order needs a name behind it")?.parse()?,
             "--help" | "-h" => return Ok(None),
             other => return Err(format!("unknown flag `{other}`; see --help")),
         }
     }
     if !(3..=32).contains(&options.members) {
         return Err("--members must be 3 to 32: what is left of them must be a majority".into());
+    }
+    if !options.order.is_total() {
+        return Err(format!("--order {}: members hold one map only if all deliver in one order", options.order));
     }
     Ok(Some(options))
 }
@@ -149,7 +157,8 @@ fn member() -> Result<(), Failure> {
     let (node, key) = (NodeId(env::var(NODE)?.parse()?), ClusterKey::from_hex(&env::var(KEY)?)?);
     let mesh = Mesh::open((Ipv4Addr::LOCALHOST, 0).into(), &key, node, MeshOptions::default())?;
     let membership = Some(Timeouts::after(SUSPECT_AFTER));
-    let config = Config { ring_bytes: 1 << 16, small_max: 1 << 10, membership, ..Config::new(vec![Rank(0)]) };
+    let mode = env::var(ORDER)?.parse()?;
+    let config = Config { mode, ring_bytes: 1 << 16, small_max: 1 << 10, membership, ..Config::new(vec![Rank(0)]) };
     let (options, fabric) = (MemberOptions { patience: SUSPECT_AFTER, ..MemberOptions::new(config) }, ShmFabric::new());
     let mut map = Map::default();
     let mut member = match env::var(CONTACT) {
@@ -215,6 +224,7 @@ impl Drop for Process {
 /// What the members say: who, and a line of it; an empty one is its end.
 struct Cluster {
     key: ClusterKey,
+    order: Mode,
     say: Sender<(u64, String)>,
     said: Receiver<(u64, String)>,
     processes: Vec<Process>,
@@ -227,7 +237,8 @@ impl Cluster {
         let node = self.next_node;
         self.next_node += 1;
         let mut command = Command::new(env::current_exe()?);
-        command.env(KEY, self.key.to_hex()).env(NODE, node.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.env(KEY, self.key.to_hex()).env(NODE, node.to_string()).env(ORDER, self.order.name());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(contact) = contact {
             command.env(CONTACT, contact.to_string());
         }
@@ -281,7 +292,8 @@ impl Cluster {
 
 fn parent(options: Options) -> Result<(), Failure> {
     let (say, said) = channel();
-    let mut cluster = Cluster { key: ClusterKey::random(), say, said, processes: Vec::new(), next_node: 1 };
+    let (key, order) = (ClusterKey::random(), options.order);
+    let mut cluster = Cluster { key, order, say, said, processes: Vec::new(), next_node: 1 };
     cluster.start(None)?;
     cluster.wait("the first member", |processes| processes[0].contact.port() != 0)?;
     while cluster.processes.len() < options.members {

@@ -16,10 +16,11 @@ use squall_group::{DriverError, JoinError};
 
 const HELP: &str = "Small and large messages of several senders in one order, over shared memory.
 
-usage: mixed [--members N] [--messages N]
+usage: mixed [--members N] [--messages N] [--order NAME]
 
   --members N    members, all of which send (default 3)
   --messages N   messages of each (default 200)
+  --order NAME   how all agree on one order: ordered (by turns, default), lamport, paxos or chain
   --help         this text";
 
 const LARGE_MAX: u64 = 1 << 20;
@@ -84,9 +85,9 @@ impl From<DriverError> for Failure {
     }
 }
 
-fn member(mut exchange: LocalExchange, members: usize, messages: u64) -> Result<Log, Failure> {
+fn member(mut exchange: LocalExchange, members: usize, messages: u64, mode: Mode) -> Result<Log, Failure> {
     let senders = (0..members).map(Rank::new).collect();
-    let config = Config { ring_bytes: 1 << 16, small_max: 4096, large_max: LARGE_MAX, ..Config::new(senders) };
+    let config = Config { mode, ring_bytes: 1 << 16, small_max: 4096, large_max: LARGE_MAX, ..Config::new(senders) };
     let group = Group::join(&config, &ShmFabric::new(), &mut exchange)?;
     let me = u64::from(group.view().me.0);
     let (done, finished) = mpsc::channel();
@@ -104,11 +105,15 @@ fn member(mut exchange: LocalExchange, members: usize, messages: u64) -> Result<
     Ok(driver.close()?)
 }
 
-fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<(usize, u64)>, String> {
-    let (mut members, mut messages) = (3, 200);
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<(usize, u64, Mode)>, String> {
+    let (mut members, mut messages, mut order) = (3, 200, Mode::Ordered);
     while let Some(flag) = arguments.next() {
         if matches!(flag.as_str(), "--help" | "-h") {
             return Ok(None);
+        }
+        if flag == "--order" {
+            order = arguments.next().ok_or("--order needs a name behind it")?.parse()?;
+            continue;
         }
         let target = match flag.as_str() {
             "--members" => &mut members,
@@ -121,11 +126,14 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<(usize, u
     if !(1..=64).contains(&members) || messages == 0 {
         return Err("--members must be 1 to 64, --messages at least 1".into());
     }
-    Ok(Some((members as usize, messages)))
+    if !order.is_total() {
+        return Err(format!("--order {order}: this example shows one order at all members"));
+    }
+    Ok(Some((members as usize, messages, order)))
 }
 
 fn main() -> ExitCode {
-    let (members, messages) = match parse(env::args().skip(1)) {
+    let (members, messages, order) = match parse(env::args().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {
             println!("{HELP}");
@@ -137,7 +145,7 @@ fn main() -> ExitCode {
         }
     };
     let exchanges = LocalExchange::mesh(members).into_iter();
-    let threads: Vec<_> = exchanges.map(|exchange| thread::spawn(move || member(exchange, members, messages))).collect();
+    let threads: Vec<_> = exchanges.map(|exchange| thread::spawn(move || member(exchange, members, messages, order))).collect();
     let mut hashes = Vec::new();
     for (rank, thread) in threads.into_iter().enumerate() {
         match thread.join() {

@@ -172,7 +172,8 @@ mod witness;
 
 pub use config::{Config, ConfigError, Mode, SENDERS_MAX};
 pub use driver::{
-    Deliveries, Drivable, Driver, DriverError, Handle, Message, NextTold, NotTaken, Payload, Receipt, Sending, Ticket, Told, Undelivered,
+    Deliveries, Drivable, Driver, DriverError, Handle, Message, NextTold, NotTaken, Payload, Reading, Receipt, Sending, Ticket, Told,
+    Undelivered, Unread,
 };
 pub use error::{Ended, JoinError, JoinRefused, SendError};
 pub use group::Group;

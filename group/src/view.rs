@@ -98,9 +98,11 @@ impl View {
         self.nodes[self.me.index()]
     }
 
-    /// The same view as `node` sees it, if it is a member: what a newcomer is told.
+    /// The same view as `node` sees it, if it is a member: what a newcomer is told. Nobody is lost to itself, whatever
+    /// others take it for.
     pub fn seen_by(&self, node: NodeId) -> Option<View> {
-        Some(View { me: self.rank_of(node)?, ..self.clone() })
+        let me = self.rank_of(node)?;
+        Some(View { me, lost: self.lost.iter().filter(|&rank| rank != me).collect(), ..self.clone() })
     }
 
     /// The view that follows, as decided, for this member; `None` if it is not in it. `lost` are ranks of this view.
@@ -155,6 +157,7 @@ mod tests {
         assert_eq!((next.senders.as_slice(), next.will_send.iter().collect::<Vec<_>>()), (&[Rank(1)][..], vec![Rank(3)]));
         assert_eq!(next.lost.iter().collect::<Vec<_>>(), [Rank(2)], "3 is still in it, and lost");
         assert_eq!(next.seen_by(NodeId(2)).unwrap().me, Rank(4));
+        assert_eq!(next.seen_by(next.nodes[2]).unwrap().lost, Ranks::EMPTY, "nobody is lost to itself");
         let gone = View { me: Rank(0), ..view };
         assert_eq!(gone.after(&first, Ranks::EMPTY, 9), None);
         let second = next.after(&decision(&next, vec![change(What::Vote(Rank(4))), change(What::Vote(Rank(3)))]), Ranks::EMPTY, 9).unwrap();

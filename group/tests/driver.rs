@@ -4,13 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread, spawn};
 use std::time::Duration;
 
 use squall_group::prelude::*;
-use squall_group::{DriverError, Receipt, SendError, Undelivered};
+use squall_group::{DriverError, ReadRefused, Receipt, SendError, Undelivered, Unread};
 
 type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
@@ -151,6 +151,56 @@ fn a_message_that_cannot_be_sent_fails_by_itself() {
     });
     let refused = Err(Undelivered::Refused(SendError::NotASender));
     assert_eq!(told, [(Rank(0), vec![Ok(0), Ok(1), Ok(2)]), (Rank(1), vec![refused; 3])]);
+}
+
+#[test]
+fn a_read_sees_what_was_delivered_anywhere_before_it_was_asked_for() {
+    const ROUNDS: u64 = 100;
+    for mode in Mode::EVERY.into_iter().filter(|mode| mode.is_total()) {
+        // Whose message of a round is delivered at its sender, who reads next.
+        let (told, hears): (Vec<_>, Vec<_>) = (0..3).map(|_| channel::<u64>()).unzip();
+        let hears = Arc::new(hears.into_iter().map(|hears| Mutex::new(Some(hears))).collect::<Vec<_>>());
+        run(3, &Config { reads: true, mode, ..config(3) }, move |group| {
+            let me = group.view().me.index();
+            let hears = hears[me].lock().unwrap().take().expect("each has its own");
+            let next = &told[(me + 1) % 3];
+            let (driver, mut deliveries) = Driver::stream(group, Pace::for_members(8), None).unwrap();
+            let handle = driver.handle();
+            let mut seen = Vec::new();
+            for round in (0..ROUNDS).filter(|round| round % 3 == me as u64) {
+                if round > 0 {
+                    let before = hears.recv().expect("the one before goes on");
+                    handle.read().expect("the driver runs").wait().expect("all vote");
+                    while let Some(told) = deliveries.try_next() {
+                        seen.extend(if let Told::Message(message) = told { Some(message.payload) } else { None });
+                    }
+                    assert!(seen.contains(&before.to_le_bytes().to_vec()), "{mode}: message {before} was delivered at its sender");
+                }
+                handle.send(round.to_le_bytes().to_vec()).unwrap().wait().expect("nobody is lost");
+                // The last one has nobody to tell.
+                let _ = next.send(round);
+            }
+            // From a future, many at once, and still told when the driver is about to leave.
+            let mut executor = Executor::default();
+            for _ in 0..10 {
+                let reading = handle.read().expect("the driver runs");
+                executor.add(async move { reading.await.expect("all vote") });
+            }
+            driver.leave();
+            executor.run();
+            assert!(matches!(handle.read().map(|_| ()), Err(DriverError::Gone)));
+            driver.close().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_group_that_answers_no_reads_says_so() {
+    run(1, &config(1), |group| {
+        let (driver, _deliveries) = Driver::stream(group, Pace::for_members(1), None).unwrap();
+        assert_eq!(driver.handle().read().unwrap().wait(), Err(Unread::Refused(ReadRefused::NotConfigured)));
+        driver.close().unwrap();
+    });
 }
 
 #[test]

@@ -58,10 +58,26 @@ fn small_and_large_messages_mix_in_one_order() {
 }
 
 #[test]
+fn every_example_runs_on_every_order() {
+    for order in ["lamport", "paxos", "chain"] {
+        let counted = stdout(&run("counter", &["--members", "3", "--increments", "300", "--kill", "--order", order]));
+        let lines = member_lines(&counted);
+        assert!(lines.len() == 2 && lines[0] == lines[1], "{order}: {counted}");
+        let mixed = stdout(&run("mixed", &["--members", "3", "--messages", "40", "--order", order]));
+        let lines = member_lines(&mixed);
+        assert!(lines.len() == 3 && lines.iter().all(|line| line == &lines[0]), "{order}: {mixed}");
+        let map = stdout(&run("kv", &["--members", "3", "--rounds", "1", "--order", order]));
+        assert!(map.contains("all 3 members end with one map"), "{order}: {map}");
+    }
+}
+
+#[test]
 fn help_is_help_and_a_wrong_flag_is_named() {
     for example in ["counter", "mixed", "kv"] {
         assert!(stdout(&run(example, &["--help"])).contains(&format!("usage: {example} [")));
-        for wrong in [&["--colour"][..], &["--members"], &["--members", "few"], &["--members", "0"]] {
+        for wrong in
+            [&["--colour"][..], &["--members"], &["--members", "few"], &["--members", "0"], &["--order"], &["--order", "unordered"]]
+        {
             let output = run(example, wrong);
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(2), "{said}");

@@ -52,8 +52,9 @@
 //! - **V, votes.** All members of the first view vote. A newcomer learns, until the leader lists its vote (L); from the
 //!   next view on it counts. In what follows *member* means a voter wherever something is counted, waited for, led or
 //!   proposed. A learner follows as a voter does, to know what is decided, but nobody reads what it accepts or
-//!   suspects. It stops when it trusts no voter any more (`NoVoters`), or has for long suspected one that no voter does
-//!   (`AtOdds`): that costs nobody anything.
+//!   suspects. Whom it will not meet in the next view it hears from voters, from those first that agree to what was
+//!   decided, and from nobody whom these suspect. It stops when it trusts no voter any more (`NoVoters`), or has for long
+//!   suspected one that no voter does (`AtOdds`): that costs nobody anything.
 //! - **S, suspicion.** A member suspects whom its link has lost, whose words it cannot read, who was silent for
 //!   `Timeouts::suspect_after` of the member's own *running* time, and whom a member suspects that it does not suspect
 //!   itself. A process that was stopped counts a gap for a quarter of the time-out at the most, so it hears the others
@@ -81,8 +82,9 @@
 //! - **D, decide.** A cut stands once more than half of the view have accepted it from the same leader, as far as the
 //!   member can see, or once a member that it trusts has acted on it: those that have may have lost each other, so that
 //!   no leader is left whom all of them follow. Only then does it deliver up to the cut and install.
-//! - **K, keep.** Who has installed keeps its part in this view until all that it trusts have installed too; for
-//!   learners alone, and to have its own last words heard, not for long. Losing members that have is no suspicion.
+//! - **K, keep.** Who has installed keeps its part in this view until all that it trusts have installed too, and the
+//!   fabric has taken all that it has to say to them; for learners alone, and to have its own last words heard, not for
+//!   long. Losing members that have is no suspicion.
 //!
 //! # Why it holds
 //!

@@ -92,7 +92,7 @@ impl Membership {
         self.pulse.pass(now_ns);
         self.listen(table);
         let mut progress = self.advance();
-        if self.doubt(table) {
+        if self.doubt(table, outbox) {
             progress |= self.advance();
         }
         self.tell(table, outbox) | progress
@@ -124,13 +124,14 @@ impl Membership {
     }
 
     /// Notices whom this member has lost, and what it has waited for too long. Whether there is anything.
-    fn doubt(&mut self, table: &Table) -> bool {
+    fn doubt(&mut self, table: &Table, outbox: &Outbox) -> bool {
         let before = self.protocol.doubts();
         for peer in self.peers() {
             if self.down.has(peer) {
                 self.protocol.suspect(peer);
             }
-            let untold = self.protocol.hears(peer) && self.publication.is_behind([peer].into_iter());
+            let unsaid = self.protocol.row().installed && self.is_unsaid(peer, outbox);
+            let untold = self.protocol.hears(peer) && (unsaid || self.publication.is_behind([peer].into_iter()));
             if (self.protocol.waits_for(peer) || untold) && self.pulse.is_silent(peer, table) {
                 self.protocol.suspect(peer);
             }
@@ -224,10 +225,20 @@ impl Membership {
         self.pulse.next_ns()
     }
 
-    /// Whether some member that still counts has not been told all of my row: polling and stepping moves it.
-    pub fn is_behind(&self) -> bool {
+    /// Whether some member that still counts has not been told all of my row, or its end waits in `outbox`: polling and
+    /// stepping moves it.
+    pub fn is_behind(&self, outbox: &Outbox) -> bool {
         let counts = |peer: &Rank| self.protocol.hears(*peer) && !self.down.has(*peer);
-        self.publication.is_behind(self.peers().filter(counts))
+        let mut peers = self.peers().filter(counts);
+        self.publication.is_behind(peers.clone()) || peers.any(|peer| self.is_unsaid(peer, outbox))
+    }
+
+    /// Whether my last words wait for room to a peer to whom they matter. A learner's matter to no other learner, which
+    /// may be gone without having read them.
+    fn is_unsaid(&self, peer: Rank, outbox: &Outbox) -> bool {
+        let me = self.protocol.me();
+        let matters = self.protocol.votes(me) || self.protocol.votes(peer);
+        matters && self.publication.is_unsaid(peer, me, outbox)
     }
 
     /// What this member is to do. See [`Phase`].

@@ -35,6 +35,8 @@ pub enum Mutation {
     LearnerTrims,
     /// A learner leads.
     LearnerLeads,
+    /// A learner takes for lost whom a voter suspects that is left out itself.
+    HeedsOutcasts,
     /// A learner says that it is whole before it is.
     WholeEarly,
     /// The last voter leaves though others are there who have no vote.

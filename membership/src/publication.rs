@@ -74,6 +74,11 @@ impl Publication {
         peers.into_iter().any(|peer| !self.peers[peer.index()].up_to_date)
     }
 
+    /// Whether the end of what was queued for `to` waits in `outbox` still: it has no whole row of what is before it.
+    pub(crate) fn is_unsaid(&self, to: Rank, me: Rank, outbox: &Outbox) -> bool {
+        outbox.holds(to, Place::new(TABLE, self.columns.end.at(me)))
+    }
+
     /// Queues for `to` what it lacks of my row, as far as there is room. Whether anything was queued.
     pub(crate) fn push(&mut self, to: Rank, table: &Table, outbox: &mut Outbox) -> bool {
         let peer = &mut self.peers[to.index()];

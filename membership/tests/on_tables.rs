@@ -106,7 +106,7 @@ impl Cluster {
         for &rank in ranks {
             let member = &self.members[rank];
             assert_eq!(member.membership.decision(), Some(&first));
-            assert!(member.membership.is_settled() && !member.membership.is_behind(), "{rank} still waits");
+            assert!(member.membership.is_settled() && !member.membership.is_behind(&member.outbox), "{rank} still waits");
         }
         first
     }
@@ -235,6 +235,25 @@ fn a_view_is_left_whoever_does_not_listen_any_more() {
         }
         cluster.decision(&[0, 1]);
     }
+}
+
+#[test]
+fn who_is_done_stays_while_its_last_words_wait_for_a_queue() {
+    let mut cluster = Cluster::new(3);
+    cluster.run_ms(20);
+    cluster.members[0].membership.request(Newcomer { node: 99, contact: [0; 3] }).unwrap();
+    for _ in 0..6 {
+        cluster.now_ns += MS / 2;
+        (0..3).for_each(|rank| cluster.step(rank));
+        [(0, 1), (0, 2), (1, 0), (2, 0), (2, 1)].into_iter().for_each(|(from, to)| while cluster.land(from, to) {});
+    }
+    let is_done = |cluster: &Cluster| {
+        let Member { membership, outbox, .. } = &cluster.members[1];
+        (membership.is_settled(), membership.is_behind(outbox))
+    };
+    assert_eq!(is_done(&cluster), (true, true), "all have acted, and rank 2 waits to hear that this one has");
+    cluster.land_all();
+    assert_eq!(is_done(&cluster), (true, false));
 }
 
 #[test]

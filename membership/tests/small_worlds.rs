@@ -224,6 +224,11 @@ fn a_learner_that_leads_is_caught() {
 }
 
 #[test]
+fn a_learner_that_heeds_those_who_are_left_out_is_caught() {
+    caught_with_learners(Mutation::HeedsOutcasts, (5, 1), 500, Limits { false_suspicions: 2, ..NONE });
+}
+
+#[test]
 fn a_last_voter_that_leaves_at_once_is_caught() {
     caught_with_learners(Mutation::LeavesAtOnce, (1, 1), 200, Limits { leaves: 1, ..NONE });
 }

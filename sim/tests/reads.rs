@@ -1,12 +1,13 @@
 //! Linearizable reads, by seed: every read sees what it has to, in every order of messages, whatever happens to the
 //! members; and what all processes saw could have been one log.
 
+mod seeded;
+
 use std::collections::{BTreeMap, HashMap};
-use std::ops::ControlFlow;
 
 use squall_group::Mode;
 use squall_sim::trace::{Event, Trace};
-use squall_sim::{Aim, Churn, Mutant, Options, catch, churn, run};
+use squall_sim::{Aim, Churn, Mutant, Options, churn};
 use squall_transport::NodeId;
 use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History};
@@ -18,12 +19,7 @@ fn orders() -> impl Iterator<Item = Mode> {
 
 #[track_caller]
 fn all_hold(options: Options) {
-    for order in orders() {
-        let options = Options { ordering: Some(order), reads: true, ..options.clone() };
-        let report = run(&options, |_, _| ControlFlow::Continue(())).expect("no trace is written");
-        let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
-        assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
-    }
+    orders().for_each(|order| seeded::all_hold(order, Options { reads: true, ..options.clone() }));
 }
 
 #[test]
@@ -52,13 +48,9 @@ fn reads_hold_over_a_fabric_that_counts() {
     Aim::ALL.into_iter().for_each(|aim| all_hold(Options { counted: true, ..Options::churn(0..30, aim) }));
 }
 
-/// Runs the mutant from three places in the space of seeds; each time it must be caught in time.
 #[track_caller]
 fn caught(mutant: Mutant) {
-    for first in [0, 100_000, 7_000_000] {
-        let failure = catch(mutant, first).unwrap_or_else(|| panic!("{mutant} was not caught from seed {first} on")).failure;
-        assert!(failure.replay.ends_with(&format!("--reads --mutant {mutant}")), "{}", failure.replay);
-    }
+    seeded::caught(mutant, "--reads");
 }
 
 #[test]

@@ -49,7 +49,11 @@ fn the_busiest_port_carries_as_many_copies_as_its_order_says() {
     const MESSAGES: u64 = 400;
     for mode in Mode::EVERY {
         for senders in [Senders::One, Senders::All] {
-            for nodes in [2, 3, 4, 8, 16] {
+            for nodes in [2, 3, 4, 8, 16, 32, 64] {
+                // Where all send, each message passes every port of the larger groups: few of them say as much.
+                if senders == Senders::All && nodes > 16 {
+                    continue;
+                }
                 let outcome = run(&rdma(), mode, nodes, senders, KB_10, Load::Stream, MESSAGES);
                 let busiest = outcome.counted.iter().map(|node| node.sent_bytes.max(node.received_bytes)).max().unwrap();
                 let bytes = (MESSAGES * senders.of(nodes) as u64 * KB_10) as f64;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::endpoint::{Endpoint, QueueFull};
 use crate::rank::Rank;
-use crate::write::Write;
+use crate::write::{Place, Write};
 
 /// Writes that may wait for one peer. Protocols ask [`Outbox::room`] first: full is an answer, never a wait.
 pub const OUTBOX_WRITES_MAX: usize = 64;
@@ -65,6 +65,11 @@ impl Outbox {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.waiting == 0
+    }
+
+    /// Whether a Word for this place waits for `to`.
+    pub fn holds(&self, to: Rank, place: Place) -> bool {
+        self.queues[to.index()].iter().any(|write| matches!(write, Write::Word { at, .. } if *at == place))
     }
 
     /// Queues a write; `QueueFull` leaves nothing behind.
@@ -128,7 +133,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::write::{Place, TABLE};
+    use crate::write::TABLE;
 
     fn word(offset: u64, value: u64) -> Write {
         Write::Word { at: Place::new(TABLE, offset), value }
@@ -157,9 +162,10 @@ mod tests {
             outbox.push(to, word(8 * i, i)).unwrap();
         }
         assert_eq!(outbox.room(to), 0);
+        assert!(outbox.holds(to, Place::new(TABLE, 8)) && !outbox.holds(to, Place::new(TABLE, 9999 * 8)));
         assert_eq!(outbox.push(to, word(9999 * 8, 1)), Err(QueueFull));
         outbox.discard(to);
         assert_eq!(outbox.room(to), OUTBOX_WRITES_MAX);
-        assert!(outbox.is_empty());
+        assert!(outbox.is_empty() && !outbox.holds(to, Place::new(TABLE, 8)));
     }
 }

@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_trial_takes_as_long_as_the_policy_says() {
         assert_eq!(seconds(Experiment::Multicast), "0.3; with --quick 0.1");
-        assert_eq!(seconds(Experiment::Orders), "0.12 or 0.8; with --quick 0.05 or 0.5");
+        assert_eq!(seconds(Experiment::Orders), "0.25 or 0.8; with --quick 0.05 or 0.5");
     }
 
     #[test]

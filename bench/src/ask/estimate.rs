@@ -60,7 +60,7 @@ pub(super) fn moving_seconds(setting: &Setting, messages: u64, machine: &Machine
     let turns = |messages: f64| messages * costs.turn * copies.max(1.0) + moving(messages);
     match (setting.experiment, setting.variant) {
         _ if setting.is_in_turns() => turns(2.0 * of_each),
-        (_, Variant::Closed | Variant::ClosedDelayed(_)) => turns(of_each) * crowding,
+        (_, Variant::Closed | Variant::ClosedDelayed(_) | Variant::Reading) => turns(of_each) * crowding,
         // So many times what one takes in the closed loop, in which all senders have one under way.
         (Experiment::Latency, Variant::Light) => (of_each * costs.turn * copies * crowding + moving(all)) * LIGHT_LOAD_GAP as f64,
         _ => all * costs.message * copies * crowding + moving(all),

@@ -40,6 +40,8 @@ pub enum Variant {
     Delayed(Delay),
     /// `orders`: one message under way while a member is slow.
     ClosedDelayed(Delay),
+    /// `orders`: one message under way, while the last member reads again and again.
+    Reading,
     /// `peers`: what is measured beside ours.
     Peer(Peer),
     /// `view-change`.
@@ -63,6 +65,7 @@ impl Variant {
             Variant::PingPong => Some("latency".to_owned()),
             Variant::Copy(copy) => Some(format!("{}-{}", if copy.all_cores { "all-core" } else { "one-core" }, warmth_name(copy.warmth))),
             Variant::Closed => Some("closed".to_owned()),
+            Variant::Reading => Some("reading".to_owned()),
             Variant::Light => Some("light".to_owned()),
             Variant::Saturated => Some("saturated".to_owned()),
             Variant::Offered { percent } => Some(format!("load-{percent}")),
@@ -83,8 +86,8 @@ impl Variant {
 
     /// Whether the latency of every message is kept.
     pub fn keeps_latencies(self) -> bool {
-        use Variant::{Closed, ClosedDelayed, Light, Offered, Saturated};
-        matches!(self, Closed | Light | Saturated | ClosedDelayed(_) | Offered { .. })
+        use Variant::{Closed, ClosedDelayed, Light, Offered, Reading, Saturated};
+        matches!(self, Closed | Light | Saturated | ClosedDelayed(_) | Offered { .. } | Reading)
     }
 }
 
@@ -203,6 +206,7 @@ impl Setting {
             Variant::Change { upset, .. } => upset.parts(),
             Variant::Closed | Variant::Light | Variant::Saturated | Variant::ClosedDelayed(_) => &[Some(AT_SENDER), Some(AT_LAST)],
             Variant::Offered { .. } => &[Some(FROM_DUE), Some(FROM_CALL)],
+            Variant::Reading => &[Some(AT_SENDER), Some(AT_READER)],
             _ if self.experiment == Experiment::RdmcTimeline => &TIMELINE_ROWS,
             _ => &[None],
         }
@@ -250,6 +254,8 @@ const TIMELINE_ROWS: [Option<&str>; 4] =
 pub const AT_SENDER: &str = "sender";
 /// To delivery at the last node.
 pub const AT_LAST: &str = "last";
+/// From asking for a read at the last member to its point.
+pub const AT_READER: &str = "read";
 /// From when a message was due to its delivery at the sender.
 pub const FROM_DUE: &str = "due";
 /// From the call that sent it.

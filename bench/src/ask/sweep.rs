@@ -342,7 +342,10 @@ impl Sweep<'_> {
         let may_change = |setting: &Setting| {
             setting.nodes > 2 && setting.message_bytes <= SMALL_MAX && setting.ordering.is_some_and(|ordering| ordering.0.is_total())
         };
+        // A read has its place in an order.
+        let may_read = |setting: &Setting| setting.ordering.is_some_and(|ordering| ordering.0.is_total());
         settings.retain(|setting| !setting.variant.is_change() || may_change(setting));
+        settings.retain(|setting| setting.variant != Variant::Reading || may_read(setting));
         Ok(settings)
     }
 

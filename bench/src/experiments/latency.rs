@@ -8,7 +8,7 @@ use super::group::{Members, Outcome};
 use super::latencies::{histogram, with_latencies};
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
-use crate::ask::setting::{AT_LAST, AT_SENDER, Setting, Variant};
+use crate::ask::setting::{AT_LAST, AT_READER, AT_SENDER, Setting, Variant};
 use crate::jobs::group::{Load, Seen};
 use crate::run::fault::Fault;
 use crate::run::stage::Stage;
@@ -37,7 +37,11 @@ pub(super) fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(),
             note.push_str(&format!("; {messages} messages a sender, not {asked}: latencies are kept one by one"));
         }
         let took = Duration::from_secs_f64(outcome.seconds);
-        for (part, latency_ns) in [(AT_SENDER, at_sender(&outcome, setting)?), (AT_LAST, at_last(&outcome, setting)?)] {
+        let other = match setting.variant {
+            Variant::Reading => (AT_READER, of_reads(&outcome)?),
+            _ => (AT_LAST, at_last(&outcome, setting)?),
+        };
+        for (part, latency_ns) in [(AT_SENDER, at_sender(&outcome, setting)?), other] {
             let row = Row { trial, note: note.clone(), ..outcome.row(stage, setting, Some(part)) };
             let row = with_latencies(row, &latency_ns);
             if stage.folder.rows().trials(&row.point()) >= trial {
@@ -98,6 +102,15 @@ pub(super) fn delivered_at_sender(outcome: &Outcome, sender: usize, index: usize
 /// From the send of each message to its delivery at its sender.
 fn at_sender(outcome: &Outcome, setting: &Setting) -> Result<Histogram<u64>, Fault> {
     over_messages(outcome, setting, |node| &node.sends_ns, |sender, index| delivered_at_sender(outcome, sender, index))
+}
+
+/// Of each read, by the clock of who reads.
+fn of_reads(outcome: &Outcome) -> Result<Histogram<u64>, Fault> {
+    let mut latencies = histogram()?;
+    for &latency_ns in outcome.nodes.iter().flat_map(|node| &node.reads_ns) {
+        latencies.record(latency_ns.max(1)).map_err(|error| Fault::Failed(format!("a read of {latency_ns} ns: {error}")))?;
+    }
+    Ok(latencies)
 }
 
 /// From the send of each message to its last delivery: the nodes share a clock.

@@ -52,7 +52,7 @@ fn measure(point: &PlannedPoint, stage: &mut Stage<'_>) -> Result<(), Fault> {
         Experiment::Orders => match point.setting.variant {
             Variant::Change { .. } => view_change::measure(point, stage),
             Variant::Offered { .. } => offered::measure(point, stage),
-            Variant::Closed | Variant::ClosedDelayed(_) => latency::measure(point, stage),
+            Variant::Closed | Variant::ClosedDelayed(_) | Variant::Reading => latency::measure(point, stage),
             _ => multicast::measure(point, stage),
         },
         Experiment::Peers => peers::measure(point, stage),

@@ -36,6 +36,9 @@ pub struct GroupJob {
     /// Who is slow, or sends nothing.
     #[serde(default)]
     pub delay: Delay,
+    /// The last member reads, one read at a time, for as long as messages come.
+    #[serde(default)]
+    pub reads: bool,
 }
 
 /// Who of a group is slow, or sends nothing.
@@ -117,6 +120,9 @@ pub struct Seen {
     pub calls_ns: Vec<u64>,
     /// If timed: when each sender's messages were delivered, by sender.
     pub deliveries_ns: Vec<Vec<u64>>,
+    /// If it reads and is timed: how long each read took.
+    #[serde(default)]
+    pub reads_ns: Vec<u64>,
     /// If watched: looks, each with its time and the messages delivered until then.
     pub looks: Vec<(u64, u64)>,
 }

@@ -9,6 +9,7 @@ use crate::group::Group;
 use crate::member::Member;
 use crate::outgoing::Outgoing;
 use crate::pace::Pace;
+use crate::reads::{ReadPoint, ReadRefused};
 use crate::turn::Turn;
 use crate::upcalls::Upcalls;
 use crate::view::View;
@@ -33,6 +34,8 @@ pub(crate) mod sealed {
         /// The longest message that may be sent.
         fn bytes_max(&self) -> u64;
         fn sending(&mut self) -> &mut Outgoing;
+        fn read_point(&mut self) -> Result<ReadPoint, ReadRefused>;
+        fn has_reached(&self, point: ReadPoint) -> bool;
         fn turn_once(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<Turn, DriverError>;
         fn part(self, waker: &Renewed, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<(), DriverError>;
     }
@@ -80,6 +83,14 @@ impl<E: Endpoint> Driven for Group<E> {
         self.outgoing()
     }
 
+    fn read_point(&mut self) -> Result<ReadPoint, ReadRefused> {
+        self.read_point()
+    }
+
+    fn has_reached(&self, point: ReadPoint) -> bool {
+        self.has_reached(point)
+    }
+
     fn turn_once(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<Turn, DriverError> {
         let turn = self.turn(upcalls, pace)?;
         if self.next_view().is_some() { Err(DriverError::NextView) } else { Ok(turn) }
@@ -109,6 +120,14 @@ impl<F: Fabric> Driven for Member<F> {
 
     fn sending(&mut self) -> &mut Outgoing {
         self.outgoing()
+    }
+
+    fn read_point(&mut self) -> Result<ReadPoint, ReadRefused> {
+        self.read_point()
+    }
+
+    fn has_reached(&self, point: ReadPoint) -> bool {
+        self.has_reached(point)
     }
 
     fn turn_once(&mut self, upcalls: &mut impl Upcalls, pace: &mut Pace) -> Result<Turn, DriverError> {

@@ -9,6 +9,7 @@ use super::DriverError;
 use super::driven::Renewed;
 use super::payload::Payload;
 use super::queue::{Job, NotQueued, Queue};
+use super::reading::{Reading, reading};
 use super::ticket::{Ticket, ticket};
 use crate::error::SendError;
 
@@ -88,6 +89,19 @@ impl Handle {
     /// Sends `payload` from a future; its output is the [`Ticket`], which is a future too.
     pub fn send_async(&self, payload: impl Into<Payload>) -> Sending<'_> {
         Sending { handle: self, payload: Some(payload.into()) }
+    }
+
+    /// Asks for a linearizable read: see [`Reading`]. It costs one exchange with more than half of the members for all
+    /// reads that come while the last one is under way, and no message. Messages that were handed over and are not
+    /// delivered yet are none that it has to see: wait for their tickets first.
+    ///
+    /// # Errors
+    /// As [`Handle::send`]; [`DriverError::Full`]: too many wait.
+    pub fn read(&self) -> Result<Reading, DriverError> {
+        let (reading, promise) = reading();
+        self.0.queue.ask(promise)?;
+        self.0.waker.wake();
+        Ok(reading)
     }
 
     /// The longest message that the group takes, in bytes.

@@ -4,6 +4,9 @@
 //!   any thread, any future                the driver's thread
 //!   Handle::send, try_send, send_async --queue--> reserve, fill, commit; turn
 //!   Ticket: delivered, or not          <--------- deliver, cut, sent again
+//!   Handle::read                       -------->  read_point
+//!   Reading: all that was delivered    <--------- has_reached
+//!     anywhere is delivered here
 //!   Deliveries: wait, iterate, await   <--queue-- deliver, views         (or upcalls of your own, on the thread)
 //! ```
 //!
@@ -82,7 +85,9 @@ mod deliveries;
 mod driven;
 mod handle;
 mod payload;
+mod promised;
 mod queue;
+mod reading;
 mod ticket;
 mod watched;
 
@@ -90,6 +95,7 @@ pub use deliveries::{Deliveries, Message, NextTold, Told};
 pub use driven::Drivable;
 pub use handle::{Handle, NotTaken, Sending};
 pub use payload::Payload;
+pub use reading::{Reading, Unread};
 pub use ticket::{Receipt, Ticket, Undelivered};
 
 use std::sync::Arc;
@@ -103,6 +109,7 @@ use crate::upcalls::Upcalls;
 use deliveries::deliveries;
 use driven::Renewed;
 use queue::{Job, Next, Queue};
+use reading::Readers;
 use watched::Watched;
 
 /// Why a driver did not take a message or ended.
@@ -248,12 +255,18 @@ fn drive<U: Upcalls>(
     queue: &Queue,
     waker: &Renewed,
 ) -> Result<U, DriverError> {
-    let mut waiting: Option<Job> = None;
+    let (mut waiting, mut readers): (Option<Job>, _) = (None, Readers::default());
     loop {
+        let reads = queue.take_reads();
+        if !reads.is_empty() {
+            readers.ask(&mut driven, reads);
+        }
         loop {
             let Job { payload, promise } = match waiting.take().map_or_else(|| queue.next(), Next::Send) {
                 Next::Send(job) => job,
                 Next::Nothing => break,
+                // Who waits for a read is told before.
+                Next::Leave if !readers.is_empty() => break,
                 Next::Leave => {
                     driven.part(waker, &mut watched, &mut pace)?;
                     return Ok(watched.upcalls);
@@ -274,6 +287,7 @@ fn drive<U: Upcalls>(
         if driven.turn_once(&mut watched, &mut pace)? == Turn::Left {
             return Ok(watched.upcalls);
         }
+        readers.look(&driven);
         driven.renew(waker);
     }
 }

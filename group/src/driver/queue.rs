@@ -1,17 +1,21 @@
 //! Messages between handles and the driver's thread: bounded by number and by bytes, and never a wait for the thread.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::DriverError;
 use super::payload::Payload;
+use super::reading;
 use super::ticket::Promise;
 
 /// Messages that may wait.
 const MESSAGES_MAX: usize = 1024;
 /// Bytes of messages that may wait; a single message may have more.
 const BYTES_MAX: u64 = 64 << 20;
+/// Reads that may wait to be asked for: all of them cost one exchange.
+const READS_MAX: usize = 1024;
 
 /// A message, and whom to tell what became of it.
 #[derive(Debug)]
@@ -40,12 +44,15 @@ pub(crate) enum Next {
 pub(crate) struct Queue {
     state: Mutex<State>,
     room: Condvar,
+    /// Reads wait. Looked at once a turn, without the lock.
+    has_reads: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     jobs: VecDeque<Job>,
     bytes: u64,
+    reads: Vec<reading::Promise>,
     /// Nothing more is taken.
     closed: bool,
     /// What ended the thread, once it has ended.
@@ -101,9 +108,36 @@ impl Queue {
         }
     }
 
+    /// Whoever waits for the promise hears of it, unless too many do, or it is over.
+    pub(crate) fn ask(&self, promise: reading::Promise) -> Result<(), DriverError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(state.ended.clone().unwrap_or(DriverError::Gone));
+        }
+        if state.reads.len() >= READS_MAX {
+            return Err(DriverError::Full);
+        }
+        state.reads.push(promise);
+        // Under the lock: whoever takes them sees all of them.
+        self.has_reads.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The reads that wait; empty where there are none.
+    pub(crate) fn take_reads(&self) -> Vec<reading::Promise> {
+        if !self.has_reads.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut state = self.lock();
+        self.has_reads.store(false, Ordering::Relaxed);
+        std::mem::take(&mut state.reads)
+    }
+
     pub(crate) fn next(&self) -> Next {
         let mut state = self.lock();
-        let Some(job) = state.jobs.pop_front() else { return if state.closed { Next::Leave } else { Next::Nothing } };
+        let Some(job) = state.jobs.pop_front() else {
+            return if state.closed && state.reads.is_empty() { Next::Leave } else { Next::Nothing };
+        };
         state.bytes -= job.payload.bytes();
         let wakers = std::mem::take(&mut state.wakers);
         drop(state);
@@ -126,7 +160,9 @@ impl Queue {
     pub(crate) fn end(&self, why: DriverError) {
         self.lock().ended = Some(why);
         self.close();
-        let dropped = std::mem::take(&mut self.lock().jobs);
+        let mut state = self.lock();
+        let dropped = (std::mem::take(&mut state.jobs), std::mem::take(&mut state.reads));
+        drop(state);
         drop(dropped);
     }
 

@@ -2,9 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
+use super::promised::{self, Promised, promised};
 use crate::error::SendError;
 
 /// What became of one message that was handed to a driver: wait for it, look at it, await it (it is a [`Future`]), or
@@ -13,7 +13,7 @@ use crate::error::SendError;
 /// A message counts as delivered once it is delivered at this member. Where order is total, every member that goes on
 /// delivers it then, at the same place; in unordered mode that is no more than this member's own.
 #[derive(Debug)]
-pub struct Ticket(Arc<Shared>);
+pub struct Ticket(Promised<Result<Receipt, Undelivered>>);
 
 /// Where a message came in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,60 +39,18 @@ pub enum Undelivered {
 }
 
 /// The other end of a ticket. One that is dropped says [`Undelivered::Unknown`].
-#[derive(Debug)]
-pub(crate) struct Promise(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    told: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    result: Option<Result<Receipt, Undelivered>>,
-    waker: Option<Waker>,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+pub(crate) type Promise = promised::Promise<Result<Receipt, Undelivered>>;
 
 /// A ticket and its promise.
 pub(crate) fn ticket() -> (Ticket, Promise) {
-    let shared = Arc::new(Shared::default());
-    (Ticket(Arc::clone(&shared)), Promise(shared))
-}
-
-impl Promise {
-    pub(crate) fn tell(self, result: Result<Receipt, Undelivered>) {
-        self.say(result);
-    }
-
-    fn say(&self, result: Result<Receipt, Undelivered>) {
-        let mut state = self.0.lock();
-        if state.result.is_none() {
-            state.result = Some(result);
-            let waker = state.waker.take();
-            drop(state);
-            self.0.told.notify_all();
-            waker.into_iter().for_each(Waker::wake);
-        }
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        self.say(Err(Undelivered::Unknown));
-    }
+    let (ticket, promise) = promised(Err(Undelivered::Unknown));
+    (Ticket(ticket), promise)
 }
 
 impl Ticket {
     /// What became of it, if that is known by now.
     pub fn result(&self) -> Option<Result<Receipt, Undelivered>> {
-        self.0.lock().result
+        self.0.told()
     }
 
     /// Waits until it is known. Not from within an upcall: the driver waits for those.
@@ -100,13 +58,7 @@ impl Ticket {
     /// # Errors
     /// [`Undelivered`].
     pub fn wait(self) -> Result<Receipt, Undelivered> {
-        let mut state = self.0.lock();
-        loop {
-            if let Some(result) = state.result {
-                return result;
-            }
-            state = self.0.told.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.0.wait()
     }
 }
 
@@ -114,31 +66,6 @@ impl Future for Ticket {
     type Output = Result<Receipt, Undelivered>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.0.lock();
-        match state.result {
-            Some(result) => Poll::Ready(result),
-            None => {
-                state.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_promise_is_kept_once_and_broken_by_dropping_it() {
-        let receipt = Receipt { seq: 7, index: 3 };
-        let (kept, promise) = ticket();
-        assert_eq!(kept.result(), None);
-        promise.tell(Ok(receipt));
-        assert_eq!((kept.result(), kept.wait()), (Some(Ok(receipt)), Ok(receipt)), "not what dropping it would say");
-        let (broken, promise) = ticket();
-        let waits = std::thread::spawn(move || broken.wait());
-        drop(promise);
-        assert_eq!(waits.join().unwrap(), Err(Undelivered::Unknown));
+        self.0.poll(context)
     }
 }

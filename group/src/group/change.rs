@@ -209,7 +209,7 @@ impl<E: Endpoint> Group<E> {
                 Ok(true)
             }
             Phase::Installed if epoch.mutation == Mutation::LeavesUnheard => self.leave_view(),
-            Phase::Installed if epoch.membership.is_settled() && !epoch.membership.is_behind() => self.leave_view(),
+            Phase::Installed if epoch.membership.is_settled() && !epoch.membership.is_behind(&self.outbox) => self.leave_view(),
             Phase::Installed => Ok(progress),
             Phase::Stopped(stop) => Err(stop.into()),
         }

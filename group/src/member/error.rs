@@ -57,10 +57,10 @@ pub enum MemberError {
     /// A welcome that cannot be read.
     #[error("the group's welcome is invalid; do all members run the same version?")]
     Welcome,
-    /// All members that had the application's state are gone.
+    /// All members that had the application's state are gone, as far as this joining process can tell.
     #[error(
-        "no member of view {view} has the application's state: those that had it were lost before a joining member received it; start \
-         the group again"
+        "no member of view {view} that this joining process still reaches has the application's state; join again under a new \
+         name, or start the group again if all that had it are gone"
     )]
     StateLost {
         /// The view that is without.

@@ -13,7 +13,7 @@ use crate::mutation::Mutation;
 use crate::outcome::{Decision, Phase, RequestError, Stop, Witness};
 use crate::plausible::{Members, can_follow, is_covered};
 use crate::ranks::Ranks;
-use crate::row::{Leaving, Newcomer, Row};
+use crate::row::{Accepted, Leaving, Newcomer, Row};
 use crate::trim::quorum;
 pub use filling::Ends;
 use filling::Filling;
@@ -156,15 +156,25 @@ impl Protocol {
     }
 
     /// Members that do not come into the next view: whom I suspect or, since nobody heeds what a learner suspects, whom
-    /// voters do. Never this one: a learner that they suspect, and that the next view has all the same, hears so there.
+    /// voters do. Those that agree to what was decided are heard first, and nobody whom one before it suspects: who is
+    /// left out may suspect anybody. Never this one: a learner that they suspect, and that the next view has all the
+    /// same, hears so there.
     pub fn lost(&self) -> Ranks {
         if self.votes(self.me) {
             return self.suspects;
         }
+        let decider = self.decision.as_ref().map(|decision| decision.leader);
+        let agrees = |rank: &Rank| {
+            let Accepted { leader, trim, .. } = &self.rows[rank.index()].accepted;
+            trim.is_some() && *leader == decider
+        };
+        let (agreed, others): (Vec<Rank>, Vec<Rank>) = (0..self.voters).map(Rank::new).partition(agrees);
         let mut lost = Ranks::EMPTY;
-        self.rows[..self.voters].iter().for_each(|row| {
-            lost.add_all(&row.suspected);
-        });
+        for voter in agreed.into_iter().chain(others) {
+            if !lost.has(voter) || self.mutation == Mutation::HeedsOutcasts {
+                lost.add_all(&self.rows[voter.index()].suspected);
+            }
+        }
         lost.iter().filter(|&rank| rank != self.me).collect()
     }
 

@@ -1,11 +1,12 @@
 //! A world of a few members, and all the ways it can go.
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+mod ways;
+
+use std::collections::VecDeque;
 
 use squall_membership::{Decision, Mutation, Newcomer, Phase, Protocol, Ranks, Row, What, Witness};
-use squall_transport::sim::Random;
 use squall_transport::{NodeId, Rank};
+pub(crate) use ways::{explore, walk};
 
 /// What may go wrong or be asked for, at most so often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,64 +90,7 @@ enum Action {
     Ask(usize),
 }
 
-/// What an exploration came to.
-pub(crate) struct Found {
-    pub(crate) states: usize,
-    pub(crate) rests: usize,
-    pub(crate) broken: Option<String>,
-}
-
 const MESSAGES: u64 = 1;
-
-/// Goes every way from `start`, until something is broken.
-pub(crate) fn explore(start: &World) -> Found {
-    let (mut seen, mut found) = (HashSet::new(), Found { states: 0, rests: 0, broken: None });
-    let mut stack = vec![start.clone()];
-    while let Some(world) = stack.pop() {
-        let mut hasher = DefaultHasher::new();
-        world.hash(&mut hasher);
-        if !seen.insert(hasher.finish()) {
-            continue;
-        }
-        found.states += 1;
-        let (actions, rests) = world.actions();
-        if rests {
-            found.rests += 1;
-            found.broken = found.broken.or_else(|| world.rested());
-        }
-        for action in actions {
-            let mut next = world.clone();
-            next.act(action);
-            found.broken = found.broken.or_else(|| next.broken.take().map(|what| format!("{what}, at {action:?}")));
-            stack.push(next);
-        }
-        if found.broken.is_some() {
-            break;
-        }
-    }
-    found
-}
-
-/// Goes one way from `world` until it rests and chance says so, or something is broken.
-pub(crate) fn walk(mut world: World, seed: u64) -> Option<String> {
-    let mut random = Random::new(seed);
-    loop {
-        let (actions, rests) = world.actions();
-        if rests && (actions.is_empty() || random.chance(100)) {
-            return world.rested();
-        }
-        // Faults are rarer than words, so that they meet the protocol at each of its stages.
-        let rare = |action: &Action| !matches!(action, Action::Hear { .. } | Action::Receive { .. } | Action::Deliver { .. });
-        let action = random.pick(&actions);
-        if rare(&action) && !rests && random.chance(700) {
-            continue;
-        }
-        world.act(action);
-        if let Some(what) = world.broken {
-            return Some(format!("{what}, at {action:?}"));
-        }
-    }
-}
 
 impl World {
     pub(crate) fn new(members: usize, senders: usize, left: Limits, mutation: Mutation) -> World {
@@ -452,6 +396,14 @@ impl World {
             decision.changes.iter().filter_map(|change| if let What::Vote(rank) = change.what { Some(rank.index()) } else { None });
         if let Some(early) = promoted.into_iter().find(|&rank| !self.members[rank].protocol.row().whole) {
             self.breaks(|| format!("property 31: {early} votes and is not whole"));
+        }
+        let removed = |rank: Rank| decision.changes.iter().any(|change| change.what == What::Remove(rank));
+        let by_others = |lost: &Rank| {
+            let voters = (0..self.voters).filter(|&voter| !removed(Rank::new(voter)));
+            voters.map(|voter| self.members[voter].protocol.suspects()).any(|suspects| suspects.has(*lost))
+        };
+        if let Some(missed) = self.members[rank].protocol.lost().iter().find(|lost| !votes && !by_others(lost)) {
+            self.breaks(|| format!("property 28: {rank} goes on without {missed}, which only those suspect that are left out"));
         }
         if decision.voters == 0 && !decision.members.is_empty() {
             self.breaks(|| "property 31: nobody votes in the next view".into());

@@ -20,7 +20,7 @@ impl Step {
 }
 
 /// The log of a chain: its head's stream, and behind each decision in it what that one takes of the others.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Log {
     /// The head's place among the senders.
     head: usize,

@@ -72,7 +72,7 @@ const TAKES_MAX: usize = Chain::DECISION_BYTES_MAX / TAKE_BYTES;
 const COUNT_LIMIT: u64 = 1 << 48;
 
 /// One total order, which the head of a chain decides on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Chain {
     columns: Columns,
     line: Line,

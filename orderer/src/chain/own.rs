@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::orderer::Run;
 
 /// Where my own messages stand in the log, as long as some member may not have delivered them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Own {
     runs: VecDeque<Run>,
     /// Index before the first of them.

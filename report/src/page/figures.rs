@@ -122,6 +122,7 @@ fn figure_json(drawn: &Drawn, series: Vec<Value>) -> Value {
         Scale::Linear => json!("linear"),
         Scale::Around(reach) => json!(reach),
         Scale::Count => json!("count"),
+        Scale::Doubling => json!("doubling"),
         Scale::Log => json!("log"),
         Scale::Bytes => json!("bytes"),
         Scale::Nines => json!("nines"),

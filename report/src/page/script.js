@@ -59,6 +59,8 @@
     linear: { place: (x) => x, ends: (low, high) => [0, high * 1.06 || 1], text: tick },
     count: { isWhole: true, place: (x) => x, ends: (low, high) => [low - 1, high + 1], text: (x) => (Number.isInteger(x) ? String(x) : "") },
     log: { place: (x) => x, ends: (low, high) => [low / 1.4, high * 1.4], base: 10, ticks: decades, text: tick },
+    doubling: { place: (x) => Math.max(x, 0.5), ends: (low, high) => [low / 1.6, high * 1.6], base: 2,
+      ticks: (low, high) => powers(low, high, 2, 13), text: (x) => (x < 1 ? "" : String(Math.round(x))) },
     bytes: { place: (x) => Math.max(x, 0.5), ends: (low, high) => [low / 1.6, high * 1.6], base: 2,
       ticks: (low, high) => powers(low, high, 2, 13), text: (x) => (x < 1 ? "" : bytes(Math.round(x))) },
     nines: { place: (x) => 1 / (1 - x), ends: (low, high) => [1, Math.max(high, 10)], base: 10,

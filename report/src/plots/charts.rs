@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series};
+use super::figure::{Figure, Line, Mark, Of, PATTERNS, Series, fitting};
 use super::grouping::{Dimension, above_bound, distinct, lines, only, subtitle, thin_out, trials};
 use super::limits::limits;
 use super::scale::{Axis, Scale};
@@ -56,14 +56,6 @@ fn y_axis(metric: Metric, scale: Scale) -> Axis {
         other => other.column(),
     };
     Axis { label: label.into(), scale }
-}
-
-/// Linear, unless the values lie so far apart that the small ones would not be seen.
-fn fitting(series: &[Series]) -> Scale {
-    const FAR_APART: f64 = 10.0;
-    let values = || series.iter().flat_map(|series| &series.marks).map(|mark| mark.y);
-    let least = values().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
-    if values().fold(0.0, f64::max) / least > FAR_APART { Scale::Log } else { Scale::Linear }
 }
 
 fn multicast(points: &[&PointSummary]) -> Vec<Figure> {

@@ -113,12 +113,12 @@ impl Figure {
         let least = places().fold(f64::INFINITY, f64::min);
         let most = places().fold(f64::NEG_INFINITY, f64::max);
         match self.x.scale {
-            Scale::Log => layout.with_log_x(),
+            Scale::Log => layout.with_log_x().with_x_axis_min(log_step_below(least)).with_x_axis_max(1.0 / log_step_below(1.0 / most)),
             Scale::Nines => layout.with_log_x().with_x_axis_min(1.0).with_x_axis_max(10f64.powf(most.log10().ceil().max(1.0))),
             Scale::Linear => layout,
             Scale::Around(reach) => layout.with_x_axis_min(-reach).with_x_axis_max(reach).with_x_tick_step(reach / 4.0),
-            Scale::Count | Scale::Bytes => {
-                let ticks_max = if self.x.scale == Scale::Bytes { 13.0 } else { 18.0 };
+            Scale::Count | Scale::Bytes | Scale::Doubling => {
+                let ticks_max = if self.x.scale == Scale::Count { 18.0 } else { 13.0 };
                 // A mark on the edge would be cut in half.
                 let (first, last) = (least.ceil() - 1.0, most.floor() + 1.0);
                 let step = ((last - first) / ticks_max).ceil().max(1.0);
@@ -227,7 +227,7 @@ mod tests {
     fn every_scale_draws_odd_values_without_fail() {
         let folder = tempfile::tempdir().unwrap();
         let odd = [0.0, 1.0, 0.5, 1e-300, 1e300, 3.0, f64::MAX, 0.999_999];
-        for scale in [Scale::Linear, Scale::Around(2.0), Scale::Count, Scale::Log, Scale::Bytes, Scale::Nines] {
+        for scale in [Scale::Linear, Scale::Around(2.0), Scale::Count, Scale::Doubling, Scale::Log, Scale::Bytes, Scale::Nines] {
             for x in odd {
                 for y in odd {
                     if let Some(figure) = figure(scale, &[(x, y)]).drawable() {

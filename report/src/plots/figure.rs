@@ -1,6 +1,6 @@
 //! A figure: what is drawn, whoever draws it.
 
-use super::scale::Axis;
+use super::scale::{Axis, Scale};
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +88,14 @@ impl Mark {
     pub(crate) fn of_other(x: f64, y: f64) -> Option<Mark> {
         y.is_finite().then_some(Mark { x, y, range: None, emulated: false })
     }
+}
+
+/// Linear, unless the values lie so far apart that the small ones would not be seen.
+pub(super) fn fitting(series: &[Series]) -> Scale {
+    const FAR_APART: f64 = 10.0;
+    let values = || series.iter().flat_map(|series| &series.marks).map(|mark| mark.y);
+    let least = values().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
+    if values().fold(0.0, f64::max) / least > FAR_APART { Scale::Log } else { Scale::Linear }
 }
 
 /// Colours that stay apart in print and for colour-blind eyes (after Okabe and Ito, and Tol).

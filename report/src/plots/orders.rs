@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::change;
-use super::figure::{Figure, Line, Mark, Of, Series};
+use super::figure::{Figure, Line, Mark, Of, Series, fitting};
 use super::grouping::{Dimension, distinct, only, subtitle, trials};
 use super::scale::{Axis, Scale};
 use crate::files::file_name;
@@ -18,6 +18,10 @@ const ORDERS: [&str; 5] = ["ordered", "lamport", "paxos", "chain", "unordered"];
 const KNEE: f64 = 10.0;
 /// Messages up to this size are told as a rate.
 const RATE_BYTES_MAX: u64 = 1 << 10;
+/// The order whose messages pass from member to member; those of all others go to each member directly.
+const PASSED_ON: &str = "chain";
+/// The colours of what the machine or the links allow at most: none that an order has.
+const BOUND_COLOURS: [usize; 2] = [7, 6];
 
 /// Every figure that the points allow, fabric by fabric.
 pub(super) fn figures(points: &[&PointSummary], timelines: &Path) -> Vec<Figure> {
@@ -85,6 +89,7 @@ fn knees(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
     let groups = distinct(&loaded, |point| (point.message_bytes, point.nodes, point.sender_pattern.clone()));
     let figure = |(size, nodes, pattern): (u64, u32, String)| {
         let own = only(&loaded, |point| (point.message_bytes, point.nodes, &point.sender_pattern) == (size, nodes, &pattern));
+        let own: Vec<_> = own.iter().copied().filter(|point| delivers_more(point, &own)).collect();
         let at = |point: &PointSummary| point.spread(Metric::MessagesPerSecond).map(|rate| rate.median / 1e6);
         let p50 = lines(&own, Line::Solid, "", |point| mark(point, at(point)?, Metric::LatencyP50));
         let p99 = lines(&own, Line::Dashed, ", p99", |point| mark(point, at(point)?, Metric::LatencyP99));
@@ -104,6 +109,14 @@ fn knees(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
         }
     };
     groups.into_iter().map(figure).collect()
+}
+
+/// Whether a point delivers more than every lighter load of its order does: past its knee a group may deliver less, and
+/// a line would turn back.
+fn delivers_more(point: &PointSummary, all: &[&PointSummary]) -> bool {
+    let rate = |point: &PointSummary| point.spread(Metric::MessagesPerSecond).map(|rate| rate.median);
+    let is_lighter = |other: &&&PointSummary| other.point.ordering == point.point.ordering && load_of(&other.point) < load_of(&point.point);
+    all.iter().filter(is_lighter).all(|lighter| rate(lighter) < rate(point))
 }
 
 /// The greatest rate whose latency is no more than some times the least.
@@ -126,12 +139,18 @@ fn scaling(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
         let title = format!("By group size: {} messages, {sends}, {fabric}", units::bytes(size));
         figures.extend(by_nodes(format!("orders-rate-{size}-{pattern}-{}", file_name(fabric)), title, &own, metric, (unit, label)));
     }
-    let alone = only(points, |point| what(point) == "closed-sender");
-    for size in distinct(&alone, |point| point.message_bytes) {
-        let own = only(&alone, |point| point.message_bytes == size);
-        let title = format!("By group size: latency of one message at a time, {}, {fabric}", units::bytes(size));
-        let name = format!("orders-latency-{size}-{}", file_name(fabric));
-        figures.extend(by_nodes(name, title, &own, Metric::LatencyP50, ("µs", "latency at the sender, median (µs)")));
+    let latencies = [
+        ("closed-sender", "latency", "latency of one message at a time", "latency at the sender, median (µs)"),
+        ("reading-read", "read", "a linearizable read at the last member, beside messages", "latency of a read, median (µs)"),
+    ];
+    for (part, name, title, label) in latencies {
+        let alone = only(points, |point| what(point) == part);
+        for size in distinct(&alone, |point| point.message_bytes) {
+            let own = only(&alone, |point| point.message_bytes == size);
+            let title = format!("By group size: {title}, {}, {fabric}", units::bytes(size));
+            let name = format!("orders-{name}-{size}-{}", file_name(fabric));
+            figures.extend(by_nodes(name, title, &own, Metric::LatencyP50, ("µs", label)));
+        }
     }
     figures
 }
@@ -140,17 +159,34 @@ fn by_nodes(name: String, title: String, points: &[&PointSummary], metric: Metri
     let series = lines(points, Line::Solid, "", |point| mark(point, f64::from(point.point.nodes), metric));
     let most = series.iter().flat_map(|series| &series.marks).map(|mark| mark.x).max_by(f64::total_cmp)?;
     let at_most = said(&series, |series| Some(units::number(series.marks.iter().find(|mark| mark.x == most)?.y)));
+    let is_bandwidth = metric == Metric::Algbw;
+    let series = if is_bandwidth { [series, bounds(points)].concat() } else { series };
+    let scale = if is_bandwidth { fitting(&series) } else { Scale::Log };
     Some(Figure {
         name,
         title,
         subtitle: subtitle(points, &[&trials(points)]),
         caption: format!("In a group of {most}, in {unit}: {at_most}."),
-        x: Axis::nodes(),
-        y: Axis { label: label.into(), scale: Scale::Log },
+        x: Axis::nodes_up_to(most),
+        y: Axis { label: label.into(), scale },
         series,
         level: None,
         event: None,
     })
+}
+
+/// What the bound of each point allows, which differs by how messages travel and not by their order.
+fn bounds(points: &[&PointSummary]) -> Vec<Series> {
+    let allowed = |point: &PointSummary| Some(point.spread(Metric::Algbw)?.median / point.spread(Metric::BoundFraction)?.median);
+    let one = |(passed_on, label, colour)| {
+        let own = only(points, |point| (point.ordering == PASSED_ON) == passed_on);
+        let at = |nodes| only(&own, |point| point.nodes == nodes).into_iter().filter_map(allowed).max_by(f64::total_cmp);
+        let marks = distinct(&own, |point| point.nodes).into_iter().filter_map(|nodes| Mark::of_other(nodes.into(), at(nodes)?)).collect();
+        Series { label, colour, line: Line::Dotted, fabric: String::new(), of: Of::default(), marks }
+    };
+    let [direct, passed] = BOUND_COLOURS;
+    let both = [(false, "bound, sent to each".to_owned(), direct), (true, "bound, passed on".to_owned(), passed)].map(one);
+    both.into_iter().filter(|series| !series.marks.is_empty()).collect()
 }
 
 /// What a member with a slow loop leaves of the bandwidth, and what it makes of the latency.
@@ -172,7 +208,7 @@ fn slow_member(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
                         == (&point.point.ordering, size, nodes, &point.point.sender_pattern)
                 };
                 let base = only(points, |other| what(other) == even && same(other)).first()?.spread(metric)?.median;
-                let found = mark(point, slowness(&point.point, before, after)?, metric)?;
+                let found = mark(point, 1.0 + slowness(&point.point, before, after)? / 100.0, metric)?;
                 let range = found.range.map(|(least, most)| (least / base, most / base));
                 (base > 0.0).then_some(Mark { y: found.y / base, range, ..found })
             };
@@ -183,8 +219,8 @@ fn slow_member(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
                 name: format!("{name}-{size}-n{nodes}-{}", file_name(fabric)),
                 title: format!("{title}, {} messages, {nodes} nodes, {fabric}", units::bytes(size)),
                 subtitle: subtitle(&own, &[&trials(&own), "the last member's loop is slow, the first sends"]),
-                caption: format!("Where the last member's turns take longer by {most} %, {label}: {left}."),
-                x: Axis { label: "turns of the last member's loop take longer by (percent)".into(), scale: Scale::Log },
+                caption: format!("Where the last member's turns take {most} times as long, {label}: {left}."),
+                x: Axis { label: "a turn of the last member's loop takes so many times as long".into(), scale: Scale::Log },
                 y: Axis { label: label.into(), scale: Scale::Log },
                 series,
                 level: Some((1.0, "nobody is slow")),
@@ -199,7 +235,7 @@ fn slow_member(fabric: &str, points: &[&PointSummary]) -> Vec<Figure> {
 fn kills(fabric: &str, points: &[&PointSummary], timelines: &Path) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (kill, victim) in
-        [("kill@first", "the first member, who leads"), ("kill@middle", "an ordinary member"), ("kill", "the last member")]
+        [("kill@first", "the first member: leader, head"), ("kill@middle", "an ordinary member"), ("kill", "the last member: tail")]
     {
         let of = |part: &str| only(points, |point| what(point) == format!("{kill}-light-{part}"));
         let gaps = lines(&of("gap"), Line::Marks, "", |point| mark(point, f64::from(point.point.nodes), Metric::LatencyP50));
@@ -253,7 +289,7 @@ mod tests {
         ];
         let found = captions(&rows);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("by 99900 %") && found[0].ends_with("ordered 0.0500, unordered 0.25."), "{found:?}");
+        assert!(found[0].contains("take 1000 times as long") && found[0].ends_with("ordered 0.0500, unordered 0.25."), "{found:?}");
     }
 
     #[test]
@@ -263,7 +299,8 @@ mod tests {
             latency_us_p50: Some(us),
             ..row("ordered", &format!("direct-load-{percent}-due"), 3)
         };
-        let found = captions(&[of(10, 1e5, 2.0), of(80, 8e5, 19.0), of(120, 1e6, 900.0)]);
+        // What is offered beyond that is delivered more slowly: no line goes there.
+        let found = captions(&[of(10, 1e5, 2.0), of(80, 8e5, 19.0), of(120, 1e6, 900.0), of(150, 9e5, 10.0)]);
         assert!(found[0].ends_with("messages/s: ordered 800.0 k."), "{found:?}");
     }
 

@@ -21,6 +21,12 @@ impl Axis {
         Axis { label: "nodes in the group".into(), scale: Scale::Count }
     }
 
+    /// Group sizes up to this one: a few evenly, many by how often they double.
+    pub(crate) fn nodes_up_to(most: f64) -> Axis {
+        const EVENLY_MAX: f64 = 16.0;
+        if most > EVENLY_MAX { Axis { scale: Scale::Doubling, ..Axis::nodes() } } else { Axis::nodes() }
+    }
+
     /// Message sizes.
     pub(crate) fn sizes() -> Axis {
         Axis { label: "message size".into(), scale: Scale::Bytes }
@@ -36,6 +42,8 @@ pub(crate) enum Scale {
     Around(f64),
     /// Whole numbers, evenly.
     Count,
+    /// Whole numbers from 1 on, by their logarithm.
+    Doubling,
     /// By their logarithm.
     Log,
     /// Sizes in bytes, by their logarithm.
@@ -52,7 +60,7 @@ impl Scale {
         match self {
             Scale::Linear | Scale::Count => (0.0..GREATEST).contains(&value),
             Scale::Around(reach) => value.abs() <= reach,
-            Scale::Log | Scale::Bytes => (LEAST..GREATEST).contains(&value),
+            Scale::Log | Scale::Bytes | Scale::Doubling => (LEAST..GREATEST).contains(&value),
             Scale::Nines => (0.0..1.0 - LEAST).contains(&value),
         }
     }
@@ -60,7 +68,7 @@ impl Scale {
     /// Where the drawing library is told that a value lies.
     pub(super) fn place(self, value: f64) -> f64 {
         match self {
-            Scale::Bytes => value.log2(),
+            Scale::Bytes | Scale::Doubling => value.log2(),
             Scale::Nines => 1.0 / (1.0 - value),
             _ => value,
         }
@@ -71,6 +79,7 @@ impl Scale {
         match self {
             Scale::Linear | Scale::Around(_) => TickFormat::Auto,
             Scale::Count => TickFormat::Integer,
+            Scale::Doubling => TickFormat::Custom(Arc::new(doubling_tick)),
             Scale::Log => TickFormat::Custom(Arc::new(log_tick)),
             Scale::Bytes => TickFormat::Custom(Arc::new(bytes_tick)),
             Scale::Nines => TickFormat::Custom(Arc::new(nines_tick)),
@@ -96,6 +105,11 @@ fn log_tick(value: f64) -> String {
 /// Sizes begin at one byte; half a byte left of it is only there to make room.
 fn bytes_tick(place: f64) -> String {
     if place < 0.0 { String::new() } else { units::bytes(place.exp2().round() as u64) }
+}
+
+/// Nothing is below 1: what is left of it only makes room.
+fn doubling_tick(place: f64) -> String {
+    if place < 0.0 { String::new() } else { format!("{}", place.exp2().round()) }
 }
 
 fn nines_tick(place: f64) -> String {
@@ -132,6 +146,7 @@ mod tests {
     fn ticks_are_written_short() {
         assert_eq!(log_tick(2e6), "2 M");
         assert_eq!(log_tick(0.02), "0.02");
+        assert_eq!([-1.0, 0.0, 6.0].map(doubling_tick), ["", "1", "64"]);
         assert_eq!(nines_tick(10.0), "90 %");
         assert_eq!(nines_tick(1000.0), "99.9 %");
         assert_eq!(nines_tick(100_000.0), "99.999 %");

@@ -34,6 +34,9 @@ const JOIN_NS: u64 = 60_000_000;
 const STEPS_MAX: u64 = 1_500_000;
 /// Steps in a row that find nothing to do and are due again at once, at most.
 const IDLE_STEPS_MAX: u32 = 20;
+/// Processes share one clock, which goes on while one of them calls its fabric. Where many do, one may get its turn so
+/// late that it was as silent as one that stalls.
+const LATE_NS: u64 = SUSPECT_AFTER_NS / 2;
 /// The witness's name.
 const WITNESS: u64 = 900;
 
@@ -287,6 +290,10 @@ impl<'a> Run<'a> {
             return;
         }
         self.steps += 1;
+        if now_ns - process.next_step_ns > LATE_NS {
+            self.hurts(index);
+        }
+        let process = &mut self.processes[index];
         let stepped = process.step(now_ns);
         let later_ns = now_ns + self.random.between(1, self.scenario.step_ns);
         let debt_ns = std::mem::take(&mut process.app.debt_ns);

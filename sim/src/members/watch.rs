@@ -1,12 +1,14 @@
 //! What a run of whole members is asked for that no trace tells.
 
 use squall_group::{Ended, MemberError};
+use squall_transport::NodeId;
 use squall_transport::mesh::Net;
 
 use super::process::{Process, is_regular};
 use super::run::Run;
 use super::scenario::PATIENCE_NS;
 use crate::checker::{Property, Violation};
+use crate::trace::Event;
 
 /// Whoever leaves while nobody takes state from it is gone by then.
 const LEAVES_NS_MAX: u64 = 25 * PATIENCE_NS;
@@ -32,12 +34,31 @@ impl Run<'_> {
             let what = format!("nothing happened to anybody who had the state, and {node}, which had it, stops: {error}");
             return self.see(Property::ViewProgress, what);
         }
-        if matches!(error, MemberError::StateLost { .. }) && !self.hurt && !hurt {
+        let finds_none = matches!(error, MemberError::StateLost { .. }) && !self.is_left_out(node);
+        if finds_none && !self.hurt && !hurt {
             return self.see(Property::StateTransfer, format!("{node} finds no state, and nobody who had it was lost: {error}"));
         }
-        if last && !left {
+        if last && !hurt && !left {
             self.see(Property::JoinProgress, format!("{node} came when all was calm, and is not taken in: {error}"));
         }
+    }
+
+    /// Whether the voters of its last view go on without this process: then it reaches nobody who has the state, whom
+    /// nothing happened to.
+    fn is_left_out(&self, node: NodeId) -> bool {
+        let events = self.trace.events.iter().rev();
+        let last = events.clone().find_map(|event| match event {
+            Event::Install { process, view, members, voters, .. } if *process == node => Some((*view, members, *voters)),
+            _ => None,
+        });
+        let Some((last, members, voters)) = last else { return false };
+        let leaves_out = |event: &Event| match event {
+            Event::Suspect { process, view, whom } => {
+                *view == last && members.get(whom.index()) == Some(&node) && members.iter().take(voters).any(|voter| voter == process)
+            }
+            _ => false,
+        };
+        events.into_iter().any(leaves_out)
     }
 
     /// A process that has just stepped.
@@ -100,7 +121,7 @@ impl Run<'_> {
         !missing && view.nodes.iter().all(|&node| self.is_here(node) || knows_gone(node))
     }
 
-    fn is_here(&self, node: squall_transport::NodeId) -> bool {
+    fn is_here(&self, node: NodeId) -> bool {
         self.processes.iter().any(|process| process.is_alive() && process.node() == node)
     }
 

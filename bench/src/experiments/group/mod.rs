@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::ask::point::PlannedPoint;
 use crate::ask::policy;
-use crate::ask::setting::Setting;
+use crate::ask::setting::{Setting, Variant};
 use crate::experiments::show::Shown;
 use crate::experiments::warm_up::WarmUp;
 use crate::jobs::group::{GroupJob, GroupOrder, Load, Relayed, Seen, Trial};
@@ -67,6 +67,7 @@ impl<'a> Members<'a> {
             membership: axes.membership,
             own_core,
             delay: setting.delay(),
+            reads: setting.variant == Variant::Reading,
         };
         let works = (0..setting.nodes).map(|_| Work::Group(job.clone())).collect();
         let set_up = policy::set_up_seconds(setting.nodes, point.memory_bytes);

@@ -34,7 +34,7 @@ pub fn node(job: &Job, group_job: &GroupJob, control: &mut Control) -> anyhow::R
     let config = group_job.shape.config(group_job.senders, group_job.ordering, group_job.block_bytes, group_job.schedule);
     let membership = group_job.membership.then(|| Timeouts::after_ns(policy::SUSPECT_AFTER_NS));
     // Nobody joins a group that is measured.
-    let config = Config { membership, senders_max: 0, ..config };
+    let config = Config { membership, senders_max: 0, reads: group_job.reads, ..config };
     let mut session = meet(job)?;
     with_fabric!(group_job.fabric, job, fabric => {
         let group = Group::join(&config, &fabric, &mut session)?;
@@ -60,6 +60,8 @@ struct Member<E: Endpoint> {
     /// Makes the loop slower, if it is to be.
     drag: Option<Drag>,
     receiver: Receiver,
+    /// Reads, for as long as messages come.
+    reads: bool,
     /// Messages sent in all trials.
     sent: u64,
     /// It is recorded what happens to blocks.
@@ -105,6 +107,7 @@ impl<E: Endpoint> Member<E> {
             own_core: group_job.own_core,
             drag: (job.rank + group_job.delay.slow >= job.nodes).then(|| Drag::of(group_job)),
             receiver: Receiver::new(members, group_job),
+            reads: group_job.reads && job.rank + 1 == job.nodes,
             sent: 0,
             traced: false,
             watch: None,
@@ -170,6 +173,9 @@ impl<E: Endpoint> Member<E> {
             Load::Full => self.send_all(goal)?,
             Load::Closed => self.send_in_turns(goal, &mut seen)?,
             Load::Paced(interval_ns) => self.send_paced(goal, interval_ns, &mut seen)?,
+        }
+        if self.reads {
+            self.read_on(&mut seen)?;
         }
         while self.receiver.remaining > 0 {
             self.turn()?;
@@ -290,6 +296,23 @@ impl<E: Endpoint> Member<E> {
         Ok(())
     }
 
+    /// Reads until all messages are here, and once at least.
+    fn read_on(&mut self, seen: &mut Seen) -> anyhow::Result<()> {
+        loop {
+            let asked_ns = os::now_ns();
+            let point = self.group.read_point()?;
+            while !self.group.has_reached(point) {
+                self.turn()?;
+            }
+            if seen.reads_ns.len() < policy::latencies_max(1) as usize {
+                seen.reads_ns.push(os::now_ns() - asked_ns);
+            }
+            if self.receiver.remaining == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     fn send_paced(&mut self, goal: u64, interval_ns: u64, seen: &mut Seen) -> anyhow::Result<()> {
         // Senders take turns within an interval, so that their messages do not all meet.
         let offset_ns = interval_ns * u64::from(self.me.0) / self.senders;
@@ -325,21 +348,26 @@ impl<E: Endpoint> Member<E> {
 struct Drag {
     /// Of a turn.
     part: f64,
-    /// Whether others may need the core meanwhile.
+    /// Whether others may need the core meanwhile. Then a turn took what it had of a core: the rest others had.
     gives_way: bool,
-    /// When the last wait was over.
-    since: Instant,
+    /// When the last wait was over, and what this process had worked by then.
+    since: (Instant, u64),
 }
 
 impl Drag {
     fn of(group_job: &GroupJob) -> Drag {
-        Drag { part: f64::from(group_job.delay.percent) / 100.0, gives_way: !group_job.own_core, since: Instant::now() }
+        Drag { part: f64::from(group_job.delay.percent) / 100.0, gives_way: !group_job.own_core, since: Drag::now() }
+    }
+
+    fn now() -> (Instant, u64) {
+        (Instant::now(), os::cpu_ns())
     }
 
     /// Waits, busily: the loop is slow, and does not sleep.
     fn hold(&mut self) {
-        let worked: Duration = self.since.elapsed().min(policy::TURN_MAX);
-        let until = Instant::now() + worked.mul_f64(self.part);
+        let (since, cpu_ns) = self.since;
+        let worked = if self.gives_way { Duration::from_nanos(os::cpu_ns() - cpu_ns) } else { since.elapsed() };
+        let until = Instant::now() + worked.min(policy::TURN_MAX).mul_f64(self.part);
         while Instant::now() < until {
             if self.gives_way { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
@@ -348,7 +376,7 @@ impl Drag {
 
     /// What has passed was no work.
     fn rest(&mut self) {
-        self.since = Instant::now();
+        self.since = Drag::now();
     }
 }
 

@@ -1,20 +1,18 @@
-//! Orders other than by turns, by seed: the same groups, links, loads and faults as those of the other tests, and every
+//! Lamport's order, by seed: the same groups, links, loads and faults as those of the other tests, and every
 //! property that is not about turns and nulls.
+
+mod seeded;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use squall_group::Mode;
-use squall_sim::checker::Property;
 use squall_sim::trace::Event;
-use squall_sim::{Aim, Mutant, Options, catch, run};
+use squall_sim::{Aim, Mutant, Options, run};
 
 #[track_caller]
 fn all_hold(options: Options) {
-    let options = Options { ordering: Some(Mode::Lamport), ..options };
-    let report = run(&options, |_, _| ControlFlow::Continue(())).expect("no trace is written");
-    let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
-    assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
+    seeded::all_hold(Mode::Lamport, options);
 }
 
 #[test]
@@ -43,16 +41,9 @@ fn lamports_order_holds_among_whole_members() {
     all_hold(Options::churn(0..150, Aim::Members));
 }
 
-/// Runs the mutant from three places in the space of seeds; each time it must be caught in time.
 #[track_caller]
-fn caught(mutant: Mutant) -> BTreeMap<Property, usize> {
-    let mut broken = BTreeMap::new();
-    for first in [0, 100_000, 7_000_000] {
-        let failure = catch(mutant, first).unwrap_or_else(|| panic!("{mutant} was not caught from seed {first} on")).failure;
-        assert!(failure.replay.ends_with(&format!("--seed {} --ordering lamport --mutant {mutant}", failure.seed)), "{}", failure.replay);
-        *broken.entry(failure.violations[0].property).or_default() += 1;
-    }
-    broken
+fn caught(mutant: Mutant) {
+    seeded::caught(mutant, "--ordering lamport");
 }
 
 #[test]

@@ -1,18 +1,17 @@
 //! The order of a chain, by seed: the same groups, links, loads and faults as those of the other tests, and every
 //! property that is not about turns and nulls.
 
+mod seeded;
+
 use std::ops::ControlFlow;
 
 use squall_group::Mode;
 use squall_sim::trace::Event;
-use squall_sim::{Aim, Mutant, Options, catch, run};
+use squall_sim::{Aim, Mutant, Options, run};
 
 #[track_caller]
 fn all_hold(options: Options) {
-    let options = Options { ordering: Some(Mode::Chain), ..options };
-    let report = run(&options, |_, _| ControlFlow::Continue(())).expect("no trace is written");
-    let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
-    assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
+    seeded::all_hold(Mode::Chain, options);
 }
 
 #[test]
@@ -41,13 +40,9 @@ fn a_chain_holds_among_whole_members() {
     all_hold(Options::churn(0..100, Aim::Members));
 }
 
-/// Runs the mutant from three places in the space of seeds; each time it must be caught in time.
 #[track_caller]
 fn caught(mutant: Mutant) {
-    for first in [0, 100_000, 7_000_000] {
-        let failure = catch(mutant, first).unwrap_or_else(|| panic!("{mutant} was not caught from seed {first} on")).failure;
-        assert!(failure.replay.ends_with(&format!("--seed {} --ordering chain --mutant {mutant}", failure.seed)), "{}", failure.replay);
-    }
+    seeded::caught(mutant, "--ordering chain");
 }
 
 #[test]
