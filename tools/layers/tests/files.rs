@@ -6,7 +6,7 @@ use squall_layers::Workspace;
 const BENCH: [&[&str]; 5] = [&["jobs"], &["ask"], &["run"], &["experiments", "chaos", "doctor"], &["cli"]];
 /// Those of `transport`.
 const TRANSPORT: [&[&str]; 6] = [
-    &["address", "atomic", "lost", "ports", "rank", "region", "write"],
+    &["address", "atomic", "lost", "ports", "rank", "region", "within_host", "write"],
     &["counted", "exchange", "park"],
     &["endpoint", "link_name"],
     &["absent", "mesh", "outbox"],
