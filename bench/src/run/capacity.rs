@@ -49,10 +49,11 @@ pub fn copies_of(setting: &Setting, memory_bytes: u64, verify: Verify, machine: 
     let copy_bytes = if setting.shape.is_some() { setting.message_bytes.max(BATCH_BYTES) } else { setting.message_bytes };
     let possible = Warmth::possible(memory_bytes, machine.last_level_cache_bytes);
     // Beyond the caches a source is warm only if its sender has just written all of it: blocks land past the cache, so
-    // a relay reads from memory.
+    // a relay reads from memory. Small messages are not relayed: each member's copy comes out of the sender's own ring.
+    let from_a_ring = setting.shape.is_some_and(|shape| !shape.is_relayed() && shape.ring_bytes <= machine.last_level_cache_bytes);
     match possible {
         Warmth::Cached => (copy_bytes, Warmth::Cached),
-        _ if verify == Verify::Full => (copy_bytes, Warmth::WarmSource),
+        _ if verify == Verify::Full || from_a_ring => (copy_bytes, Warmth::WarmSource),
         _ => (copy_bytes, Warmth::Cold),
     }
 }
@@ -168,6 +169,26 @@ impl Capacity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ask::axes::Senders;
+    use crate::ask::experiment::Experiment;
+    use crate::ask::fabric::FabricName;
+    use crate::ask::plan::Plan;
+    use crate::ask::request::{Axes, Request};
+    use crate::ask::size::{ByteSize, KB, MB};
+    use crate::jobs::kinds::Ordering;
+
+    #[test]
+    fn a_ring_that_fits_the_cache_is_a_warm_source_whatever_its_copies_take() {
+        let machine = Machine { cores: vec![0, 1], memory_bytes: 16 << 30, last_level_cache_bytes: 32 << 20, ..Machine::default() };
+        let axes = Axes { fabric: vec![FabricName::Real(FabricKind::Shm)], senders: vec![Senders::One], ..Axes::default() };
+        let axes = Axes { ordering: vec![Ordering::ORDERED], nodes: vec![8, 16], size: vec![ByteSize(10 * KB), ByteSize(MB)], ..axes };
+        let plan = Plan::of(&Request { experiments: vec![Experiment::Multicast], quick: false, axes }, &machine).unwrap();
+        let warmth = |nodes, bytes| {
+            let point = plan.points.iter().find(|point| (point.setting.nodes, point.setting.message_bytes) == (nodes, bytes)).unwrap();
+            copies_of(&point.setting, point.memory_bytes, Verify::Sampled, &machine).1
+        };
+        assert_eq!([warmth(8, 10 * KB), warmth(16, 10 * KB), warmth(16, MB)], [Warmth::Cached, Warmth::WarmSource, Warmth::Cold]);
+    }
 
     fn seen(one_core: f64, all_core: f64, stream: f64) -> Capacity {
         let capacity = CopyCapacity { one_core, all_core, cores: 2, warmth: Warmth::Cached };
