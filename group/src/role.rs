@@ -4,7 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// It sends once it has its vote, and receives. There must be room for one more sender:
-    /// [`Config::senders_max`](crate::Config::senders_max).
+    /// [`Config::senders_max`](crate::Config::senders_max). Should all senders be lost before it has its vote, members
+    /// that did not send take their place; the last to come may find no room left then, and receives only.
     Sender,
     /// It receives only.
     Receiver,

@@ -108,7 +108,8 @@ impl View {
     /// The view that follows, as decided, for this member; `None` if it is not in it. `lost` are ranks of this view.
     ///
     /// Whoever sent and stays goes on sending, and learners that get their vote send if they wanted to when they came.
-    /// If nobody is left who sends, voters do, but no more than `senders_max`.
+    /// If nobody is left who sends, voters do, as many as there are buffers for beside those of learners that will send.
+    /// If these take them all, the last learner comes as a receiver: a view has a sender, and no more than `senders_max`.
     pub(crate) fn after(&self, decision: &Decision, lost: Ranks, senders_max: usize) -> Option<View> {
         let (nodes, voters) = (&decision.members, decision.voters);
         let rank_of = |node: NodeId| nodes.iter().position(|&member| member == node).map(Rank::new);
@@ -122,10 +123,13 @@ impl View {
         });
         let mut senders: Vec<Rank> = self.senders.iter().copied().filter_map(next_of).chain(sending).collect();
         senders.sort_unstable();
+        let mut will_send: Vec<Rank> = will_send.into_iter().chain(join).collect();
         if senders.is_empty() {
-            senders = (0..voters.min(senders_max)).map(Rank::new).collect();
+            will_send.sort_unstable();
+            will_send.truncate(senders_max.saturating_sub(1));
+            senders = (0..voters.min(senders_max - will_send.len())).map(Rank::new).collect();
         }
-        let will_send = will_send.into_iter().chain(join).collect();
+        let will_send = will_send.into_iter().collect();
         let lost = lost.iter().filter_map(next_of).collect();
         Some(View { id: self.id + 1, me, members: nodes.len(), nodes: nodes.clone(), voters, senders, will_send, lost })
     }
@@ -162,6 +166,23 @@ mod tests {
         assert_eq!(gone.after(&first, Ranks::EMPTY, 9), None);
         let second = next.after(&decision(&next, vec![change(What::Vote(Rank(4))), change(What::Vote(Rank(3)))]), Ranks::EMPTY, 9).unwrap();
         assert_eq!((second.voters, second.senders), (5, vec![Rank(1), Rank(4)]), "in the order of their votes");
+    }
+
+    #[test]
+    fn who_sends_for_want_of_others_leaves_learners_their_buffers() {
+        let view = View { senders: vec![Rank(1)], ..View::first(Rank(0), 3, &[], &[7; 32]) };
+        let change = |what| Change { by: Rank(0), what };
+        let join = |node| change(What::Join(Newcomer { node, contact: [0, 0, 1] }));
+        let all = decision(&view, [1, 2, 3].map(join).into_iter().chain([change(What::Remove(Rank(1)))]).collect());
+        let next = |senders_max| {
+            let next = view.after(&all, Ranks::EMPTY, senders_max).unwrap();
+            (next.senders, next.will_send.iter().collect::<Vec<_>>())
+        };
+        let learners = vec![Rank(2), Rank(3), Rank(4)];
+        assert_eq!(next(9), (vec![Rank(0), Rank(1)], learners.clone()));
+        assert_eq!(next(4), (vec![Rank(0)], learners.clone()));
+        assert_eq!(next(3), (vec![Rank(0)], learners[..2].to_vec()), "there is a sender, and the last learner receives");
+        assert_eq!(next(usize::MAX).0.len(), 2);
     }
 
     #[test]
