@@ -108,8 +108,9 @@ impl View {
     /// The view that follows, as decided, for this member; `None` if it is not in it. `lost` are ranks of this view.
     ///
     /// Whoever sent and stays goes on sending, and learners that get their vote send if they wanted to when they came.
-    /// If nobody is left who sends, voters do, as many as there are buffers for beside those of learners that will send.
-    /// If these take them all, the last learner comes as a receiver: a view has a sender, and no more than `senders_max`.
+    /// If nobody is left who sends, voters do, as many as there are buffers for beside those of learners that will
+    /// send. If these take them all, the last learner comes as a receiver: a view has a sender, and no more than
+    /// `senders_max`.
     pub(crate) fn after(&self, decision: &Decision, lost: Ranks, senders_max: usize) -> Option<View> {
         let (nodes, voters) = (&decision.members, decision.voters);
         let rank_of = |node: NodeId| nodes.iter().position(|&member| member == node).map(Rank::new);
