@@ -350,23 +350,25 @@ struct Drag {
     part: f64,
     /// Whether others may need the core meanwhile. Then a turn took what it had of a core: the rest others had.
     gives_way: bool,
-    /// When the last wait was over, and what this process had worked by then.
-    since: (Instant, u64),
+    /// By [`clock_ns`](Self::clock_ns): when the last wait was over.
+    since_ns: u64,
 }
 
 impl Drag {
     fn of(group_job: &GroupJob) -> Drag {
-        Drag { part: f64::from(group_job.delay.percent) / 100.0, gives_way: !group_job.own_core, since: Drag::now() }
+        let mut drag = Drag { part: f64::from(group_job.delay.percent) / 100.0, gives_way: !group_job.own_core, since_ns: 0 };
+        drag.rest();
+        drag
     }
 
-    fn now() -> (Instant, u64) {
-        (Instant::now(), os::cpu_ns())
+    /// What this process has had of a core, or the time where it has one to itself.
+    fn clock_ns(&self) -> u64 {
+        if self.gives_way { os::cpu_ns() } else { os::now_ns() }
     }
 
     /// Waits, busily: the loop is slow, and does not sleep.
     fn hold(&mut self) {
-        let (since, cpu_ns) = self.since;
-        let worked = if self.gives_way { Duration::from_nanos(os::cpu_ns() - cpu_ns) } else { since.elapsed() };
+        let worked = Duration::from_nanos(self.clock_ns().saturating_sub(self.since_ns));
         let until = Instant::now() + worked.min(policy::TURN_MAX).mul_f64(self.part);
         while Instant::now() < until {
             if self.gives_way { std::thread::yield_now() } else { std::hint::spin_loop() }
@@ -376,7 +378,7 @@ impl Drag {
 
     /// What has passed was no work.
     fn rest(&mut self) {
-        self.since = Drag::now();
+        self.since_ns = self.clock_ns();
     }
 }
 
