@@ -269,19 +269,20 @@ impl<E: Endpoint> Group<E> {
     }
 
     /// A learner that alone keeps this sender's window full for too long is suspected: its removal costs less than
-    /// waiting for it.
+    /// waiting for it. Whoever has caught up in between begins anew, even if nothing was to be sent then.
     fn watch_learners(&mut self) {
-        if self.view.voters == self.view.members || !std::mem::take(&mut self.outgoing.was_full) {
+        let is_full = std::mem::take(&mut self.outgoing.was_full);
+        let Some((before, since_ns)) = self.epoch.as_ref().map(|epoch| epoch.leash) else { return };
+        if self.view.voters == self.view.members || !(is_full || !before.is_empty()) {
             return;
         }
         let slow = self.who_keeps_the_window_full();
         let Some(epoch) = &mut self.epoch else { return };
         let (running_ns, patience) = (epoch.membership.running_ns(), epoch.membership.timeouts().learner);
-        let (before, since_ns) = epoch.leash;
         let still: Ranks = before.iter().filter(|&learner| slow.has(learner)).collect();
         if still.is_empty() {
-            epoch.leash = (slow, running_ns);
-        } else if Duration::from_nanos(running_ns - since_ns) > patience {
+            epoch.leash = (if is_full { slow } else { Ranks::EMPTY }, running_ns);
+        } else if is_full && Duration::from_nanos(running_ns - since_ns) > patience {
             still.iter().for_each(|learner| epoch.membership.suspect(learner));
             epoch.look = true;
         } else {
