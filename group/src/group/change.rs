@@ -273,7 +273,7 @@ impl<E: Endpoint> Group<E> {
     fn watch_learners(&mut self) {
         let is_full = std::mem::take(&mut self.outgoing.was_full);
         let Some((before, since_ns)) = self.epoch.as_ref().map(|epoch| epoch.leash) else { return };
-        if self.view.voters == self.view.members || !(is_full || !before.is_empty()) {
+        if self.view.voters == self.view.members || (!is_full && before.is_empty()) {
             return;
         }
         let slow = self.who_keeps_the_window_full();
