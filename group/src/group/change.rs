@@ -208,9 +208,13 @@ impl<E: Endpoint> Group<E> {
                 self.act_on(&decision, upcalls)?;
                 Ok(true)
             }
-            Phase::Installed if epoch.mutation == Mutation::LeavesUnheard => self.leave_view(),
-            Phase::Installed if epoch.membership.is_settled() && !epoch.membership.is_behind(&self.outbox) => self.leave_view(),
-            Phase::Installed => Ok(progress),
+            Phase::Installed => {
+                if self.may_leave() {
+                    self.leave_view()
+                } else {
+                    Ok(progress)
+                }
+            }
             Phase::Stopped(stop) => Err(stop.into()),
         }
     }
@@ -371,10 +375,19 @@ impl<E: Endpoint> Group<E> {
         Ok(())
     }
 
-    /// Nobody needs this view any more. My last words in it are on their way before anything here ends: who has yet to
-    /// hear them would wait for my silence.
-    fn leave_view(&mut self) -> Result<bool, Ended> {
+    /// Whether nobody needs this view any more. My last words in it are on their way before anything here ends: who has
+    /// yet to hear them would wait for my silence.
+    fn may_leave(&mut self) -> bool {
+        let Some(epoch) = &mut self.epoch else { return false };
         self.endpoint.flush();
+        let others = (0..self.view.members).map(Rank::new).filter(|&rank| rank != self.view.me);
+        epoch.membership.note_backlog(others.filter(|&rank| self.endpoint.backlog_to(rank)).collect());
+        let heard = epoch.membership.is_settled() && !epoch.membership.is_behind(&self.outbox);
+        heard || epoch.mutation == Mutation::LeavesUnheard
+    }
+
+    /// Goes from this view, to the next one if this member is in it.
+    fn leave_view(&mut self) -> Result<bool, Ended> {
         let Some(epoch) = &mut self.epoch else { return Ok(false) };
         if epoch.left {
             let decision = epoch.membership.decision().filter(|decision| decision.voters == 0);
