@@ -27,7 +27,7 @@ pub const KNOWN: &str = "it is measured over shm and tcp, in messages of up to 1
 /// Ring of a link, each way: that of a sender in a group.
 pub const LINK_RING_BYTES: u64 = RING_BYTES;
 /// Bytes of messages in a log before it is trimmed.
-const LOG_BYTES: u64 = 16 << 20;
+const LOG_BYTES: u64 = 4 << 20;
 /// The fewest and the most entries of a log before it is trimmed: what is left moves to its beginning.
 const LOG_ENTRIES: (u64, u64) = (256, 1 << 16);
 /// What the log and the heap keep of an entry besides its bytes.
@@ -66,6 +66,6 @@ mod tests {
 
     #[test]
     fn a_log_is_trimmed_before_it_is_large_and_not_after_every_message() {
-        assert_eq!([trim_every(1), trim_every(10 << 10), trim_every(SMALL_MAX)], [1 << 16, 1638, 1024]);
+        assert_eq!([trim_every(1), trim_every(10 << 10), trim_every(SMALL_MAX)], [1 << 16, 409, 256]);
     }
 }
