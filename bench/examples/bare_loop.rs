@@ -7,10 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use squall_bench::ask::policy;
-use squall_bench::jobs::kinds::{self, FabricKind, Schedule};
+use squall_bench::jobs::kinds::{FabricKind, Schedule};
 use squall_bench::jobs::os;
 use squall_bench::jobs::shape::Shape;
-use squall_group::{Delivery, Ended, Group, Outgoing, Upcalls};
+use squall_group::{Delivery, Ended, Group, Mode, Outgoing, Upcalls};
 use squall_transport::exchange::LocalExchange;
 use squall_transport::shm::ShmFabric;
 
@@ -27,7 +27,7 @@ impl Upcalls for Count {
 
 fn member(mut exchange: LocalExchange, rank: usize, time: Duration, over: &AtomicBool) -> Result<f64, Ended> {
     os::pin_if_allowed(os::cores()[rank]).expect("a core");
-    let config = Shape::of(BYTES, None).config(1, kinds::Ordering::ORDERED, None, Some(Schedule::Pipeline));
+    let config = Shape::of(BYTES, None).config(1, Mode::Ordered, None, Some(Schedule::Pipeline));
     let mut group = Group::join(&config, &ShmFabric::new(), &mut exchange).expect("a group of two");
     let (mut count, mut pace) = (Count(0), policy::pace(true, FabricKind::Shm));
     let started = Instant::now();

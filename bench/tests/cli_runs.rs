@@ -356,7 +356,23 @@ fn orders_run_side_by_side_with_their_rules_and_their_kills() {
         assert_eq!([of(order, "closed-sender"), of(order, "load-80-due"), of(order, "direct-1-slow-900")], [1; 3], "{order}");
         assert_eq!([of(order, "kill@first-light-gap"), of(order, "reading-read")], [usize::from(mode.is_total()); 2], "{order}");
     }
+    let other = "omnipaxos";
+    assert_eq!([of(other, "closed-sender"), of(other, "load-80-due"), of(other, "direct-1-slow-900")], [1; 3]);
+    assert_eq!([of(other, "kill@first-light-gap"), of(other, "reading-read")], [0; 2]);
     assert!(measured(&rows).all(|row| row.note.contains("by rule: ")), "{rows:?}");
     let page = std::fs::read_to_string(run.out.join("report.html")).unwrap();
     assert!(page.contains("Four ways to the same place"));
+}
+
+/// Nodes whose deliveries differ, or hold other bytes than were sent, fail a run. Enough is sent for a log to be
+/// trimmed.
+#[test]
+fn another_programs_order_runs_over_sockets_and_trims_its_log() {
+    let run =
+        Run::new("run orders --quick --fabric tcp --ordering omnipaxos --nodes 2 --size 16KB --senders all --messages 120 --trials 1");
+    let (status, stdout, stderr) = run.finish(&["--verify", "full"]);
+    assert_eq!(status, 0, "{stdout}{stderr}");
+    let rows = run.rows();
+    assert!(measured(&rows).any(|row| row.schedule == "direct" && row.senders == 2 && row.messages_per_sender == Some(120)), "{rows:?}");
+    assert!(measured(&rows).all(|row| row.ordering == "omnipaxos" && row.note.contains("by rule: 6 writes")), "{rows:?}");
 }

@@ -138,9 +138,14 @@ impl Order {
         }
     }
 
-    // In the loop over deliveries, which for turns are runs of one: a call would cost as much as the run.
+    // In the loop over deliveries, which for turns are runs of one: a call, or a jump through a table, would cost as
+    // much as the run.
     #[inline(always)]
     pub(crate) fn next(&mut self, max: u64) -> Option<Run> {
+        if let Order::RoundRobin(order) = self { order.next(max) } else { self.next_of_other(max) }
+    }
+
+    fn next_of_other(&mut self, max: u64) -> Option<Run> {
         match self {
             Order::RoundRobin(order) => order.next(max),
             Order::Unordered(order) => order.next(max),

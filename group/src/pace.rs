@@ -74,14 +74,15 @@ impl Pace {
         self.yields
     }
 
-    pub(crate) fn busy(&mut self) {
+    /// Something was done: the next wait begins anew.
+    pub fn busy(&mut self) {
         self.idle_turns = 0;
         self.idle_since = None;
     }
 
     /// Whether to spin on rather than sleep.
     #[inline]
-    pub(crate) fn spins(&mut self) -> bool {
+    pub fn spins(&mut self) -> bool {
         self.idle_turns += 1;
         if !self.park || !self.idle_turns.is_multiple_of(CLOCK_EVERY) {
             return true;
@@ -97,7 +98,7 @@ impl Pace {
 
     /// One idle turn that does not sleep.
     #[inline]
-    pub(crate) fn pause(&mut self) {
+    pub fn pause(&mut self) {
         if !self.yields || self.without > 0 {
             std::hint::spin_loop();
         } else if self.wary {
@@ -117,7 +118,7 @@ impl Pace {
     }
 
     /// How long to sleep at the most, given what the caller waits for besides.
-    pub(crate) fn sleep_max(until: Option<Instant>) -> Duration {
+    pub fn sleep_max(until: Option<Instant>) -> Duration {
         until.map_or(PARK_MAX, |until| until.saturating_duration_since(Instant::now()).min(PARK_MAX))
     }
 }

@@ -115,8 +115,8 @@ mod tests {
         inbound.look(|_, _, _| true).unwrap();
         let mut texts = Vec::new();
         while inbound.taken() < inbound.seen() {
-            if let Taken::Data(payload) = inbound.take() {
-                texts.push(payload.to_vec());
+            if let Taken::Data(payloads) = inbound.take(inbound.seen() - inbound.taken()) {
+                texts.extend(payloads.map(<[u8]>::to_vec));
             }
         }
         inbound.release();

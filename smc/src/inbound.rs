@@ -14,13 +14,33 @@ use crate::record::{HEADER_BYTES, Kind, data_length, parse, record_bytes, step};
 pub enum Taken<'a> {
     /// A null.
     Null,
-    /// A message with its payload.
-    Data(&'a [u8]),
+    /// Messages in a row, all of one length: one at least.
+    Data(Payloads<'a>),
     /// A large message. Its descriptor was shown by [`Inbound::look`], and what was decided on it then stays so: these
     /// bytes may have changed.
     Large(&'a [u8]),
     /// A decision about the order, which was shown by [`Inbound::look`].
     Decision,
+}
+
+/// The payloads of messages in a row, all of one length.
+#[derive(Clone, Debug)]
+pub struct Payloads<'a> {
+    /// What is left of their records.
+    records: &'a [u8],
+    record_bytes: usize,
+    payload_bytes: usize,
+}
+
+impl<'a> Iterator for Payloads<'a> {
+    type Item = &'a [u8];
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (record, rest) = self.records.split_at_checked(self.record_bytes)?;
+        self.records = rest;
+        Some(&record[HEADER_BYTES as usize..][..self.payload_bytes])
+    }
 }
 
 /// One sender's ring as this member has it: what came (`seen`), and what was handed to the application (`taken`).
@@ -188,8 +208,9 @@ impl Inbound {
                 };
                 (header, records, bytes) = (word, 0, record_bytes(length));
             }
-            records += 1;
-            at = Cursor { position: at.position + bytes, index: at.index + 1 };
+            let same = 1 + self.reader.same_words(word, at.position + bytes, until, bytes);
+            records += same;
+            at = Cursor { position: at.position + same * bytes, index: at.index + same };
             data_until = at.index;
         }
         self.log.push(header, records);
@@ -224,40 +245,63 @@ impl Inbound {
         Ok(Some(kind))
     }
 
-    /// Hands out the next index, which must have come ([`Inbound::seen`]). What it borrows stays until
-    /// [`Inbound::release`].
+    /// Hands out what is next: one index, or messages of one length in a row, `max` of them at the most. They must have
+    /// come ([`Inbound::seen`]), and stay until [`Inbound::release`].
+    ///
+    /// # Panics
+    /// If `max` is 0, or more than what came.
     #[inline(always)]
-    pub fn take(&mut self) -> Taken<'_> {
-        assert!(self.taken.index < self.seen.index, "only what came is taken");
-        self.taken.index += 1;
+    pub fn take(&mut self, max: u64) -> Taken<'_> {
+        assert!(0 < max && max <= self.seen.index - self.taken.index, "only what came is taken");
         if self.run_left > 0 {
             self.run_left -= 1;
+            self.taken.index += 1;
             return Taken::Null;
         }
-        let (header, position) = (self.log.pop(), self.taken.position);
-        if let Some(length) = data_length(header) {
-            self.taken.position = position + record_bytes(length);
-            return Taken::Data(self.reader.bytes(position + HEADER_BYTES, length));
+        let (header, records) = self.log.oldest();
+        match data_length(header) {
+            Some(length) => Taken::Data(self.take_data(length, records.min(max))),
+            None => self.take_other(max),
         }
-        self.take_other(header)
+    }
+
+    /// Hands out the next `count` messages, which have this length, or those of them that lie before the lap's end.
+    #[inline(always)]
+    fn take_data(&mut self, length: u64, mut count: u64) -> Payloads<'_> {
+        let (bytes, position) = (record_bytes(length), self.taken.position);
+        let here = self.reader.ring().until_end(position);
+        if count * bytes > here {
+            count = here / bytes;
+        }
+        self.log.take(count);
+        self.taken = Cursor { position: position + count * bytes, index: self.taken.index + count };
+        let records = self.reader.bytes(position, count * bytes);
+        Payloads { records, record_bytes: bytes as usize, payload_bytes: length as usize }
     }
 
     #[cold]
-    fn take_other(&mut self, mut header: u64) -> Taken<'_> {
+    fn take_other(&mut self, max: u64) -> Taken<'_> {
         loop {
+            let (header, records) = self.log.oldest();
             let (kind, length) = parse(header).expect("it was parsed when it came");
+            if kind == Kind::Data {
+                return Taken::Data(self.take_data(length, records.min(max)));
+            }
+            self.log.take(1);
             let payload = self.taken.position + HEADER_BYTES;
             self.taken.position += if kind == Kind::Nulls { HEADER_BYTES } else { record_bytes(length) };
-            match kind {
-                Kind::Padding => header = self.log.pop(),
+            if kind == Kind::Padding {
+                continue;
+            }
+            self.taken.index += 1;
+            return match kind {
                 Kind::Nulls => {
                     self.run_left = length - 1;
-                    return Taken::Null;
+                    Taken::Null
                 }
-                Kind::Data => return Taken::Data(self.reader.bytes(payload, length)),
-                Kind::Large => return Taken::Large(self.reader.bytes(payload, length)),
-                Kind::Decision => return Taken::Decision,
-            }
+                Kind::Large => Taken::Large(self.reader.bytes(payload, length)),
+                _ => Taken::Decision,
+            };
         }
     }
 

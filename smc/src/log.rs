@@ -27,17 +27,23 @@ impl Log {
         }
     }
 
-    /// Takes the oldest header.
+    /// The oldest header, and how many records in a row have it at least.
     ///
     /// # Panics
     /// If there is none.
     #[inline(always)]
-    pub(crate) fn pop(&mut self) -> u64 {
+    pub(crate) fn oldest(&mut self) -> (u64, u64) {
         if self.oldest.records == 0 {
             self.oldest = self.entries.pop_front().expect("a record that was seen");
         }
-        self.oldest.records -= 1;
-        self.oldest.header
+        (self.oldest.header, self.oldest.records)
+    }
+
+    /// Takes so many of the records that [`Log::oldest`] told of.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, records: u64) {
+        debug_assert!(records <= self.oldest.records);
+        self.oldest.records -= records;
     }
 }
 
@@ -47,12 +53,15 @@ mod tests {
 
     #[test]
     fn headers_come_out_as_they_went_in() {
-        let (mut log, headers) = (Log::default(), [7, 7, 7, 9, 7, 7, 8]);
+        let mut log = Log::default();
         [(7, 1), (7, 1), (8, 0), (7, 1), (9, 1)].iter().for_each(|&(header, records)| log.push(header, records));
-        assert_eq!([log.pop(), log.pop()], [7, 7]);
+        assert_eq!(log.oldest(), (7, 3));
+        log.take(2);
         [(7, 2), (8, 1)].iter().for_each(|&(header, records)| log.push(header, records));
-        let rest: Vec<u64> = (0..5).map(|_| log.pop()).collect();
-        assert_eq!(rest, headers[2..]);
+        for expected in [(7, 1), (9, 1), (7, 2), (8, 1)] {
+            assert_eq!(log.oldest(), expected);
+            log.take(expected.1);
+        }
         assert_eq!(log.entries.len(), 0);
     }
 }

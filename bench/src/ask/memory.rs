@@ -2,6 +2,7 @@
 
 use squall_report::bounds::Warmth;
 
+use super::omnipaxos;
 use super::setting::{Setting, Variant};
 use crate::jobs::copy::stride;
 use crate::jobs::shape::RING_BYTES;
@@ -11,7 +12,11 @@ use crate::jobs::write::region_bytes;
 pub(super) fn memory_bytes(setting: &Setting) -> u64 {
     let nodes = u64::from(setting.nodes);
     if let (Some(shape), Some(ordering)) = (setting.shape, setting.ordering) {
-        return nodes * shape.config(setting.senders, ordering, setting.block_bytes, setting.schedule).memory_bytes(setting.nodes as usize);
+        let of_node = match ordering.mode() {
+            Some(mode) => shape.config(setting.senders, mode, setting.block_bytes, setting.schedule).memory_bytes(setting.nodes as usize),
+            None => omnipaxos::memory_bytes(setting.message_bytes, nodes, u64::from(setting.senders) * shape.window),
+        };
+        return nodes * of_node;
     }
     if let (Some(_), Some(window)) = (setting.fabric, setting.window) {
         return nodes * region_bytes(setting.message_bytes, window);

@@ -15,6 +15,7 @@ pub mod hostlist;
 pub mod machine;
 pub mod memory;
 pub mod network;
+pub mod omnipaxos;
 pub mod orders;
 pub mod plan;
 pub mod point;

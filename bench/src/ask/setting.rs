@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::axes::Senders;
 use super::experiment::Experiment;
+use super::omnipaxos;
 use super::upset::Upset;
 use crate::jobs::group::{Delay, Relayed};
 use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
@@ -192,7 +193,7 @@ impl Setting {
     /// What a message costs by the rule of its order; nothing where orders are not compared.
     pub fn by_rule(&self) -> Option<String> {
         let ordering = self.ordering.filter(|_| self.experiment == Experiment::Orders)?;
-        Some(format!("by rule: {}", by_rule(&ordering.0.cost(self.nodes as usize, self.sending() as usize))))
+        Some(format!("by rule: {}", by_rule(&cost(ordering, self.nodes, self.sending()))))
     }
 
     /// The points that its rows belong to.
@@ -227,9 +228,17 @@ impl Setting {
     pub fn load(&self) -> Load {
         let relayed = match self.is_relayed() {
             true => self.schedule != Some(Schedule::Sequential),
-            false => self.ordering.is_some_and(|ordering| ordering.0.is_relayed()),
+            false => self.ordering.is_some_and(|ordering| ordering.is_relayed()),
         };
         Load { nodes: self.nodes, senders: self.sending(), carriage: if relayed { Carriage::Relayed } else { Carriage::Direct } }
+    }
+}
+
+/// What a small message costs by the rule of its order, in a group of `nodes` of whom `senders` send.
+pub fn cost(ordering: Ordering, nodes: u32, senders: u32) -> Cost {
+    match ordering {
+        Ordering::Of(mode) => mode.cost(nodes as usize, senders as usize),
+        Ordering::Omnipaxos => omnipaxos::cost(nodes),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an experiment sweeps: every combination of the axes that were given, and of its own defaults for the others.
 
 use clap::ValueEnum;
+use squall_group::Mode;
 use squall_report::bounds::Warmth;
 
 use super::axes::Senders;
@@ -8,13 +9,14 @@ use super::experiment::Experiment;
 use super::fabric::FabricName;
 use super::machine::Machine;
 use super::memory::copy_bytes;
+use super::omnipaxos;
 use super::orders;
 use super::policy;
 use super::request::{Axes, Request, UsageError};
 use super::setting::{CopyVariant, Setting, Variant};
 use super::size::{ByteSize, KB, MB};
 use super::upset::{Joining, Upset, UpsetKind, Victim};
-use crate::jobs::kinds::{FabricKind, Ordering, Schedule};
+use crate::jobs::kinds::{FabricKind, GroupOrdering, Ordering, Schedule};
 use crate::jobs::peer::Peer;
 use crate::jobs::shape::{SMALL_MAX, Shape};
 
@@ -43,6 +45,7 @@ impl Sweep<'_> {
     /// # Errors
     /// A contradiction in the request.
     pub(super) fn settings(&self) -> Result<Vec<Setting>, UsageError> {
+        self.check_ordering()?;
         match self.experiment {
             Experiment::Memcpy => Ok(self.memcpy()),
             Experiment::Write => Ok(self.write()),
@@ -299,8 +302,8 @@ impl Sweep<'_> {
         if let Some(few) = nodes.iter().find(|&&nodes| nodes < 3) {
             return Err(UsageError(format!("--nodes {few}: neither of two members is a majority when the other is lost; use 3 or more")));
         }
-        if let Some(none) = self.axes().ordering.iter().find(|ordering| !ordering.0.is_total()) {
-            let known = Ordering::total().iter().map(Ordering::to_string).collect::<Vec<_>>().join(", ");
+        if let Some(none) = self.axes().ordering.iter().find(|ordering| !ordering.is_total()) {
+            let known = GroupOrdering::total().iter().map(GroupOrdering::to_string).collect::<Vec<_>>().join(", ");
             return Err(UsageError(format!(
                 "--ordering {none}: what is cut off by a change is not sent again without an order; use {known}"
             )));
@@ -340,13 +343,36 @@ impl Sweep<'_> {
         }
         // A change takes a majority of the others, an order to check them by, and a load that is light.
         let may_change = |setting: &Setting| {
-            setting.nodes > 2 && setting.message_bytes <= SMALL_MAX && setting.ordering.is_some_and(|ordering| ordering.0.is_total())
+            setting.nodes > 2 && setting.message_bytes <= SMALL_MAX && setting.ordering.is_some_and(|ordering| ordering.is_total())
         };
         // A read has its place in an order.
-        let may_read = |setting: &Setting| setting.ordering.is_some_and(|ordering| ordering.0.is_total());
+        let may_read = |setting: &Setting| setting.ordering.is_some_and(|ordering| ordering.is_total());
         settings.retain(|setting| !setting.variant.is_change() || may_change(setting));
         settings.retain(|setting| setting.variant != Variant::Reading || may_read(setting));
-        Ok(settings)
+        let may_be_another = |setting: &Setting| {
+            let is_carried = setting.fabric.is_some_and(|fabric| omnipaxos::carries(fabric, setting.message_bytes));
+            is_carried && !setting.variant.is_change() && setting.variant != Variant::Reading
+        };
+        settings.retain(|setting| setting.ordering != Some(Ordering::Omnipaxos) || may_be_another(setting));
+        match settings.is_empty() {
+            true => Err(UsageError(format!("--ordering {}: {}", Ordering::Omnipaxos, omnipaxos::KNOWN))),
+            false => Ok(settings),
+        }
+    }
+
+    /// # Errors
+    /// Another program's order, where it is not put beside ours.
+    fn check_ordering(&self) -> Result<(), UsageError> {
+        let is_asked = self.axes().ordering.contains(&Ordering::Omnipaxos);
+        if !is_asked || self.experiment == Experiment::Orders {
+            return Ok(());
+        }
+        let known = Ordering::of_groups().iter().map(Ordering::to_string).collect::<Vec<_>>().join(", ");
+        Err(UsageError(format!(
+            "--ordering {}: another program's order, which `squall run orders` alone puts beside ours; {} takes {known}",
+            Ordering::Omnipaxos,
+            self.experiment
+        )))
     }
 
     fn upsets(&self) -> Vec<Upset> {
@@ -420,7 +446,8 @@ impl Sweep<'_> {
             for block in optional(&self.axes().block) {
                 for schedule in self.schedules(group.variant) {
                     let block = block.map(|block| block.0);
-                    let config = shape.config(group.senders, group.ordering.unwrap_or(Ordering::ORDERED), block, schedule);
+                    let config =
+                        shape.config(group.senders, group.ordering.and_then(Ordering::mode).unwrap_or(Mode::Ordered), block, schedule);
                     config.check(group.nodes as usize).map_err(|error| UsageError(error.to_string()))?;
                     let of_all_views = || config.relay_of(group.message_bytes, group.nodes as usize, 1).block_bytes.into();
                     let block_bytes = block.or_else(|| group.variant.is_change().then(of_all_views));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::plan::Kind;
-use crate::jobs::kinds::{FabricKind, Ordering};
+use crate::jobs::kinds::{FabricKind, GroupOrdering};
 use crate::jobs::rdma::Rdma;
 
 /// What to do.
@@ -19,7 +19,7 @@ pub struct Options {
     /// What carries the writes.
     pub fabric: FabricKind,
     /// In which order messages are delivered.
-    pub ordering: Ordering,
+    pub ordering: GroupOrdering,
     /// What may happen.
     pub kinds: Vec<Kind>,
     /// Smallest and largest message in bytes.

@@ -14,7 +14,7 @@ use crate::ask::request::UsageError;
 use crate::ask::size::{self, ByteSize, SizeError};
 use crate::ask::verbs::Verbs;
 use crate::chaos::{BREAKUPS_EVERY, BYTES_MIN, Kind, Options, Round, Strike, Tally, run};
-use crate::jobs::kinds::{FabricKind, Ordering};
+use crate::jobs::kinds::{FabricKind, GroupOrdering};
 use crate::jobs::rdma::Rdma;
 use crate::run::interrupt::Interrupt;
 use crate::run::steps::Steps;
@@ -64,7 +64,7 @@ pub(super) struct ChaosArgs {
     fabric: FabricKind,
     /// Order of delivery: any total order, since others agree on no history that could be checked
     #[arg(long, value_name = "ORDERING", default_value = "ordered", value_parser = total)]
-    ordering: Ordering,
+    ordering: GroupOrdering,
     /// Faults to inject
     #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST", default_values_t = Kind::ALL)]
     faults: Vec<Kind>,
@@ -109,9 +109,9 @@ fn fabric_of_one_host(text: &str) -> Result<FabricKind, String> {
 }
 
 /// An order in which all members deliver the same.
-fn total(text: &str) -> Result<Ordering, String> {
-    let known = || Ordering::total().iter().map(Ordering::to_string).collect::<Vec<_>>().join(", ");
-    let found = Ordering::total().into_iter().find(|ordering| ordering.0.name() == text);
+fn total(text: &str) -> Result<GroupOrdering, String> {
+    let known = || GroupOrdering::total().iter().map(GroupOrdering::to_string).collect::<Vec<_>>().join(", ");
+    let found = GroupOrdering::total().into_iter().find(|ordering| ordering.0.name() == text);
     found.ok_or_else(|| format!("chaos checks one order of all members: give one of {}", known()))
 }
 

@@ -13,7 +13,7 @@ use super::output::say;
 use super::status::{EXIT_DONE, EXIT_INTERRUPTED, EXIT_POINTS_FAILED};
 use crate::ask::axes;
 use crate::ask::request::UsageError;
-use crate::jobs::kinds::Ordering;
+use crate::jobs::kinds::GroupOrdering;
 use crate::run::interrupt::Interrupt;
 use squall_report::units;
 
@@ -64,7 +64,7 @@ pub(super) struct SimArgs {
     reads: bool,
     /// Order of delivery [default: by seed]
     #[arg(long, value_name = "ORDERING", value_enum)]
-    ordering: Option<Ordering>,
+    ordering: Option<GroupOrdering>,
     /// Build this fault in; the checker must find it
     #[arg(long, value_name = "NAME", value_parser = mutant)]
     mutant: Option<Mutant>,

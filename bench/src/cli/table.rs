@@ -7,8 +7,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde_json::{Map, Value, json};
 
 use crate::ask::experiment::Experiment;
+use crate::ask::setting::cost;
 use crate::experiments::study::STUDY;
-use squall_group::Mode;
+use crate::jobs::kinds::Ordering;
 use squall_report::{Metric, NOISY, PointSummary, Summary, advice, precision, units};
 
 const HEADER: [&str; 14] = [
@@ -77,7 +78,7 @@ fn rules(summary: &Summary) -> Vec<Vec<String>> {
     let groups: BTreeSet<(String, u32, u32)> =
         streams.filter_map(|point| Some((point.point.ordering.clone(), point.point.nodes, point.trials.first()?.senders))).collect();
     let line = |(ordering, nodes, senders): (String, u32, u32)| {
-        let cost = ordering.parse::<Mode>().ok()?.cost(nodes as usize, senders as usize);
+        let cost = cost(Ordering::try_from(ordering.clone()).ok()?, nodes, senders);
         let counts = [u64::from(nodes), u64::from(senders), cost.writes, cost.hops, cost.hops_to_last].map(|count| count.to_string());
         Some([ordering].into_iter().chain(counts).chain([units::number(cost.copies)]).collect())
     };

@@ -47,6 +47,7 @@ fn work(control: &mut Control) -> anyhow::Result<()> {
     }
     match &job.work {
         Work::Group(group) => experiments::group::node::node(&job, group, control),
+        Work::Omnipaxos(group) => experiments::omnipaxos::node(&job, group, control),
         Work::Write(write) => experiments::write::node::node(&job, write, control),
         Work::Copy(copy) => experiments::memcpy::node::node(copy, control),
         Work::Perftest(perftest) => experiments::write::perftest::node(&job, perftest, control),

@@ -13,6 +13,7 @@ pub mod memcpy;
 pub mod modelled;
 mod multicast;
 mod offered;
+pub mod omnipaxos;
 pub mod payload;
 pub mod peers;
 mod show;

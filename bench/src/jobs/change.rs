@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::kinds::{FabricKind, Ordering, Schedule, Verify};
+use super::kinds::{FabricKind, GroupOrdering, Schedule, Verify};
 use super::shape::Shape;
 
 /// Width of the bins in which deliveries are counted, in nanoseconds.
@@ -17,7 +17,7 @@ pub struct ChangeJob {
     /// What carries the writes.
     pub fabric: FabricKind,
     /// In which order messages are delivered.
-    pub ordering: Ordering,
+    pub ordering: GroupOrdering,
     /// The cluster key of the control connections, as hex digits.
     pub key: String,
     /// Its name; fewer than 65,536 of them.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use squall_transport::NodeId;
 
-use super::kinds::{FabricKind, Ordering};
+use super::kinds::{FabricKind, GroupOrdering};
 
 /// What a process is started with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub struct Start {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Load {
     /// In which order messages are delivered.
-    pub ordering: Ordering,
+    pub ordering: GroupOrdering,
     /// Smallest message in bytes.
     pub bytes_min: u64,
     /// Largest message in bytes.

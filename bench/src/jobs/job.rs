@@ -70,6 +70,8 @@ impl std::fmt::Debug for Meeting {
 pub enum Work {
     /// A member of a group.
     Group(GroupJob),
+    /// A replica of OmniPaxos, measured as a member of a group is.
+    Omnipaxos(GroupJob),
     /// Raw writes.
     Write(WriteJob),
     /// Memory copies.

@@ -18,21 +18,73 @@ pub enum FabricKind {
     Verbs,
 }
 
-/// In which order messages are delivered: any that a group has, by its name there.
+/// In which order a group delivers messages, by its name there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Ordering(pub Mode);
+pub struct GroupOrdering(pub Mode);
+
+impl GroupOrdering {
+    const EVERY: [GroupOrdering; Mode::EVERY.len()] = {
+        let (mut all, mut at) = ([GroupOrdering(Mode::Ordered); Mode::EVERY.len()], 0);
+        while at < all.len() {
+            all[at] = GroupOrdering(Mode::EVERY[at]);
+            at += 1;
+        }
+        all
+    };
+
+    /// Those by which all members deliver the same in one order.
+    pub fn total() -> Vec<GroupOrdering> {
+        GroupOrdering::EVERY.into_iter().filter(|ordering| ordering.0.is_total()).collect()
+    }
+}
+
+impl ValueEnum for GroupOrdering {
+    fn value_variants<'a>() -> &'a [GroupOrdering] {
+        &GroupOrdering::EVERY
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()))
+    }
+}
+
+impl From<GroupOrdering> for String {
+    fn from(ordering: GroupOrdering) -> String {
+        ordering.to_string()
+    }
+}
+
+impl TryFrom<String> for GroupOrdering {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<GroupOrdering, String> {
+        text.parse().map(GroupOrdering)
+    }
+}
+
+/// In which order messages are delivered: any that a group has, or another program's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Ordering {
+    /// A group's.
+    Of(Mode),
+    /// That of OmniPaxos, between whose replicas our links are.
+    Omnipaxos,
+}
 
 impl Ordering {
     /// By turns, once all have them.
-    pub const ORDERED: Ordering = Ordering(Mode::Ordered);
+    pub const ORDERED: Ordering = Ordering::Of(Mode::Ordered);
     /// When received, per sender.
-    pub const UNORDERED: Ordering = Ordering(Mode::Unordered);
+    pub const UNORDERED: Ordering = Ordering::Of(Mode::Unordered);
+    /// As OmniPaxos is called.
+    pub const OMNIPAXOS: &str = "omnipaxos";
 
-    const EVERY: [Ordering; Mode::EVERY.len()] = {
-        let (mut all, mut at) = ([Ordering::ORDERED; Mode::EVERY.len()], 0);
-        while at < all.len() {
-            all[at] = Ordering(Mode::EVERY[at]);
+    const EVERY: [Ordering; Mode::EVERY.len() + 1] = {
+        let (mut all, mut at) = ([Ordering::Omnipaxos; Mode::EVERY.len() + 1], 0);
+        while at < Mode::EVERY.len() {
+            all[at] = Ordering::Of(Mode::EVERY[at]);
             at += 1;
         }
         all
@@ -43,9 +95,32 @@ impl Ordering {
         &Ordering::EVERY
     }
 
-    /// Those by which all members deliver the same in one order.
-    pub fn total() -> Vec<Ordering> {
-        Ordering::every().iter().copied().filter(|ordering| ordering.0.is_total()).collect()
+    /// Those of groups.
+    pub fn of_groups() -> &'static [Ordering] {
+        &Ordering::EVERY[..Mode::EVERY.len()]
+    }
+
+    /// A group's, if it is one.
+    pub fn mode(self) -> Option<Mode> {
+        match self {
+            Ordering::Of(mode) => Some(mode),
+            Ordering::Omnipaxos => None,
+        }
+    }
+
+    /// As it is given and printed.
+    pub fn name(self) -> &'static str {
+        self.mode().map_or(Ordering::OMNIPAXOS, Mode::name)
+    }
+
+    /// Whether all members deliver all messages in one order.
+    pub fn is_total(self) -> bool {
+        self.mode().is_none_or(Mode::is_total)
+    }
+
+    /// Whether small messages pass from member to member.
+    pub fn is_relayed(self) -> bool {
+        self.mode().is_some_and(Mode::is_relayed)
     }
 }
 
@@ -55,7 +130,7 @@ impl ValueEnum for Ordering {
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.0.name()))
+        Some(PossibleValue::new(self.name()))
     }
 }
 
@@ -69,7 +144,7 @@ impl TryFrom<String> for Ordering {
     type Error = String;
 
     fn try_from(text: String) -> Result<Ordering, String> {
-        text.parse().map(Ordering)
+        if text == Ordering::OMNIPAXOS { Ok(Ordering::Omnipaxos) } else { text.parse().map(Ordering::Of) }
     }
 }
 
@@ -118,9 +193,15 @@ impl fmt::Display for FabricKind {
     }
 }
 
-impl fmt::Display for Ordering {
+impl fmt::Display for GroupOrdering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Ordering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

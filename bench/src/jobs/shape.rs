@@ -1,10 +1,10 @@
 //! How large a group's rings and pools are.
 
 use serde::{Deserialize, Serialize};
-use squall_group::Config;
+use squall_group::{Config, Mode};
 use squall_transport::{Rank, RegionOptions};
 
-use super::kinds::{Ordering, Schedule};
+use super::kinds::Schedule;
 
 /// Largest message that goes through the rings (SMC); what is larger is relayed in blocks (RDMC). Relaying needs blocks
 /// worth the descriptor's round trip.
@@ -70,9 +70,9 @@ impl Shape {
     }
 
     /// The group's configuration; it chooses blocks and schedule itself where they are not given.
-    pub fn config(&self, senders: u32, ordering: Ordering, block_bytes: Option<u64>, schedule: Option<Schedule>) -> Config {
+    pub fn config(&self, senders: u32, mode: Mode, block_bytes: Option<u64>, schedule: Option<Schedule>) -> Config {
         Config {
-            mode: ordering.0,
+            mode,
             ring_bytes: self.ring_bytes,
             small_max: SMALL_MAX,
             window_messages: self.window,
@@ -109,7 +109,7 @@ mod tests {
             all: bool,
         ) {
             let shape = Shape::of(message_bytes, window);
-            let config = shape.config(if all { nodes } else { 1 }, Ordering::ORDERED, None, None);
+            let config = shape.config(if all { nodes } else { 1 }, Mode::Ordered, None, None);
             prop_assert!(config.check(nodes as usize).is_ok(), "{:?}", config.check(nodes as usize));
             prop_assert_eq!(shape.is_relayed(), message_bytes > SMALL_MAX);
             if let Some(window) = window {

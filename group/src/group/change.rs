@@ -332,7 +332,7 @@ impl<E: Endpoint> Group<E> {
     /// Delivers what is left of the view, and tells the application what is cut off.
     fn end_view(&mut self, decision: &Decision, next: Option<View>, upcalls: &mut impl Upcalls) -> Result<(), Ended> {
         while let Some(run) = self.order.next_to(&decision.trim) {
-            self.hand_out(run, upcalls);
+            self.hand_out(&run, upcalls);
         }
         if self.order.is_total() {
             self.cut_own(upcalls)?;
@@ -355,9 +355,9 @@ impl<E: Endpoint> Group<E> {
         let mut again = VecDeque::new();
         while stream.inbound.taken() < stream.inbound.seen() {
             let index = stream.inbound.taken();
-            match stream.inbound.take() {
+            match stream.inbound.take(1) {
                 Taken::Null | Taken::Decision => continue,
-                Taken::Data(payload) => again.push_back(Cut::Small(payload.to_vec())),
+                Taken::Data(payloads) => again.extend(payloads.map(|payload| Cut::Small(payload.to_vec()))),
                 Taken::Large(_) => again.push_back(Cut::Large(rdmc.withdraw(stream.next_large(index)))),
             }
             upcalls.cut(index);

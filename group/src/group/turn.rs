@@ -186,7 +186,7 @@ impl<E: Endpoint> Group<E> {
         let may = if upcalls.is_ready() { DELIVERIES_A_TURN_MAX } else { 0 };
         let mut left = may;
         self.order.refresh(&self.table)?;
-        while let Some(run) = self.order.next(left) {
+        while let Some(run) = &self.order.next(left) {
             left -= run.count;
             self.hand_out(run, upcalls);
         }
@@ -203,24 +203,28 @@ impl<E: Endpoint> Group<E> {
     }
 
     #[inline(always)]
-    pub(super) fn hand_out(&mut self, run: Run, upcalls: &mut impl Upcalls) {
-        let stream = &mut self.streams[run.sender];
-        let sender = stream.inbound.sender();
-        for step in 0..run.count {
-            let (seq, index) = (run.seq + step, run.index + step);
-            match stream.inbound.take() {
-                Taken::Null | Taken::Decision => {}
-                Taken::Data(payload) => {
-                    self.stats.delivered += 1;
-                    upcalls.deliver(Delivery { seq, sender, index, payload }, &mut self.outgoing);
+    pub(super) fn hand_out(&mut self, run: &Run, upcalls: &mut impl Upcalls) {
+        let Run { mut seq, sender, mut index, count } = *run;
+        let (stream, end) = (&mut self.streams[sender], index + count);
+        let rank = stream.inbound.sender();
+        while index < end {
+            match stream.inbound.take(end - index) {
+                Taken::Null | Taken::Decision => (seq, index) = (seq + 1, index + 1),
+                Taken::Data(payloads) => {
+                    for payload in payloads {
+                        self.stats.delivered += 1;
+                        upcalls.deliver(Delivery { seq, sender: rank, index, payload }, &mut self.outgoing);
+                        (seq, index) = (seq + 1, index + 1);
+                    }
                 }
                 Taken::Large(_) => {
                     self.stats.delivered += 1;
                     let transfer = stream.next_large(index);
-                    let block = self.outgoing.rdmc.lend(run.sender, transfer);
-                    upcalls.deliver(Delivery { seq, sender, index, payload: block.bytes() }, &mut self.outgoing);
-                    self.outgoing.rdmc.restore(run.sender, transfer, block);
-                    self.outgoing.rdmc.delivered(run.sender, transfer);
+                    let block = self.outgoing.rdmc.lend(sender, transfer);
+                    upcalls.deliver(Delivery { seq, sender: rank, index, payload: block.bytes() }, &mut self.outgoing);
+                    self.outgoing.rdmc.restore(sender, transfer, block);
+                    self.outgoing.rdmc.delivered(sender, transfer);
+                    (seq, index) = (seq + 1, index + 1);
                 }
             }
         }

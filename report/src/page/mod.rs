@@ -66,7 +66,8 @@ pub(crate) fn interactive(parts: &[Part<'_>], has_files: bool) -> String {
     }
     for experiment in experiments {
         let own = drawn.iter().filter(|figure| figure.experiment == experiment);
-        text.push_str(&section(&escape(heading(experiment)), &own.map(|figure| place(figure, has_files)).collect::<String>()));
+        let figures: String = own.map(|figure| place(figure, has_files)).collect();
+        text.push_str(&section(&escape(heading(experiment)), &(lead(experiment, parts).to_owned() + &figures)));
     }
     text.push_str(&section("Points", "<div id=\"points\" class=\"scroll\"></div>"));
     text.push_str(&markup::script(&figures::data(parts)));
@@ -80,6 +81,17 @@ fn heading(experiment: &str) -> &str {
         other => other,
     }
 }
+
+/// What is to be known before the figures of an experiment.
+fn lead(experiment: &str, parts: &[Part<'_>]) -> &'static str {
+    let has = |ordering| parts.iter().flat_map(|part| &part.summary.points).any(|point| point.point.ordering == ordering);
+    if experiment == "orders" && has("omnipaxos") { OMNIPAXOS } else { "" }
+}
+
+const OMNIPAXOS: &str = "<p><b>omnipaxos</b> is another program's order, that of the library of this name, between whose \
+replicas are links of ours, under the same load and the same checks. Its line shows its order with its encoding and its \
+heap, where the others write and read messages in rings. It takes no part in reads and kills, nor in messages above \
+16 KB.</p>\n";
 
 /// Where the script draws a figure.
 fn place(drawn: &Drawn, has_files: bool) -> String {

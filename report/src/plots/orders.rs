@@ -13,7 +13,7 @@ use crate::summary::{Metric, PointSummary};
 use crate::units;
 
 /// Orders in the order of their legend; each has its colour in every figure.
-const ORDERS: [&str; 5] = ["ordered", "lamport", "paxos", "chain", "unordered"];
+const ORDERS: [&str; 6] = ["ordered", "lamport", "paxos", "chain", "unordered", "omnipaxos"];
 /// From so many times the least median latency on a load is past the knee.
 const KNEE: f64 = 10.0;
 /// Messages up to this size are told as a rate.

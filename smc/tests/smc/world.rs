@@ -169,10 +169,11 @@ impl World {
         let arrived = inbound.look(|kind, index, payload| {
             if kind == Kind::Decision {
                 let Sent::Decision(len) = sent[index as usize] else { panic!("index {index} is no decision") };
-                check(Sent::Data(len), index, &Taken::Data(payload));
+                check(len, index, payload);
                 return true;
             }
-            check(sent[index as usize], index, &Taken::Large(payload));
+            let Sent::Large(len) = sent[index as usize] else { panic!("index {index} is no large message") };
+            check(len, index, payload);
             let accepted = accept(index);
             if accepted {
                 shown.push(index);
@@ -189,13 +190,24 @@ impl World {
     /// `member` delivers up to `count` of what it has seen.
     pub(crate) fn take(&mut self, member: usize, count: usize) {
         let inbound = &mut self.members[member].inbound;
-        for _ in 0..count {
+        let until = inbound.seen().min(inbound.taken().saturating_add(count as u64));
+        while inbound.taken() < until {
             let index = inbound.taken();
-            if index == inbound.seen() {
-                break;
+            let mut came = 1;
+            match (self.sent[index as usize], inbound.take(until - index)) {
+                (Sent::Null, Taken::Null) | (Sent::Decision(_), Taken::Decision) => {}
+                (Sent::Large(len), Taken::Large(payload)) => check(len, index, payload),
+                (Sent::Data(_), Taken::Data(payloads)) => {
+                    came = 0;
+                    for (index, payload) in (index..).zip(payloads) {
+                        let Sent::Data(len) = self.sent[index as usize] else { panic!("index {index} is no message") };
+                        check(len, index, payload);
+                        came += 1;
+                    }
+                }
+                (sent, came) => panic!("{sent:?} came as {came:?}"),
             }
-            check(self.sent[index as usize], index, &inbound.take());
-            assert_eq!(inbound.taken(), index + 1);
+            assert!(came > 0 && inbound.taken() == index + came, "{came} indices from {index}");
         }
     }
 
@@ -235,13 +247,8 @@ impl World {
     }
 }
 
-/// Whether what came at `index` is what was sent.
-fn check(sent: Sent, index: u64, came: &Taken<'_>) {
-    let (len, payload) = match (sent, came) {
-        (Sent::Null, Taken::Null) | (Sent::Decision(_), Taken::Decision) => return,
-        (Sent::Data(len), Taken::Data(payload)) | (Sent::Large(len), Taken::Large(payload)) => (len, payload),
-        _ => panic!("{sent:?} came as {came:?}"),
-    };
+/// Whether these are the bytes that were sent at `index`, so many.
+fn check(len: u64, index: u64, payload: &[u8]) {
     assert_eq!(payload.len() as u64, len, "length of {index}");
-    assert!((0..).zip(*payload).all(|(offset, &found)| found == byte(index, offset)), "bytes of {index}");
+    assert!((0..).zip(payload).all(|(offset, &found)| found == byte(index, offset)), "bytes of {index}");
 }

@@ -210,6 +210,22 @@ impl RingReader {
         self.ring.word(position).load(Ordering::Relaxed)
     }
 
+    /// How many words in a row are `word`: those at `position`, `stride` bytes further, and so on, as long as all
+    /// `stride` bytes of each lie before `until`.
+    ///
+    /// # Panics
+    /// If `position` or `until` are not between released and published, or are or `stride` is no multiple of 8.
+    #[inline]
+    pub fn same_words(&self, word: u64, position: u64, until: u64, stride: u64) -> u64 {
+        let is_readable = self.released <= position && position <= until && until <= self.published;
+        assert!(is_readable && (position | until | stride).is_multiple_of(8), "words from {position} to {until} are not readable");
+        let (mut at, mut count) = (position, 0);
+        while stride <= until - at && self.ring.word(at).load(Ordering::Relaxed) == word {
+            (at, count) = (at + stride, count + 1);
+        }
+        count
+    }
+
     /// `len` bytes at `position`, between released and published, not across the ring's end.
     #[inline]
     pub fn bytes(&self, position: u64, len: u64) -> &[u8] {
@@ -368,9 +384,26 @@ mod tests {
             assert!(reader.publish(writer.tail()));
             assert_eq!(reader.word(at), lap);
             assert_eq!(reader.bytes(at + 8, 8), &[lap as u8; 8]);
+            assert_eq!([lap, lap + 1].map(|word| reader.same_words(word, at, at + 16, 16)), [1, 0]);
             reader.release(at + 16);
             writer.reclaim(at + 16);
         }
+    }
+
+    #[test]
+    fn words_in_a_row_are_counted_up_to_the_first_that_differs_or_is_not_whole() {
+        let ring = ring();
+        let (mut writer, mut reader) = (RingWriter::new(ring.clone()), RingReader::new(ring));
+        [7, 1, 7, 2, 7, 3, 9, 7].into_iter().zip((0..).step_by(8)).for_each(|(word, at)| writer.set_word(at, word));
+        writer.advance(64);
+        assert!(reader.publish(64));
+        let cases = [((0, 64, 16), 3), ((0, 40, 16), 2), ((0, 8, 16), 0), ((16, 16, 8), 0), ((32, 64, 8), 1)];
+        for ((position, until, stride), expected) in cases {
+            assert_eq!(reader.same_words(7, position, until, stride), expected, "{position}..{until} by {stride}");
+        }
+        assert!(refused(|| reader.same_words(7, 0, 72, 8)).contains("not readable"));
+        reader.release(8);
+        assert!(refused(|| reader.same_words(7, 0, 64, 8)).contains("not readable"));
     }
 
     #[test]

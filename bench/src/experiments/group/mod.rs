@@ -1,7 +1,10 @@
 //! The parent's side of everything that a group does: warm-up, trials, and whether all nodes saw the same.
 
+mod drag;
+pub(super) mod engine;
 pub mod node;
 pub(super) mod over_time;
+pub(super) mod receiver;
 
 use std::time::{Duration, Instant};
 
@@ -69,7 +72,8 @@ impl<'a> Members<'a> {
             delay: setting.delay(),
             reads: setting.variant == Variant::Reading,
         };
-        let works = (0..setting.nodes).map(|_| Work::Group(job.clone())).collect();
+        let work = if job.ordering == Ordering::Omnipaxos { Work::Omnipaxos } else { Work::Group };
+        let works = (0..setting.nodes).map(|_| work(job.clone())).collect();
         let set_up = policy::set_up_seconds(setting.nodes, point.memory_bytes);
         let deadline = Instant::now() + stage.patience(set_up);
         let workers = stage.workers(works, deadline)?;
@@ -135,7 +139,7 @@ impl<'a> Members<'a> {
         };
         let nodes: Vec<Seen> = self.workers.run_watched(&GroupOrder::Trial(trial), Instant::now() + self.patience, &mut watch)?;
         if let Some(differing) = nodes.iter().position(|seen| seen.order != nodes[0].order) {
-            let what = if self.setting.ordering.is_some_and(|ordering| ordering.0.is_total()) {
+            let what = if self.setting.ordering.is_some_and(|ordering| ordering.is_total()) {
                 "the total order"
             } else {
                 "the order of a sender's messages"

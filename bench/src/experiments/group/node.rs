@@ -9,11 +9,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use squall_group::{Config, Delivery, Group, Outgoing, Pace, Stats, Timeline, Timeouts, Upcalls};
-use squall_transport::{Endpoint, Rank};
+use squall_group::{Config, Group, Pace, Stats, Timeline, Timeouts};
+use squall_transport::Rank;
 
+use super::drag::Drag;
+use super::engine::Engine;
+use super::receiver::Receiver;
 use crate::ask::policy;
-use crate::experiments::payload::{self, OrderHash};
+use crate::experiments::payload;
 use crate::experiments::show::Show;
 use crate::jobs::control::Control;
 use crate::jobs::fabric::{meet, with_fabric};
@@ -31,7 +34,8 @@ const EVENTS_MAX: usize = 1 << 16;
 /// # Errors
 /// If the group cannot be joined or ends, or the parent is gone.
 pub fn node(job: &Job, group_job: &GroupJob, control: &mut Control) -> anyhow::Result<()> {
-    let config = group_job.shape.config(group_job.senders, group_job.ordering, group_job.block_bytes, group_job.schedule);
+    let Some(mode) = group_job.ordering.mode() else { bail!("no group has the order {}", group_job.ordering) };
+    let config = group_job.shape.config(group_job.senders, mode, group_job.block_bytes, group_job.schedule);
     let membership = group_job.membership.then(|| Timeouts::after_ns(policy::SUSPECT_AFTER_NS));
     // Nobody joins a group that is measured.
     let config = Config { membership, senders_max: 0, reads: group_job.reads, ..config };
@@ -45,8 +49,9 @@ pub fn node(job: &Job, group_job: &GroupJob, control: &mut Control) -> anyhow::R
     })
 }
 
-struct Member<E: Endpoint> {
-    group: Group<E>,
+/// A node that sends and delivers as it is told.
+pub(in crate::experiments) struct Member<G> {
+    engine: G,
     me: Rank,
     senders: u64,
     sends: bool,
@@ -91,8 +96,8 @@ impl Watch {
     }
 }
 
-impl<E: Endpoint> Member<E> {
-    fn new(group: Group<E>, job: &Job, group_job: &GroupJob) -> Member<E> {
+impl<G: Engine> Member<G> {
+    pub(in crate::experiments) fn new(engine: G, job: &Job, group_job: &GroupJob) -> Member<G> {
         let members = job.nodes as usize;
         let idle_pace = policy::pace(group_job.own_core, group_job.fabric);
         Member {
@@ -112,11 +117,12 @@ impl<E: Endpoint> Member<E> {
             traced: false,
             watch: None,
             show: None,
-            group,
+            engine,
         }
     }
 
-    fn serve(mut self, control: &mut Control) -> anyhow::Result<()> {
+    /// Does as it is told, until it is told to end.
+    pub(in crate::experiments) fn serve(mut self, control: &mut Control) -> anyhow::Result<()> {
         loop {
             match self.next_order(control)? {
                 GroupOrder::Trial(trial) => {
@@ -124,8 +130,7 @@ impl<E: Endpoint> Member<E> {
                     control.done(&seen)?;
                 }
                 GroupOrder::Finish => {
-                    self.group.close(&mut self.receiver, &mut self.idle_pace)?;
-                    return Ok(());
+                    return self.engine.close(&mut self.receiver, &mut self.idle_pace);
                 }
             }
         }
@@ -137,12 +142,12 @@ impl<E: Endpoint> Member<E> {
             if let Some(order) = control.poll().context("the next order")? {
                 return Ok(order);
             }
-            self.group.turn(&mut self.receiver, &mut self.idle_pace)?;
+            self.engine.turn(&mut self.receiver, &mut self.idle_pace, None)?;
         }
     }
 
     fn run(&mut self, trial: &Trial, control: &Control) -> anyhow::Result<Seen> {
-        self.show = trial.shown.then(|| (Show::begin(control.live_line()), self.group.stats()));
+        self.show = trial.shown.then(|| (Show::begin(control.live_line()), self.engine.stats()));
         let seen = self.trial(trial);
         self.show = None;
         seen
@@ -153,9 +158,9 @@ impl<E: Endpoint> Member<E> {
         // What passed between trials was no turn.
         self.drag.iter_mut().for_each(Drag::rest);
         self.traced = trial.traced;
-        self.group.record(trial.traced.then(|| Timeline::new(EVENTS_MAX)));
+        self.engine.record(trial.traced.then(|| Timeline::new(EVENTS_MAX)));
         // Before the mark: others may send, and be answered with nulls, as soon as it is up everywhere.
-        let (messages, stats_before) = (self.receiver.remaining, self.group.stats());
+        let (messages, stats_before) = (self.receiver.remaining, self.engine.stats());
         self.pass_mark(2 * trial.number + 1)?;
         self.watch = trial.watched.then(|| Watch { messages, next_ns: 0, looks: Vec::new() });
         let cpu_before = os::cpu_ns();
@@ -183,9 +188,9 @@ impl<E: Endpoint> Member<E> {
         seen.cpu_ns = os::cpu_ns() - cpu_before;
         seen.last_delivery_ns = self.receiver.last_ns;
         self.pass_mark(2 * trial.number + 2)?;
-        seen.counted = Counted::between(&stats_before, &self.group.stats());
-        seen.relayed = self.group.last_relay().map(Relayed::of);
-        if let Some(timeline) = self.group.record(None) {
+        seen.counted = Counted::between(&stats_before, &self.engine.stats());
+        seen.relayed = self.engine.last_relay().map(Relayed::of);
+        if let Some(timeline) = self.engine.record(None) {
             (seen.events, seen.events_lost) = (events(timeline.records()), timeline.lost());
         }
         self.traced = false;
@@ -196,8 +201,8 @@ impl<E: Endpoint> Member<E> {
     }
 
     fn pass_mark(&mut self, mark: u64) -> anyhow::Result<()> {
-        self.group.raise_mark(mark);
-        while self.group.mark_of_all() < mark {
+        self.engine.raise_mark(mark);
+        while self.engine.mark_of_all() < mark {
             self.turn()?;
         }
         Ok(())
@@ -206,22 +211,17 @@ impl<E: Endpoint> Member<E> {
     /// Sends the next message if there is room; whether there was.
     #[inline(always)]
     fn send_next(&mut self) -> anyhow::Result<bool> {
-        match self.group.reserve(self.message_bytes) {
-            Ok(mut slot) => {
-                payload::fill(slot.bytes_mut(), self.me, self.sent, self.verify);
-                slot.commit();
-                self.sent += 1;
-                Ok(true)
-            }
-            Err(full) if full.is_full() => Ok(false),
-            Err(error) => bail!("message {}: {error}", self.sent),
-        }
+        let (me, index, verify) = (self.me, self.sent, self.verify);
+        let fill = |bytes: &mut [u8]| payload::fill(bytes, me, index, verify);
+        let is_sent = self.engine.send(self.message_bytes, fill).with_context(|| format!("message {index}"))?;
+        self.sent += u64::from(is_sent);
+        Ok(is_sent)
     }
 
     /// What happens to blocks from here on happens now.
     fn note_time(&mut self) {
         if self.traced
-            && let Some(timeline) = self.group.timeline_mut()
+            && let Some(timeline) = self.engine.timeline_mut()
         {
             timeline.set_now(os::now_ns());
         }
@@ -231,13 +231,13 @@ impl<E: Endpoint> Member<E> {
         self.note_time();
         match &mut self.drag {
             None => {
-                self.group.turn(&mut self.receiver, &mut self.pace)?;
+                self.engine.turn(&mut self.receiver, &mut self.pace, None)?;
             }
             Some(drag) => {
-                let turn = self.group.step(&mut self.receiver)?;
+                let is_busy = self.engine.step(&mut self.receiver)?;
                 drag.hold();
-                if !turn.is_busy() {
-                    self.group.turn(&mut self.receiver, &mut self.pace)?;
+                if !is_busy {
+                    self.engine.turn(&mut self.receiver, &mut self.pace, None)?;
                     drag.rest();
                 }
             }
@@ -246,7 +246,7 @@ impl<E: Endpoint> Member<E> {
             watch.look(self.receiver.remaining);
         }
         if let Some((show, before)) = &mut self.show {
-            show.look(self.sent - self.receiver.counts[self.me.index()], || Counted::between(before, &self.group.stats()));
+            show.look(self.sent - self.receiver.counts[self.me.index()], || Counted::between(before, &self.engine.stats()));
         }
         if let Some(wrong) = &self.receiver.wrong {
             bail!("{wrong}");
@@ -300,8 +300,8 @@ impl<E: Endpoint> Member<E> {
     fn read_on(&mut self, seen: &mut Seen) -> anyhow::Result<()> {
         loop {
             let asked_ns = os::now_ns();
-            let point = self.group.read_point()?;
-            while !self.group.has_reached(point) {
+            let point = self.engine.read_point()?;
+            while !self.engine.has_reached(point) {
                 self.turn()?;
             }
             if seen.reads_ns.len() < policy::latencies_max(1) as usize {
@@ -334,120 +334,12 @@ impl<E: Endpoint> Member<E> {
                 }
                 self.turn()?;
             } else if self.own_core {
-                self.group.turn(&mut self.receiver, &mut spinning)?;
+                self.engine.turn(&mut self.receiver, &mut spinning, None)?;
             } else {
-                let until = Instant::now() + std::time::Duration::from_nanos(due_ns - now_ns);
-                self.group.turn_until(&mut self.receiver, &mut self.pace, Some(until))?;
+                let until = Instant::now() + Duration::from_nanos(due_ns - now_ns);
+                self.engine.turn(&mut self.receiver, &mut self.pace, Some(until))?;
             }
         }
         Ok(())
-    }
-}
-
-/// Makes a loop slower: behind each turn it waits for a part of what that took.
-struct Drag {
-    /// Of a turn.
-    part: f64,
-    /// Whether others may need the core meanwhile. Then a turn took what it had of a core: the rest others had.
-    gives_way: bool,
-    /// By [`clock_ns`](Self::clock_ns): when the last wait was over.
-    since_ns: u64,
-}
-
-impl Drag {
-    fn of(group_job: &GroupJob) -> Drag {
-        let mut drag = Drag { part: f64::from(group_job.delay.percent) / 100.0, gives_way: !group_job.own_core, since_ns: 0 };
-        drag.rest();
-        drag
-    }
-
-    /// What this process has had of a core, or the time where it has one to itself.
-    fn clock_ns(&self) -> u64 {
-        if self.gives_way { os::cpu_ns() } else { os::now_ns() }
-    }
-
-    /// Waits, busily: the loop is slow, and does not sleep.
-    fn hold(&mut self) {
-        let worked = Duration::from_nanos(self.clock_ns().saturating_sub(self.since_ns));
-        let until = Instant::now() + worked.min(policy::TURN_MAX).mul_f64(self.part);
-        while Instant::now() < until {
-            if self.gives_way { std::thread::yield_now() } else { std::hint::spin_loop() }
-        }
-        self.rest();
-    }
-
-    /// What has passed was no work.
-    fn rest(&mut self) {
-        self.since_ns = self.clock_ns();
-    }
-}
-
-/// What is done with deliveries.
-struct Receiver {
-    message_bytes: usize,
-    verify: Verify,
-    /// Messages delivered of each sender, in all trials.
-    counts: Vec<u64>,
-    order: OrderHash,
-    /// Messages of this trial that are still to come.
-    remaining: u64,
-    last_ns: u64,
-    wrong: Option<String>,
-    timed: bool,
-    deliveries_ns: Vec<Vec<u64>>,
-}
-
-impl Receiver {
-    fn new(members: usize, group_job: &GroupJob) -> Receiver {
-        Receiver {
-            message_bytes: group_job.message_bytes as usize,
-            verify: group_job.verify,
-            counts: vec![0; members],
-            order: OrderHash::new(members, group_job.ordering.0.is_total()),
-            remaining: 0,
-            last_ns: 0,
-            wrong: None,
-            timed: false,
-            deliveries_ns: Vec::new(),
-        }
-    }
-
-    fn begin(&mut self, trial: &Trial, messages: u64) {
-        self.order.clear();
-        self.remaining = messages;
-        self.timed = trial.timed;
-        let kept = if trial.timed { trial.messages as usize } else { 0 };
-        self.deliveries_ns = self.counts.iter().map(|_| Vec::with_capacity(kept)).collect();
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn note_wrong(&mut self, sender: Rank, index: u64, found_bytes: usize) {
-        if self.wrong.is_none() {
-            self.wrong = Some(format!(
-                "message {index} of node {sender} was delivered with other bytes than were sent ({found_bytes} bytes, {} expected)",
-                self.message_bytes
-            ));
-        }
-    }
-}
-
-impl Upcalls for Receiver {
-    #[inline(always)]
-    fn deliver(&mut self, delivery: Delivery<'_>, _outgoing: &mut Outgoing) {
-        let (sender, payload) = (delivery.sender, delivery.payload);
-        let index = self.counts[sender.index()];
-        if payload.len() != self.message_bytes || !payload::holds(payload, sender, index, self.verify) || self.remaining == 0 {
-            self.note_wrong(sender, index, payload.len());
-        }
-        self.order.add(sender, payload);
-        self.counts[sender.index()] = index + 1;
-        if self.timed {
-            self.deliveries_ns[sender.index()].push(os::now_ns());
-        }
-        self.remaining = self.remaining.saturating_sub(1);
-        if self.remaining == 0 {
-            self.last_ns = os::now_ns();
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! The points of a sweep on modelled clusters.
 
 use clap::ValueEnum;
+use squall_group::Mode;
 use squall_study::{Delay, Load, Outcome, Profile, Run, RunError, Senders};
 
 use crate::ask::axes;
@@ -55,7 +56,7 @@ fn or<T>(given: Vec<T>, usual: Vec<T>) -> Vec<T> {
 struct Place {
     message_bytes: u64,
     pattern: axes::Senders,
-    ordering: Ordering,
+    mode: Mode,
     nodes: u32,
     senders: u32,
 }
@@ -66,10 +67,10 @@ pub(super) fn of(request: &Request, experiment: Experiment, profile: &Profile) -
     for part in parts(experiment, request.quick) {
         let places = places(request, experiment, &part)?;
         for variant in part.variants {
-            for &Place { message_bytes, pattern, ordering, nodes, senders } in &places {
+            for &Place { message_bytes, pattern, mode, nodes, senders } in &places {
                 profile.check_nodes(nodes as usize).map_err(|error| UsageError(error.to_string()))?;
                 let bare = Run::stream(profile, nodes as usize, Senders::One, message_bytes);
-                let run = Run { senders: senders as usize, mode: ordering.0, messages: request.axes.messages, ..bare };
+                let run = Run { senders: senders as usize, mode, messages: request.axes.messages, ..bare };
                 for variant in for_nodes(experiment, variant, nodes, request.quick) {
                     let run = loaded(run.clone(), variant);
                     if run.delay.idle < run.senders {
@@ -93,11 +94,16 @@ fn places(request: &Request, experiment: Experiment, part: &Part) -> Result<Vec<
     for &message_bytes in &sizes {
         for &pattern in &patterns {
             for &ordering in &orderings {
+                let Some(mode) = ordering.mode() else {
+                    return Err(UsageError(format!(
+                        "--ordering {ordering} runs on no modelled cluster; leave it out, or the sim- fabrics"
+                    )));
+                };
                 for &nodes in &all_nodes {
                     let Some(senders) = pattern.count(nodes) else {
                         return Err(UsageError(format!("{pattern} senders do not fit into {nodes} nodes; use fewer --senders")));
                     };
-                    places.push(Place { message_bytes, pattern, ordering, nodes, senders });
+                    places.push(Place { message_bytes, pattern, mode, nodes, senders });
                 }
             }
         }
@@ -109,7 +115,7 @@ fn usual_orderings(experiment: Experiment, quick: bool) -> Vec<Ordering> {
     match experiment {
         Experiment::RdmcSchedules | Experiment::RdmcTimeline => vec![Ordering::UNORDERED],
         Experiment::Multicast if !quick => vec![Ordering::UNORDERED, Ordering::ORDERED],
-        Experiment::Orders => Ordering::every().to_vec(),
+        Experiment::Orders => Ordering::of_groups().to_vec(),
         _ => vec![Ordering::ORDERED],
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use squall_group::Mode;
 use squall_transport::Ports;
 use squall_transport::exchange::ClusterKey;
 
@@ -15,7 +16,7 @@ use crate::ask::upset::Upset;
 use crate::jobs::change::{BIN_NS, ChangeJob, ChangeOrder, Said, Seen};
 use crate::jobs::control::Reply;
 use crate::jobs::job::{Job, Work};
-use crate::jobs::kinds::{FabricKind, Ordering};
+use crate::jobs::kinds::{FabricKind, GroupOrdering, Ordering};
 use crate::jobs::shape::Shape;
 use crate::jobs::{frame, os};
 use crate::run::crowd::Crowd;
@@ -205,7 +206,7 @@ fn job_of(setting: &Setting, upset: Upset, full: bool, stage: &Stage<'_>, key: &
     let fabric = setting.fabric.unwrap_or(FabricKind::Shm);
     ChangeJob {
         fabric,
-        ordering: setting.ordering.unwrap_or(Ordering::ORDERED),
+        ordering: GroupOrdering(setting.ordering.and_then(Ordering::mode).unwrap_or(Mode::Ordered)),
         key: key.to_owned(),
         node: number as u16 + 1,
         late: number >= members,

@@ -36,7 +36,7 @@ fn serve<F: Fabric>(job: &Job, change: &ChangeJob, fabric: F, control: &mut Cont
     let config = squall_group::Config {
         senders_max: change.senders_max as usize,
         membership: Some(Timeouts::after_ns(change.suspect_after_ns)),
-        ..change.shape.config(senders, change.ordering, change.block_bytes, change.schedule)
+        ..change.shape.config(senders, change.ordering.0, change.block_bytes, change.schedule)
     };
     // A host on which silence means less is slow at meetings too.
     let patience = Duration::from_nanos(change.suspect_after_ns);
