@@ -39,6 +39,8 @@ impl Buffer {
 struct Arrivals {
     peer: Rank,
     taken: u32,
+    /// The peer's counter as it was taken in last.
+    seen: Option<u64>,
 }
 
 /// How far the blocks to one peer have gone.
@@ -102,6 +104,8 @@ pub(crate) struct Transfer {
     arrivals: Vec<Arrivals>,
     departures: Vec<Departures>,
     sends_left: u64,
+    /// The next block for each peer that lacks some is not here yet: until more come there is nothing to post.
+    is_dry: bool,
     delivered: bool,
     /// Receivers, from the front of `departures`, that are known to have the whole message.
     confirmed: usize,
@@ -128,6 +132,7 @@ impl Transfer {
             arrivals: Vec::new(),
             departures: Vec::new(),
             sends_left: 0,
+            is_dry: false,
             delivered: false,
             confirmed: 0,
         }
@@ -152,12 +157,13 @@ impl Transfer {
         // Those that relay nothing keep their place behind those that do.
         let rank = |vertex: u32| Rank::new(if vertex < relays { (root + vertex) % relays } else { vertex } as usize);
         self.arrivals.clear();
-        self.arrivals.extend(plan.incoming().iter().map(|from| Arrivals { peer: rank(from.peer), taken: 0 }));
+        self.arrivals.extend(plan.incoming().iter().map(|from| Arrivals { peer: rank(from.peer), taken: 0, seen: None }));
         self.departures.clear();
         let departures = plan.outgoing().iter().map(|to| Departures { peer: rank(to.peer), posted: 0, target: None });
         self.departures.extend(departures);
         self.sends_left = plan.outgoing().iter().map(|outgoing| outgoing.blocks.len() as u64).sum();
         self.plan = Some(plan);
+        self.is_dry = false;
         self.delivered = false;
         self.confirmed = 0;
     }
@@ -248,6 +254,9 @@ impl Transfer {
         let before = self.held_count;
         for (from, incoming) in self.arrivals.iter_mut().zip(plan.incoming()) {
             let word = table.get(self.sent, from.peer);
+            if from.seen == Some(word) {
+                continue;
+            }
             let (taken, planned) = (from.taken as usize, incoming.blocks.len());
             let told = sent_count(word, self.number).map(|count| count as usize);
             let count = match told {
@@ -262,10 +271,12 @@ impl Transfer {
                     timeline.record(self.sender, self.number, block, from.peer, Moment::Landed);
                 }
             }
+            from.seen = Some(word);
             from.taken += arrived.len() as u32;
             self.held_count += arrived.len() as u32;
         }
         let new = self.held_count - before;
+        self.is_dry &= new == 0;
         if self.held_count == self.blocks {
             self.buffer = match self.buffer.take() {
                 Some(Buffer::Open(block)) => Some(Buffer::Filled(block.landed())),
@@ -290,15 +301,19 @@ impl Transfer {
         reach: Reach<'_>,
         timeline: &mut Option<Box<Timeline>>,
     ) -> Result<Option<Post>, Malformed> {
-        if self.sends_left == 0 {
+        if self.sends_left == 0 || self.is_dry {
             return Ok(None);
         }
         let Some(plan) = self.plan.as_deref() else { return Ok(None) };
         let mut best: Option<(u64, u32, u64, &mut Departures)> = None;
+        let mut dry = true;
         for (to, outgoing) in self.departures.iter_mut().zip(plan.outgoing()) {
             let Some(send) = outgoing.blocks.get(to.posted as usize) else { continue };
+            if self.held[(send.block / u64::BITS) as usize] >> (send.block % u64::BITS) & 1 == 0 {
+                continue;
+            }
+            dry = false;
             if best.as_ref().is_some_and(|&(step, ..)| step < send.step)
-                || self.held[(send.block / u64::BITS) as usize] >> (send.block % u64::BITS) & 1 == 0
                 || to.peer.index() < reach.first
                 || outbox.room(to.peer) < outbox_spare + WRITES_A_BLOCK
             {
@@ -322,7 +337,10 @@ impl Transfer {
                 best = Some((send.step, send.block, target, to));
             }
         }
-        let Some((_, block, target, to)) = best else { return Ok(None) };
+        let Some((_, block, target, to)) = best else {
+            self.is_dry = dry;
+            return Ok(None);
+        };
         to.posted += 1;
         self.sends_left -= 1;
         let at = u64::from(block) * self.block_bytes;

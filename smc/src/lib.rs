@@ -40,5 +40,5 @@ pub use columns::{Columns, FillColumns, Limits};
 pub use fill::Fill;
 pub use inbound::{Arrived, Inbound, Payloads, Taken};
 pub use outbound::{Outbound, OutboundStats, WindowFull};
-pub use record::{DECISION_BYTES_MAX, DECISIONS_KEPT_BYTES, DESCRIPTOR_BYTES_MAX, Kind, record_bytes};
+pub use record::{DECISION_BYTES_MAX, DECISIONS_KEPT_BYTES, DESCRIPTOR_BYTES_MAX, Kind, read_bytes, record_bytes};
 pub use relay::Relay;

@@ -71,6 +71,19 @@ pub fn record_bytes(payload: u64) -> u64 {
     HEADER_BYTES + payload.next_multiple_of(8)
 }
 
+/// Of a record with this header: bytes up to which anybody but the application reads it, and bytes that it takes in the
+/// ring; `None` if no writer makes such a header. What the application does not look at need not be there: a model of a
+/// network may leave it out.
+#[inline]
+pub fn read_bytes(header: u64) -> Option<(u64, u64)> {
+    let (kind, length) = parse(header)?;
+    Some(match kind {
+        Kind::Nulls => (HEADER_BYTES, HEADER_BYTES),
+        Kind::Data | Kind::Padding => (HEADER_BYTES, record_bytes(length)),
+        Kind::Large | Kind::Decision => (record_bytes(length), record_bytes(length)),
+    })
+}
+
 /// Bytes from a record's header to the next header; `None` if they cannot lie before `end`.
 #[inline]
 pub(crate) fn step(kind: Kind, length: u64, available: u64) -> Option<u64> {
@@ -98,6 +111,16 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn of_a_message_the_header_is_read_and_of_what_members_tell_each_other_all() {
+        assert_eq!(read_bytes(header(Kind::Data, 10_000)), Some((8, 10_008)));
+        assert_eq!(read_bytes(header(Kind::Padding, 40)), Some((8, 48)));
+        assert_eq!(read_bytes(header(Kind::Nulls, 5)), Some((8, 8)));
+        assert_eq!(read_bytes(header(Kind::Large, 24)), Some((32, 32)));
+        assert_eq!(read_bytes(header(Kind::Decision, 9)), Some((24, 24)));
+        assert_eq!(read_bytes(0), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What costs how much, as a file.
 
 use serde::Deserialize;
-use squall_transport::model::{HostSpec, KernelSpec, ModelSpec, NicSpec, PS_PER_S, SwitchSpec};
+use squall_smc::read_bytes;
+use squall_transport::model::{HostSpec, KernelSpec, ModelSpec, NicSpec, PS_PER_S, RecordsSpec, SwitchSpec};
 
 /// Those that are built in, by name.
 const BUILT_IN: [(&str, &str); 4] = [
@@ -356,6 +357,7 @@ impl Profile {
             }),
             lanes: None,
             hollow_pools: true,
+            records: Some(RecordsSpec { moved: read_bytes }),
         }
     }
 }

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::atomic::Ordering;
     use crate::endpoint::{Endpoint, Fabric};
-    use crate::model::{HostSpec, LaneSpec, ModelEndpoint, ModelFabric, MoverSpec, NicSpec, SwitchSpec};
+    use crate::model::{HostSpec, LaneSpec, ModelEndpoint, ModelFabric, MoverSpec, NicSpec, RecordsSpec, SwitchSpec};
     use crate::region::{Region, RegionOptions};
     use crate::sim::SoloExchange;
     use crate::write::{POOL, Place, TABLE, Write};
@@ -110,7 +110,15 @@ mod tests {
             queue_max: 8,
         };
         let switch = SwitchSpec { hop_ps: 300_000, leaf_hosts: None, oversubscription: 1.0 };
-        ModelSpec { nic, switch, host: HostSpec { post_ps: 10_000, doorbell_ps: 50_000 }, kernel: None, lanes: None, hollow_pools: true }
+        ModelSpec {
+            nic,
+            switch,
+            host: HostSpec { post_ps: 10_000, doorbell_ps: 50_000 },
+            kernel: None,
+            lanes: None,
+            hollow_pools: true,
+            records: None,
+        }
     }
 
     fn open(spec: &ModelSpec, members: usize) -> (ModelNetwork, Vec<(ModelEndpoint, Region)>) {
@@ -173,6 +181,25 @@ mod tests {
         }
         let both = until(&network, &members[2].1, 1);
         assert!(both > 199_000_000, "two senders halve what each gets: {both}");
+    }
+
+    #[test]
+    fn of_records_moves_what_is_read_and_of_what_is_none_all() {
+        // A record's first word is its length.
+        let records = RecordsSpec { moved: |word| (word > 0).then_some((8, word)) };
+        let (network, mut members) = open(&ModelSpec { records: Some(records), ..spec() }, 2);
+        let words = [24, 1, 2, 16, 3, 0, 4, 5];
+        for (at, word) in words.into_iter().enumerate() {
+            members[0].1.link_word(128 + 8 * at as u64).store(word, Ordering::Relaxed);
+        }
+        network.begin_turn(Rank::new(0), 0);
+        let at = Place::new(TABLE, 128);
+        members[0].0.post(Rank::new(1), Write::Span { from: at, to: at, len: 64 }).unwrap();
+        members[0].0.post(Rank::new(1), counter(1)).unwrap();
+        network.end_turn(Rank::new(0));
+        until(&network, &members[1].1, 1);
+        let landed: Vec<u64> = (0..8).map(|at| members[1].1.link_word(128 + 8 * at).load(Ordering::Relaxed)).collect();
+        assert_eq!(landed, [24, 0, 0, 16, 0, 0, 4, 5]);
     }
 
     #[test]

@@ -18,6 +18,23 @@ pub struct ModelSpec {
     pub lanes: Option<LaneSpec>,
     /// A Span between pools takes its time and moves no byte, so that pools never become memory.
     pub hollow_pools: bool,
+    /// What a Span within the table consists of, if it is not moved as a whole.
+    pub records: Option<RecordsSpec>,
+}
+
+/// Spans within the table are runs of records: of each only the beginning is moved, so that what nobody reads costs this
+/// machine nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordsSpec {
+    /// By a record's first word: bytes of it that are moved, and bytes that it takes. `None`: it is no record; all that
+    /// is left of the Span is moved.
+    pub moved: fn(u64) -> Option<(u64, u64)>,
+}
+
+impl PartialEq for RecordsSpec {
+    fn eq(&self, other: &RecordsSpec) -> bool {
+        std::ptr::fn_addr_eq(self.moved, other.moved)
+    }
 }
 
 /// A network card with one port.

@@ -23,7 +23,15 @@ fn spec(kernel: Option<KernelSpec>) -> ModelSpec {
         queue_max: 64,
     };
     let switch = SwitchSpec { hop_ps: 300_000, leaf_hosts: None, oversubscription: 1.0 };
-    ModelSpec { nic, switch, host: HostSpec { post_ps: 10_000, doorbell_ps: 50_000 }, kernel, lanes: None, hollow_pools: false }
+    ModelSpec {
+        nic,
+        switch,
+        host: HostSpec { post_ps: 10_000, doorbell_ps: 50_000 },
+        kernel,
+        lanes: None,
+        hollow_pools: false,
+        records: None,
+    }
 }
 
 fn kernel() -> KernelSpec {

@@ -4,8 +4,9 @@ use super::{State, span_len};
 use crate::atomic::Ordering;
 use crate::model::due::What;
 use crate::model::link::Flying;
-use crate::region::{CopyMethod, carry};
-use crate::write::{POOL, Write};
+use crate::model::spec::RecordsSpec;
+use crate::region::{CopyMethod, Region, carry};
+use crate::write::{POOL, TABLE, Write};
 
 impl State {
     pub(super) fn told(&mut self, index: u32, bytes: u64) {
@@ -152,7 +153,10 @@ impl State {
             Write::Span { from: source, to: place, len } => {
                 let (mine, theirs) = (&self.nodes[from].regions, &self.nodes[to].regions);
                 let (mine, theirs) = (&mine[usize::from(source.region.0)], &theirs[usize::from(place.region.0)]);
-                carry(mine, source.offset, theirs, place.offset, len, CopyMethod::Plain);
+                match self.spec.records {
+                    Some(records) if place.region == TABLE => carry_records(records, mine, source.offset, theirs, place.offset, len),
+                    _ => carry(mine, source.offset, theirs, place.offset, len, CopyMethod::Plain),
+                }
             }
             // Release: pairs with the acquire of the reader of the word.
             Write::Word { at, value } => {
@@ -169,5 +173,19 @@ impl State {
             self.nodes[to].ready.push(index);
         }
         self.stir(to);
+    }
+}
+
+/// Moves of each record what is read of it.
+fn carry_records(records: RecordsSpec, source: &Region, from: u64, target: &Region, to: u64, len: u64) {
+    let mut at = 0;
+    while at < len {
+        let left = len - at;
+        // Relaxed: the Word behind the Span publishes it.
+        let word = source.link_word(from + at).load(Ordering::Relaxed);
+        let parts = (records.moved)(word).filter(|&(moved, bytes)| moved <= bytes && (1..=left).contains(&bytes));
+        let (moved, bytes) = parts.unwrap_or((left, left));
+        carry(source, from + at, target, to + at, moved, CopyMethod::Plain);
+        at += bytes;
     }
 }
