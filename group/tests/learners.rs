@@ -54,6 +54,43 @@ fn a_learner_that_stalls_is_removed_once_a_window_is_full_because_of_it_alone() 
 }
 
 #[test]
+fn a_learner_that_catches_up_between_two_full_windows_is_not_late() {
+    const STEP_NS: u64 = 1_000_000;
+    let learner = Duration::from_millis(20);
+    let config = Config { membership: Some(Timeouts { learner, ..Timeouts::after(PATIENCE) }), ..config(1) };
+    let (cluster, waiting) = (Cluster::default(), newcomer(77));
+    let waits = cluster.wait(&waiting);
+    let founding = founder(&config, &cluster, waiting, |member| {
+        member.live(0, |member| member.group.view().id == 1).map_err(|ended| ended.1).expect("nobody is lost")
+    });
+    let mut learns = Member::enter(&config, waits.recv().expect("it is told"), ShmFabric::new(), &cluster);
+    learns.group.await_state();
+    let mut sends = founding.join().unwrap();
+
+    // An hour later, so that the time that is given is behind all that was seen.
+    let mut now_ns = 3_600_000_000_000;
+    let mut step = |members: &mut [&mut Member<ShmFabric>]| {
+        now_ns += STEP_NS;
+        for member in members {
+            member.group.step_at(now_ns, &mut member.log).expect("nobody is lost");
+        }
+    };
+    let is_late = |sends: &Member<ShmFabric>| sends.group.membership().expect("members change").protocol().suspects().has(Rank(1));
+    for _ in 0..3 {
+        while sends.group.send(&[0; 16]).is_ok() {}
+        (0..3).for_each(|_| step(&mut [&mut sends]));
+        assert!(!is_late(&sends), "it was behind for a moment");
+        (0..3 * learner.as_millis()).for_each(|_| step(&mut [&mut learns, &mut sends]));
+    }
+    while sends.group.send(&[0; 16]).is_ok() {}
+    for _ in 0..2 * learner.as_millis() {
+        step(&mut [&mut sends]);
+        let _ = sends.group.send(&[0; 16]);
+    }
+    assert!(is_late(&sends), "it keeps the window full");
+}
+
+#[test]
 fn the_last_voter_leaves_once_the_newcomer_has_its_state_and_a_vote() {
     let (cluster, config, waiting) = (Cluster::default(), config(1), newcomer(77));
     let waits = cluster.wait(&waiting);

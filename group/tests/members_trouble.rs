@@ -5,12 +5,12 @@ mod processes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Sender, TryRecvError, channel};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
 use processes::{Life, PATIENCE, mesh, options};
-use squall_group::{Config, Ended, Limit, Member, MemberError, MemberOptions, Role, Turn};
+use squall_group::{Config, Delivery, Ended, Limit, Member, MemberError, MemberOptions, Outgoing, Role, Turn, Upcalls};
 use squall_transport::NodeId;
 use squall_transport::exchange::{ClusterKey, LocalExchange};
 use squall_transport::mesh::{Mesh, MeshOptions};
@@ -64,6 +64,43 @@ fn newcomers_that_die_with_half_the_state_cost_no_view() {
     let (members, view) = founding.join().unwrap();
     assert_eq!(members, 1);
     assert!(view <= 3, "one came, perhaps in two views, and left; the three that died were in no view: view {view}");
+}
+
+/// An application that takes nothing.
+struct Busy;
+
+impl Upcalls for Busy {
+    fn deliver(&mut self, _delivery: Delivery<'_>, _outgoing: &mut Outgoing) {}
+
+    fn is_ready(&mut self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_contact_that_has_no_state_yet_names_who_has_it() {
+    let (founder, end, founding) = founder();
+    let waits = Member::newcomer(options(1), ShmFabric::new(), mesh(1), &[founder], true, Duration::MAX, 0);
+    let mut waits = waits.expect("there is memory");
+    let contact = waits.address();
+    while waits.view().members == 0 {
+        waits.step_at(0, &mut Busy).expect("it is told of the group");
+    }
+    let (tell, is_taken) = channel();
+    let asks = spawn(move || {
+        let mut life = Life::join(ShmFabric::new(), 2, &[contact]).expect("it is told of the founder");
+        tell.send(()).unwrap();
+        life.live(0, |life| !life.member.is_behind()).expect("it gets in");
+        life.member.leave();
+        life.live(0, |_| false).expect_err("it leaves");
+    });
+    while is_taken.try_recv() == Err(TryRecvError::Empty) {
+        waits.step_at(0, &mut Busy).expect("it waits");
+    }
+    drop(waits);
+    asks.join().unwrap();
+    end.send(()).unwrap();
+    assert_eq!(founding.join().unwrap().0, 1);
 }
 
 #[test]

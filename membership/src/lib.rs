@@ -83,8 +83,8 @@
 //!   member can see, or once a member that it trusts has acted on it: those that have may have lost each other, so that
 //!   no leader is left whom all of them follow. Only then does it deliver up to the cut and install.
 //! - **K, keep.** Who has installed keeps its part in this view until all that it trusts have installed too, and the
-//!   fabric has taken all that it has to say to them; for learners alone, and to have its own last words heard, not for
-//!   long. Losing members that have is no suspicion.
+//!   fabric has taken all that it has to say to them, and sent it; for learners alone, and to have its own last words
+//!   heard, not for long. Losing members that have is no suspicion.
 //!
 //! # Why it holds
 //!

@@ -26,6 +26,8 @@ pub struct Membership {
     published: Row,
     /// Links that broke: nothing is posted there.
     down: Ranks,
+    /// Peers to whom the fabric has yet to send what it took.
+    backlog: Ranks,
     waits: Waits,
 }
 
@@ -81,6 +83,7 @@ impl Membership {
             publication: Publication::new(columns),
             published: Row::default(),
             down: protocol.suspects(),
+            backlog: Ranks::EMPTY,
             protocol,
             waits,
         }
@@ -225,8 +228,14 @@ impl Membership {
         self.pulse.next_ns()
     }
 
-    /// Whether some member that still counts has not been told all of my row, or its end waits in `outbox`: polling and
-    /// stepping moves it.
+    /// To whom the fabric has yet to send what it took, now that this member has installed: with its part in this view
+    /// that would be lost, and my last words may be among it.
+    pub fn note_backlog(&mut self, peers: Ranks) {
+        self.backlog = peers;
+    }
+
+    /// Whether some member that still counts has not been told all of my row, or its end waits in `outbox` or in the
+    /// fabric: polling and stepping moves it.
     pub fn is_behind(&self, outbox: &Outbox) -> bool {
         let counts = |peer: &Rank| self.protocol.hears(*peer) && !self.down.has(*peer);
         let mut peers = self.peers().filter(counts);
@@ -238,7 +247,7 @@ impl Membership {
     fn is_unsaid(&self, peer: Rank, outbox: &Outbox) -> bool {
         let me = self.protocol.me();
         let matters = self.protocol.votes(me) || self.protocol.votes(peer);
-        matters && self.publication.is_unsaid(peer, me, outbox)
+        matters && (self.backlog.has(peer) || self.publication.is_unsaid(peer, me, outbox))
     }
 
     /// What this member is to do. See [`Phase`].

@@ -134,6 +134,24 @@ fn a_member_that_dies_is_removed_and_the_trim_is_the_least_of_the_others() {
 }
 
 #[test]
+fn who_is_done_waits_for_what_the_fabric_has_yet_to_send_but_no_longer_than_for_words() {
+    let mut cluster = Cluster::new(5);
+    cluster.run_ms(20);
+    cluster.members[0].runs = false;
+    cluster.run_ms(20);
+    cluster.decision(&[1, 2, 3, 4]);
+    let stuck: Ranks = [Rank(3)].into_iter().collect();
+    cluster.members[1].membership.note_backlog(stuck);
+    let waits = |cluster: &Cluster| cluster.members[1].membership.is_behind(&cluster.members[1].outbox);
+    assert!(waits(&cluster));
+    cluster.members[1].membership.note_backlog(Ranks::EMPTY);
+    assert!(!waits(&cluster), "it is sent");
+    cluster.members[1].membership.note_backlog(stuck);
+    cluster.run_ms(40);
+    assert!(!waits(&cluster) && cluster.members[1].membership.protocol().suspects().has(Rank(3)), "it takes too long");
+}
+
+#[test]
 fn a_broken_link_is_noticed_at_once_and_costs_one_of_the_two_their_place() {
     let mut cluster = Cluster::new(3);
     cluster.run_ms(1);

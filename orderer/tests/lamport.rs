@@ -116,6 +116,36 @@ fn play(world: &mut World, steps: &[Step]) {
     }
 }
 
+#[test]
+fn a_learner_goes_on_by_what_it_has_of_a_sender_whose_later_messages_wait_for_its_earlier_ones() {
+    let (mut world, learner) = (World::new(3, 2, 2), 2);
+    let send = |world: &mut World, sender: usize| {
+        world.streams[sender].push(Sent::Message);
+        for _ in 0..4 {
+            for member in 0..2 {
+                (0..2).for_each(|sender| world.receive(member, sender, usize::MAX));
+                world.turn(member, true);
+            }
+        }
+    };
+    // Of sender 0 a second message, which has no buffer at the learner before the first one is delivered there.
+    [0, 1].into_iter().for_each(|sender| send(&mut world, sender));
+    let has_room = world.streams[0].len();
+    [0, 1].into_iter().for_each(|sender| send(&mut world, sender));
+    let all = world.sequence(0);
+    assert_eq!(all.len(), world.streams.iter().map(Vec::len).sum::<usize>(), "voters have ordered and delivered it all");
+
+    world.receive(learner, 0, has_room);
+    world.receive(learner, 1, usize::MAX);
+    world.turn(learner, true);
+    let told = world.sequence(learner);
+    assert!(told.contains(&(0, 0)) && all.starts_with(&told), "{told:?} of {all:?}");
+    assert!(!told.contains(&(1, world.streams[1].len() as u64 - 1)), "what sender 0 has sent since comes before: {told:?}");
+    world.receive(learner, 0, usize::MAX);
+    world.turn(learner, true);
+    assert_eq!(world.sequence(learner), all);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 

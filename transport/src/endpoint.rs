@@ -232,6 +232,13 @@ pub trait Endpoint {
         false
     }
 
+    /// Whether writes that were posted to this member still wait for room in the fabric, and would be lost if the
+    /// endpoint ended now.
+    fn backlog_to(&self, to: Rank) -> bool {
+        let _ = to;
+        false
+    }
+
     /// Says that this member is about to sleep. From here on whatever lands ends the next [`park`](Endpoint::park) at
     /// once. Look at memory once more between `arm` and `park`: what landed before `arm` wakes nobody.
     fn arm(&mut self);

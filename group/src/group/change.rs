@@ -208,9 +208,13 @@ impl<E: Endpoint> Group<E> {
                 self.act_on(&decision, upcalls)?;
                 Ok(true)
             }
-            Phase::Installed if epoch.mutation == Mutation::LeavesUnheard => self.leave_view(),
-            Phase::Installed if epoch.membership.is_settled() && !epoch.membership.is_behind(&self.outbox) => self.leave_view(),
-            Phase::Installed => Ok(progress),
+            Phase::Installed => {
+                if self.may_leave() {
+                    self.leave_view()
+                } else {
+                    Ok(progress)
+                }
+            }
             Phase::Stopped(stop) => Err(stop.into()),
         }
     }
@@ -269,19 +273,20 @@ impl<E: Endpoint> Group<E> {
     }
 
     /// A learner that alone keeps this sender's window full for too long is suspected: its removal costs less than
-    /// waiting for it.
+    /// waiting for it. Whoever has caught up in between begins anew, even if nothing was to be sent then.
     fn watch_learners(&mut self) {
-        if self.view.voters == self.view.members || !std::mem::take(&mut self.outgoing.was_full) {
+        let is_full = std::mem::take(&mut self.outgoing.was_full);
+        let Some((before, since_ns)) = self.epoch.as_ref().map(|epoch| epoch.leash) else { return };
+        if self.view.voters == self.view.members || (!is_full && before.is_empty()) {
             return;
         }
         let slow = self.who_keeps_the_window_full();
         let Some(epoch) = &mut self.epoch else { return };
         let (running_ns, patience) = (epoch.membership.running_ns(), epoch.membership.timeouts().learner);
-        let (before, since_ns) = epoch.leash;
         let still: Ranks = before.iter().filter(|&learner| slow.has(learner)).collect();
         if still.is_empty() {
-            epoch.leash = (slow, running_ns);
-        } else if Duration::from_nanos(running_ns - since_ns) > patience {
+            epoch.leash = (if is_full { slow } else { Ranks::EMPTY }, running_ns);
+        } else if is_full && Duration::from_nanos(running_ns - since_ns) > patience {
             still.iter().for_each(|learner| epoch.membership.suspect(learner));
             epoch.look = true;
         } else {
@@ -370,10 +375,19 @@ impl<E: Endpoint> Group<E> {
         Ok(())
     }
 
-    /// Nobody needs this view any more. My last words in it are on their way before anything here ends: who has yet to
-    /// hear them would wait for my silence.
-    fn leave_view(&mut self) -> Result<bool, Ended> {
+    /// Whether nobody needs this view any more. My last words in it are on their way before anything here ends: who has
+    /// yet to hear them would wait for my silence.
+    fn may_leave(&mut self) -> bool {
+        let Some(epoch) = &mut self.epoch else { return false };
         self.endpoint.flush();
+        let others = (0..self.view.members).map(Rank::new).filter(|&rank| rank != self.view.me);
+        epoch.membership.note_backlog(others.filter(|&rank| self.endpoint.backlog_to(rank)).collect());
+        let heard = epoch.membership.is_settled() && !epoch.membership.is_behind(&self.outbox);
+        heard || epoch.mutation == Mutation::LeavesUnheard
+    }
+
+    /// Goes from this view, to the next one if this member is in it.
+    fn leave_view(&mut self) -> Result<bool, Ended> {
         let Some(epoch) = &mut self.epoch else { return Ok(false) };
         if epoch.left {
             let decision = epoch.membership.decision().filter(|decision| decision.voters == 0);

@@ -111,10 +111,18 @@ impl Following {
         }
     }
 
-    /// Who was asked will not have it.
-    pub(crate) fn refused(&mut self, node: NodeId, transfer: u64, reason: String, now_ns: u64) {
+    /// Who was asked will not have it, and names others, who are asked behind those that are known.
+    pub(crate) fn refused(&mut self, node: NodeId, transfer: u64, reason: String, others: &[SocketAddr], now_ns: u64) {
         if let Some(contact) = self.strike(|asked| (asked.node, asked.transfer) == (Some(node), transfer), now_ns) {
             self.refused.get_or_insert((contact, reason));
+            others.iter().for_each(|&other| self.learn_of(other));
+        }
+    }
+
+    /// One more to ask, unless it was named before.
+    fn learn_of(&mut self, contact: SocketAddr) {
+        if !self.contacts.contains(&contact) {
+            self.contacts.push(contact);
         }
     }
 
@@ -152,11 +160,7 @@ impl Following {
             });
         }
         let known = members.into_iter().chain(self.contacts.drain(..)).collect::<Vec<_>>();
-        for address in known.iter().filter(|&&address| Some(address) != lost).chain(&lost) {
-            if !self.contacts.contains(address) {
-                self.contacts.push(*address);
-            }
-        }
+        known.iter().filter(|&&address| Some(address) != lost).chain(&lost).for_each(|&address| self.learn_of(address));
         (self.next, self.began_ns, self.ask_next_ns) = (0, now_ns, now_ns);
         self.asked.clear();
         self.silent.clear();

@@ -408,7 +408,7 @@ impl Givings {
                     limits.log_bytes_max
                 );
                 // If it is gone it needs no answer.
-                let _ = Control::Refused { transfer: giving.course.transfer, reason }.say(net, giving.to);
+                let _ = Control::refusal(giving.course.transfer, reason).say(net, giving.to);
                 return false;
             }
             giving.begin(at(), end, upcalls);
@@ -473,7 +473,7 @@ impl Turn<'_> {
                 Err(error) => {
                     let reason = format!("reading the application's snapshot failed: {error}");
                     // If it is gone it needs no answer.
-                    let _ = Control::Refused { transfer: giving.course.transfer, reason }.say(net, giving.to);
+                    let _ = Control::refusal(giving.course.transfer, reason).say(net, giving.to);
                     giving.course.round = LOST;
                     return;
                 }

@@ -11,6 +11,14 @@ use super::{Early, Member, MemberError, MemberMutation, Stage, contact};
 use crate::error::Ended;
 use crate::upcalls::Upcalls;
 
+/// Why a newcomer is not taken, for people.
+enum Refusal {
+    /// Any member would say so.
+    ByAll(String),
+    /// Another member may take it.
+    ByMe(String),
+}
+
 impl<F: Fabric, N: Net> Member<F, N> {
     pub(super) fn suspect(&mut self, node: NodeId) {
         if let (Some(rank), Some(group)) = (self.view.rank_of(node), &mut self.group) {
@@ -66,9 +74,9 @@ impl<F: Fabric, N: Net> Member<F, N> {
             Control::Ask { transfer, sends, agreement } => self.ask(Early { from, transfer, sends, agreement }, now_ns, upcalls),
             Control::Want { transfer } => self.want(from, transfer, now_ns, upcalls),
             Control::Noted { transfer, outline, addresses } => self.noted(from, transfer, &outline, &addresses, now_ns),
-            Control::Refused { transfer, reason } => {
+            Control::Refused { transfer, reason, others } => {
                 if let Stage::Following(following) = &mut self.stage {
-                    following.refused(from, transfer, reason.clone(), now_ns);
+                    following.refused(from, transfer, reason.clone(), &others, now_ns);
                 }
                 if self.taking.as_ref().is_some_and(|taking| (taking.giver, taking.transfer()) == (from, transfer)) {
                     return self.lose_giver(now_ns, Some(reason));
@@ -126,7 +134,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         }
         let (from, transfer) = (ask.from, ask.transfer);
         let answer = match self.objection(&ask) {
-            Some(reason) => Err(reason),
+            Some(refusal) => Err(refusal),
             None => self.take_on(&ask, now_ns, upcalls),
         };
         let answer = match answer {
@@ -134,39 +142,43 @@ impl<F: Fabric, N: Net> Member<F, N> {
                 let addresses = self.addresses.iter().map(|(node, address)| (*node, *address)).collect();
                 Control::Noted { transfer, outline: Outline::of(&self.view), addresses }
             }
-            Err(reason) => Control::Refused { transfer, reason },
+            Err(Refusal::ByAll(reason)) => Control::refusal(transfer, reason),
+            Err(Refusal::ByMe(reason)) => Control::Refused { transfer, reason, others: self.others() },
         };
         // If it has gone, its Down follows.
         let _ = answer.say(&self.net, from);
     }
 
-    fn objection(&self, ask: &Early) -> Option<String> {
+    fn objection(&self, ask: &Early) -> Option<Refusal> {
         let ours = self.options.config.agreement(self.fabric.name());
         if ask.agreement != ours {
             let differ = differing(&[ask.agreement.as_bytes(), ours.as_bytes()]);
             let [newcomer, group] = [0, 1].map(|at| differ[at].as_str());
-            return Some(format!("it is configured with `{newcomer}`, the group with `{group}`; configure all members alike"));
+            let reason = format!("it is configured with `{newcomer}`, the group with `{group}`; configure all members alike");
+            return Some(Refusal::ByAll(reason));
         }
         if self.group.is_none() || self.lacks_state() {
-            return Some("this process has no state yet; ask another member, or later".into());
+            return Some(Refusal::ByMe("this process has no state yet; ask another member, or later".into()));
         }
         if self.view.rank_of(ask.from).is_some() || self.names.has(ask.from) {
-            return Some(format!("the name {} was a member's already; a process that comes back needs a new name", ask.from));
+            let reason = format!("the name {} was a member's already; a process that comes back needs a new name", ask.from);
+            return Some(Refusal::ByAll(reason));
         }
         if self.leaving.is_some() && !self.is_last_with_state() {
-            return Some("this member is about to leave; ask another one".into());
+            return Some(Refusal::ByMe("this member is about to leave; ask another one".into()));
         }
         None
     }
 
     /// Begins to give a newcomer the state; it is proposed once it has nearly all.
-    fn take_on(&mut self, ask: &Early, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<(), String> {
+    fn take_on(&mut self, ask: &Early, now_ns: u64, upcalls: &mut impl Upcalls) -> Result<(), Refusal> {
         let address = self.net.peers().into_iter().find_map(|(node, address)| (node == ask.from).then_some(address));
-        let Some(address) = address else { return Err("it has gone again".into()) };
+        let Some(address) = address else { return Err(Refusal::ByAll("it has gone again".into())) };
         let newcomer = contact::newcomer(ask.from, address, ask.sends);
-        self.group.as_ref().map_or(Ok(()), |group| group.room_for(newcomer)).map_err(|refused| refused.to_string())?;
+        let room = self.group.as_ref().map_or(Ok(()), |group| group.room_for(newcomer));
+        room.map_err(|refused| Refusal::ByAll(refused.to_string()))?;
         let at = self.position();
-        self.givings.add(ask.from, Some(newcomer), ask.transfer, at, now_ns, upcalls)
+        self.givings.add(ask.from, Some(newcomer), ask.transfer, at, now_ns, upcalls).map_err(Refusal::ByMe)
     }
 
     /// A member that has no state wants it.
@@ -178,7 +190,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         }
         let at = self.position();
         if let Err(reason) = self.givings.add(from, None, transfer, at, now_ns, upcalls) {
-            let _ = Control::Refused { transfer, reason }.say(&self.net, from);
+            let _ = Control::refusal(transfer, reason).say(&self.net, from);
         }
     }
 

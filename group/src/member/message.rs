@@ -24,8 +24,8 @@ pub(crate) enum Control {
     },
     /// A contact to a newcomer: it is given the state, and will be proposed.
     Noted { transfer: u64, outline: Outline, addresses: Vec<(NodeId, SocketAddr)> },
-    /// A contact to a newcomer: not by me. Why, for people.
-    Refused { transfer: u64, reason: String },
+    /// A contact to a newcomer: not by me. Why, for people; and who may take it, if the reason is this contact's alone.
+    Refused { transfer: u64, reason: String, others: Vec<SocketAddr> },
     /// A member that has no state to another: give it to me as this transfer.
     Want { transfer: u64 },
     /// The answer of one that has none either.
@@ -141,6 +141,11 @@ impl Welcome {
 }
 
 impl Control {
+    /// A refusal that all members would answer alike, or of which whoever asked knows whom else to ask.
+    pub(crate) fn refusal(transfer: u64, reason: String) -> Control {
+        Control::Refused { transfer, reason, others: Vec::new() }
+    }
+
     pub(crate) fn say(&self, net: &impl Net, to: NodeId) -> Result<(), MeshSendError> {
         self.say_with(net, to, &[])
     }

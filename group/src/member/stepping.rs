@@ -1,5 +1,7 @@
 //! What a member does in a step, and when the next one is due.
 
+use std::net::SocketAddr;
+
 use squall_transport::mesh::{MeshSendError, Net};
 use squall_transport::{Fabric, NodeId, Rank};
 
@@ -157,7 +159,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         let Some(group) = group else { return };
         asks.press(group, |node, transfer, refusal: JoinRefused| {
             // It may be gone; then it needs no answer. State on its way there may leave no room for one: then later.
-            let said = Control::Refused { transfer, reason: refusal.to_string() }.say(net, node);
+            let said = Control::refusal(transfer, refusal.to_string()).say(net, node);
             !matches!(said, Err(MeshSendError::Full { .. }))
         });
     }
@@ -183,12 +185,18 @@ impl<F: Fabric, N: Net> Member<F, N> {
         (self.is_in_view() && self.is_last_with_state() && !self.givings.is_empty()).then(|| since_ns.saturating_add(self.leave_ns()))
     }
 
-    /// Whether all other members are still being given the state by this one.
+    /// Whether all other members are lost, or still being given the state by this one.
     pub(super) fn is_last_with_state(&self) -> bool {
-        let takes = |node: NodeId| self.givings.takers().any(|taker| taker == node);
+        let takes = |node: NodeId| self.is_suspected(node) || self.givings.takers().any(|taker| taker == node);
         let me = self.view.me;
         let voters = (0..self.view.voters).map(Rank::new).filter(|rank| *rank != me).map(|rank| self.view.nodes[rank.index()]);
         !self.lacks_state() && self.view.votes(me) && voters.into_iter().all(takes)
+    }
+
+    /// Where the other members listen, but for those that are lost.
+    pub(super) fn others(&self) -> Vec<SocketAddr> {
+        let others = self.view.nodes.iter().filter(|node| **node != self.net.node() && !self.is_suspected(**node));
+        others.filter_map(|node| self.addresses.get(node).copied()).collect()
     }
 
     /// A member that has no state and no giver asks another member. Whether it did.
@@ -298,7 +306,7 @@ impl<F: Fabric, N: Net> Member<F, N> {
         for (newcomer, transfer) in given.near {
             if let Err(reason) = self.asks.note(newcomer, transfer) {
                 // It may be gone; then it needs no answer.
-                let _ = Control::Refused { transfer, reason }.say(&self.net, newcomer.node());
+                let _ = Control::refusal(transfer, reason).say(&self.net, newcomer.node());
                 self.givings.drop_of(newcomer.node());
             }
         }

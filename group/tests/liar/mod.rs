@@ -289,6 +289,10 @@ impl<E: Endpoint> Endpoint for Liar<E> {
         self.inner.backlog()
     }
 
+    fn backlog_to(&self, to: Rank) -> bool {
+        self.inner.backlog_to(to)
+    }
+
     fn arm(&mut self) {
         self.inner.arm();
     }

@@ -43,9 +43,11 @@
 //! its time.
 //!
 //! A learner stamps nothing, so it cannot tell by its own stamps. It takes the voters' word: of what all voters have
-//! ordered, which is the least of their `received_seq`, it lacks nothing once it has, of each sender, what that
-//! sender's own part of it needs (`reach`, told before `received_seq`). The messages with the least times that it knows
-//! are then that beginning.
+//! ordered, which is the least of their `received_seq`, it lacks nothing of a sender once it has what that sender's own
+//! part of it needs (`reach`, told before `received_seq`). The message with the least time that it knows comes next
+//! there, once it lacks nothing of each other sender, or knows a later time of it: a sender's times never go back. To
+//! wait until it lacks nothing of anybody could be for ever: a large message may have no buffer here before an earlier
+//! one of its sender is delivered. Then its sender has delivered that one, so its time came before, and is known here.
 //!
 //! # At the end of a view
 //!
@@ -106,7 +108,7 @@ pub struct Lamport {
     reach: Counter,
     received_by: Frontier,
     delivered_by: Frontier,
-    /// As a learner: what all voters had ordered when I looked last, and what that needs of each sender.
+    /// As a learner: what all voters had ordered when I last asked, and what that needs of each sender.
     asked: Option<(u64, Vec<u64>)>,
     stable: u64,
     mutation: Mutation,
@@ -162,25 +164,32 @@ impl Lamport {
         self.places.delivered()
     }
 
-    /// Puts into the order what has its place now; as a learner, up to `end`.
-    fn order_up_to(&mut self, end: u64) {
-        while self.places.ordered() < end
-            && let Some((sender, ruling)) = self.next_in_order()
-        {
-            let (first, count) = self.sources[sender].order(ruling);
-            self.places.push(sender, first, count, self.mine == Some(sender));
-        }
+    /// Puts a ruling into the order.
+    fn order(&mut self, sender: usize, ruling: Ruling) {
+        let (first, count) = self.sources[sender].order(ruling);
+        self.places.push(sender, first, count, self.mine == Some(sender));
+    }
+
+    /// The ruling with the least time that I know and have not ordered.
+    fn least_ruling(&self) -> Option<(usize, Ruling)> {
+        let rulings = (0..).zip(&self.sources).filter_map(|(sender, source)| Some((sender, source.next_ruling()?)));
+        rulings.min_by_key(|(sender, ruling)| (ruling.time, *sender))
     }
 
     /// What comes next, if nothing can come before it.
     fn next_in_order(&self) -> Option<(usize, Ruling)> {
-        let rulings = (0..).zip(&self.sources).filter_map(|(sender, source)| Some((sender, source.next_ruling()?)));
-        let (sender, ruling) = rulings.min_by_key(|(sender, ruling)| (ruling.time, *sender))?;
+        let (sender, ruling) = self.least_ruling()?;
         // What is open of the same sender comes behind in any case.
         let before = |other, time| other != sender && (time, other) < (ruling.time, sender);
         let open = |(other, source): (usize, &Source)| source.open().is_some_and(|time| before(other, time));
-        let waits = self.votes && self.mutation != Mutation::OpenIgnored && (0..).zip(&self.sources).any(open);
+        let waits = self.mutation != Mutation::OpenIgnored && (0..).zip(&self.sources).any(open);
         (!waits).then_some((sender, ruling))
+    }
+
+    /// What a learner knows to come next of what all voters have ordered, which needs so much of each sender.
+    fn next_to_learn(&self, reach: &[u64]) -> Option<(usize, Ruling)> {
+        let tells = |(source, reach): (&Source, &u64)| source.next_ruling().is_some() || source.frontier >= *reach;
+        self.least_ruling().filter(|_| self.sources.iter().zip(reach).all(tells))
     }
 
     /// Tells each sender what I have stamped of its stream since the last time, where that is `due` or little.
@@ -205,19 +214,19 @@ impl Lamport {
         }
     }
 
-    /// What a learner may order: what all voters have, once I have what that needs of each sender.
+    /// A learner orders what all voters have ordered, as far as it can tell.
     fn learn(&mut self, table: &Table, stable: u64) {
-        let sources = &self.sources;
-        let (end, reach) = self.asked.get_or_insert_with(|| {
+        let (end, reach) = self.asked.take().unwrap_or_else(|| {
             // Read behind `received_seq`, before which it was told.
             (stable, self.ranks.iter().map(|&rank| table.get(self.columns.reach, rank)).collect())
         });
-        if sources.iter().zip(&*reach).all(|(source, reach)| source.frontier >= *reach) {
-            let end = *end;
-            self.asked = None;
-            self.order_up_to(end);
-            self.received_seq.raise(table, self.places.ordered());
+        while self.places.ordered() < end
+            && let Some((sender, ruling)) = self.next_to_learn(&reach)
+        {
+            self.order(sender, ruling);
         }
+        self.received_seq.raise(table, self.places.ordered());
+        self.asked = (self.places.ordered() < end).then_some((end, reach));
     }
 
     fn is_mutant(&self) -> bool {
@@ -284,7 +293,9 @@ impl Orderer for Lamport {
     fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox, due: bool) {
         if self.votes {
             self.answer(table, outbox, due);
-            self.order_up_to(u64::MAX);
+            while let Some((sender, ruling)) = self.next_in_order() {
+                self.order(sender, ruling);
+            }
             self.received_seq.raise(table, self.places.ordered());
         }
         if let Some(mine) = self.mine {

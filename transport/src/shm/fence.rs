@@ -5,7 +5,12 @@
 //! member that is about to sleep (`membarrier`, global expedited): a few microseconds for the sleeper, who has time,
 //! and nothing for the writers. It works for processes that registered; only if all members did do the writers leave
 //! theirs out.
+//!
+//! Members that share cores sleep at every turn, one behind the other: the kernel has one such fence at a time, and
+//! interrupts the core where a writer copies. With 64 of them on two cores it took a fifth of the receivers' time. They
+//! write in batches, too, so that a fence of the writer's is spread over many messages. So they say that theirs are not to be relied on.
 
+use std::num::NonZero;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use rustix::thread::{MembarrierCommand, membarrier, membarrier_query};
@@ -18,6 +23,11 @@ pub(super) fn register() -> bool {
     query.contains_command(MembarrierCommand::GlobalExpedited)
         && membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
         && membarrier(MembarrierCommand::GlobalExpedited).is_ok()
+}
+
+/// Whether members of a group of this size sleep so seldom that it pays.
+pub(super) fn pays(members: usize) -> bool {
+    members <= std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// A full fence on every core that runs a registered process, this one included.

@@ -78,7 +78,7 @@ impl Fabric for ShmFabric {
 
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<ShmEndpoint, OpenError> {
         let bell = bell::Bell::new()?;
-        let fenceable = fence::register();
+        let fenceable = fence::register() && fence::pays(exchange.members());
         let me = exchange.node(exchange.rank());
         let kept: Vec<Kept> = self.left().kept.extract_if(.., |kept| Some(kept.link_name.me) == me).collect();
         let before: Vec<Region> = kept.iter().flat_map(|kept| &kept.theirs).cloned().collect();

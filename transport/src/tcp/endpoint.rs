@@ -208,6 +208,10 @@ impl Endpoint for TcpEndpoint {
         self.links.iter().flatten().any(Link::has_queued)
     }
 
+    fn backlog_to(&self, to: Rank) -> bool {
+        self.links[to.index()].as_ref().is_some_and(Link::has_queued)
+    }
+
     fn arm(&mut self) {
         self.stirred = false;
     }
@@ -250,7 +254,7 @@ impl Drop for TcpEndpoint {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Read as _, Write as _};
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::super::TcpFabric;
@@ -314,6 +318,23 @@ mod tests {
         }
         assert_eq!(until_an_event(&mut endpoint), Event::Down(Rank::new(1)));
         assert_eq!(endpoint.poll(), None);
+    }
+
+    #[test]
+    fn what_a_peer_has_yet_to_read_is_a_backlog_to_that_peer_until_it_does() {
+        let (mut endpoint, _, peer) = with_a_peer();
+        let word = Write::Word { at: Place::new(crate::write::TABLE, 0), value: 1 };
+        assert!(!endpoint.backlog_to(Rank::new(1)));
+        while !endpoint.backlog_to(Rank::new(1)) {
+            while endpoint.post(Rank::new(1), word).is_ok() {}
+            endpoint.flush();
+        }
+        assert!(!endpoint.backlog_to(Rank::new(0)), "nothing waits for myself");
+        let mut bytes = vec![0; 1 << 20];
+        while endpoint.backlog_to(Rank::new(1)) {
+            let _ = peer.socket().read(&mut bytes);
+            assert_eq!(endpoint.poll(), None);
+        }
     }
 
     /// Two members with names, each with a fabric and memory of its own.
