@@ -16,7 +16,8 @@
 //!   pipelining does, and has threads beside the loop.
 //! - [`ModelNetwork`]: the time, and everything on its way. [`ModelFabric`] opens endpoints on it.
 //! - The pool may be *hollow* (`ModelSpec::hollow_pools`): a Span between pools takes its time and moves no byte. The
-//!   table is real; of Spans within it the payloads of records may be hollow too ([`RecordsSpec`]). [`ModelFabric`] gives reserved address space for both.
+//!   table is real; of Spans within it the payloads of records may be hollow too ([`RecordsSpec`]). [`ModelFabric`]
+//!   gives reserved address space for both.
 //!
 //! What it does not do: run members (the crate `squall-study` does), lose or break anything, or bound a switch's
 //! buffers: what an ingress port cannot take waits before it and holds up nobody's egress.
