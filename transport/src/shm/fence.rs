@@ -8,7 +8,8 @@
 //!
 //! Members that share cores sleep at every turn, one behind the other: the kernel has one such fence at a time, and
 //! interrupts the core where a writer copies. With 64 of them on two cores it took a fifth of the receivers' time. They
-//! write in batches, too, so that a fence of the writer's is spread over many messages. So they say that theirs are not to be relied on.
+//! write in batches, too, so that a fence of the writer's is spread over many messages. So they say that none of theirs
+//! is to be relied on.
 
 use std::num::NonZero;
 use std::sync::atomic::{Ordering, compiler_fence};
