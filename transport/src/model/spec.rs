@@ -22,8 +22,8 @@ pub struct ModelSpec {
     pub records: Option<RecordsSpec>,
 }
 
-/// Spans within the table are runs of records: of each only the beginning is moved, so that what nobody reads costs this
-/// machine nothing.
+/// Spans within the table are runs of records: of each only the beginning is moved, so that what nobody reads costs
+/// this machine nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordsSpec {
     /// By a record's first word: bytes of it that are moved, and bytes that it takes. `None`: it is no record; all that
