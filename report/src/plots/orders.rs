@@ -175,7 +175,8 @@ fn by_nodes(name: String, title: String, points: &[&PointSummary], metric: Metri
     })
 }
 
-/// What the bound of each point allows, which differs by how messages travel and not by their order.
+/// What the bound of each point allows, which differs by how messages travel and not by their order; one line where it
+/// does not differ.
 fn bounds(points: &[&PointSummary]) -> Vec<Series> {
     let allowed = |point: &PointSummary| Some(point.spread(Metric::Algbw)?.median / point.spread(Metric::BoundFraction)?.median);
     let one = |(passed_on, label, colour)| {
@@ -186,7 +187,11 @@ fn bounds(points: &[&PointSummary]) -> Vec<Series> {
     };
     let [direct, passed] = BOUND_COLOURS;
     let both = [(false, "bound, sent to each".to_owned(), direct), (true, "bound, passed on".to_owned(), passed)].map(one);
-    both.into_iter().filter(|series| !series.marks.is_empty()).collect()
+    let drawn = match both {
+        [direct, passed] if direct.marks == passed.marks => vec![Series { label: "bound".into(), ..direct }],
+        both => both.into(),
+    };
+    drawn.into_iter().filter(|series| !series.marks.is_empty()).collect()
 }
 
 /// What a member with a slow loop leaves of the bandwidth, and what it makes of the latency.
@@ -290,6 +295,21 @@ mod tests {
         let found = captions(&rows);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("take 1000 times as long") && found[0].ends_with("ordered 0.0500, unordered 0.25."), "{found:?}");
+    }
+
+    #[test]
+    fn bounds_are_one_line_where_they_do_not_differ() {
+        let of = |ordering: &str, bound: f64| Row {
+            algbw_gigabytes_per_second: Some(8.0),
+            bound_fraction: Some(8.0 / bound),
+            ..row(ordering, "direct", 4)
+        };
+        let labels = |of_chain| {
+            let summary = Summary::of(&[of("ordered", 16.0), of("chain", of_chain)]);
+            bounds(&summary.points.iter().collect::<Vec<_>>()).into_iter().map(|series| series.label).collect::<Vec<_>>()
+        };
+        assert_eq!(labels(16.0), ["bound"]);
+        assert_eq!(labels(32.0), ["bound, sent to each", "bound, passed on"]);
     }
 
     #[test]
