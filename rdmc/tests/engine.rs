@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use squall_rdmc::schedule::ScheduleKind;
+use squall_rdmc::schedule::{Plan, ScheduleKind};
 use squall_rdmc::{AnnounceError, BufferError, Columns, Descriptor, DescriptorError, Limits, Moment, Progress, Rdmc, Relay, Timeline};
 use squall_sst::{LayoutBuilder, Malformed, Table};
 use squall_transport::outbox::OUTBOX_WRITES_MAX;
@@ -412,4 +412,47 @@ fn after_the_end_those_that_relay_nothing_are_fed_up_to_where_they_are_told() {
     assert_eq!(fed(&mut engine, 1), [0, 0, 2], "the first");
     assert_eq!(fed(&mut engine, 1), [0, 0, 0]);
     assert_eq!(fed(&mut engine, 2), [0, 0, 2], "the rest");
+}
+
+#[test]
+fn counters_that_stand_still_in_turn_are_all_heard_and_what_came_goes_on_at_once() {
+    for (schedule, member) in ScheduleKind::ALL.into_iter().flat_map(|schedule| (1..4).map(move |member| (schedule, member))) {
+        let (mut engine, plan) = (Engine::new(member, 9), Plan::new(schedule, 4, 3, member as u32));
+        engine.announce(0, Descriptor { schedule, ..descriptor(0) }).unwrap();
+        for to in plan.outgoing() {
+            engine.tell(engine.columns.ready.get(0), to.peer as usize, 1 << 28 | 7);
+        }
+        let (mut held, mut posted) = (Vec::new(), vec![0; plan.outgoing().len()]);
+        for count in 0..3 {
+            for from in plan.incoming().iter().filter(|from| count < from.blocks.len()) {
+                assert!(!engine.step().any(), "nothing came");
+                engine.tell(engine.columns.sent.get(0), from.peer as usize, count as u64 + 1);
+                held.push(from.blocks[count]);
+                let before: usize = posted.iter().sum();
+                for (to, posted) in plan.outgoing().iter().zip(&mut posted) {
+                    *posted += to.blocks[*posted..].iter().take_while(|send| held.contains(&send.block)).count();
+                }
+                let moved = engine.step();
+                let posts = (posted.iter().sum::<usize>() - before) as u32;
+                assert_eq!((moved.arrived_blocks, moved.posted_blocks), (1, posts), "{schedule} at {member}, block {held:?}");
+            }
+        }
+        assert_eq!(engine.rdmc.received(0), 1);
+        assert!(plan.outgoing().iter().zip(&posted).all(|(to, &posted)| posted == to.blocks.len()));
+    }
+}
+
+#[test]
+fn a_block_that_waits_for_a_buffer_or_for_room_goes_out_though_no_other_comes() {
+    let mut engine = relay();
+    engine.tell(engine.columns.sent.get(2), 1, 1);
+    assert_eq!((engine.step().posted_blocks, engine.step().posted_blocks), (0, 0));
+    engine.tell(engine.columns.ready.get(2), 3, 1 << 28 | 7);
+    assert_eq!(engine.step().posted_blocks, 1, "there is a buffer");
+    let word = |place: u64| Write::Word { at: Place::new(TABLE, 8 * place), value: 0 };
+    assert!((100..).any(|place| engine.outbox.push(Rank::new(3), word(place)).is_err()));
+    engine.tell(engine.columns.sent.get(2), 1, 2);
+    assert_eq!((engine.step().posted_blocks, engine.step().posted_blocks), (0, 0));
+    engine.writes_to(3);
+    assert_eq!(engine.step().posted_blocks, 1, "there is room");
 }
