@@ -127,6 +127,16 @@ impl Order {
         }
     }
 
+    pub(crate) fn tell(&mut self, table: &Table, outbox: &mut Outbox) {
+        match self {
+            Order::RoundRobin(order) => order.tell(table, outbox),
+            Order::Unordered(order) => order.tell(table, outbox),
+            Order::Lamport(order) => order.tell(table, outbox),
+            Order::Paxos(order) => order.tell(table, outbox),
+            Order::Chain(order) => order.tell(table, outbox),
+        }
+    }
+
     #[inline]
     pub(crate) fn refresh(&mut self, table: &Table) -> Result<(), Malformed> {
         match self {

@@ -5,9 +5,10 @@ mod cluster;
 use std::thread::spawn;
 use std::time::Duration;
 
-use cluster::{Cluster, Member, PATIENCE, config};
-use squall_group::{CONTACT_SENDS, Config, Ended, Newcomer, SendError, Timeouts, View};
+use cluster::{Cluster, Log, Member, PATIENCE, config};
+use squall_group::{CONTACT_SENDS, Config, Ended, Group, Newcomer, SendError, Timeouts, View};
 use squall_transport::shm::ShmFabric;
+use squall_transport::sim::{LinkSpec, SimEndpoint, SimFabric, SimNetwork, SoloExchange};
 use squall_transport::{NodeId, Rank};
 
 const MESSAGES: u64 = 200;
@@ -213,4 +214,78 @@ fn no_view_has_more_senders_than_there_are_buffers_for() {
     });
     let said: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect();
     assert_eq!(said, [(true, None), (false, Some(SendError::NotASender)), (false, Some(SendError::NotASender))]);
+}
+
+const SMALL: u64 = 60;
+/// Until then what the second voter says does not reach the learner.
+const HELD_NS: u64 = 100_000_000;
+
+/// A voter that sends, one that does not, and a learner without state.
+struct Trio {
+    network: SimNetwork,
+    groups: Vec<Group<SimEndpoint>>,
+    logs: [Log; 3],
+}
+
+impl Trio {
+    fn new() -> Trio {
+        let link = LinkSpec { queue_max: 16, ..LinkSpec::default() };
+        let (network, fabrics) = SimFabric::mesh(1, 3, link);
+        let config = Config { transfers_max: 1, window_messages: 1000, ..config(1) };
+        let groups = fabrics.iter().enumerate().map(|(rank, fabric)| {
+            let view = View { voters: 2, ..first(rank, 3, &[0]) };
+            let mut exchange = SoloExchange::new(view.me, 3);
+            Group::enter(&config, view, fabric, &mut exchange).expect("the view can be entered")
+        });
+        let mut groups: Vec<_> = groups.collect();
+        groups[2].await_state();
+        network.hold(Rank(1), Rank(2), HELD_NS);
+        Trio { network, groups, logs: Default::default() }
+    }
+
+    /// One turn of each, and time for what they post to land.
+    fn round(&mut self) {
+        let now_ns = self.network.now_ns() + 20_000;
+        self.network.advance_to(now_ns);
+        for (group, log) in self.groups.iter_mut().zip(&mut self.logs) {
+            group.step_at(now_ns, log).expect("nobody is lost");
+        }
+    }
+
+    #[track_caller]
+    fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Trio) -> bool) {
+        for _ in 0..500 {
+            if is_so(self) {
+                return;
+            }
+            self.round();
+        }
+        panic!("it never came to this: {what}");
+    }
+}
+
+#[test]
+fn what_a_voter_had_received_reaches_a_learner_after_the_view_has_come_to_its_end() {
+    // Of a queue that holds two kinds of words in turn, one kind finds no room once it is full: each once.
+    for odd in [false, true] {
+        let mut trio = Trio::new();
+        if odd {
+            trio.groups[1].raise_mark(1);
+            trio.round();
+        }
+        for small in 0..SMALL {
+            trio.groups[0].send(&[0; 16]).expect("there is room");
+            trio.groups[1].raise_mark(2 + small);
+            trio.round();
+        }
+        for _ in 0..2 {
+            trio.until("the sender has room for a large message", |trio| trio.groups[0].send(&[0; 9000]).is_ok());
+        }
+        trio.until("the voter has both", |trio| trio.groups[1].received(0) == SMALL + 2);
+        assert!(trio.groups[2].received(0) < SMALL + 2, "the learner has a buffer for one");
+        trio.groups[0].request(newcomer(77)).expect("there is room");
+        trio.until("the voters have stopped", |trio| trio.groups[..2].iter().all(Group::is_changing));
+        trio.network.advance_to(HELD_NS);
+        trio.until("the learner goes on", |trio| trio.groups[2].next_view().is_some());
+    }
 }

@@ -46,6 +46,12 @@ pub trait Orderer {
     /// message waits for nothing.
     fn acknowledge(&mut self, table: &Table, outbox: &mut Outbox, due: bool);
 
+    /// Tells what was noted and not told, since it was not due or a queue was full, where others go by that. What a
+    /// member does that notes nothing more.
+    fn tell(&mut self, table: &Table, outbox: &mut Outbox) {
+        let _ = (table, outbox);
+    }
+
     /// Looks how far the others are. Once a batch: what becomes deliverable meanwhile waits for the next batch, so that
     /// acknowledgements get out between them.
     ///

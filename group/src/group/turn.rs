@@ -159,10 +159,12 @@ impl<E: Endpoint> Group<E> {
 
     /// Goes on sending to learners what this member sent before the view came to its end: once that is decided, and
     /// others may go on, only what is kept. Learners have it before they go on; what is cut off they do not wait for,
-    /// and it would land in buffers that are in use again.
+    /// and it would land in buffers that are in use again. A learner whose buffers are full of what it may not deliver
+    /// has room for more only once it hears what this member had received.
     fn feed_learners(&mut self) -> Result<(), Ended> {
         if self.view.voters < self.view.members {
             self.ship();
+            self.order.tell(&self.table, &mut self.outbox);
             let end = self.kept_large();
             if let Err(malformed) = self.outgoing.rdmc.feed(&self.table, &mut self.outbox, self.post_bytes_max, end) {
                 self.blame(malformed.into())?;

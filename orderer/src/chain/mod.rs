@@ -259,6 +259,10 @@ impl Orderer for Chain {
         }
     }
 
+    fn tell(&mut self, table: &Table, outbox: &mut Outbox) {
+        self.received_seq.push(table, outbox);
+    }
+
     #[inline]
     fn refresh(&mut self, table: &Table) -> Result<(), Malformed> {
         let received_seq = (self.columns.received_seq, Columns::RECEIVED_SEQ);

@@ -303,9 +303,13 @@ impl Orderer for Lamport {
         }
         if due || self.received_seq.value() - self.told_seq <= self.sources.len() as u64 {
             self.told_seq = self.received_seq.value();
-            self.reach.push(table, outbox);
-            self.received_seq.push(table, outbox);
+            self.tell(table, outbox);
         }
+    }
+
+    fn tell(&mut self, table: &Table, outbox: &mut Outbox) {
+        self.reach.push(table, outbox);
+        self.received_seq.push(table, outbox);
     }
 
     fn refresh(&mut self, table: &Table) -> Result<(), Malformed> {
