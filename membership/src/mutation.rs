@@ -51,6 +51,8 @@ pub enum Mutation {
     AgainForgotten,
     /// Who only wants to listen is refused where there are no buffers for one more sender.
     ListenersRefused,
+    /// All who vote send for want of others, whatever buffers there are beside those of learners.
+    SubstitutesCrowd,
     /// Where members fill each other, nobody does, and each accepts a cut and acts on it without all below.
     FillSkipped,
     /// Where members fill each other, a leader cuts at the least that voters have.

@@ -90,6 +90,8 @@ pub enum Mutant {
     AgainForgotten,
     /// Who only wants to listen is refused where there are no buffers for one more sender.
     ListenersRefused,
+    /// Members send for want of others for whom there are no buffers beside those of learners.
+    SubstitutesCrowd,
     /// Who waits for a witness looks all the time.
     SplitSpins,
     /// Whoever gives state and finds no room for it looks all the time.
@@ -136,7 +138,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All.
-    pub const ALL: [Mutant; 57] = [
+    pub const ALL: [Mutant; 58] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -165,6 +167,7 @@ impl Mutant {
         Mutant::LearnerLeads,
         Mutant::WholeEarly,
         Mutant::LeavesAtOnce,
+        Mutant::SubstitutesCrowd,
         Mutant::LeavesUnheard,
         Mutant::WitnessForgets,
         Mutant::AnyPieces,
@@ -217,6 +220,7 @@ impl Mutant {
             Mutant::LeavesUnheard => Some(Mutation::LeavesUnheard),
             Mutant::AgainForgotten => Some(Mutation::AgainForgotten),
             Mutant::ListenersRefused => Some(Mutation::ListenersRefused),
+            Mutant::SubstitutesCrowd => Some(Mutation::SubstitutesCrowd),
             Mutant::SplitSpins => Some(Mutation::SplitSpins),
             Mutant::FillSkipped => Some(Mutation::FillSkipped),
             Mutant::CutAtLeast => Some(Mutation::CutsAtLeast),
@@ -364,6 +368,9 @@ impl Mutant {
             Mutant::LearnerLeads => ("learner-leads", "a learner leads", 50, &[Leaders]),
             Mutant::WholeEarly => ("whole-early", "a learner says that it is whole before it is", 50, &[StateContinuity]),
             Mutant::LeavesAtOnce => ("leaves-at-once", "the last voter leaves though others still learn", 400, &[StateContinuity]),
+            Mutant::SubstitutesCrowd => {
+                ("substitutes-crowd", "who sends for want of others takes learners' buffers", 250, &[DeliveryProgress, SendProgress])
+            }
             Mutant::LeavesUnheard => ("leaves-unheard", "who has acted leaves the view before others have heard so", 350, &[ViewProgress]),
             Mutant::WitnessForgets => ("witness-forgets", "a witness sides with whoever asks", 450, &[ViewIdentity, Majority]),
             Mutant::AnyPieces => ("any-pieces", "state of another giver or an older beginning is taken in", 600, &[StateTransfer]),

@@ -207,6 +207,11 @@ fn a_last_voter_that_leaves_at_once_is_caught_as_such() {
 }
 
 #[test]
+fn senders_for_want_of_others_that_take_learners_buffers_are_caught() {
+    caught(Mutant::SubstitutesCrowd);
+}
+
+#[test]
 fn what_was_cut_off_and_then_forgotten_is_caught_as_such() {
     assert_eq!(caught(Mutant::AgainForgotten).keys().collect::<Vec<_>>(), [&Property::CutNotice]);
 }

@@ -258,7 +258,8 @@ impl<E: Endpoint> Group<E> {
     fn act_on(&mut self, decision: &Decision, upcalls: &mut impl Upcalls) -> Result<(), Ended> {
         let Some(epoch) = &mut self.epoch else { return Ok(()) };
         epoch.membership.install();
-        let next = self.view.after(decision, epoch.membership.protocol().lost(), epoch.senders_max);
+        let senders_max = if epoch.mutation == Mutation::SubstitutesCrowd { usize::MAX } else { epoch.senders_max };
+        let next = self.view.after(decision, epoch.membership.protocol().lost(), senders_max);
         let ended = match self.held.take() {
             None => self.end_view(decision, next, upcalls),
             Some(mut held) => {

@@ -298,7 +298,8 @@ impl Process {
     /// The run is over.
     pub(crate) fn finish(&mut self, idle_posts: u64) {
         if self.group.is_some() {
-            self.app.recorder.finished(self.app.left, idle_posts);
+            let unsent = if self.app.sends { self.app.left } else { 0 };
+            self.app.recorder.finished(unsent, idle_posts);
         }
     }
 

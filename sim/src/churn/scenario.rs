@@ -42,6 +42,9 @@ pub struct Churn {
     /// From the first leader that proposes a change some hear no more than the list, and the others do not hear each
     /// other for a while: what it has cut is known to few when it dies.
     pub torn: bool,
+    /// The only sender dies as it takes newcomers in that are to send, and there are few buffers: others send in its
+    /// place.
+    pub orphaned: bool,
     /// The first that gives a newcomer its state dies while it does.
     pub ambush_giver: bool,
     /// A newcomer's state is on its way for so long, in nanoseconds, at the most.
@@ -101,7 +104,7 @@ impl Churn {
         let odd_per_mille = random.pick(&[0, 0, 200, 500]);
         let (ambush_giver, state_ns) = (random.chance(150), random.pick(&[10_000, 200_000, 2_000_000]));
         let ends_ns = (aim == Aim::Safety).then(|| random.between(SUSPECT_AFTER_NS / 2, busy_ns + 3 * SUSPECT_AFTER_NS));
-        Churn {
+        let churn = Churn {
             seed,
             aim,
             members,
@@ -115,6 +118,7 @@ impl Churn {
             faults,
             ambushes,
             torn,
+            orphaned: false,
             ambush_giver,
             state_ns,
             returns,
@@ -122,6 +126,44 @@ impl Churn {
             busy_ns,
             ends_ns,
             step_ns,
+        };
+        let mut random = Random::new(seed ^ 0xBF4A);
+        let orphaned = random.chance(40) && aim == Aim::Liveness && !torn;
+        if orphaned { churn.orphan(&mut random) } else { churn }
+    }
+
+    /// Makes it one whose only sender dies.
+    fn orphan(self, random: &mut Random) -> Churn {
+        let members = random.between(4, 5) as usize;
+        let large_max = self.config.small_max + 3000;
+        let config = Config {
+            senders: vec![Rank::new(0)],
+            mode: Mode::Ordered,
+            window_messages: self.config.window_messages.max(16),
+            large_max,
+            transfers_max: 1,
+            senders_max: members - 1,
+            block_bytes: Some(large_max as u32),
+            ..self.config
+        };
+        let (at_ns, after_ns) = (random.below(200_000), random.below(300_000));
+        let join = |place| (at_ns + place, Fault::Join { comes: true, sends: true });
+        Churn {
+            members,
+            config,
+            link: LinkSpec { latency_ns: 20_000, jitter_ns: 20_000, ..self.link },
+            odd_per_mille: 0,
+            slow: None,
+            faults: (0..3).map(join).collect(),
+            ambushes: vec![Ambush { moment: Moment::Proposed, after_ns }],
+            orphaned: true,
+            ambush_giver: false,
+            state_ns: 4_000_000,
+            returns: 0,
+            messages: 200,
+            busy_ns: 8_000_000,
+            step_ns: self.step_ns.min(10_000),
+            ..self
         }
     }
 

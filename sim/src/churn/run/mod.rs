@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
     fn enter(&mut self, view: View) {
         let network = self.mesh(&view);
         let mut solo = SoloExchange::new(view.me, view.members);
-        let sends = view.is_sender() || view.will_send.has(view.me);
+        let sends = view.is_sender() || view.will_send.has(view.me) || (view.id == 0 && self.churn.orphaned);
         let messages = if sends { self.churn.messages } else { 0 };
         let group = Group::enter(&self.churn.config, view, &ChurnFabric::on(&network, self.mutant), &mut solo)
             .expect("a scenario's view can be entered");
