@@ -33,7 +33,7 @@ const LOG_ENTRIES: (u64, u64) = (256, 1 << 16);
 /// What the log and the heap keep of an entry besides its bytes.
 const ENTRY_BYTES: u64 = 96;
 
-/// What a small message costs among so many nodes, whoever sends.
+/// What a small message of the leader costs among so many nodes; the copies are the same whoever sends.
 pub fn cost(nodes: u32) -> Cost {
     let others = u64::from(nodes) - 1;
     Cost { writes: 6 * others, hops: 2, hops_to_last: 3, copies: others as f64 }

@@ -14,7 +14,8 @@
 //! A member *accepts* a slot once it has accepted all before it and has the slot's message: `received_seq` is the first
 //! slot that it has not accepted. Slots below the `received_seq` of more than half of the voters are chosen; a member
 //! delivers what is chosen and what it has accepted itself. A slow member delays nobody as long as windows last: ring
-//! space is given back once all have delivered.
+//! space is given back once all have delivered. In a stream they do not last: it goes as fast as the slowest member
+//! delivers, as in any other order.
 //!
 //! A large message is not in any ring that others could be given it from, so it waits for all: nothing at or behind its
 //! slot is delivered before all voters have accepted it.

@@ -214,10 +214,11 @@ impl RingReader {
     /// `stride` bytes of each lie before `until`.
     ///
     /// # Panics
-    /// If `position` or `until` are not between released and published, or are or `stride` is no multiple of 8.
+    /// If `position` or `until` are not between released and published, or one of the three is no multiple of 8, or
+    /// `stride` is 0.
     #[inline]
     pub fn same_words(&self, word: u64, position: u64, until: u64, stride: u64) -> u64 {
-        let is_readable = self.released <= position && position <= until && until <= self.published;
+        let is_readable = self.released <= position && position <= until && until <= self.published && stride > 0;
         assert!(is_readable && (position | until | stride).is_multiple_of(8), "words from {position} to {until} are not readable");
         let (mut at, mut count) = (position, 0);
         while stride <= until - at && self.ring.word(at).load(Ordering::Relaxed) == word {
@@ -402,6 +403,7 @@ mod tests {
             assert_eq!(reader.same_words(7, position, until, stride), expected, "{position}..{until} by {stride}");
         }
         assert!(refused(|| reader.same_words(7, 0, 72, 8)).contains("not readable"));
+        assert!(refused(|| reader.same_words(7, 0, 64, 0)).contains("not readable"));
         reader.release(8);
         assert!(refused(|| reader.same_words(7, 0, 64, 8)).contains("not readable"));
     }

@@ -66,8 +66,8 @@ pub struct ShmEndpoint {
 }
 
 impl ShmEndpoint {
-    pub(super) fn new(me: Rank, regions: Vec<Region>, bell: Bell, met: Met, fences_for_all: bool) -> Result<ShmEndpoint, OpenError> {
-        let Met { links, absent, fenceable: remote_fences } = met;
+    pub(super) fn new(me: Rank, regions: Vec<Region>, bell: Bell, met: Met) -> Result<ShmEndpoint, OpenError> {
+        let Met { links, absent, fences_for_all, remote_fences } = met;
         let members = absent.len();
         let unreported: Vec<Rank> = (0..members).filter(|&index| absent[index].is_some()).map(Rank::new).collect();
         let mut peers: Vec<Option<Peer>> = (0..members).map(|_| None).collect();

@@ -8,13 +8,15 @@
 //!
 //! Members that share cores sleep at every turn, one behind the other: the kernel has one such fence at a time, and
 //! interrupts the core where a writer copies. With 64 of them on two cores it took a fifth of the receivers' time. They
-//! write in batches, too, so that a fence of the writer's is spread over many messages. So they say that none of theirs
-//! is to be relied on.
+//! write in batches, too, so that a fence of the writer's is spread over many messages. So they fence by themselves.
+//! Which cores a member may run on it tells the others: one that is kept on a core knows of no other by itself.
 
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::sync::atomic::{Ordering, compiler_fence};
+use std::thread::available_parallelism;
 
-use rustix::thread::{MembarrierCommand, membarrier, membarrier_query};
+use rustix::thread::{CpuSet, MembarrierCommand, membarrier, membarrier_query, sched_getaffinity};
 
 use crate::park;
 
@@ -26,9 +28,24 @@ pub(super) fn register() -> bool {
         && membarrier(MembarrierCommand::GlobalExpedited).is_ok()
 }
 
-/// Whether members of a group of this size sleep so seldom that it pays.
-pub(super) fn pays(members: usize) -> bool {
-    members <= std::thread::available_parallelism().map_or(1, NonZero::get)
+/// Cores that this thread may run on: so many as it may use at once, and `max` at the most.
+pub(super) fn cores(max: usize) -> Vec<u32> {
+    let usable = available_parallelism().map_or(1, NonZero::get).min(max);
+    let all: Vec<usize> = match sched_getaffinity(None) {
+        Ok(set) => (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect(),
+        Err(_) => (0..usable).collect(),
+    };
+    all.into_iter().take(usable).map(|core| core as u32).collect()
+}
+
+/// Whether as many members as these, who may run on these cores, have one each: they sleep so seldom that it pays.
+pub(super) fn pays<'a>(cores: impl IntoIterator<Item = &'a [u32]>) -> bool {
+    let (mut all, mut members) = (BTreeSet::<u32>::new(), 0);
+    for its in cores {
+        all.extend(its);
+        members += 1;
+    }
+    members <= all.len()
 }
 
 /// A full fence on every core that runs a registered process, this one included.
@@ -46,5 +63,41 @@ pub(super) fn published(remote_fences: bool) {
         compiler_fence(Ordering::SeqCst);
     } else {
         park::published();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_pays_where_members_have_a_core_each_whether_they_are_kept_on_it_or_not() {
+        let cases: [(&[&[u32]], bool); 6] = [
+            (&[&[0, 1], &[0, 1]], true),
+            (&[&[0], &[1]], true),
+            (&[&[1], &[1]], false),
+            (&[&[0, 1], &[0, 1], &[0, 1]], false),
+            (&[&[0], &[1], &[0, 1]], false),
+            (&[&[0, 1, 2], &[0, 1, 2], &[2]], true),
+        ];
+        for (cores, expected) in cases {
+            assert_eq!(pays(cores.iter().copied()), expected, "{cores:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_kept_on_a_core_tells_of_that_one() {
+        let all = cores(usize::MAX);
+        assert!(!all.is_empty() && cores(1) == all[..1], "{all:?}");
+        // A thread of its own, because there is no way back.
+        let kept = std::thread::spawn(|| {
+            let mut set = CpuSet::new();
+            set.set(cores(1)[0] as usize);
+            rustix::thread::sched_setaffinity(None, &set).map(|()| cores(usize::MAX))
+        });
+        // Some sandboxes refuse it.
+        if let Ok(of_kept) = kept.join().unwrap() {
+            assert_eq!(of_kept, all[..1]);
+        }
     }
 }

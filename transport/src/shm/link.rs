@@ -21,6 +21,7 @@ use rustix::net::sockopt::socket_peercred;
 use serde::{Deserialize, Serialize};
 
 use super::bell::Bell;
+use super::fence;
 use super::memory::{NoMemory, REGIONS_MAX, receive_memory, send_memory, system};
 use crate::absent::Absent;
 use crate::endpoint::{OpenError, check_regions};
@@ -83,6 +84,8 @@ struct Announcement {
     /// Sizes of its regions, so that all find at once who has others: nobody leaves before the others know why.
     region_bytes: Vec<u64>,
     fenceable: bool,
+    /// Where it may run.
+    cores: Vec<u32>,
     /// Of the sockets it kept: the rank of the peer, and the tag of their last epoch.
     kept: Vec<(Rank, Tag)>,
 }
@@ -93,8 +96,10 @@ pub(super) struct Met {
     pub(super) links: Vec<Link>,
     /// By rank: why there is no link.
     pub(super) absent: Vec<Option<String>>,
-    /// Whether all who are linked can be fenced from outside.
-    pub(super) fenceable: bool,
+    /// Whether I fence for all when I go to sleep.
+    pub(super) fences_for_all: bool,
+    /// Whether all who are linked do.
+    pub(super) remote_fences: bool,
 }
 
 /// Links with all other members that can be had; `fenceable` says whether this one can be fenced from outside, `kept`
@@ -114,13 +119,16 @@ pub(super) fn connect(
     let mut resumable: Vec<(Rank, Kept)> = resumable.collect();
     let tags = resumable.iter().map(|(peer, kept)| (*peer, kept.link_name.tag)).collect();
     let region_bytes = regions.iter().map(|region| region.bytes() as u64).collect();
-    let mine = Announcement { socket_name: name, region_bytes, fenceable, kept: tags };
+    let mine = Announcement { socket_name: name, region_bytes, fenceable, cores: fence::cores(exchange.members()), kept: tags };
     let announced = announce(exchange, &mut absent, regions, mine)?;
+    // Whoever lacks an announcement relies on nobody, and may be relied on.
+    let (pays, knows_all) = (fence::pays(announced.iter().map(|one| &*one.cores)), absent.peers().count() + 1 == announced.len());
     resumable.retain(|(peer, kept)| !absent.is_absent(*peer) && announced[peer.index()].kept.contains(&(me, kept.link_name.tag)));
     let mut links = Meeting::new(&mut door, exchange, &mut absent, regions, bell).link(&announced, resumable)?;
     links.iter_mut().for_each(|link| link.link_name = link_name[link.peer.index()]);
-    let fenceable = fenceable && links.iter().all(|link| announced[link.peer.index()].fenceable);
-    Ok(Met { links, absent: absent.into_reasons(), fenceable })
+    let remote_fences = pays && knows_all && fenceable && links.iter().all(|link| announced[link.peer.index()].fenceable);
+    let fences_for_all = fenceable && (pays || !knows_all);
+    Ok(Met { links, absent: absent.into_reasons(), fences_for_all, remote_fences })
 }
 
 /// What all members announce; of an absent member it means nothing.

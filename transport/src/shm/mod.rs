@@ -78,7 +78,7 @@ impl Fabric for ShmFabric {
 
     fn open(&self, exchange: &mut dyn Exchange, regions: &[Region]) -> Result<ShmEndpoint, OpenError> {
         let bell = bell::Bell::new()?;
-        let fenceable = fence::register() && fence::pays(exchange.members());
+        let fenceable = fence::register();
         let me = exchange.node(exchange.rank());
         let kept: Vec<Kept> = self.left().kept.extract_if(.., |kept| Some(kept.link_name.me) == me).collect();
         let before: Vec<Region> = kept.iter().flat_map(|kept| &kept.theirs).cloned().collect();
@@ -87,7 +87,7 @@ impl Fabric for ShmFabric {
         let is_used = |region: &Region| met.as_ref().is_ok_and(|met| met.links.iter().any(|link| link.has(region)));
         stale.extend(before.into_iter().filter(|region| !is_used(region)));
         aside::let_go(stale);
-        ShmEndpoint::new(exchange.rank(), regions.to_vec(), bell, met?, fenceable)
+        ShmEndpoint::new(exchange.rank(), regions.to_vec(), bell, met?)
     }
 
     fn retire(&self, endpoint: ShmEndpoint) {

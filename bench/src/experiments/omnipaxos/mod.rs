@@ -15,7 +15,7 @@
 //! many messages under way as in a group, and sends none while a link of its own is full. Silence counts as death
 //! after as long as in a group with membership.
 //!
-//! What is measured is so the order with its encoding and its heap: each payload is copied into the heap, the frame,
+//! So what is measured is the order with its encoding and its heap: each payload is copied into the heap, the frame,
 //! the ring, the peer's ring and the peer's heap, where a group writes and reads it in the rings. By rule it costs what
 //! [`crate::ask::omnipaxos`] says.
 

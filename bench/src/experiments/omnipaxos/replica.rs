@@ -124,7 +124,7 @@ impl<E: Endpoint> Replica<E> {
                     Message::SequencePaxos(PaxosMessage { msg: PaxosMsg::ProposalForward(commands), .. }) => {
                         stats.received += commands.len() as u64;
                     }
-                    // What is decided may be trimmed.
+                    // Delivered before it is cut off.
                     Message::SequencePaxos(PaxosMessage { msg: PaxosMsg::Compaction(_), .. }) => {
                         deliver(paxos, me, delivered, under_way, stats, receiver)?;
                     }
@@ -152,7 +152,8 @@ impl<E: Endpoint> Replica<E> {
         deliver(paxos, links.me(), delivered, under_way, stats, receiver)
     }
 
-    /// The leader has all cut off what all have; what is not decided yet everywhere is so later.
+    /// The leader has all nodes cut off what all of them have. A node that has yet to hear that some of it is decided
+    /// keeps its log until the next time.
     fn trim(&mut self) {
         if self.delivered >= self.next_trim && self.paxos.get_current_leader().is_some_and(|(name, _)| name == self.paxos.get_pid()) {
             self.next_trim = self.delivered + self.trim_every;
@@ -258,6 +259,63 @@ impl<E: Endpoint> Engine for Replica<E> {
             if self.links.mark_of_all() == LEAVES && self.links.is_quiet() {
                 return Ok(());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use squall_transport::exchange::LocalExchange;
+    use squall_transport::shm::ShmFabric;
+
+    use super::*;
+    use crate::ask::omnipaxos::LINK_RING_BYTES;
+    use crate::jobs::group::Delay;
+    use crate::jobs::kinds::{FabricKind, Ordering, Verify};
+    use crate::jobs::shape::{SMALL_MAX, Shape};
+
+    /// The leader sends so many messages; how far the log is cut off here once all are delivered.
+    fn cut_off(mut exchange: LocalExchange, messages: usize) -> usize {
+        let group_job = GroupJob {
+            fabric: FabricKind::Shm,
+            ordering: Ordering::Omnipaxos,
+            senders: 1,
+            message_bytes: SMALL_MAX,
+            shape: Shape::of(SMALL_MAX, None),
+            block_bytes: None,
+            schedule: None,
+            verify: Verify::None,
+            spin: false,
+            own_core: false,
+            membership: false,
+            delay: Delay::default(),
+            reads: false,
+        };
+        let links = Links::open(&ShmFabric::new(), &mut exchange, LINK_RING_BYTES).unwrap();
+        let (leads, nodes) = (links.me() == LEADER, links.nodes());
+        let mut replica = Replica::new(links, &group_job).unwrap();
+        let (mut receiver, mut pace, mut sent) = (Receiver::new(nodes, &group_job), Pace::sharing(), 0);
+        while replica.delivered < messages {
+            while leads && sent < messages && replica.send(SMALL_MAX, |_| ()).unwrap() {
+                sent += 1;
+            }
+            replica.turn(&mut receiver, &mut pace, None).unwrap();
+        }
+        let cut_off = replica.paxos.get_compacted_idx();
+        replica.close(&mut receiver, &mut pace).unwrap();
+        cut_off
+    }
+
+    #[test]
+    fn a_log_is_cut_off_at_all_nodes_while_more_is_sent() {
+        let every = trim_every(SMALL_MAX) as usize;
+        let run = |exchange| thread::spawn(move || cut_off(exchange, 4 * every));
+        let nodes: Vec<_> = LocalExchange::mesh(2).into_iter().map(run).collect();
+        for node in nodes {
+            let cut_off = node.join().unwrap();
+            assert!((2 * every..=4 * every).contains(&cut_off), "{cut_off} of {}", 4 * every);
         }
     }
 }
