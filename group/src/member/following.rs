@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use squall_membership::MEMBERS_MAX;
 use squall_transport::mesh::Net;
 use squall_transport::{Fabric, NodeId};
 
@@ -13,6 +14,8 @@ use crate::role::Role;
 
 /// Givers that a newcomer may lose before it gives up.
 const GIVERS_MAX: u32 = 4;
+/// Contacts beyond which it heeds nobody who names others: the members of some views.
+const CONTACTS_MAX: usize = 4 * MEMBERS_MAX;
 
 /// A newcomer on its way.
 #[derive(Debug)]
@@ -115,7 +118,11 @@ impl Following {
     pub(crate) fn refused(&mut self, node: NodeId, transfer: u64, reason: String, others: &[SocketAddr], now_ns: u64) {
         if let Some(contact) = self.strike(|asked| (asked.node, asked.transfer) == (Some(node), transfer), now_ns) {
             self.refused.get_or_insert((contact, reason));
-            others.iter().for_each(|&other| self.learn_of(other));
+            for &other in others {
+                if self.contacts.len() < CONTACTS_MAX {
+                    self.learn_of(other);
+                }
+            }
         }
     }
 
@@ -227,5 +234,31 @@ impl<F: Fabric, N: Net> Member<F, N> {
                 self.net.connect(*address, Some(*node));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_names_others_without_end_is_heeded_so_far_and_no_further() {
+        let (first, node) = (SocketAddr::from(([127, 0, 0, 1], 1)), NodeId(9));
+        let mut following = Following::new(vec![first], Role::Sender, String::new(), u64::MAX, 0);
+        let mut asked = 0;
+        let over = loop {
+            match following.turn(0) {
+                Ok(contact) => {
+                    let contact = contact.expect("nobody is waited for");
+                    let others: Vec<SocketAddr> = (1..100).map(|more| SocketAddr::new(contact.ip(), contact.port() + more)).collect();
+                    following.asked.push(Asked { contact, node: Some(node), transfer: 7 });
+                    following.refused(node, 7, "ask another".into(), &others, 0);
+                    asked += 1;
+                }
+                Err(over) => break over,
+            }
+        };
+        assert_eq!(asked, CONTACTS_MAX);
+        assert!(matches!(over, MemberError::Refused { contact, .. } if contact == first), "{over}");
     }
 }
