@@ -177,11 +177,19 @@ impl QueuePair<Init> {
             | abi::SET_RECEIVE_PSN
             | abi::SET_MAX_PEER_READS
             | abi::SET_MIN_RNR_TIMER;
-        self.modify(&mut attributes, mask)?;
-        Ok(self.into_state())
+        for _ in 1..ADDRESS_TRIES {
+            match self.modify(&mut attributes, mask) {
+                Err(error) if error.raw_os_error() == Some(libc::ETIMEDOUT) => {}
+                other => return other.map(|()| self.into_state()),
+            }
+        }
+        self.modify(&mut attributes, mask).map(|()| self.into_state())
     }
 }
 
+/// How often the kernel is asked for the way to a peer. On Ethernet it asks the network for the peer's address, for a
+/// second: one frame that is lost takes all of it.
+const ADDRESS_TRIES: u32 = 4;
 /// The wait before a peer sends again that found no receive posted: 0.64 ms. It never does (see `limits`), so this only
 /// bounds the harm of a bug.
 const MIN_RNR_TIMER: u8 = 12;
