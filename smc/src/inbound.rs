@@ -279,29 +279,24 @@ impl Inbound {
         Payloads { records, record_bytes: bytes as usize, payload_bytes: length as usize }
     }
 
+    /// Hands out what is next and no message.
     #[cold]
     fn take_other(&mut self, max: u64) -> Taken<'_> {
-        loop {
-            let (header, records) = self.log.oldest();
-            let (kind, length) = parse(header).expect("it was parsed when it came");
-            if kind == Kind::Data {
-                return Taken::Data(self.take_data(length, records.min(max)));
+        let (kind, length) = parse(self.log.oldest().0).expect("it was parsed when it came");
+        self.log.take(1);
+        let payload = self.taken.position + HEADER_BYTES;
+        self.taken.position += if kind == Kind::Nulls { HEADER_BYTES } else { record_bytes(length) };
+        if kind == Kind::Padding {
+            return self.take(max);
+        }
+        self.taken.index += 1;
+        match kind {
+            Kind::Nulls => {
+                self.run_left = length - 1;
+                Taken::Null
             }
-            self.log.take(1);
-            let payload = self.taken.position + HEADER_BYTES;
-            self.taken.position += if kind == Kind::Nulls { HEADER_BYTES } else { record_bytes(length) };
-            if kind == Kind::Padding {
-                continue;
-            }
-            self.taken.index += 1;
-            return match kind {
-                Kind::Nulls => {
-                    self.run_left = length - 1;
-                    Taken::Null
-                }
-                Kind::Large => Taken::Large(self.reader.bytes(payload, length)),
-                _ => Taken::Decision,
-            };
+            Kind::Large => Taken::Large(self.reader.bytes(payload, length)),
+            _ => Taken::Decision,
         }
     }
 
