@@ -8,7 +8,7 @@ use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
 use processes::{App, Life, PATIENCE, mesh, options};
-use squall_group::{Ended, Member, MemberError, MemberOptions, WitnessService};
+use squall_group::{Ended, Member, MemberError, MemberOptions, ViewChange, WitnessService};
 use squall_transport::Fabric;
 use squall_transport::exchange::LocalExchange;
 use squall_transport::shm::ShmFabric;
@@ -131,6 +131,44 @@ fn newcomers_come_one_after_the_other_to_a_group_of_one() {
     for app in &apps {
         assert_eq!(app.delivered, apps[0].delivered);
     }
+}
+
+/// Votes come in changes of their own, and newcomers as fast as they can: the group is given time in between.
+#[test]
+fn a_group_rests_between_changes_that_newcomers_alone_bring() {
+    const NEWCOMERS: u64 = 4;
+    let (tell, book) = address_book();
+    let threads = found(
+        ShmFabric::new,
+        || options(1),
+        1,
+        move |_, mut life| {
+            tell.send(life.member.address()).unwrap();
+            let mut changes: Vec<ViewChange> = Vec::new();
+            life.live(50, |life| {
+                changes.extend(life.member.last_change().filter(|change| changes.last().is_none_or(|last| last.view < change.view)));
+                life.member.view().voters as u64 == 1 + NEWCOMERS
+            })
+            .expect("nobody is lost");
+            changes
+        },
+    );
+    let contact = book.recv().unwrap();
+    let joins = (0..NEWCOMERS).map(|node| {
+        spawn(move || {
+            let mut life = Life::join(ShmFabric::new(), 70 + node, &[contact]).expect("there is room");
+            life.live(0, |life| life.member.view().voters as u64 == 1 + NEWCOMERS).expect("it stays");
+            life
+        })
+    });
+    let joins: Vec<_> = joins.collect();
+    let changes = threads.into_iter().next().unwrap().join().unwrap();
+    assert!(changes.len() >= 2, "they come, and then they vote: {changes:?}");
+    for pair in changes.windows(2) {
+        let took = pair[0].installed - pair[0].wedged;
+        assert!(pair[1].wedged - pair[0].installed >= 9 * took.min(PATIENCE / 9), "{pair:?}");
+    }
+    drop(joins);
 }
 
 #[test]

@@ -72,6 +72,10 @@
 //!   leaves, then joins, and adds to the list what comes, until the cut. It never lists more newcomers that are to send
 //!   than there are buffers for ([`Senders`]), nor the last voter's leave while others learn or ask, unless it insists;
 //!   if those that were to stay are lost meanwhile, one that was to leave stays.
+//! - **R, rest.** While its view rests ([`Membership::rest_for`]) a leader begins no change for votes and joins alone:
+//!   a group to which many come would else go from view to view and deliver nothing in between. Losses and leaves do
+//!   not wait, and the change that they begin takes votes and joins along. Members need not agree on it: a leader that
+//!   does not rest only begins earlier. It ends by itself, within [`Timeouts::suspect_after`] of running time.
 //! - **T, trim.** The leader cuts once every voter that it trusts has wedged, and every learner that is to vote has
 //!   received what that cut will keep: the least that voters have received, a sender at a time. A learner that is late
 //!   is suspected, once the list has not grown for as long as silence may last.

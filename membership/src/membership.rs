@@ -29,6 +29,8 @@ pub struct Membership {
     /// Peers to whom the fabric has yet to send what it took.
     backlog: Ranks,
     waits: Waits,
+    /// Until when this view rests, in running time.
+    rest_until_ns: u64,
 }
 
 /// How long this member has waited for what it does not wait for without end, besides silence.
@@ -86,13 +88,24 @@ impl Membership {
             backlog: Ranks::EMPTY,
             protocol,
             waits,
+            rest_until_ns: 0,
         }
+    }
+
+    /// The view rests for so long, in running time, but no longer than silence may last: rule R.
+    pub fn rest_for(&mut self, rest_ns: u64) {
+        self.rest_until_ns = self.pulse.running_ns() + rest_ns.min(self.pulse.limits().suspect_after_ns);
+    }
+
+    fn rest_left_ns(&self) -> u64 {
+        self.rest_until_ns.saturating_sub(self.pulse.running_ns())
     }
 
     /// Takes in what has landed, does what can be done, queues what is to be told. It is `now_ns`, in any monotone
     /// time. Whether anything changed here, or is still to be told.
     pub fn step(&mut self, now_ns: u64, table: &Table, outbox: &mut Outbox) -> bool {
         self.pulse.pass(now_ns);
+        self.protocol.set_rests(self.rest_left_ns() > 0);
         self.listen(table);
         let mut progress = self.advance();
         if self.doubt(table, outbox) {
@@ -225,7 +238,10 @@ impl Membership {
 
     /// When the next step is due even if nothing lands, in the time that steps are given.
     pub fn next_ns(&self) -> u64 {
-        self.pulse.next_ns()
+        match self.rest_left_ns() {
+            0 => self.pulse.next_ns(),
+            left_ns => self.pulse.next_ns().min(self.pulse.now_ns() + left_ns),
+        }
     }
 
     /// To whom the fabric has yet to send what it took, now that this member has installed: with its part in this view

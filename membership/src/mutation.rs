@@ -41,6 +41,8 @@ pub enum Mutation {
     WholeEarly,
     /// The last voter leaves though others are there who have no vote.
     LeavesAtOnce,
+    /// A leader never begins a change for votes and joins alone.
+    RestsForEver,
     /// A leader cuts off the last message that all have received.
     CutsShort,
     /// Who has acted leaves the view before the others have heard so.

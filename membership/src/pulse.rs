@@ -69,6 +69,11 @@ impl Pulse {
         self.running_ns += running_ns(elapsed_ns, self.limits.suspect_after_ns);
     }
 
+    /// When it last passed, in the caller's time.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.now_ns.unwrap_or(0)
+    }
+
     /// How long this process has run.
     pub(crate) fn running_ns(&self) -> u64 {
         self.running_ns
@@ -99,7 +104,7 @@ impl Pulse {
 
     /// Raises my heartbeat at `peers` if it is time and I have said nothing else. Whether I did.
     pub(crate) fn beat(&mut self, table: &Table, outbox: &mut Outbox, peers: impl Iterator<Item = Rank>) -> bool {
-        let now_ns = self.now_ns.unwrap_or(0);
+        let now_ns = self.now_ns();
         if now_ns < self.said_ns + self.limits.heartbeat_ns {
             return false;
         }
@@ -120,7 +125,7 @@ impl Pulse {
 
     /// Says nothing, and looks again when it would be time for the next heartbeat.
     pub(crate) fn skip(&mut self) {
-        let now_ns = self.now_ns.unwrap_or(0);
+        let now_ns = self.now_ns();
         if now_ns >= self.said_ns + self.limits.heartbeat_ns {
             self.said_ns = now_ns;
         }

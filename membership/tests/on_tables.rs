@@ -284,6 +284,41 @@ fn a_learner_that_is_whole_votes_from_the_next_view_on() {
     assert_eq!((decision.members, decision.voters), (nodes(&[0, 1, 2]), 3));
 }
 
+/// What the first of two voters decides, one of whom is lost or none, `ms` after a learner is whole in a view that rests.
+fn decided_at_rest(rest_ms: u64, loses: bool, ms: u64) -> Option<usize> {
+    let mut cluster = Cluster::with_learners(3, 1);
+    (0..3).for_each(|rank| cluster.members[rank].membership.rest_for(rest_ms * MS));
+    cluster.members[3].membership.say_whole();
+    if loses {
+        (0..2).for_each(|rank| cluster.members[rank].membership.link_down(Rank(2)));
+    }
+    cluster.run_ms(ms);
+    cluster.members[0].membership.decision().map(|decision| decision.voters)
+}
+
+#[test]
+fn votes_wait_while_a_view_rests_and_losses_take_them_along() {
+    assert_eq!(decided_at_rest(0, false, 4), Some(4));
+    assert_eq!(decided_at_rest(6, false, 4), None);
+    assert_eq!(decided_at_rest(6, false, 10), Some(4));
+    assert_eq!(decided_at_rest(6, true, 4), Some(3), "two that stay and the learner");
+    assert_eq!(decided_at_rest(1000, false, 7), None);
+    assert_eq!(decided_at_rest(1000, false, 12), Some(4), "no longer than silence may last");
+}
+
+#[test]
+fn joins_wait_while_a_view_rests_and_leaves_take_them_along() {
+    let mut cluster = Cluster::new(3);
+    (0..3).for_each(|rank| cluster.members[rank].membership.rest_for(8 * MS));
+    cluster.members[1].membership.request(Newcomer { node: 7, contact: [1, 2, 3] }).unwrap();
+    cluster.run_ms(3);
+    assert_eq!(cluster.members[0].membership.decision(), None);
+    cluster.members[2].membership.leave();
+    cluster.run_ms(4);
+    let decision = cluster.members[0].membership.decision().expect("a leave does not wait");
+    assert_eq!(decision.members, [NodeId(50), NodeId(51), NodeId(7)]);
+}
+
 #[test]
 fn a_learner_that_becomes_whole_while_others_lag_has_all_the_time_that_they_had() {
     let mut cluster = Cluster::with_learners(1, 2);

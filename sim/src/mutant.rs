@@ -70,6 +70,8 @@ pub enum Mutant {
     WholeEarly,
     /// The last voter leaves though others are there who have no vote.
     LeavesAtOnce,
+    /// A leader never begins a change for newcomers alone.
+    RestsForEver,
     /// A witness sides with whoever asks.
     WitnessForgets,
     /// State is taken in whoever sends it, and from whatever beginning.
@@ -138,7 +140,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All.
-    pub const ALL: [Mutant; 58] = [
+    pub const ALL: [Mutant; 59] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -167,6 +169,7 @@ impl Mutant {
         Mutant::LearnerLeads,
         Mutant::WholeEarly,
         Mutant::LeavesAtOnce,
+        Mutant::RestsForEver,
         Mutant::SubstitutesCrowd,
         Mutant::LeavesUnheard,
         Mutant::WitnessForgets,
@@ -216,6 +219,7 @@ impl Mutant {
             Mutant::LearnerLeads => Some(Mutation::LearnerLeads),
             Mutant::WholeEarly => Some(Mutation::WholeEarly),
             Mutant::LeavesAtOnce => Some(Mutation::LeavesAtOnce),
+            Mutant::RestsForEver => Some(Mutation::RestsForEver),
             Mutant::OldestAdopted => Some(Mutation::AdoptsOldest),
             Mutant::LeavesUnheard => Some(Mutation::LeavesUnheard),
             Mutant::AgainForgotten => Some(Mutation::AgainForgotten),
@@ -289,11 +293,11 @@ impl Mutant {
     /// The runs in which it is looked for: with which aim members come and go, or none where they stay.
     pub fn aim(self) -> Option<Aim> {
         use Mutant::{
-            CutDecisionsCount, JoinerMissesOne, KnownEarly, LargeByMajority, LateWrite, LeavesUnheard, ListenersRefused, SentTwice,
-            SplitSpins, TailBySender, WitnessForgets,
+            CutDecisionsCount, JoinerMissesOne, KnownEarly, LargeByMajority, LateWrite, LeavesUnheard, ListenersRefused, RestsForEver,
+            SentTwice, SplitSpins, TailBySender, WitnessForgets,
         };
         match self {
-            LeavesUnheard | ListenersRefused | SplitSpins | WitnessForgets => Some(Aim::Members),
+            LeavesUnheard | ListenersRefused | RestsForEver | SplitSpins | WitnessForgets => Some(Aim::Members),
             _ if self.member().is_some() => Some(Aim::Members),
             Mutant::ReadUnheard => Some(Aim::Safety),
             LateWrite | SentTwice | JoinerMissesOne | KnownEarly | TailBySender | LargeByMajority | CutDecisionsCount => {
@@ -368,6 +372,9 @@ impl Mutant {
             Mutant::LearnerLeads => ("learner-leads", "a learner leads", 50, &[Leaders]),
             Mutant::WholeEarly => ("whole-early", "a learner says that it is whole before it is", 50, &[StateContinuity]),
             Mutant::LeavesAtOnce => ("leaves-at-once", "the last voter leaves though others still learn", 400, &[StateContinuity]),
+            Mutant::RestsForEver => {
+                ("rests-for-ever", "a leader never begins a change for newcomers alone", 50, &[JoinProgress, ViewProgress])
+            }
             Mutant::SubstitutesCrowd => {
                 ("substitutes-crowd", "who sends for want of others takes learners' buffers", 250, &[DeliveryProgress, SendProgress])
             }

@@ -85,6 +85,11 @@ fn late_words_of_another_view_heeded_are_caught() {
 }
 
 #[test]
+fn a_view_that_rests_for_ever_is_caught() {
+    caught(Mutant::RestsForEver);
+}
+
+#[test]
 fn asks_of_dead_newcomers_kept_are_caught() {
     caught(Mutant::KeepsDead);
 }

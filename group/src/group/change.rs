@@ -129,6 +129,13 @@ impl<E: Endpoint> Group<E> {
         }
     }
 
+    /// Votes and joins wait for so long: [`Membership::rest_for`].
+    pub(crate) fn rest_for(&mut self, rest_ns: u64) {
+        if let Some(epoch) = &mut self.epoch {
+            epoch.membership.rest_for(rest_ns);
+        }
+    }
+
     /// What the witness said. Heeded only where it was asked for.
     pub fn hear_witness(&mut self, witness: Witness) {
         if let Some(epoch) = &mut self.epoch {

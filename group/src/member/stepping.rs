@@ -17,6 +17,9 @@ use crate::upcalls::Upcalls;
 
 /// Words and news of the mesh that are heard in one step, so that messages get their turn too.
 const EVENTS_A_STEP_MAX: usize = 64;
+/// A view that took so long to come rests for so many times as long: newcomers take a tenth of the group's time at the
+/// most.
+const REST_TIMES: u64 = 9;
 
 /// What a group's turn came to, for a member, that has yet to end itself.
 pub(super) fn progress_of(turned: Result<Turn, Ended>) -> Result<bool, MemberError> {
@@ -146,10 +149,11 @@ impl<F: Fabric, N: Net> Member<F, N> {
 
     /// The first look at the time since it entered the view.
     pub(super) fn note_entry(&mut self, now_ns: u64) {
-        if let Some(change) = &mut self.change
-            && matches!(self.stage, Stage::InView)
+        if let (Some(change), Some(group), Stage::InView) = (&mut self.change, &mut self.group, &self.stage)
+            && change.installed_ns.is_none()
         {
-            change.installed_ns.get_or_insert(now_ns);
+            change.installed_ns = Some(now_ns);
+            group.rest_for(now_ns.saturating_sub(change.wedged_ns).saturating_mul(REST_TIMES));
         }
     }
 

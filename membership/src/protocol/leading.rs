@@ -57,8 +57,13 @@ impl Protocol {
         true
     }
 
-    /// Adds what is to be changed and is not in the list yet: losses, then votes, then leaves, then joins.
+    /// Adds what is to be changed and is not in the list yet: losses, then votes, then leaves, then joins. In a view that
+    /// rests, votes and joins begin no change, but what does takes them along.
     fn propose(&mut self) {
+        let is_urgent = || self.suspects != Ranks::EMPTY || self.trusted().any(|rank| self.row_of(rank).leaving != Leaving::No);
+        if self.rests && self.row.accepted.changes.is_empty() && !is_urgent() {
+            return;
+        }
         let lost = self.suspects.iter().map(What::Remove);
         let is_whole = |rank: &Rank| self.row_of(*rank).whole && self.row_of(*rank).leaving == Leaving::No;
         let votes = self.trusted_learners().filter(is_whole).map(What::Vote);

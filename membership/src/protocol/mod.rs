@@ -53,6 +53,8 @@ pub struct Protocol {
     gone: Ranks,
     /// The changes that I lead are another leader's, and stay as they are.
     adopted: bool,
+    /// Votes and joins wait, should I lead.
+    rests: bool,
     wants_wedge: bool,
     /// Of each sender, what I had delivered when I wedged; empty where it says nothing about what others have.
     delivered: Vec<u64>,
@@ -98,6 +100,7 @@ impl Protocol {
             gone: Ranks::EMPTY,
             adopted: false,
             wants_wedge: false,
+            rests: false,
             delivered: Vec::new(),
             filling: None,
             blamed: None,
@@ -112,6 +115,11 @@ impl Protocol {
     /// Who sends, for the case that this member leads.
     pub fn set_senders(&mut self, senders: Senders) {
         self.senders = senders;
+    }
+
+    /// Whether the view is too young for changes that can wait, for the case that this member leads.
+    pub fn set_rests(&mut self, rests: bool) {
+        self.rests = rests || self.mutation == Mutation::RestsForEver;
     }
 
     /// Breaks a rule on purpose, for tests of the checker.
