@@ -30,11 +30,11 @@ impl Run<'_> {
             return self.see(property, format!("{node} stops at {now_ns} ns: {error}"));
         }
         let left = matches!(error, MemberError::Ended(Ended::Closed));
-        if !self.hurt && !hurt && had_state && !left {
+        if !self.hurt && !hurt && had_state && !left && !self.is_left_out_without_state(node) {
             let what = format!("nothing happened to anybody who had the state, and {node}, which had it, stops: {error}");
             return self.see(Property::ViewProgress, what);
         }
-        let finds_none = matches!(error, MemberError::StateLost { .. }) && !self.is_left_out(node);
+        let finds_none = matches!(error, MemberError::StateLost { .. }) && self.left_out(node).is_none();
         if finds_none && !self.hurt && !hurt {
             return self.see(Property::StateTransfer, format!("{node} finds no state, and nobody who had it was lost: {error}"));
         }
@@ -43,22 +43,27 @@ impl Run<'_> {
         }
     }
 
-    /// Whether the voters of its last view go on without this process: then it reaches nobody who has the state, whom
-    /// nothing happened to.
-    fn is_left_out(&self, node: NodeId) -> bool {
-        let events = self.trace.events.iter().rev();
-        let last = events.clone().find_map(|event| match event {
+    /// Whether it had no state yet when others went on without it: taking that in may have kept it from a meeting.
+    fn is_left_out_without_state(&self, node: NodeId) -> bool {
+        let got_it = |event: &Event| matches!(event, Event::Restore { process, .. } if *process == node);
+        let events = &self.trace.events;
+        self.left_out(node).is_some_and(|place| events.iter().rposition(got_it).is_some_and(|restored| place < restored))
+    }
+
+    /// Where the voters of its last view begin to go on without this process: then it reaches nobody who has the state,
+    /// whom nothing happened to.
+    fn left_out(&self, node: NodeId) -> Option<usize> {
+        let (last, members, voters) = self.trace.events.iter().rev().find_map(|event| match event {
             Event::Install { process, view, members, voters, .. } if *process == node => Some((*view, members, *voters)),
             _ => None,
-        });
-        let Some((last, members, voters)) = last else { return false };
+        })?;
         let leaves_out = |event: &Event| match event {
             Event::Suspect { process, view, whom } => {
                 *view == last && members.get(whom.index()) == Some(&node) && members.iter().take(voters).any(|voter| voter == process)
             }
             _ => false,
         };
-        events.into_iter().any(leaves_out)
+        self.trace.events.iter().position(leaves_out)
     }
 
     /// A process that has just stepped.
@@ -103,7 +108,8 @@ impl Run<'_> {
     }
 
     /// Whether all members that are alive and those that might be for all it knows have come to where it is, so that it
-    /// waits for dead ones that it has no connection with.
+    /// waits for dead ones that it has no connection with. Who has lost it, and whom it has not lost yet, may have met
+    /// without it.
     fn waits_for_the_gone(&self, process: &Process, since_ns: u64) -> bool {
         if self.any_apart(since_ns) {
             return false;
@@ -117,7 +123,11 @@ impl Run<'_> {
                 && (other.meets_since_ns.is_none() && other.view().is_none_or(|theirs| theirs.id <= view.id)
                     || other.stalled_until_ns >= since_ns)
         };
-        let missing = self.processes.iter().any(there);
+        let has_lost_it = |other: &Process| {
+            let is_known = view.nodes.contains(&other.node()) && other.is_alive() && !knows_gone(other.node());
+            is_known && other.net.peers().iter().all(|peer| peer.0 != process.node())
+        };
+        let missing = self.processes.iter().any(|other| there(other) || has_lost_it(other));
         !missing && view.nodes.iter().all(|&node| self.is_here(node) || knows_gone(node))
     }
 
