@@ -229,8 +229,8 @@ pub(crate) struct Columns {
     pub(crate) order: squall_orderer::Columns,
     pub(crate) smc: squall_smc::Columns,
     pub(crate) rdmc: squall_rdmc::Columns,
-    /// Where members give each other what they lack when a view ends.
-    pub(crate) fill: Option<squall_smc::FillColumns>,
+    /// Where members give each other what they lack when a view ends: parts of rings, and large messages.
+    pub(crate) fill: Option<(squall_smc::FillColumns, squall_rdmc::FillColumns)>,
     /// Where members ask for reads.
     pub(crate) reads: Option<reads::Columns>,
     /// `mark`: what the application of the row's owner raised; read by all. Never goes back.
@@ -376,7 +376,10 @@ impl Config {
             rdmc: squall_rdmc::Columns::compose(layout, senders, &self.rdmc_limits()),
             membership: self.membership.map(|_| squall_membership::Columns::compose(layout, senders)),
             reads: self.reads.then(|| reads::Columns::compose(layout)),
-            fill: self.membership.filter(|_| self.mode.fills()).map(|_| squall_smc::FillColumns::compose(layout, senders)),
+            fill: self.membership.filter(|_| self.mode.fills()).map(|_| {
+                let large = squall_rdmc::FillColumns::compose(layout, senders, &self.rdmc_limits());
+                (squall_smc::FillColumns::compose(layout, senders), large)
+            }),
         })
     }
 

@@ -63,6 +63,16 @@ impl Order {
         }
     }
 
+    /// How many large messages of `sender`, its first ones, nobody has to be given any more, where members give each
+    /// other some.
+    #[inline]
+    pub(crate) fn large_spread(&self, sender: usize) -> u64 {
+        match self {
+            Order::Paxos(order) => order.large_spread(sender),
+            Order::RoundRobin(_) | Order::Unordered(_) | Order::Lamport(_) | Order::Chain(_) => u64::MAX,
+        }
+    }
+
     /// Whether all deliver in one order, so that what the end of a view cuts off is delivered nowhere.
     pub(crate) fn is_total(&self) -> bool {
         !matches!(self, Order::Unordered(_))

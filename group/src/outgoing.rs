@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use squall_rdmc::{BufferError, Rdmc, Relay};
 use squall_smc::{Kind, Outbound};
+use squall_sst::Table;
 use squall_transport::region::{Block, FilledBlock, Pool, RegionError};
 use squall_transport::{Rank, Region, RegionOptions};
 
@@ -210,12 +211,19 @@ impl Outgoing {
     /// Takes it apart when the epoch is over and the endpoint is gone. `severed`: no peer can write into the pool any
     /// more (rule T5). If one can, it writes into buffers whose blocks had not all come, and no others: each block of a
     /// transfer is sent once. With such a buffer there is no pool to go on with.
-    pub(crate) fn dismantle(mut self, severed: bool) -> (Config, Option<Pool>, VecDeque<Cut>) {
+    /// Who was asked for a message may have yet to write it, whatever it has said: only if it is severed by itself, by
+    /// `severs`, it does not.
+    pub(crate) fn dismantle(
+        mut self,
+        severed: bool,
+        severs: impl Fn(Rank) -> bool,
+        table: &Table,
+    ) -> (Config, Option<Pool>, VecDeque<Cut>) {
         self.give_back();
         let Outgoing { rdmc, mut pool, config, again, .. } = self;
         let mut safe = true;
-        for leftover in rdmc.dismantle() {
-            safe &= severed || !leftover.is_open();
+        for leftover in rdmc.dismantle(table) {
+            safe &= (severed || !leftover.is_open()) && leftover.asked().iter().all(|&giver| severs(giver));
             pool.put(leftover.into_block());
         }
         (config, safe.then_some(pool), again)

@@ -52,6 +52,20 @@ impl Stream {
         if !self.inbound.publish(table)? {
             return Ok(0);
         }
+        self.look(u64::MAX, order, rdmc, pool, outbox)
+    }
+
+    /// Takes in what is here of the ring, up to the first large message that is not below index `kept`. Indices that
+    /// came.
+    #[inline]
+    pub(crate) fn look(
+        &mut self,
+        kept: u64,
+        order: &mut Order,
+        rdmc: &mut Rdmc,
+        pool: &mut Pool,
+        outbox: &mut Outbox,
+    ) -> Result<u64, Ended> {
         let (sender, rank, pending) = (self.sender, self.inbound.writer(), &mut self.pending);
         let mut refused = None;
         let arrived = self.inbound.look(|kind, index, payload| {
@@ -62,9 +76,12 @@ impl Stream {
                 }
                 return is_one;
             }
+            order.large(sender, index);
+            if index >= kept {
+                return false;
+            }
             let announced = Descriptor::decode(payload).map_err(AnnounceError::from).and_then(|descriptor| {
                 rdmc.announce(sender, descriptor, pool, outbox)?;
-                order.large(sender, index);
                 pending.push_back((index, descriptor.transfer));
                 Ok(())
             });
@@ -97,26 +114,9 @@ impl Stream {
         self.relay.as_mut().is_some_and(|relay| relay.pass(&self.inbound, table, outbox))
     }
 
-    /// Takes in what other members gave this one, which has stopped, up to a position in the ring that they wrote. It
-    /// stops at a large message: nobody gives those. Whether a member writes so far.
-    pub(crate) fn take_given(&mut self, position: u64, order: &mut Order) -> Result<bool, Ended> {
-        if !self.inbound.fill(position) {
-            return Ok(false);
-        }
-        let (sender, rank) = (self.sender, self.inbound.sender());
-        let mut refused = None;
-        self.inbound.look(|kind, index, payload| {
-            if kind == Kind::Large {
-                order.large(sender, index);
-                return false;
-            }
-            let is_one = order.decided(sender, index, payload);
-            if !is_one {
-                refused = Some(Malformed { member: rank, column: DECISION, value: index }.into());
-            }
-            is_one
-        })?;
-        refused.map_or(Ok(true), Err)
+    /// Large messages below index `kept` that were announced and are not known to be complete: (index, transfer).
+    pub(crate) fn lacks(&self, kept: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.pending.iter().copied().take_while(move |(index, _)| *index < kept)
     }
 
     /// The number of the next large message that is handed out, of this index. It is not read from the ring once more,

@@ -80,8 +80,8 @@
 //!   received what that cut will keep: the least that voters have received, a sender at a time. A learner that is late
 //!   is suspected, once the list has not grown for as long as silence may last.
 //! - **G, give.** Where messages are delivered that not all have ([`Protocol::fill_up`]), the cut is at the most that
-//!   any voter whom the leader trusts has received, or before what nobody can be given and some lack. Nobody accepts a
-//!   cut, no leader makes one or takes one over, and nobody acts on one, before it has all below it
+//!   any voter whom the leader trusts has received, or before what costs too much to give and nobody can have delivered
+//!   ([`Ends::chosen`]). Nobody accepts a cut, no leader makes one or takes one over, and nobody acts on one, before it has all below it
 //!   ([`Protocol::hold`]). How members give each other what they lack is the caller's part.
 //! - **D, decide.** A cut stands once more than half of the view have accepted it from the same leader, as far as the
 //!   member can see, or once a member that it trusts has acted on it: those that have may have lost each other, so that
@@ -109,7 +109,9 @@
 //! and said so, before it wedged (W).
 //!
 //! Where a majority is enough (G), more than half of the voters had received it before they wedged, and the leader
-//! trusts more than half: one of those says so, and the cut is at the most. Whoever has accepted a cut has all below
+//! trusts more than half: of those that have it, all that are not lost say so. They are as many as a majority is more
+//! than those that are lost, one at the least, and what so many say to have is below the cut. What a voter is given
+//! once it has wedged it does not say to have, so that lets nobody deliver. Whoever has accepted a cut has all below
 //! it, so it can give it to others, and a cut that more than half have accepted is held by one of any majority: the
 //! next leader is given what that keeps, and takes it over. If all are lost that had accepted it, it was not decided,
 //! and the next leader cuts anew. Nobody waits without end for what it lacks: who is known to have it gives it, or is

@@ -59,4 +59,8 @@ pub enum Mutation {
     FillSkipped,
     /// Where members fill each other, a leader cuts at the least that voters have.
     CutsAtLeast,
+    /// Where members fill each other, a view is cut before the first large message that one who goes on lacks.
+    CutsLarge,
+    /// Where members fill each other, one takes a large message that nobody has written yet.
+    TakesUngiven,
 }

@@ -15,6 +15,18 @@ pub fn ragged_trim<'a>(received: impl IntoIterator<Item = &'a [u64]>, senders: u
     trim
 }
 
+/// What `holders` of these have reached.
+///
+/// Worked example: of three that have received 5, 9 and 7, one has reached 9, two have reached 7, and three 5.
+///
+/// # Panics
+/// If there are not so many.
+pub(crate) fn reached_by(received: impl Iterator<Item = u64>, holders: usize) -> u64 {
+    let mut sorted: Vec<u64> = received.collect();
+    sorted.sort_unstable_by(|one, other| other.cmp(one));
+    sorted[holders - 1]
+}
+
 /// Whether a member that has received so much of each sender lacks nothing below a cut.
 pub fn reaches(received: &[u64], trim: &[u64]) -> bool {
     received.iter().zip(trim).all(|(received, trim)| received >= trim)

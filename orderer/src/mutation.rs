@@ -21,8 +21,10 @@ pub enum Mutation {
     BelowMajority,
     /// A member tells that it has what lies in the log behind what it lacks.
     AcceptsGaps,
-    /// A large message is delivered once a majority has it.
-    LargeByMajority,
+    /// Buffers of large messages are given back that some may have to be given from.
+    LargeForgotten,
+    /// A sender takes a slot for another large message before all have delivered the last one in it.
+    LargeWindowIgnored,
     /// Who is no leader gives places too.
     AnyLeader,
     /// A member of a chain says to have what has a place in the log, though it is not all here.

@@ -36,6 +36,29 @@ pub struct Columns {
     transfers_max: u32,
 }
 
+/// The columns of what members that have stopped give each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FillColumns {
+    /// Per sender and slot. Row r at member q: r has stopped, lacks the slot's transfer, asks q for it, and has a buffer
+    /// for it, and where, as in [`Columns::ready`]. Written by r once an epoch and only to whom it asks, read by q.
+    /// Invariant: r gives the buffer back at the end of the epoch and no sooner.
+    pub wants: squall_sst::Columns,
+    /// Per sender and slot. Row r at member q: one more than the slot's transfer, once r has written all of it into the
+    /// buffer that q named. Written by r behind the Spans it publishes; read by q.
+    pub given: squall_sst::Columns,
+}
+
+impl FillColumns {
+    pub(crate) const WANTS: &str = "rdmc wants";
+    pub(crate) const GIVEN: &str = "rdmc given";
+
+    /// Adds the columns for a group with `senders` senders to the table.
+    pub fn compose(layout: &mut LayoutBuilder, senders: usize, limits: &Limits) -> FillColumns {
+        let slots = senders * limits.transfers_max as usize;
+        FillColumns { wants: layout.words(FillColumns::WANTS, slots), given: layout.words(FillColumns::GIVEN, slots) }
+    }
+}
+
 impl Columns {
     pub(crate) const SENT: &str = "rdmc sent";
     pub(crate) const READY: &str = "rdmc ready";

@@ -23,7 +23,8 @@
 //!
 //! What it does not do: carry the descriptor (a small message does), order messages of different senders, or survive
 //! failures. When an epoch ends all its transfers stop; what is incomplete was never received, and [`Rdmc::dismantle`]
-//! hands back the buffers.
+//! hands back the buffers. Where messages are delivered that not all have, members keep them for each other and give
+//! each other what they lack at the end ([`Rdmc::filled_by`]).
 
 #![forbid(unsafe_code)]
 
@@ -43,7 +44,7 @@ mod timeline;
 mod transfer;
 
 pub use block_size::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, block_bytes_for};
-pub use columns::Columns;
+pub use columns::{Columns, FillColumns};
 pub use descriptor::{Descriptor, DescriptorError};
 pub use limits::{BLOCKS_LIMIT, Limits};
 #[doc(hidden)]

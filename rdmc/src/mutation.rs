@@ -14,6 +14,8 @@ pub enum Mutation {
     CounterFirst,
     /// The counter goes by reference: whatever it says when it is read.
     CounterByReference,
+    /// What others are to give is taken before anybody has written it.
+    TakesUngiven,
 }
 
 impl Mutation {

@@ -241,6 +241,37 @@ impl Transfer {
         self.delivered
     }
 
+    /// Byte offset of the buffer in my pool.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Length of the message and of its blocks, in bytes.
+    pub(crate) fn lengths(&self) -> (u64, u64) {
+        (self.bytes, self.block_bytes)
+    }
+
+    /// Whether this is transfer `number`, of which some blocks are not here.
+    pub(crate) fn lacks(&self, number: u64) -> bool {
+        self.number == number && matches!(self.buffer, Some(Buffer::Open(_)))
+    }
+
+    /// Another member has written the whole message.
+    pub(crate) fn fill(&mut self) {
+        self.held.fill(u64::MAX);
+        self.held_count = self.blocks;
+        self.is_dry = false;
+        self.complete();
+    }
+
+    /// Every block is here.
+    fn complete(&mut self) {
+        self.buffer = match self.buffer.take() {
+            Some(Buffer::Open(block)) => Some(Buffer::Filled(block.landed())),
+            other => other,
+        };
+    }
+
     /// Notes every block whose counter has come. How many are new.
     ///
     /// # Errors
@@ -278,10 +309,7 @@ impl Transfer {
         let new = self.held_count - before;
         self.is_dry &= new == 0;
         if self.held_count == self.blocks {
-            self.buffer = match self.buffer.take() {
-                Some(Buffer::Open(block)) => Some(Buffer::Filled(block.landed())),
-                other => other,
-            };
+            self.complete();
         }
         Ok(new)
     }

@@ -313,8 +313,8 @@ fn what_one_epoch_began_another_sends_from_where_it_lies() {
     assert_eq!(old.rdmc.step(&old.table, &mut old.outbox, 1).unwrap().posted_blocks, 1);
     let cut: Vec<_> = (0..2).map(|transfer| old.rdmc.withdraw(transfer)).collect();
     assert!(!old.step().any(), "nothing of them is posted any more");
-    let Engine { rdmc, pool, .. } = old;
-    assert_eq!((rdmc.dismantle().count(), pool.out()), (0, 2), "they are kept");
+    let Engine { rdmc, pool, table, .. } = old;
+    assert_eq!((rdmc.dismantle(&table).count(), pool.out()), (0, 2), "they are kept");
 
     let mut new = Engine { pool, ..Engine::new(0, 4) };
     cut.iter().for_each(|block| new.rdmc.adopt(block, &new.pool));
@@ -329,7 +329,7 @@ fn what_one_epoch_began_another_sends_from_where_it_lies() {
     let from: Vec<_> =
         new.writes_to(1).into_iter().filter(|write| matches!(write, Write::Span { from, .. } if from.offset == place)).collect();
     assert_eq!(from.len(), 1, "from where it was written");
-    for leftover in new.rdmc.dismantle() {
+    for leftover in new.rdmc.dismantle(&new.table) {
         new.pool.put(leftover.into_block());
     }
     assert_eq!(new.pool.out(), 0);
@@ -350,7 +350,7 @@ fn an_epoch_that_ends_hands_back_every_buffer() {
     engine.start(10, 10).unwrap();
     engine.announce(1, descriptor(0)).unwrap();
     assert_eq!(engine.pool.out(), 2);
-    for leftover in engine.rdmc.dismantle() {
+    for leftover in engine.rdmc.dismantle(&engine.table) {
         engine.pool.put(leftover.into_block());
     }
     assert_eq!(engine.pool.out(), 0);

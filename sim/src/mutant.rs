@@ -112,8 +112,14 @@ pub enum Mutant {
     BelowMajority,
     /// There a member tells that it has accepted a slot more than it has.
     GapAccepted,
-    /// There a large message is delivered once a majority has it.
-    LargeByMajority,
+    /// There a view is cut before the first large message that one who goes on lacks.
+    LargeCut,
+    /// There buffers of large messages are given back that some may have to be given from.
+    LargeForgotten,
+    /// There a sender takes a slot for another large message before all have delivered the last one in it.
+    LargeWindowIgnored,
+    /// There a member takes a large message that others are to give before anybody has written it.
+    LargeUngiven,
     /// There a member agrees to a cut before it has all below.
     FillSkipped,
     /// There a leader cuts a view at the least that voters have.
@@ -140,7 +146,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All.
-    pub const ALL: [Mutant; 59] = [
+    pub const ALL: [Mutant; 62] = [
         Mutant::CounterFirst,
         Mutant::CounterByReference,
         Mutant::UnorderedLink,
@@ -188,7 +194,10 @@ impl Mutant {
         Mutant::TailBySender,
         Mutant::BelowMajority,
         Mutant::GapAccepted,
-        Mutant::LargeByMajority,
+        Mutant::LargeCut,
+        Mutant::LargeForgotten,
+        Mutant::LargeWindowIgnored,
+        Mutant::LargeUngiven,
         Mutant::FillSkipped,
         Mutant::CutAtLeast,
         Mutant::OldLeaderAccepted,
@@ -228,6 +237,8 @@ impl Mutant {
             Mutant::SplitSpins => Some(Mutation::SplitSpins),
             Mutant::FillSkipped => Some(Mutation::FillSkipped),
             Mutant::CutAtLeast => Some(Mutation::CutsAtLeast),
+            Mutant::LargeCut => Some(Mutation::CutsLarge),
+            Mutant::LargeUngiven => Some(Mutation::TakesUngiven),
             Mutant::OldLeaderAccepted => Some(Mutation::WedgesLate),
             _ => None,
         }
@@ -258,11 +269,13 @@ impl Mutant {
 
     /// The order in which it is looked for, if it is a fault of one order.
     pub(crate) fn ordering(self) -> Option<Mode> {
-        use Mutant::{BelowMajority, CutAtLeast, FillSkipped, GapAccepted, LargeByMajority, OldLeaderAccepted};
+        use Mutant::{BelowMajority, CutAtLeast, FillSkipped, GapAccepted, OldLeaderAccepted};
         use Mutant::{CutDecisionsCount, DecidedAhead, ForwardedEarly, LinkSkipped, TailIgnored};
+        use Mutant::{LargeCut, LargeForgotten, LargeUngiven, LargeWindowIgnored};
         use Mutant::{ReadOfDelivered, ReadOfOwn, ReadUnheard};
         match self {
-            BelowMajority | GapAccepted | LargeByMajority | FillSkipped | CutAtLeast | OldLeaderAccepted | ReadOfOwn => Some(Mode::Paxos),
+            BelowMajority | GapAccepted | FillSkipped | CutAtLeast | OldLeaderAccepted | ReadOfOwn => Some(Mode::Paxos),
+            LargeCut | LargeForgotten | LargeUngiven | LargeWindowIgnored => Some(Mode::Paxos),
             ForwardedEarly | LinkSkipped | TailIgnored | DecidedAhead | CutDecisionsCount => Some(Mode::Chain),
             ReadOfDelivered | ReadUnheard => Some(Mode::Ordered),
             _ => self.order().map(|_| Mode::Lamport),
@@ -274,7 +287,8 @@ impl Mutant {
         let rule = match self {
             Mutant::BelowMajority => OrderMutation::BelowMajority,
             Mutant::GapAccepted => OrderMutation::AcceptsGaps,
-            Mutant::LargeByMajority => OrderMutation::LargeByMajority,
+            Mutant::LargeForgotten => OrderMutation::LargeForgotten,
+            Mutant::LargeWindowIgnored => OrderMutation::LargeWindowIgnored,
             Mutant::ForwardedEarly => OrderMutation::ForwardedEarly,
             Mutant::LinkSkipped => OrderMutation::LinkSkipped,
             Mutant::TailIgnored => OrderMutation::TailIgnored,
@@ -293,16 +307,15 @@ impl Mutant {
     /// The runs in which it is looked for: with which aim members come and go, or none where they stay.
     pub fn aim(self) -> Option<Aim> {
         use Mutant::{
-            CutDecisionsCount, JoinerMissesOne, KnownEarly, LargeByMajority, LateWrite, LeavesUnheard, ListenersRefused, RestsForEver,
-            SentTwice, SplitSpins, TailBySender, WitnessForgets,
+            CutDecisionsCount, JoinerMissesOne, KnownEarly, LargeForgotten, LargeWindowIgnored, LateWrite, LeavesUnheard, ListenersRefused,
+            RestsForEver, SentTwice, SplitSpins, TailBySender, WitnessForgets,
         };
         match self {
             LeavesUnheard | ListenersRefused | RestsForEver | SplitSpins | WitnessForgets => Some(Aim::Members),
             _ if self.member().is_some() => Some(Aim::Members),
             Mutant::ReadUnheard => Some(Aim::Safety),
-            LateWrite | SentTwice | JoinerMissesOne | KnownEarly | TailBySender | LargeByMajority | CutDecisionsCount => {
-                Some(Aim::Liveness)
-            }
+            LateWrite | SentTwice | JoinerMissesOne | KnownEarly | TailBySender | CutDecisionsCount => Some(Aim::Liveness),
+            LargeForgotten | LargeWindowIgnored => Some(Aim::Liveness),
             _ => self.membership().map(|_| Aim::Liveness),
         }
     }
@@ -396,7 +409,17 @@ impl Mutant {
             Mutant::ClockForgotten => ("clock-forgotten", "a clock does not hear of final times", 60, &[TotalOrder]),
             Mutant::BelowMajority => ("below-majority", "what one member alone has is delivered", 50, &[Stability]),
             Mutant::GapAccepted => ("gap-accepted", "a member accepts a slot more than it has", 50, &[Stability]),
-            Mutant::LargeByMajority => ("large-by-majority", "a large message is delivered once a majority has it", 1400, &[TrimAgreement]),
+            Mutant::LargeCut => ("large-cut", "a view is cut before the first large message that one lacks", 200, &[TrimAgreement]),
+            Mutant::LargeForgotten => {
+                ("large-forgotten", "buffers go back that some are to be given from", 450, &[SendProgress, ViewProgress])
+            }
+            Mutant::LargeWindowIgnored => (
+                "large-window-ignored",
+                "slots are used again before all have delivered what was there",
+                700,
+                &[Integrity, SendProgress, ViewProgress],
+            ),
+            Mutant::LargeUngiven => ("large-ungiven", "a large message is taken before it is given", 120, &[Integrity]),
             Mutant::FillSkipped => ("fill-skipped", "a member agrees to a cut and acts on it without what it lacks", 50, &[ViewProgress]),
             Mutant::CutAtLeast => ("cut-at-least", "a view is cut at the least that voters have", 200, &[TrimAgreement]),
             Mutant::OldLeaderAccepted => ("old-leader-accepted", "who has wedged accepts what the old leader says", 300, &[TrimAgreement]),

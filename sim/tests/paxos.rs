@@ -57,8 +57,23 @@ fn a_slot_accepted_before_it_is_here_is_caught() {
 }
 
 #[test]
-fn a_large_message_that_waits_for_a_majority_only_is_caught() {
-    caught(Mutant::LargeByMajority);
+fn a_cut_before_a_large_message_that_a_majority_may_have_delivered_is_caught() {
+    caught(Mutant::LargeCut);
+}
+
+#[test]
+fn a_buffer_that_is_not_kept_for_those_that_lack_its_message_is_caught() {
+    caught(Mutant::LargeForgotten);
+}
+
+#[test]
+fn a_slot_that_is_taken_before_all_have_delivered_what_it_had_is_caught() {
+    caught(Mutant::LargeWindowIgnored);
+}
+
+#[test]
+fn a_large_message_that_is_taken_before_it_is_given_is_caught() {
+    caught(Mutant::LargeUngiven);
 }
 
 #[test]

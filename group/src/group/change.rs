@@ -150,6 +150,9 @@ impl<E: Endpoint> Group<E> {
             epoch.membership.set_mutation(mutation);
             epoch.mutation = mutation;
         }
+        if mutation == Mutation::TakesUngiven {
+            self.outgoing.rdmc.set_mutation(squall_rdmc::Mutation::TakesUngiven);
+        }
     }
 
     /// Breaks a rule of the order on purpose, for tests of the checker.
@@ -172,6 +175,7 @@ impl<E: Endpoint> Group<E> {
         while self.change(upcalls)? {
             progress = true;
         }
+        progress |= self.give_large()?;
         let again = self.send_again(upcalls);
         self.watch_learners();
         let goes_on = self.epoch.as_ref().is_some_and(|epoch| !epoch.wedged);

@@ -85,14 +85,15 @@ impl<E: Endpoint> Group<E> {
         let said = |rank: Rank| self.membership().is_none_or(|membership| membership.protocol().has_installed(rank));
         let is_done = |rank| !self.view.votes(rank) || said(rank) || self.endpoint.is_gone(rank);
         let severed = fabric.severs() || (0..self.view.members).map(Rank::new).all(is_done);
+        let gone: Vec<bool> = (0..self.view.members).map(|rank| fabric.severs() || self.endpoint.is_gone(Rank::new(rank))).collect();
         let hears_witness = self.epoch.as_ref().is_some_and(|epoch| epoch.hears_witness);
         let reads = self.reads.as_ref().map(|reads| reads.numbers).unwrap_or_default();
-        let Group { endpoint, outgoing, pool_region, held, .. } = self;
+        let Group { endpoint, outgoing, pool_region, held, table, .. } = self;
         // T5: nothing of this epoch lands or is read any more when a buffer goes back. A pool into which a member may
         // still write, because it was lost before it had said its last word here and may live, is given up: its memory
         // stays with that member alone.
         fabric.retire(endpoint);
-        let (config, pool, again) = outgoing.dismantle(severed);
+        let (config, pool, again) = outgoing.dismantle(severed, |rank| gone[rank.index()], &table);
         let kept = Kept { pool: pool.map(|pool| (pool, pool_region)), again, held, hears_witness, leaving, reads };
         (config, kept)
     }
@@ -142,6 +143,9 @@ impl<E: Endpoint> Group<E> {
         if config.mode == Mode::Ordered && config.limit.unwrap_or_default() == Limit::Cores {
             rdmc = rdmc.in_order();
         }
+        if let Some((_, large)) = columns.fill {
+            rdmc = rdmc.filled_by(large);
+        }
         let pool_bytes = |rank| endpoint.region_bytes(rank, POOL).unwrap_or(pool_region.bytes() as u64);
         rdmc.set_pools((0..members).map(Rank::new).map(pool_bytes).collect());
         let order = match config.mode {
@@ -166,7 +170,7 @@ impl<E: Endpoint> Group<E> {
             streams,
             outgoing,
             epoch: epoch.map(Box::new),
-            fill: columns.fill.map(|columns| Box::new(Fill::new(columns, members))),
+            fill: columns.fill.map(|(small, _)| Box::new(Fill::new(small, members))),
             reads: reads.map(Box::new),
             pool_region,
             mark: Counter::new(columns.mark, members),

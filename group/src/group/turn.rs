@@ -201,6 +201,9 @@ impl<E: Endpoint> Group<E> {
         }
         self.order.delivered(&self.table, &mut self.outbox);
         let Outgoing { rdmc, pool, .. } = &mut self.outgoing;
+        if self.fill.is_some() {
+            (0..self.streams.len()).for_each(|sender| rdmc.spread(sender, self.order.large_spread(sender)));
+        }
         Ok(any | (rdmc.reclaim(&self.table, pool) > 0))
     }
 

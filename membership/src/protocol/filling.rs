@@ -4,13 +4,13 @@ use squall_transport::Rank;
 
 use super::Protocol;
 use crate::mutation::Mutation;
-use crate::trim::{ragged_trim, reaches};
+use crate::trim::{reached_by, reaches};
 
 /// What voters that go on had received when they wedged, a sender at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ends {
-    /// What all of them have.
-    pub least: Vec<u64>,
+    /// What may have been delivered: with those that are lost, more than half of the voters may have had it.
+    pub chosen: Vec<u64>,
     /// What one of them has.
     pub most: Vec<u64>,
 }
@@ -33,16 +33,22 @@ impl Protocol {
 
     /// What the voters that I trust had received, once all of them have wedged.
     pub fn ends(&self) -> Option<Ends> {
-        let frozen = self.frozen()?;
-        let mut most = vec![0; self.sender_count];
-        for received in &frozen {
-            most.iter_mut().zip(received).for_each(|(most, &theirs)| *most = theirs.max(*most));
-        }
-        Some(Ends { least: ragged_trim(frozen.iter().map(Vec::as_slice), self.sender_count), most })
+        let frozen = self.frozen().filter(|frozen| !frozen.is_empty())?;
+        let lost = self.voters.saturating_sub(frozen.len());
+        // So many of those that go on have what was delivered, at the least.
+        let holders = match self.mutation {
+            Mutation::CutsLarge => frozen.len(),
+            _ => (self.voters / 2 + 1).saturating_sub(lost).clamp(1, frozen.len()),
+        };
+        let reached_by = |holders: usize| {
+            let of = |sender| reached_by(frozen.iter().map(|received| received[sender]), holders);
+            (0..self.sender_count).map(of).collect()
+        };
+        Some(Ends { chosen: reached_by(holders), most: reached_by(1) })
     }
 
     /// I have so much of each sender by now. If it is for me to cut, and the voters' ends are these, I cut there: at
-    /// the most, or below it where nobody can be filled, but never below what all of them have.
+    /// the most, or below it before what members are not given for nothing, but never below what may be delivered.
     ///
     /// # Panics
     /// If a vector has not one place a sender.
@@ -51,6 +57,13 @@ impl Protocol {
         if let Some(filling) = &mut self.filling {
             *filling = Filling { held, cut };
         }
+    }
+
+    /// So much of the sender at this place is to be kept, as far as is known here: what may have been delivered, and
+    /// what any voter that I trust has accepted to keep.
+    pub fn kept_of(&self, sender: usize, ends: Option<&Ends>) -> u64 {
+        let cuts = self.trusted_voters().filter_map(|rank| self.row_of(rank).accepted.trim.as_ref()).map(|trim| trim[sender]);
+        cuts.chain(ends.map(|ends| ends.chosen[sender])).max().unwrap_or(0)
     }
 
     /// What `rank` is known to have of the sender at this place: what it had when it wedged, and what it has accepted.
@@ -70,7 +83,7 @@ impl Protocol {
     pub(super) fn filled_cut(&self) -> Option<Vec<u64>> {
         let ends = self.ends()?;
         if self.mutation == Mutation::CutsAtLeast {
-            return Some(ends.least);
+            return self.least();
         }
         let (made_of, cut) = self.filling.as_ref()?.cut.as_ref()?;
         (*made_of == ends && self.holds(cut)).then(|| cut.clone())

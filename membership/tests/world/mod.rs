@@ -4,7 +4,7 @@ mod ways;
 
 use std::collections::VecDeque;
 
-use squall_membership::{Decision, Mutation, Newcomer, Phase, Protocol, Ranks, Row, What, Witness};
+use squall_membership::{Decision, Ends, Mutation, Newcomer, Phase, Protocol, Ranks, Row, What, Witness};
 use squall_transport::{NodeId, Rank};
 pub(crate) use ways::{explore, walk};
 
@@ -49,6 +49,8 @@ pub(crate) struct World {
     mutation: Mutation,
     /// A majority is enough to deliver, and members that have stopped give each other what they lack.
     fills: bool,
+    /// They are given nothing that nobody can have delivered.
+    sparing: bool,
     broken: Option<String>,
 }
 
@@ -120,6 +122,7 @@ impl World {
             left,
             mutation,
             fills: false,
+            sparing: false,
             broken: None,
         }
     }
@@ -128,6 +131,11 @@ impl World {
     pub(crate) fn filling(mut self) -> World {
         self.members.iter_mut().for_each(|member| member.protocol.fill_up());
         World { fills: true, ..self }
+    }
+
+    /// And views are cut before what nobody can have delivered, as if all messages were large.
+    pub(crate) fn sparing(self) -> World {
+        World { sparing: true, ..self }
     }
 
     /// Whether a member that has stopped, and hears and is heard, has what this one lacks.
@@ -199,7 +207,10 @@ impl World {
                     actions.push(Action::Receive { by: rank, sender });
                 }
                 let having = || self.members[..self.voters].iter().filter(|other| other.received[sender] == MESSAGES).count();
-                let majority = || self.fills && member.received[sender] == MESSAGES && having() * 2 > self.voters;
+                // What a voter is given once it has stopped it does not say to have.
+                let said = |voter: &Member| voter.protocol.row().received.as_ref().map_or(voter.received[sender], |said| said[sender]);
+                let saying = || self.members[..self.voters].iter().filter(|voter| said(voter) == MESSAGES).count();
+                let majority = || self.fills && member.received[sender] == MESSAGES && saying() * 2 > self.voters;
                 let stable = || having() == self.voters || majority();
                 if open && member.delivered[sender] < MESSAGES && stable() {
                     actions.push(Action::Deliver { by: rank, sender });
@@ -282,7 +293,8 @@ impl World {
         loop {
             let member = &mut self.members[rank];
             if self.fills {
-                let cut = member.protocol.ends().map(|ends| (ends.clone(), ends.most));
+                let cut = |ends: Ends| if self.sparing { (ends.clone(), ends.chosen) } else { (ends.clone(), ends.most) };
+                let cut = member.protocol.ends().map(cut);
                 member.protocol.hold(member.received.clone(), cut);
             }
             let mut moved = member.protocol.advance();

@@ -17,8 +17,9 @@
 //! space is given back once all have delivered. In a stream they do not last: it goes as fast as the slowest member
 //! delivers, as in any other order.
 //!
-//! A large message is not in any ring that others could be given it from, so it waits for all: nothing at or behind its
-//! slot is delivered before all voters have accepted it.
+//! That holds for large messages too. A window of these is `transfers_max` messages of a sender, which takes the slot of
+//! one for another only once all voters have delivered it; and what relays pass on reaches those behind a slow relay no
+//! sooner than that one has it.
 //!
 //! # What it costs
 //!
@@ -52,11 +53,15 @@
 //!
 //! # At the end of a view
 //!
-//! So the view is cut at the *most* that any voter who goes on has, a sender at a time (but for large messages, of
-//! which what was delivered all voters have: a stream is cut before the first that one of them lacks). Whoever lacks
-//! some of it is given it from a survivor's copy of the ring before it accepts the cut: `fill`, a step of `group` with
-//! rules in `membership`. All then have the same records below the cut, and the rest of the order is a function of
-//! these alone: the log; then what has no slot, by index and sender.
+//! So the view is cut at the *most* that any voter who goes on has, a sender at a time. Whoever lacks some of it is
+//! given it from a survivor's copy of the ring, or of the large message, before it accepts the cut: `fill`, a step of
+//! `group` with rules in `membership` and buffers kept by `rdmc`. All then have the same records below the cut, and the
+//! rest of the order is a function of these alone: the log; then what has no slot, by index and sender.
+//!
+//! A large message costs more to give than to send again. So a stream is cut before the first one that nobody can have
+//! delivered: too few of those that go on had it when they wedged to be, with all that are lost, more than half.
+//! Worked example, five voters of whom one is lost: what two of the four have may have been accepted by three, and is
+//! kept and given to the other two; what its sender alone has was not.
 //!
 //! A slot may name a message that is lost: its sender is, and nobody who goes on had it. No majority accepted that
 //! slot, so nothing at it or behind it was delivered: it is passed over.
@@ -98,9 +103,14 @@ pub struct Paxos {
     frontiers: Vec<u64>,
     /// Of each sender, what I gave slots to, as the leader.
     said: Vec<u64>,
-    /// Large messages that are not delivered, by sender; slots of those that some voter is not known to have.
+    /// Large messages that are not delivered, by sender.
     large: Vec<VecDeque<u64>>,
-    large_slots: VecDeque<u64>,
+    /// Places of large messages, with their senders: of others' that some voter is not known to have, of mine that some
+    /// voter is not known to have delivered.
+    large_places: VecDeque<(u64, usize)>,
+    my_large_places: VecDeque<u64>,
+    /// Of each sender, how many large messages are in neither.
+    large_spread: Vec<u64>,
     /// What I have accepted and not delivered; where mine stands in it.
     places: Places,
     received_seq: Counter,
@@ -128,7 +138,9 @@ impl Paxos {
             frontiers: vec![0; senders.len()],
             said: vec![0; senders.len()],
             large: vec![VecDeque::new(); senders.len()],
-            large_slots: VecDeque::new(),
+            large_places: VecDeque::new(),
+            my_large_places: VecDeque::new(),
+            large_spread: vec![0; senders.len()],
             places: Places::default(),
             received_seq: Counter::new(columns.received_seq, members),
             told_seq: 0,
@@ -172,12 +184,26 @@ impl Paxos {
         self.large[sender].iter().copied().find(|&large| large >= index)
     }
 
+    /// How many large messages of `sender`, its first ones, all voters have; if it is me, how many they have delivered.
+    pub fn large_spread(&self, sender: usize) -> u64 {
+        match self.mutation {
+            Mutation::LargeForgotten if self.mine != Some(sender) => u64::MAX,
+            Mutation::LargeWindowIgnored if self.mine == Some(sender) => u64::MAX,
+            _ => self.large_spread[sender],
+        }
+    }
+
     /// Accepts what is here.
     fn accept(&mut self) {
         while let Some((sender, first, count)) = self.log.next(&self.frontiers) {
             let slot = self.places.ordered();
             let large = self.large[sender].iter().filter(|&&index| (first..first + count).contains(&index));
-            self.large_slots.extend(large.map(|index| slot + (index - first)));
+            let places = large.map(|index| slot + (index - first));
+            if self.mine == Some(sender) {
+                self.my_large_places.extend(places);
+            } else {
+                self.large_places.extend(places.map(|place| (place, sender)));
+            }
             self.places.push(sender, first, count, self.mine == Some(sender));
         }
     }
@@ -225,12 +251,11 @@ impl Orderer for Paxos {
     fn refresh(&mut self, table: &Table) -> Result<(), Malformed> {
         let (own, majority) = (self.places.ordered(), self.voters / 2 + 1);
         let (chosen, everywhere) = self.received_by.reached_by(table, self.voters, majority, own)?;
-        while self.large_slots.front().is_some_and(|&slot| slot < everywhere) {
-            self.large_slots.pop_front();
+        while let Some(&(_, sender)) = self.large_places.front().filter(|(place, _)| *place < everywhere) {
+            self.large_places.pop_front();
+            self.large_spread[sender] += 1;
         }
-        let large = self.large_slots.front().filter(|_| self.mutation != Mutation::LargeByMajority);
-        let below = large.copied().unwrap_or(u64::MAX).min(own);
-        self.stable = if self.mutation == Mutation::BelowMajority { below } else { below.min(chosen) };
+        self.stable = if self.mutation == Mutation::BelowMajority { own } else { own.min(chosen) };
         Ok(())
     }
 
@@ -258,8 +283,13 @@ impl Orderer for Paxos {
     }
 
     fn delivered_everywhere(&mut self, table: &Table) -> Result<u64, Malformed> {
-        if self.mine.is_none() {
-            return Ok(0);
+        let Some(mine) = self.mine else { return Ok(0) };
+        if !self.my_large_places.is_empty() {
+            let by_voters = self.delivered_by.least_of(table, self.voters, self.delivered_seq.value(), u64::MAX)?;
+            while self.my_large_places.front().is_some_and(|&place| place < by_voters) {
+                self.my_large_places.pop_front();
+                self.large_spread[mine] += 1;
+            }
         }
         // Others may have delivered what I have not accepted.
         let delivered = self.delivered_by.least(table, self.delivered_seq.value(), u64::MAX)?;

@@ -1,6 +1,7 @@
 //! The engine: every transfer of one member in one epoch.
 
 mod again;
+mod filling;
 mod first;
 mod moving;
 mod sending;
@@ -18,6 +19,7 @@ use crate::plans::Plans;
 use crate::shares::{BufferError, Shares};
 use crate::timeline::{Moment, Timeline};
 use crate::transfer::{Beginning, Buffer, Transfer};
+use filling::Filling;
 
 /// Why a descriptor could not be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,22 +56,34 @@ impl Progress {
 
 /// A large-message buffer that an epoch leaves behind.
 #[derive(Debug)]
-pub struct Leftover(Buffer);
+pub struct Leftover {
+    buffer: Buffer,
+    /// Not all has come from whom it was to come.
+    open: bool,
+    /// Who was asked for its message and has not said that all is written.
+    asked: Vec<Rank>,
+}
 
 impl Leftover {
     /// Byte offset in the pool's region.
     pub fn offset(&self) -> u64 {
-        self.0.offset()
+        self.buffer.offset()
     }
 
     /// Whether peers had yet to write into it: one that is told late that the epoch is over may still do so.
     pub fn is_open(&self) -> bool {
-        matches!(self.0, Buffer::Open(_))
+        self.open
+    }
+
+    /// Who was asked to write its message, and has not done so as far as is known here: whatever it says of the epoch,
+    /// it may still do so.
+    pub fn asked(&self) -> &[Rank] {
+        &self.asked
     }
 
     /// The block, for the pool. The caller knows that no peer can write it any more (rule T5): the endpoint is gone.
     pub fn into_block(self) -> Block {
-        self.0.into()
+        self.buffer.into()
     }
 }
 
@@ -126,6 +140,8 @@ pub struct Rdmc {
     is_young: bool,
     /// What is behind a first message waits until that is here.
     in_order: bool,
+    /// Where members that have stopped give each other what they lack.
+    filling: Option<Box<Filling>>,
     timeline: Option<Box<Timeline>>,
     mutation: Mutation,
 }
@@ -167,6 +183,7 @@ impl Rdmc {
             turn: 0,
             is_young: false,
             in_order: false,
+            filling: None,
             timeline: None,
             mutation: Mutation::None,
         }
@@ -205,6 +222,7 @@ impl Rdmc {
         if descriptor.transfer != expected {
             return Err(DescriptorError::OutOfOrder { expected, found: descriptor.transfer }.into());
         }
+        self.make_room(sender, expected, pool);
         self.check_slot(sender, expected, 0)?;
         let (block, class) = self.shares.take(sender, descriptor.bytes, pool)?;
         let ready = ready_word(descriptor.transfer, block.offset());
@@ -290,10 +308,11 @@ impl Rdmc {
         }
         let before = self.draining.len();
         let (slots, shares, received) = (&mut self.slots, &mut self.shares, self.columns.received);
+        let filling = self.filling.as_deref();
         self.draining.retain(|&slot| {
             let transfer = &mut slots[slot];
             let sender = transfer.sender();
-            if !transfer.is_confirmed(table, received.get(sender)) {
+            if filling.is_some_and(|filling| filling.keeps(slot, transfer)) || !transfer.is_confirmed(table, received.get(sender)) {
                 return true;
             }
             if let Some(buffer) = transfer.end() {
@@ -311,8 +330,13 @@ impl Rdmc {
     }
 
     /// Ends the epoch: all buffers that are still out.
-    pub fn dismantle(self) -> impl Iterator<Item = Leftover> {
-        self.slots.into_iter().filter_map(|mut slot| slot.end()).map(Leftover)
+    pub fn dismantle(self, table: &Table) -> impl Iterator<Item = Leftover> {
+        let filling = self.filling;
+        self.slots.into_iter().enumerate().filter_map(move |(slot, mut transfer)| {
+            let given = filling.as_ref().filter(|filling| filling.is_asked(slot));
+            let asked = given.map(|filling| filling.unfinished(slot, transfer.number(), table)).unwrap_or_default();
+            transfer.end().map(|buffer| Leftover { open: given.is_some() || matches!(buffer, Buffer::Open(_)), buffer, asked })
+        })
     }
 
     /// Records from here on into `timeline`, or no more. Returns what was there.

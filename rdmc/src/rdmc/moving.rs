@@ -113,7 +113,7 @@ impl Rdmc {
     }
 
     /// Takes transfers that have nothing left to receive or to post off the active list.
-    fn retire(&mut self) {
+    pub(super) fn retire(&mut self) {
         let (slots, draining) = (&self.slots, &mut self.draining);
         self.active.retain(|&slot| {
             let quiet = slots[slot].is_quiet();
