@@ -81,14 +81,15 @@
 //!   is suspected, once the list has not grown for as long as silence may last.
 //! - **G, give.** Where messages are delivered that not all have ([`Protocol::fill_up`]), the cut is at the most that
 //!   any voter whom the leader trusts has received, or before what costs too much to give and nobody can have delivered
-//!   ([`Ends::chosen`]). Nobody accepts a cut, no leader makes one or takes one over, and nobody acts on one, before it has all below it
-//!   ([`Protocol::hold`]). How members give each other what they lack is the caller's part.
+//!   ([`Ends::chosen`]). Nobody accepts a cut, no leader makes one or takes one over, and nobody acts on one, before it
+//!   has all below it ([`Protocol::hold`]). How members give each other what they lack is the caller's part.
 //! - **D, decide.** A cut stands once more than half of the view have accepted it from the same leader, as far as the
 //!   member can see, or once a member that it trusts has acted on it: those that have may have lost each other, so that
 //!   no leader is left whom all of them follow. Only then does it deliver up to the cut and install.
 //! - **K, keep.** Who has installed keeps its part in this view until all that it trusts have installed too, and the
 //!   fabric has taken all that it has to say to them, and sent it; for learners alone, and to have its own last words
-//!   heard, not for long. Losing members that have is no suspicion.
+//!   heard, not for long. For a voter that knows the decision losing others is no suspicion: they may have taken it for
+//!   lost, and gone on; were it to tell the next view so, those would be lost there.
 //!
 //! # Why it holds
 //!

@@ -350,6 +350,29 @@ fn learners_that_die_stall_or_doubt_stop_no_voter() {
 }
 
 #[test]
+fn who_knows_the_decision_suspects_nobody_that_has_gone_on() {
+    let mut cluster = Cluster::new(4);
+    cluster.run_ms(2);
+    (0..3).for_each(|rank| cluster.members[rank].membership.link_down(Rank(3)));
+    cluster.members[3].runs = false;
+    while cluster.members[1].membership.decision().is_none() {
+        cluster.now_ns += MS / 2;
+        [0, 2].into_iter().for_each(|rank| cluster.step(rank));
+        let Member { membership, table, outbox, received, .. } = &mut cluster.members[1];
+        membership.step(cluster.now_ns, table, outbox);
+        if membership.phase() == Phase::Wedging {
+            membership.freeze(received.clone());
+        }
+        cluster.land_all();
+    }
+    let Member { membership, table, outbox, .. } = &mut cluster.members[1];
+    membership.link_down(Rank(2));
+    membership.step(cluster.now_ns, table, outbox);
+    assert_eq!((membership.phase(), membership.protocol().hears(Rank(2))), (Phase::Decided, false));
+    assert_eq!(membership.protocol().lost().iter().collect::<Vec<_>>(), [Rank(3)]);
+}
+
+#[test]
 fn losses_leaves_and_joins_are_one_change() {
     let mut cluster = Cluster::new(5);
     cluster.run_ms(2);

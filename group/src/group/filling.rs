@@ -151,7 +151,7 @@ impl<E: Endpoint> Group<E> {
         for to in (0..self.view.members).map(Rank::new).filter(|&to| to != me && protocol.hears(to)) {
             for (sender, &rank) in self.view.senders.iter().enumerate() {
                 let lacks = rank != to && protocol.known_of(to, sender) < held[sender];
-                let lower = (0..me.index()).map(Rank::new).filter(|&other| other != to && !protocol.suspects().has(other));
+                let lower = (0..me.index()).map(Rank::new).filter(|&other| other != to && protocol.hears(other));
                 let mine = lower.into_iter().all(|other| protocol.known_of(other, sender) < held[sender]);
                 if lacks && mine {
                     let ring = self.table.ring(self.columns.smc.ring, sender);

@@ -223,9 +223,10 @@ impl Protocol {
         if peer == self.me {
             return;
         }
-        // Who has installed needs nobody, and others may have gone on. Before that nobody goes that I may still need:
-        // it waits for me.
-        if self.row.installed {
+        // A voter that knows the decision needs nobody, and others may have gone on: those that took it for lost too.
+        // Before that nobody goes that I may still need: it waits for me.
+        let needs_nobody = self.row.installed || (self.decision.is_some() && self.votes(self.me));
+        if needs_nobody {
             self.gone.add(peer);
         } else {
             self.suspects.add(peer);
