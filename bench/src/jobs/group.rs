@@ -41,6 +41,30 @@ pub struct GroupJob {
     pub reads: bool,
 }
 
+#[cfg(test)]
+impl GroupJob {
+    /// One sender's small messages over shared memory, on cores that others need too: for tests.
+    pub(crate) fn of_small(ordering: Ordering) -> GroupJob {
+        use super::shape::SMALL_MAX;
+
+        GroupJob {
+            fabric: FabricKind::Shm,
+            ordering,
+            senders: 1,
+            message_bytes: SMALL_MAX,
+            shape: Shape::of(SMALL_MAX, None),
+            block_bytes: None,
+            schedule: None,
+            verify: Verify::None,
+            spin: false,
+            own_core: false,
+            membership: false,
+            delay: Delay::default(),
+            reads: false,
+        }
+    }
+}
+
 /// Who of a group is slow, or sends nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delay {

@@ -57,8 +57,8 @@ impl Protocol {
         true
     }
 
-    /// Adds what is to be changed and is not in the list yet: losses, then votes, then leaves, then joins. In a view that
-    /// rests, votes and joins begin no change, but what does takes them along.
+    /// Adds what is to be changed and is not in the list yet: losses, then votes, then leaves, then joins. In a view
+    /// that rests, votes and joins begin no change, but what does takes them along.
     fn propose(&mut self) {
         let is_urgent = || self.suspects != Ranks::EMPTY || self.trusted().any(|rank| self.row_of(rank).leaving != Leaving::No);
         if self.rests && self.row.accepted.changes.is_empty() && !is_urgent() {

@@ -16,8 +16,8 @@ pub(in crate::experiments) trait Engine {
     /// One turn of its loop; whether anything happened. Never waits.
     fn step(&mut self, receiver: &mut Receiver) -> anyhow::Result<bool>;
 
-    /// One turn, and if nothing happened, a wait as `pace` says, but not beyond `until`.
-    fn turn(&mut self, receiver: &mut Receiver, pace: &mut Pace, until: Option<Instant>) -> anyhow::Result<()>;
+    /// One turn, and if nothing happened, a wait as `pace` says, but not beyond `until`; whether anything happened.
+    fn turn(&mut self, receiver: &mut Receiver, pace: &mut Pace, until: Option<Instant>) -> anyhow::Result<bool>;
 
     /// Shows the others how far this node is.
     fn raise_mark(&mut self, mark: u64);
@@ -77,9 +77,8 @@ impl<E: Endpoint> Engine for Group<E> {
     }
 
     #[inline]
-    fn turn(&mut self, receiver: &mut Receiver, pace: &mut Pace, until: Option<Instant>) -> anyhow::Result<()> {
-        self.turn_until(receiver, pace, until)?;
-        Ok(())
+    fn turn(&mut self, receiver: &mut Receiver, pace: &mut Pace, until: Option<Instant>) -> anyhow::Result<bool> {
+        Ok(self.turn_until(receiver, pace, until)?.is_busy())
     }
 
     fn raise_mark(&mut self, mark: u64) {

@@ -233,14 +233,7 @@ impl<G: Engine> Member<G> {
             None => {
                 self.engine.turn(&mut self.receiver, &mut self.pace, None)?;
             }
-            Some(drag) => {
-                let is_busy = self.engine.step(&mut self.receiver)?;
-                drag.hold();
-                if !is_busy {
-                    self.engine.turn(&mut self.receiver, &mut self.pace, None)?;
-                    drag.rest();
-                }
-            }
+            Some(drag) => drag.turn(&mut self.engine, &mut self.receiver, &mut self.pace)?,
         }
         if let Some(watch) = &mut self.watch {
             watch.look(self.receiver.remaining);

@@ -214,25 +214,25 @@ impl<E: Endpoint> Engine for Replica<E> {
         Ok(proposed | came | sent | delivered)
     }
 
-    fn turn(&mut self, receiver: &mut Receiver, pace: &mut Pace, until: Option<Instant>) -> anyhow::Result<()> {
+    fn turn(&mut self, receiver: &mut Receiver, pace: &mut Pace, until: Option<Instant>) -> anyhow::Result<bool> {
         if self.step(receiver)? {
             pace.busy();
-            return Ok(());
+            return Ok(true);
         }
         if pace.spins() {
             pace.pause();
-            return Ok(());
+            return Ok(false);
         }
         self.links.arm();
         // What landed before wakes nobody: look once more.
         if self.step(receiver)? {
             self.links.disarm();
             pace.busy();
-        } else {
-            self.stats.parks += 1;
-            self.links.park(Pace::sleep_max(until).min(Duration::from_nanos(TICK_NS)));
+            return Ok(true);
         }
-        Ok(())
+        self.stats.parks += 1;
+        self.links.park(Pace::sleep_max(until).min(Duration::from_nanos(TICK_NS)));
+        Ok(false)
     }
 
     fn raise_mark(&mut self, mark: u64) {
@@ -272,27 +272,12 @@ mod tests {
 
     use super::*;
     use crate::ask::omnipaxos::LINK_RING_BYTES;
-    use crate::jobs::group::Delay;
-    use crate::jobs::kinds::{FabricKind, Ordering, Verify};
-    use crate::jobs::shape::{SMALL_MAX, Shape};
+    use crate::jobs::kinds::Ordering;
+    use crate::jobs::shape::SMALL_MAX;
 
     /// The leader sends so many messages; how far the log is cut off here once all are delivered.
     fn cut_off(mut exchange: LocalExchange, messages: usize) -> usize {
-        let group_job = GroupJob {
-            fabric: FabricKind::Shm,
-            ordering: Ordering::Omnipaxos,
-            senders: 1,
-            message_bytes: SMALL_MAX,
-            shape: Shape::of(SMALL_MAX, None),
-            block_bytes: None,
-            schedule: None,
-            verify: Verify::None,
-            spin: false,
-            own_core: false,
-            membership: false,
-            delay: Delay::default(),
-            reads: false,
-        };
+        let group_job = GroupJob::of_small(Ordering::Omnipaxos);
         let links = Links::open(&ShmFabric::new(), &mut exchange, LINK_RING_BYTES).unwrap();
         let (leads, nodes) = (links.me() == LEADER, links.nodes());
         let mut replica = Replica::new(links, &group_job).unwrap();
