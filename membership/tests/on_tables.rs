@@ -284,7 +284,8 @@ fn a_learner_that_is_whole_votes_from_the_next_view_on() {
     assert_eq!((decision.members, decision.voters), (nodes(&[0, 1, 2]), 3));
 }
 
-/// What the first of two voters decides, one of whom is lost or none, `ms` after a learner is whole in a view that rests.
+/// How many vote behind what the first voter decides within `ms`, if anything: a learner is whole in a view that rests,
+/// and a voter is lost or not.
 fn decided_at_rest(rest_ms: u64, loses: bool, ms: u64) -> Option<usize> {
     let mut cluster = Cluster::with_learners(3, 1);
     (0..3).for_each(|rank| cluster.members[rank].membership.rest_for(rest_ms * MS));
