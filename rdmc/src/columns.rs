@@ -39,12 +39,12 @@ pub struct Columns {
 /// The columns of what members that have stopped give each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FillColumns {
-    /// Per sender and slot. Row r at member q: r has stopped, lacks the slot's transfer, asks q for it, and has a buffer
-    /// for it, and where, as in [`Columns::ready`]. Written by r once an epoch and only to whom it asks, read by q.
-    /// Invariant: r gives the buffer back at the end of the epoch and no sooner.
+    /// Per sender and slot. Row r at member q: r has stopped, lacks the slot's transfer, asks q for it, and has a
+    /// buffer for it, and where, as in [`Columns::ready`]. Written by r once an epoch and only to whom it asks, read
+    /// by q. Invariant: r gives the buffer back at the end of the epoch and no sooner.
     pub wants: squall_sst::Columns,
-    /// Per sender and slot. Row r at member q: one more than the slot's transfer, once r has written all of it into the
-    /// buffer that q named. Written by r behind the Spans it publishes; read by q.
+    /// Per sender and slot. Row r at member q: one more than the slot's transfer, once r has written all of it into
+    /// the buffer that q named. Written by r behind the Spans it publishes; read by q.
     pub given: squall_sst::Columns,
 }
 

@@ -17,9 +17,9 @@
 //! space is given back once all have delivered. In a stream they do not last: it goes as fast as the slowest member
 //! delivers, as in any other order.
 //!
-//! That holds for large messages too. A window of these is `transfers_max` messages of a sender, which takes the slot of
-//! one for another only once all voters have delivered it; and what relays pass on reaches those behind a slow relay no
-//! sooner than that one has it.
+//! That holds for large messages too. A window of these is `transfers_max` messages of a sender, which takes the slot
+//! of one for another only once all voters have delivered it; and what relays pass on reaches those behind a slow relay
+//! no sooner than that one has it.
 //!
 //! # What it costs
 //!

@@ -7,8 +7,8 @@
 //!
 //! So where a message is delivered that not all have, those that have it keep it:
 //!
-//! - A receiver gives a buffer back only once all voters have its message, and a sender takes a slot for another message
-//!   only once all voters have *delivered* its last one ([`Rdmc::spread`]).
+//! - A receiver gives a buffer back only once all voters have its message, and a sender takes a slot for another
+//!   message only once all voters have *delivered* its last one ([`Rdmc::spread`]).
 //! - So a message that is announced says that all have delivered what the slot had before: its buffer, if it is still
 //!   kept, goes back at once. Whoever hears of a message has a slot for it, and a buffer if the pool holds as many as
 //!   all senders may have under way: whatever others have, a member that has stopped can be given.
