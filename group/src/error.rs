@@ -102,12 +102,18 @@ pub enum Ended {
         error: DescriptorError,
     },
     /// A member ended the group because of what another wrote, which this one has not seen itself.
-    #[error("member {by} ended the group, because member {member} wrote an invalid value; see the error of member {by}")]
+    #[error(
+        "member {by} ended the group, because member {member} wrote an invalid value; see the error of member {by}{}",
+        if told_by == by { String::new() } else { format!(" (as member {told_by} said, which passed it on)") }
+    )]
     Accused {
         /// Whom it accuses.
         member: Rank,
-        /// Who said so before it went, to this member or to one that passed it on.
+        /// Who saw it, and ended because of it.
         by: Rank,
+        /// From whom this member has it: from `by` itself, or from one that passed it on before it went. Whoever
+        /// passes on what was never said is named here.
+        told_by: Rank,
     },
     /// The group goes on without this member, or cannot be sure to be the only one that does.
     #[error(transparent)]

@@ -72,9 +72,20 @@ impl Trial {
     }
 
     /// Whether what is written tells who wrote it. In a chain a member's stream lies where the one before the reader
-    /// writes it, and nothing tells whether its sender wrote there too.
-    fn can_be_traced(&self) -> bool {
-        self.lies.habit != Habit::Anywhere && (self.config.mode != Mode::Chain || self.lies.habit == Habit::Words)
+    /// writes it, and nothing tells whether its sender wrote there too. What all have is told from member to member
+    /// there: who believes a lie passes it on, delivers by it, and may be named for that.
+    fn can_be_traced(&self, fates: &[Fate]) -> bool {
+        let is_by_hearsay = |fate: &Fate| match fate {
+            Fate::Ended(Ended::Malformed(malformed)) | Fate::WentOn(Some(Ended::Malformed(malformed))) => {
+                malformed.column == "order.delivered_seq"
+            }
+            _ => false,
+        };
+        match self.lies.habit {
+            Habit::Anywhere => false,
+            Habit::Words => self.config.mode != Mode::Chain || !fates.iter().any(is_by_hearsay),
+            Habit::Row | Habit::Ring => self.config.mode != Mode::Chain,
+        }
     }
 }
 
@@ -221,17 +232,18 @@ fn judge(trial: &Trial, fates: &[Fate]) -> Result<Seen, String> {
             Ended::Malformed(malformed) if malformed.column == "membership.trim" => true,
             Ended::Malformed(_) | Ended::Refused { .. } => said.blames() == Some(liar),
             // What a liar says of others is its word against theirs, and it is named.
-            Ended::Accused { member, by } => member == liar || by == liar,
+            Ended::Accused { member, by, told_by } => [member, by, told_by].contains(&liar),
             Ended::MemberDown(member) if member != liar => {
                 seen.unheard = true;
                 ended(member)
             }
             Ended::MemberDown(_) => true,
-            // By what a member says whom it suspects others are excluded; whether that was a lie they cannot know.
-            Ended::Stopped(_) => trial.config.membership.is_some(),
+            // By what a member says whom it suspects others are excluded, and by what it says who leaves they have
+            // left: whether that was a lie they cannot know.
+            Ended::Stopped(_) | Ended::Closed => trial.config.membership.is_some(),
             _ => false,
         };
-        if !is_fair && trial.can_be_traced() {
+        if !is_fair && trial.can_be_traced(fates) {
             return Err(format!("member {rank} ends, and {liar} lied: {said}"));
         }
     }

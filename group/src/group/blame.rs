@@ -37,18 +37,25 @@ impl<E: Endpoint> Group<E> {
     }
 
     /// Why the group is over, now that the link to `peer` is down: a member that ends because of another says so before
-    /// it goes. Passes it on.
+    /// it goes. What a member says of its own is passed on. What it has passed on itself is not: nobody would know any
+    /// more whose word that is, so the others are told only that this one is gone.
     #[cold]
     pub(super) fn lost(&mut self, peer: Rank) -> Ended {
-        let said = LastWord::parse(self.table.get(self.columns.lost, peer), self.view.members);
         // Nobody loses itself, or me while I am here.
-        let said = said.filter(|word| word.accuser.is_some() || ![peer, self.view.me].contains(&word.of));
-        let word = said.unwrap_or(LastWord { of: peer, accuser: None });
-        self.say_last(word);
-        match word {
-            LastWord { of, accuser: None } => Ended::MemberDown(of),
-            LastWord { of, accuser: Some(by) } => Ended::Accused { member: of, by },
-        }
+        let said = self.last_word_of(peer).filter(|word| word.accuser.is_some() || ![peer, self.view.me].contains(&word.of));
+        let gone = LastWord { of: peer, accuser: None };
+        let word = said.unwrap_or(gone);
+        let LastWord { of, accuser: Some(by) } = word else {
+            self.say_last(word);
+            return Ended::MemberDown(word.of);
+        };
+        let told_by = if self.last_word_of(by) == Some(word) { by } else { peer };
+        self.say_last(if told_by == by { word } else { gone });
+        Ended::Accused { member: of, by, told_by }
+    }
+
+    fn last_word_of(&self, member: Rank) -> Option<LastWord> {
+        LastWord::parse(self.table.get(self.columns.lost, member), self.view.members)
     }
 
     /// Tells the others because of whom the group is over here, as far as that goes without waiting for them: whom it
