@@ -54,7 +54,9 @@
 //!   proposed. A learner follows as a voter does, to know what is decided, but nobody reads what it accepts or
 //!   suspects. Whom it will not meet in the next view it hears from voters, from those first that agree to what was
 //!   decided, and from nobody whom these suspect. It stops when it trusts no voter any more (`NoVoters`), or has for
-//!   long suspected one that no voter does (`AtOdds`): that costs nobody anything.
+//!   long suspected one voter, or more than half of the learners, that no voter does (`AtOdds`): that costs nobody
+//!   anything. As long as it does it does not ask for its vote, since by that they would be lost to all: it is one
+//!   against many. Of two learners that lack each other one goes when both vote.
 //! - **S, suspicion.** A member suspects whom its link has lost, whose words it cannot read, who was silent for
 //!   `Timeouts::suspect_after` of the member's own *running* time, and whom a member suspects that it does not suspect
 //!   itself. A process that was stopped counts a gap for a quarter of the time-out at the most, so it hears the others

@@ -28,7 +28,7 @@ pub enum Stop {
     /// A learner reaches no voter any more, or the last one has left.
     #[error("this member has no vote yet, and no member with a vote is left that it can reach; join again under a new name")]
     NoVoters,
-    /// A learner has lost a voter that the other voters have not.
+    /// A learner has lost a voter that the other voters have not, or most other learners.
     #[error("this member has no vote yet and has lost member {with}, which the others have not; join again under a new name")]
     AtOdds {
         /// Whom it has lost.

@@ -1,120 +1,14 @@
 //! Membership on tables: words land one by one, late, and time decides who is silent.
 
+mod tables;
+
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
-use squall_membership::{Columns, Decision, Membership, Newcomer, Phase, Protocol, Ranks, RequestError, Stop, Timeouts, Witness, reaches};
-use squall_sst::{LayoutBuilder, Table};
-use squall_transport::{NodeId, Outbox, Rank, Region, RegionOptions, Write};
-
-const MS: u64 = 1_000_000;
-const SUSPECT_AFTER_NS: u64 = 8 * MS;
-
-struct Member {
-    membership: Membership,
-    table: Table,
-    region: Region,
-    outbox: Outbox,
-    received: Vec<u64>,
-    /// What it says to have delivered when it wedges, if anything.
-    delivered: Option<Vec<u64>>,
-    runs: bool,
-}
-
-/// Members whose words land when told to.
-struct Cluster {
-    members: Vec<Member>,
-    now_ns: u64,
-}
-
-impl Cluster {
-    fn new(count: usize) -> Cluster {
-        Cluster::with_learners(count, 0)
-    }
-
-    fn with_learners(voters: usize, learners: usize) -> Cluster {
-        let count = voters + learners;
-        let (layout, columns) = LayoutBuilder::compose(count, |layout| Columns::compose(layout, 2));
-        let nodes: Vec<NodeId> = (0..count as u64).map(|rank| NodeId(50 + rank)).collect();
-        let member = |rank: usize| {
-            let region = Region::allocate(layout.bytes() as usize, &RegionOptions::default()).unwrap();
-            let timeouts = Timeouts::after_ns(SUSPECT_AFTER_NS);
-            let protocol = Protocol::with_voters(Rank::new(rank), nodes.clone(), voters, columns.senders(), Ranks::EMPTY);
-            let membership = Membership::with(protocol, columns.clone(), timeouts, Vec::new());
-            let table = Table::new(region.clone(), &layout, Rank::new(rank));
-            // Learners have what voters have.
-            let received = if rank < voters { vec![10 + rank as u64, 20 - rank as u64] } else { vec![30, 30] };
-            Member { membership, table, region, outbox: Outbox::new(count), received, delivered: None, runs: true }
-        };
-        Cluster { members: (0..count).map(member).collect(), now_ns: 0 }
-    }
-
-    /// One word of `from` lands at `to`. Whether there was one.
-    fn land(&mut self, from: usize, to: usize) -> bool {
-        let Some(write) = self.members[from].outbox.pop(Rank::new(to)) else { return false };
-        let Write::Word { at, value } = write else { panic!("membership sends words") };
-        // Release: as any landing word.
-        self.members[to].region.word(at.offset).store(value, Ordering::Release);
-        true
-    }
-
-    fn land_all(&mut self) {
-        let count = self.members.len();
-        for from in 0..count {
-            for to in (0..count).filter(|&to| to != from) {
-                while self.land(from, to) {}
-            }
-        }
-    }
-
-    fn step(&mut self, rank: usize) {
-        let Member { membership, table, outbox, received, delivered, runs, .. } = &mut self.members[rank];
-        if !*runs {
-            return;
-        }
-        membership.step(self.now_ns, table, outbox);
-        if let Some(tail) = membership.protocol().tail().filter(|tail| reaches(received, tail)) {
-            membership.reach(tail);
-        }
-        match membership.phase() {
-            Phase::Wedging => {
-                delivered.take().into_iter().for_each(|delivered| membership.say_delivered(delivered));
-                membership.freeze(received.clone());
-            }
-            Phase::Decided => membership.install(),
-            _ => return,
-        }
-        membership.step(self.now_ns, table, outbox);
-    }
-
-    /// Everyone steps and hears, for so long.
-    fn run_ms(&mut self, ms: u64) {
-        for _ in 0..2 * ms {
-            self.now_ns += MS / 2;
-            (0..self.members.len()).for_each(|rank| self.step(rank));
-            self.land_all();
-        }
-    }
-
-    fn phases(&self) -> Vec<Phase> {
-        self.members.iter().map(|member| member.membership.phase()).collect()
-    }
-
-    #[track_caller]
-    fn decision(&self, ranks: &[usize]) -> Decision {
-        let first = self.members[ranks[0]].membership.decision().cloned().expect("it decided");
-        for &rank in ranks {
-            let member = &self.members[rank];
-            assert_eq!(member.membership.decision(), Some(&first));
-            assert!(member.membership.is_settled() && !member.membership.is_behind(&member.outbox), "{rank} still waits");
-        }
-        first
-    }
-}
-
-fn nodes(ranks: &[u64]) -> Vec<NodeId> {
-    ranks.iter().map(|rank| NodeId(50 + rank)).collect()
-}
+use squall_membership::{Columns, Decision, Newcomer, Phase, Ranks, RequestError, Stop, Witness};
+use squall_sst::LayoutBuilder;
+use squall_transport::{NodeId, Rank, Write};
+use tables::{Cluster, MS, Member, nodes};
 
 #[test]
 fn nothing_happens_while_everybody_lives_and_nobody_speaks() {
@@ -272,82 +166,6 @@ fn who_is_done_stays_while_its_last_words_wait_for_a_queue() {
     assert_eq!(is_done(&cluster), (true, true), "all have acted, and rank 2 waits to hear that this one has");
     cluster.land_all();
     assert_eq!(is_done(&cluster), (true, false));
-}
-
-#[test]
-fn a_learner_that_is_whole_votes_from_the_next_view_on() {
-    let mut cluster = Cluster::with_learners(2, 1);
-    cluster.run_ms(2);
-    cluster.members[2].membership.say_whole();
-    cluster.run_ms(8);
-    let decision = cluster.decision(&[0, 1, 2]);
-    assert_eq!((decision.members, decision.voters), (nodes(&[0, 1, 2]), 3));
-}
-
-/// How many vote behind what the first voter decides within `ms`, if anything: a learner is whole in a view that rests,
-/// and a voter is lost or not.
-fn decided_at_rest(rest_ms: u64, loses: bool, ms: u64) -> Option<usize> {
-    let mut cluster = Cluster::with_learners(3, 1);
-    (0..3).for_each(|rank| cluster.members[rank].membership.rest_for(rest_ms * MS));
-    cluster.members[3].membership.say_whole();
-    if loses {
-        (0..2).for_each(|rank| cluster.members[rank].membership.link_down(Rank(2)));
-    }
-    cluster.run_ms(ms);
-    cluster.members[0].membership.decision().map(|decision| decision.voters)
-}
-
-#[test]
-fn votes_wait_while_a_view_rests_and_losses_take_them_along() {
-    assert_eq!(decided_at_rest(0, false, 4), Some(4));
-    assert_eq!(decided_at_rest(6, false, 4), None);
-    assert_eq!(decided_at_rest(6, false, 10), Some(4));
-    assert_eq!(decided_at_rest(6, true, 4), Some(3), "two that stay and the learner");
-    assert_eq!(decided_at_rest(1000, false, 7), None);
-    assert_eq!(decided_at_rest(1000, false, 12), Some(4), "no longer than silence may last");
-}
-
-#[test]
-fn joins_wait_while_a_view_rests_and_leaves_take_them_along() {
-    let mut cluster = Cluster::new(3);
-    (0..3).for_each(|rank| cluster.members[rank].membership.rest_for(8 * MS));
-    cluster.members[1].membership.request(Newcomer { node: 7, contact: [1, 2, 3] }).unwrap();
-    cluster.run_ms(3);
-    assert_eq!(cluster.members[0].membership.decision(), None);
-    cluster.members[2].membership.leave();
-    cluster.run_ms(4);
-    let decision = cluster.members[0].membership.decision().expect("a leave does not wait");
-    assert_eq!(decision.members, [NodeId(50), NodeId(51), NodeId(7)]);
-}
-
-#[test]
-fn a_learner_that_becomes_whole_while_others_lag_has_all_the_time_that_they_had() {
-    let mut cluster = Cluster::with_learners(1, 2);
-    cluster.run_ms(2);
-    for learner in [1, 2] {
-        cluster.members[learner].received = vec![0, 0];
-    }
-    cluster.members[1].membership.say_whole();
-    cluster.run_ms(6);
-    cluster.members[2].membership.say_whole();
-    cluster.run_ms(5);
-    cluster.members[2].received = vec![30, 30];
-    cluster.run_ms(8);
-    let decision = cluster.decision(&[0, 2]);
-    assert_eq!((decision.members, decision.voters), (nodes(&[0, 2]), 2), "the first has had its time");
-}
-
-#[test]
-fn learners_that_die_stall_or_doubt_stop_no_voter() {
-    let mut cluster = Cluster::with_learners(1, 3);
-    cluster.run_ms(2);
-    cluster.members[1].runs = false;
-    cluster.members[2].membership.link_down(Rank(0));
-    cluster.members[3].membership.suspect(Rank(0));
-    cluster.run_ms(200);
-    let decision = cluster.decision(&[0]);
-    assert!(decision.members.starts_with(&nodes(&[0])) && decision.voters == 1, "{decision:?}");
-    assert!(cluster.phases()[2..].iter().all(|phase| matches!(phase, Phase::Stopped(_))), "{:?}", cluster.phases());
 }
 
 #[test]

@@ -298,9 +298,10 @@ impl Protocol {
         self.row.leaving = Leaving::Insists;
     }
 
-    /// This learner has the state, and can vote. Voters can from the start.
+    /// This learner has the state, and can vote, unless it is at odds with the voters: they would lose whom it has
+    /// lost. Voters can from the start.
     pub fn say_whole(&mut self) {
-        self.row.whole = !self.votes(self.me);
+        self.row.whole |= !self.votes(self.me) && self.at_odds_with().is_none();
     }
 
     /// I have stopped sending, receiving and delivering, and have received so much of each sender. Said by voters.
@@ -380,13 +381,17 @@ impl Protocol {
         matters && self.hears(peer) && !over
     }
 
-    /// A voter that this learner has lost, and no voter that it hears has.
+    /// A voter that this learner has lost, and no voter that it hears has. Or a learner: if it lacks more than half of
+    /// them, counting itself, it is this one that is cut off, and not they.
     pub fn at_odds_with(&self) -> Option<Rank> {
         if self.votes(self.me) || self.decision.is_some() {
             return None;
         }
         let lost = self.lost();
-        self.suspects.iter().find(|&rank| self.votes(rank) && !lost.has(rank))
+        let (voters, learners): (Vec<Rank>, Vec<Rank>) =
+            self.suspects.iter().filter(|&rank| !lost.has(rank)).partition(|&rank| self.votes(rank));
+        let lacks_most = 2 * learners.len() > self.nodes.len() - self.voters;
+        voters.first().or(learners.first().filter(|_| lacks_most)).copied()
     }
 
     /// This learner has been at odds with the voters for too long: it stops, and nobody misses it.

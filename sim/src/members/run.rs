@@ -370,6 +370,8 @@ impl<'a> Run<'a> {
                 self.hurt = true;
                 let bits = self.random.bits();
                 self.processes[one].suspect(bits);
+                // It shows when that one steps.
+                self.last_blow_ns = self.last_blow_ns.max(self.processes[one].next_step_ns);
             }
             Blow::Cut => {
                 self.hurt = true;
