@@ -8,7 +8,6 @@ use squall_transport::{Outbox, Rank};
 
 use crate::columns::{Columns, Ready, ready_for, sent_count};
 use crate::descriptor::Descriptor;
-use crate::limits::WRITES_A_BLOCK;
 use crate::schedule::Plan;
 use crate::timeline::{Moment, Timeline};
 
@@ -72,6 +71,8 @@ pub(crate) struct Reach<'a> {
     pub(crate) pools: &'a [u64],
     /// Peers below this rank are sent nothing.
     pub(crate) first: usize,
+    /// Places that a peer's queue must have, in writes.
+    pub(crate) room: usize,
 }
 
 /// What is needed to begin a transfer in a slot.
@@ -226,9 +227,28 @@ impl Transfer {
         self.arrivals.iter().map(|from| from.peer)
     }
 
+    /// The peers that blocks go to, if they are one (said twice) or two.
+    pub(crate) fn one_or_two_peers(&self) -> Option<[Rank; 2]> {
+        match &self.departures[..] {
+            [only] => Some([only.peer; 2]),
+            [one, other] => Some([one.peer, other.peer]),
+            _ => None,
+        }
+    }
+
+    /// Every block is here.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.held_count == self.blocks
+    }
+
+    /// Whether a block may be there that some peer lacks.
+    pub(crate) fn may_post(&self) -> bool {
+        self.sends_left > 0 && !self.is_dry
+    }
+
     /// Nothing more is to be received or posted.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.held_count == self.blocks && self.sends_left == 0
+        self.is_complete() && self.sends_left == 0
     }
 
     /// The application is done with the message.
@@ -279,7 +299,7 @@ impl Transfer {
     /// the message's sender alone: another may have been told of a longer message, and it is the sender who told.
     pub(crate) fn take_in(&mut self, table: &Table, timeline: &mut Option<Box<Timeline>>) -> Result<u32, Malformed> {
         let Some(plan) = self.plan.as_deref() else { return Ok(0) };
-        if self.held_count == self.blocks {
+        if self.is_complete() {
             return Ok(0);
         }
         let before = self.held_count;
@@ -308,7 +328,7 @@ impl Transfer {
         }
         let new = self.held_count - before;
         self.is_dry &= new == 0;
-        if self.held_count == self.blocks {
+        if self.is_complete() {
             self.complete();
         }
         Ok(new)
@@ -325,11 +345,10 @@ impl Transfer {
         &mut self,
         table: &Table,
         outbox: &Outbox,
-        outbox_spare: usize,
         reach: Reach<'_>,
         timeline: &mut Option<Box<Timeline>>,
     ) -> Result<Option<Post>, Malformed> {
-        if self.sends_left == 0 || self.is_dry {
+        if !self.may_post() {
             return Ok(None);
         }
         let Some(plan) = self.plan.as_deref() else { return Ok(None) };
@@ -343,7 +362,7 @@ impl Transfer {
             dry = false;
             if best.as_ref().is_some_and(|&(step, ..)| step < send.step)
                 || to.peer.index() < reach.first
-                || outbox.room(to.peer) < outbox_spare + WRITES_A_BLOCK
+                || outbox.room(to.peer) < reach.room
             {
                 continue;
             }

@@ -15,7 +15,7 @@ impl Rdmc {
         let slot = self.columns.slot(own, transfer);
         let block = self.slots[slot].lend(transfer);
         self.slots[slot].end();
-        self.active.retain(|&active| active != slot);
+        self.active.retain(&self.slots, |active| active != slot);
         self.draining.retain(|&draining| draining != slot);
         block
     }

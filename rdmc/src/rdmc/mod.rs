@@ -1,5 +1,6 @@
 //! The engine: every transfer of one member in one epoch.
 
+mod active;
 mod again;
 mod filling;
 mod first;
@@ -19,6 +20,7 @@ use crate::plans::Plans;
 use crate::shares::{BufferError, Shares};
 use crate::timeline::{Moment, Timeline};
 use crate::transfer::{Beginning, Buffer, Transfer};
+use active::Active;
 use filling::Filling;
 
 /// Why a descriptor could not be accepted.
@@ -130,12 +132,10 @@ pub struct Rdmc {
     reserved: Vec<Reserved>,
     /// At `columns.slot(sender, transfer)`.
     slots: Vec<Transfer>,
-    /// Slots with something to receive or to post, in the order in which they began.
-    active: Vec<usize>,
+    /// Slots with something to receive or to post.
+    active: Active,
     /// Slots that the application is done with, whose blocks may not all have landed.
     draining: Vec<usize>,
-    /// Whose turn it is to post, as a position in `active`.
-    turn: usize,
     /// The first message of some sender is under way.
     is_young: bool,
     /// What is behind a first message waits until that is here.
@@ -177,10 +177,9 @@ impl Rdmc {
             notices: Notices::new(senders.len(), members),
             frontiers: vec![Frontiers::default(); senders.len()],
             reserved: Vec::with_capacity(slots_each),
-            active: Vec::with_capacity(slots.len()),
+            active: Active::with_capacity(slots.len()),
             draining: Vec::with_capacity(slots.len()),
             slots,
-            turn: 0,
             is_young: false,
             in_order: false,
             filling: None,
@@ -227,8 +226,8 @@ impl Rdmc {
         let (block, class) = self.shares.take(sender, descriptor.bytes, pool)?;
         let ready = ready_word(descriptor.transfer, block.offset());
         let slot = self.begin(sender, descriptor, Buffer::Open(block.open()), class);
-        self.active.push(slot);
         let transfer = &self.slots[slot];
+        self.active.push(slot, transfer);
         let at = Place::new(TABLE, transfer.ready().at(self.me));
         for peer in transfer.in_neighbours() {
             self.notices.add_ready(peer, at, ready);

@@ -5,6 +5,7 @@ use squall_transport::{Outbox, POOL, Place, TABLE, Write};
 
 use super::{Progress, Rdmc};
 use crate::columns::sent_word;
+use crate::limits::WRITES_A_BLOCK;
 use crate::transfer::{Post, Reach};
 
 impl Rdmc {
@@ -22,7 +23,7 @@ impl Rdmc {
         self.take_in(table, &mut progress)?;
         progress.noticed = self.push_notices(outbox);
         self.post_in_turn(table, outbox, budget_bytes, &mut progress)?;
-        if progress.completed > 0 || progress.posted_blocks > 0 {
+        if self.active.is_stale() {
             self.retire();
         }
         Ok(progress)
@@ -36,8 +37,8 @@ impl Rdmc {
     pub fn feed(&mut self, table: &Table, outbox: &mut Outbox, budget_bytes: u64, end: u64) -> Result<Progress, Malformed> {
         let mut progress = Progress::default();
         let Some(own) = self.own else { return Ok(progress) };
-        for at in 0..self.active.len() {
-            let slot = self.active[at];
+        for position in 0..self.active.len() {
+            let slot = self.active.slot(position);
             if self.slots[slot].sender() == own && self.slots[slot].number() < end {
                 while progress.posted_bytes < budget_bytes && self.post_next(slot, table, outbox, self.relays, &mut progress)? {}
             }
@@ -46,15 +47,24 @@ impl Rdmc {
     }
 
     fn take_in(&mut self, table: &Table, progress: &mut Progress) -> Result<(), Malformed> {
-        for position in 0..self.active.len() {
-            let transfer = &mut self.slots[self.active[position]];
+        let mut from = 0;
+        while let Some(news) = self.active.news(from, table) {
+            from = news.place + 1;
+            let transfer = &mut self.slots[self.active.slot(news.position)];
             let arrived = transfer.take_in(table, &mut self.timeline)?;
+            self.active.note(news);
             if arrived == 0 {
                 continue;
             }
             progress.arrived_blocks += arrived;
+            if transfer.may_post() {
+                self.active.set_ripe(news.position);
+            }
             if transfer.payload().is_some() {
                 progress.completed += 1;
+                if transfer.is_quiet() {
+                    self.active.set_stale();
+                }
                 let sender = transfer.sender();
                 self.advance(sender);
             }
@@ -73,13 +83,25 @@ impl Rdmc {
         if self.is_young && self.post_first_messages(table, outbox, budget_bytes, progress)? {
             return Ok(());
         }
-        let mut fruitless = 0;
-        while fruitless < self.active.len() && progress.posted_bytes < budget_bytes {
-            self.turn = if self.turn + 1 < self.active.len() { self.turn + 1 } else { 0 };
-            let posts = self.post_next(self.active[self.turn], table, outbox, 0, progress)?;
-            fruitless = if posts { 0 } else { fruitless + 1 };
+        debug_assert!(self.active.is_sound(&self.slots), "a block would wait for ever");
+        let mut round = self.active.round();
+        while progress.posted_bytes < budget_bytes
+            && let Some(position) = self.active.next_in(&mut round, outbox, self.room())
+        {
+            let slot = self.active.slot(position);
+            if self.post_next(slot, table, outbox, 0, progress)? {
+                self.active.set_turn(position);
+                round = self.active.round();
+            } else if !self.slots[slot].may_post() {
+                self.active.clear_ripe(position);
+            }
         }
         Ok(())
+    }
+
+    /// Places that a peer's queue must have before a block goes there, in writes.
+    fn room(&self) -> usize {
+        self.limits.outbox_spare + WRITES_A_BLOCK
     }
 
     /// The next block of a slot to a member from rank `first` on, if there is one to post now. Whether there was.
@@ -92,8 +114,11 @@ impl Rdmc {
         first: usize,
         progress: &mut Progress,
     ) -> Result<bool, Malformed> {
-        let (spare, reach) = (self.limits.outbox_spare, Reach { pools: &self.pools, first });
-        let Some(post) = self.slots[slot].next_post(table, outbox, spare, reach, &mut self.timeline)? else { return Ok(false) };
+        let reach = Reach { pools: &self.pools, first, room: self.room() };
+        let Some(post) = self.slots[slot].next_post(table, outbox, reach, &mut self.timeline)? else { return Ok(false) };
+        if self.slots[slot].is_quiet() {
+            self.active.set_stale();
+        }
         self.post(slot, post, table, outbox);
         progress.posted_blocks += 1;
         progress.posted_bytes += post.bytes;
@@ -115,13 +140,13 @@ impl Rdmc {
     /// Takes transfers that have nothing left to receive or to post off the active list.
     pub(super) fn retire(&mut self) {
         let (slots, draining) = (&self.slots, &mut self.draining);
-        self.active.retain(|&slot| {
+        self.active.retain(slots, |slot| {
             let quiet = slots[slot].is_quiet();
             if quiet && slots[slot].is_delivered() {
                 draining.push(slot);
             }
             !quiet
         });
-        self.is_young &= self.active.iter().any(|&slot| slots[slot].number() == 0);
+        self.is_young = self.is_young && self.active.slots().any(|slot| slots[slot].number() == 0);
     }
 }

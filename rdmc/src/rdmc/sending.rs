@@ -48,7 +48,7 @@ impl Rdmc {
         let slot = self.begin(own, descriptor, Buffer::Filled(block), class);
         self.advance(own);
         if !self.slots[slot].is_quiet() {
-            self.active.push(slot);
+            self.active.push(slot, &self.slots[slot]);
         }
         descriptor
     }
