@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use squall_bench::jobs::peer::Peer;
 use squall_report::{Row, read_rows};
 
 fn squall(arguments: &str, out: &Path) -> Output {
@@ -11,11 +12,6 @@ fn squall(arguments: &str, out: &Path) -> Output {
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn has(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// Rows of ours and of the other one, trial by trial, in turns.
@@ -41,22 +37,22 @@ fn our_own_unicast_is_a_peer_that_every_machine_has() {
 #[test]
 fn other_programs_are_measured_in_turns_with_ours_where_they_are_installed() {
     let peers = [
-        ("iperf3", "iperf3", "iperf3", "--size 128KB"),
-        ("ucx_perftest", "ucx-latency", "ucx-tcp", "--size 8"),
-        ("mpicc", "openmpi", "openmpi-tcp", "--size 64KB --nodes 2"),
-        ("corosync", "corosync", "corosync", "--size 1KB --nodes 3"),
+        (Peer::Iperf3, "iperf3", "--size 128KB"),
+        (Peer::UcxLatency, "ucx-tcp", "--size 8"),
+        (Peer::Openmpi, "openmpi-tcp", "--size 64KB --nodes 2"),
+        (Peer::Corosync, "corosync", "--size 1KB --nodes 3"),
     ];
-    for (program, peer, fabric, more) in peers {
+    for (peer, fabric, more) in peers {
         let root = tempfile::tempdir().unwrap();
         let out = root.path().join("out");
         let output = squall(&format!("run peers --peer {peer} --fabric tcp --trials 2 --messages 20 {more}"), &out);
-        if has(program) {
+        if let Some(missing) = peer.missing() {
+            // What was asked for by name and is missing is skipped, with the mend.
+            assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+            assert!(said(&output).contains(&missing), "{}", said(&output));
+        } else {
             assert!(output.status.success(), "{}", said(&output));
             check_turns(&read_rows(&out).unwrap().rows, fabric);
-        } else {
-            // What was asked for by name and is missing is skipped, with the package that brings it.
-            assert_eq!(output.status.code(), Some(5), "{}", said(&output));
-            assert!(said(&output).contains("is not installed; `sudo apt-get install"), "{}", said(&output));
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Other programs that move messages, and a node that runs one of them.
 
 use std::fmt;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -84,9 +87,39 @@ impl Peer {
         if let Some(missing) = programs.iter().find(|program| !is_there(program)) {
             return Some(format!("{missing} is not installed; `sudo apt-get install {package}` brings it"));
         }
+        if self == Peer::Openmpi {
+            return missing_of_open_mpi(package);
+        }
         let is_refused = self == Peer::Corosync && !rustix::process::geteuid().is_root();
         is_refused.then(|| "members of corosync get network namespaces, which only root may make; run it as root".into())
     }
+}
+
+/// What `mpicc` lacks to compile a program of Open MPI: it comes in a package of its own without the headers, and other
+/// MPIs have one too. Looked for once.
+fn missing_of_open_mpi(package: &str) -> Option<String> {
+    static MACROS: OnceLock<Option<String>> = OnceLock::new();
+    match MACROS.get_or_init(|| macros_of("mpicc", "#include <mpi.h>\n").ok().flatten()) {
+        None => Some(format!("mpi.h, which mpicc looks for, is not installed; `sudo apt-get install {package}` brings it")),
+        Some(macros) if macros.contains("#define OPEN_MPI ") => None,
+        Some(_) => Some(
+            "mpicc is another MPI's; `sudo update-alternatives --config mpi` chooses Open MPI's where both are installed, or have its \
+             folder first in PATH"
+                .into(),
+        ),
+    }
+}
+
+/// The macros that a C compiler knows at the end of this source, if it takes it.
+fn macros_of(compiler: &str, source: &str) -> std::io::Result<Option<String>> {
+    let mut compile = Command::new(compiler);
+    compile.args(["-E", "-dM", "-x", "c", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut compiling = compile.spawn()?;
+    if let Some(mut input) = compiling.stdin.take() {
+        input.write_all(source.as_bytes())?;
+    }
+    let compiled = compiling.wait_with_output()?;
+    Ok(compiled.status.success().then(|| String::from_utf8_lossy(&compiled.stdout).into_owned()))
 }
 
 impl fmt::Display for Peer {
