@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use squall_rdmc::{AnnounceError, Descriptor, Rdmc};
 use squall_smc::{Inbound, Kind, Relay};
 use squall_sst::{Malformed, Table};
-use squall_transport::Outbox;
 use squall_transport::region::Pool;
+use squall_transport::{Outbox, Rank};
 
 use crate::error::Ended;
 use crate::order::Order;
@@ -110,8 +110,8 @@ impl Stream {
 
     /// Passes on what came, where it passes from member to member. Whether anything was passed on.
     #[inline]
-    pub(crate) fn pass_on(&mut self, table: &Table, outbox: &mut Outbox) -> bool {
-        self.relay.as_mut().is_some_and(|relay| relay.pass(&self.inbound, table, outbox))
+    pub(crate) fn pass_on(&mut self, table: &Table, outbox: &mut Outbox, allowance: impl Fn(Rank) -> u64) -> bool {
+        self.relay.as_mut().is_some_and(|relay| relay.pass(&self.inbound, table, outbox, allowance))
     }
 
     /// Large messages below index `kept` that were announced and are not known to be complete: (index, transfer).

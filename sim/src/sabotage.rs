@@ -276,6 +276,10 @@ impl Endpoint for SimulatedEndpoint {
         self.sabotage.as_ref().is_some_and(|sabotage| !sabotage.kept.is_empty())
     }
 
+    fn allowance(&self, to: Rank) -> u64 {
+        self.inner.allowance(to)
+    }
+
     fn arm(&mut self) {
         self.inner.arm();
     }

@@ -76,7 +76,7 @@ impl Scenario {
         };
         let members = members.unwrap_or(drawn as usize);
         let config = config(members, &mut random.split());
-        let link = link(&mut random);
+        let link = LinkSpec { allowance_bytes: allowance_bytes(seed), ..link(&mut random) };
         let odd_links = odd_links(members, link, &mut random);
         let plans = plans(members, &config, &mut random);
         let crash = (members > 1 && random.chance(120)).then(|| (Rank::new(random.below(members as u64) as usize), random.below(400_000)));
@@ -142,6 +142,11 @@ fn senders(members: usize, random: &mut Random) -> Vec<Rank> {
     }
 }
 
+/// Links that are known to be slow, in one of four seeds: streams go in pieces of so many bytes.
+pub(crate) fn allowance_bytes(seed: u64) -> u64 {
+    Random::new(seed ^ 0x510).pick(&[u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX, 100, 1000])
+}
+
 fn link(random: &mut Random) -> LinkSpec {
     LinkSpec {
         bytes_per_s: random.pick(&[100_000_000, 1_250_000_000, 12_500_000_000]),
@@ -150,6 +155,7 @@ fn link(random: &mut Random) -> LinkSpec {
         write_ns: random.pick(&[10, 100]),
         queue_max: random.pick(&[1, 2, 4, 16, 128]),
         spurious_full_per_mille: random.pick(&[0, 0, 20, 300]),
+        allowance_bytes: u64::MAX,
         pieces_max: random.pick(&[1, 3, 8]),
         ordered: true,
     }

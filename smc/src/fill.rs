@@ -108,7 +108,7 @@ mod tests {
         outbound.reserve(text.len() as u64).unwrap();
         outbound.payload_mut().copy_from_slice(text);
         outbound.commit(Kind::Data);
-        outbound.ship(&sender.table, &mut sender.outbox);
+        outbound.ship(&sender.table, &mut sender.outbox, |_| u64::MAX);
     }
 
     fn texts(inbound: &mut Inbound) -> Vec<Vec<u8>> {

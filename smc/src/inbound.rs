@@ -101,11 +101,11 @@ impl Inbound {
         self.writer
     }
 
-    /// Where the piece of what was looked at ends that begins at `from`.
-    pub(crate) fn piece_end(&self, from: u64) -> u64 {
+    /// Where the piece of about `piece_bytes` of what was looked at ends that begins at `from`.
+    pub(crate) fn piece_end(&self, from: u64, piece_bytes: u64) -> u64 {
         let to = self.position();
         // Whoever passes it on has not released it before the next one has it.
-        if from < self.reader.released() { to } else { piece_end(self.reader.ring(), |at| self.reader.word(at), from, to) }
+        if from < self.reader.released() { to } else { piece_end(self.reader.ring(), |at| self.reader.word(at), from, to, piece_bytes) }
     }
 
     pub(crate) fn ring(&self) -> &Ring {

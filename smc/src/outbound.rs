@@ -7,7 +7,7 @@ use squall_transport::region::{Ring, RingWriter};
 use squall_transport::{Outbox, Rank};
 
 use crate::columns::{Columns, Limits};
-use crate::piece::piece_end;
+use crate::piece::{PIECE_BYTES, piece_end};
 use crate::record::{DECISION_BYTES_MAX, DECISION_ROOM_BYTES, DECISIONS_KEPT_BYTES, HEADER_BYTES, Kind, header, record_bytes};
 
 /// Stops in a full window: it opens in steps of this part of it.
@@ -266,9 +266,10 @@ impl Outbound {
     }
 
     /// Queues, for every peer, what was committed since the last time and the head behind it. Whether anything was
-    /// queued. A peer whose queue is full gets it later.
+    /// queued. A peer whose queue is full gets it later, and so does one of more than `allowance` bytes
+    /// ([`Endpoint::allowance`](squall_transport::Endpoint::allowance)): about so many, in whole records.
     #[inline]
-    pub fn ship(&mut self, table: &Table, outbox: &mut Outbox) -> bool {
+    pub fn ship(&mut self, table: &Table, outbox: &mut Outbox, allowance: impl Fn(Rank) -> u64) -> bool {
         if !self.behind {
             return false;
         }
@@ -280,12 +281,13 @@ impl Outbound {
             if to == table.me() || self.shipped[to.index()] == tail {
                 continue;
             }
+            let allowed = allowance(to);
             // Two Spans where the ring wraps, and the Word.
-            if outbox.room(to) < 3 {
+            if outbox.room(to) < 3 || allowed == 0 {
                 self.behind = true;
                 continue;
             }
-            self.ship_to(to, tail, table, outbox);
+            self.ship_to(to, tail, allowed, table, outbox);
             self.behind |= self.shipped[to.index()] != tail;
             shipped = true;
         }
@@ -297,10 +299,11 @@ impl Outbound {
         shipped
     }
 
-    fn ship_to(&mut self, to: Rank, tail: u64, table: &Table, outbox: &mut Outbox) {
-        let (ring, mut shipped) = (self.writer.ring(), self.shipped[to.index()]);
-        while shipped != tail && outbox.room(to) >= 3 {
-            let end = if self.in_pieces { piece_end(ring, |at| self.writer.word(at), shipped, tail) } else { tail };
+    fn ship_to(&mut self, to: Rank, tail: u64, allowed: u64, table: &Table, outbox: &mut Outbox) {
+        let (ring, before) = (self.writer.ring(), self.shipped[to.index()]);
+        let (mut shipped, piece_bytes) = (before, if self.in_pieces { allowed.min(PIECE_BYTES) } else { allowed });
+        while shipped != tail && shipped - before < allowed && outbox.room(to) >= 3 {
+            let end = piece_end(ring, |at| self.writer.word(at), shipped, tail, piece_bytes);
             self.columns.push(ring, table.me(), shipped..end, to, outbox);
             shipped = end;
         }

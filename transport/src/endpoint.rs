@@ -239,6 +239,17 @@ pub trait Endpoint {
         false
     }
 
+    /// Bytes of a stream that are worth posting to this member at once. More of them would only wait for the link, and
+    /// what is posted behind them, acknowledgements above all, would wait with them. `u64::MAX` where the link is not
+    /// known to be slow. 0 while enough waits already: when that has left, a member that sleeps is woken.
+    ///
+    /// This is advice: what is posted beyond it is taken as always.
+    #[inline]
+    fn allowance(&self, to: Rank) -> u64 {
+        let _ = to;
+        u64::MAX
+    }
+
     /// Says that this member is about to sleep. From here on whatever lands ends the next [`park`](Endpoint::park) at
     /// once. Look at memory once more between `arm` and `park`: what landed before `arm` wakes nobody.
     fn arm(&mut self);

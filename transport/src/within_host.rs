@@ -11,12 +11,17 @@ use rustix::net::sockopt;
 /// What never waits for a timer before it sends; every kernel has it and lets every user choose it.
 const UNPACED: &str = "reno";
 
+/// Whether both ends of a connection are on this host, as far as their addresses tell.
+pub(crate) fn is_within_host(socket: &TcpStream) -> bool {
+    let (Ok(here), Ok(there)) = (socket.local_addr(), socket.peer_addr()) else {
+        return false;
+    };
+    here.ip() == there.ip() || (here.ip().is_loopback() && there.ip().is_loopback())
+}
+
 /// Has the kernel send what is written to `socket` without pacing, if both its ends are on this host.
 pub fn unpaced_within_host(socket: &TcpStream) {
-    let (Ok(here), Ok(there)) = (socket.local_addr(), socket.peer_addr()) else {
-        return;
-    };
-    if here.ip() == there.ip() || (here.ip().is_loopback() && there.ip().is_loopback()) {
+    if is_within_host(socket) {
         // Whoever forbids it keeps what the system has chosen, which is slower and as good.
         let _ = sockopt::set_tcp_congestion(socket, UNPACED);
     }

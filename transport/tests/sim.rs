@@ -356,3 +356,22 @@ fn a_counted_word_waits_for_a_poll_and_for_its_spans_however_they_land() {
     }
     assert!(overtaken > 1000, "{overtaken}: hardly a span overtook another");
 }
+
+#[test]
+fn a_slow_link_allows_no_more_while_some_waits_and_wakes_who_waits_for_it() {
+    let (network, mut members) = members(5, 2, LinkSpec { allowance_bytes: 100, ..LinkSpec::default() });
+    let mut posted = 0;
+    while members[0].endpoint.allowance(Rank(1)) > 0 {
+        assert_eq!(members[0].endpoint.allowance(Rank(1)), 100);
+        posted += 1;
+        members[0].endpoint.post(Rank(1), word(0, posted)).unwrap();
+    }
+    assert!((2..100).contains(&posted), "{posted}");
+    members[0].endpoint.flush();
+    members[0].endpoint.arm();
+    assert_eq!(members[0].endpoint.allowance(Rank(1)), 0);
+    members[0].endpoint.park(Duration::from_secs(1));
+    assert!(network.now_ns() < 1_000_000, "woken when it has landed");
+    assert_eq!(members[0].endpoint.allowance(Rank(1)), 100);
+    assert_eq!(members[1].endpoint.allowance(Rank(0)), 100, "the other way is free");
+}

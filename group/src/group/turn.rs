@@ -103,7 +103,8 @@ impl<E: Endpoint> Group<E> {
     /// Sends what the application committed since the last turn.
     #[inline]
     fn ship(&mut self) -> bool {
-        let shipped = self.outgoing.smc.as_mut().is_some_and(|smc| smc.ship(&self.table, &mut self.outbox));
+        let Group { outgoing, table, outbox, endpoint, .. } = self;
+        let shipped = outgoing.smc.as_mut().is_some_and(|smc| smc.ship(table, outbox, |to| endpoint.allowance(to)));
         self.outbox.drain(&mut self.endpoint) | shipped
     }
 
@@ -125,7 +126,7 @@ impl<E: Endpoint> Group<E> {
                 }
             };
             match indices {
-                Ok(indices) => progress |= stream.pass_on(&self.table, &mut self.outbox) | (indices > 0),
+                Ok(indices) => progress |= stream.pass_on(&self.table, &mut self.outbox, |to| self.endpoint.allowance(to)) | (indices > 0),
                 Err(error) => ended = ended.or(Some(error)),
             }
         }

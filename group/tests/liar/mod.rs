@@ -293,6 +293,10 @@ impl<E: Endpoint> Endpoint for Liar<E> {
         self.inner.backlog_to(to)
     }
 
+    fn allowance(&self, to: Rank) -> u64 {
+        self.inner.allowance(to)
+    }
+
     fn arm(&mut self) {
         self.inner.arm();
     }

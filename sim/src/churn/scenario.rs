@@ -8,6 +8,7 @@ use squall_transport::{Rank, RegionOptions};
 
 use super::fault::{Ambush, Fault, Moment, SUSPECT_AFTER_NS};
 use crate::aim::Aim;
+use crate::scenario::allowance_bytes;
 
 /// A group, its load, and what happens to its members.
 #[derive(Clone, Debug)]
@@ -73,6 +74,7 @@ impl Churn {
             jitter_ns: random.pick(&[0, 500, 20_000]),
             queue_max: random.pick(&[4, 16, 128]),
             spurious_full_per_mille: random.pick(&[0, 0, 50]),
+            allowance_bytes: allowance_bytes(seed),
             ..LinkSpec::default()
         };
         let busy_ns = random.between(1_000_000, 6_000_000);

@@ -6,6 +6,8 @@ use squall_group::{Config, MemberOptions, Mode, Timeouts};
 use squall_transport::sim::{LinkSpec, NetSpec, Random};
 use squall_transport::{Rank, RegionOptions};
 
+use crate::scenario::allowance_bytes;
+
 /// Silence that counts as death.
 pub(super) const SUSPECT_AFTER_NS: u64 = 1_000_000;
 /// How long members wait for one that does not come.
@@ -114,6 +116,7 @@ impl MembersScenario {
             latency_ns: random.pick(&[500, 2000, 20_000]),
             jitter_ns: random.pick(&[0, 500, 20_000]),
             queue_max: random.pick(&[16, 128]),
+            allowance_bytes: allowance_bytes(seed),
             ..LinkSpec::default()
         };
         let net = NetSpec {

@@ -14,7 +14,8 @@ enum Step {
     Decide(u64),
     Cancel(u64),
     Fill(u64),
-    Ship,
+    /// So many bytes to each at the most.
+    Ship(u64),
     Land(usize, usize),
     /// The member, and whether it takes in large messages now.
     Look(usize, bool),
@@ -31,7 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u64..=DECISION_BYTES_MAX).prop_map(Step::Decide),
         1 => (0u64..=64).prop_map(Step::Cancel),
         2 => prop_oneof![1u64..4, Just(2000)].prop_map(Step::Fill),
-        6 => Just(Step::Ship),
+        6 => prop_oneof![2 => Just(u64::MAX), 1 => 0u64..300].prop_map(Step::Ship),
         6 => (member.clone(), 1usize..5).prop_map(|(member, count)| Step::Land(member, count)),
         6 => (member.clone(), any::<bool>()).prop_map(|(member, accept)| Step::Look(member, accept)),
         6 => (member.clone(), 1usize..200).prop_map(|(member, count)| Step::Take(member, count)),
@@ -50,7 +51,7 @@ fn play(world: &mut World, limits: &Limits, step: &Step) {
         Step::Cancel(share) => world.reserve_and_cancel(limits.payload_max() * share / 64),
         // Long runs only now and then: each null is one step of the model.
         Step::Fill(run) => drop(world.fill(if world.sent().len() < 300 { run } else { run.min(3) })),
-        Step::Ship => world.ship(),
+        Step::Ship(allowance) => world.ship_within(allowance),
         Step::Land(member, count) => drop(world.land(member % members, count)),
         Step::Look(member, accept) => world.look(member % members, |_| accept).unwrap(),
         Step::Take(member, count) => world.take(member % members, count),
@@ -91,6 +92,27 @@ fn the_window_in_messages_is_an_answer_and_opens_again() {
     for _ in 0..3 {
         world.send(1, Kind::Data).unwrap();
     }
+    world.settle();
+}
+
+#[test]
+fn a_slow_link_is_given_whole_records_of_about_what_it_is_allowed() {
+    let mut world = World::new(2, Limits { ring_bytes: 4096, window_messages: 100 });
+    for _ in 0..4 {
+        world.send(92, Kind::Data).unwrap();
+    }
+    let come = |world: &mut World, allowance, count| {
+        world.ship_within(allowance);
+        world.land(1, 10);
+        world.look(1, |_| true).unwrap();
+        let before = world.taken(1);
+        world.take(1, 10);
+        assert_eq!(world.taken(1) - before, count, "of {allowance} bytes");
+    };
+    come(&mut world, 0, 0);
+    come(&mut world, 1, 1);
+    come(&mut world, record_bytes(92) + 1, 2);
+    come(&mut world, u64::MAX, 1);
     world.settle();
 }
 

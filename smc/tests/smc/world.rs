@@ -126,8 +126,18 @@ impl World {
         filled
     }
 
+    /// How many indices this member has taken.
+    pub(crate) fn taken(&self, member: usize) -> u64 {
+        self.members[member].inbound.taken()
+    }
+
     pub(crate) fn ship(&mut self) {
-        self.outbound.ship(&self.members[0].table, &mut self.outbox);
+        self.ship_within(u64::MAX);
+    }
+
+    /// Ships about so many bytes to each at the most.
+    pub(crate) fn ship_within(&mut self, allowance: u64) {
+        self.outbound.ship(&self.members[0].table, &mut self.outbox, |_| allowance);
     }
 
     /// Lands up to `count` writes at `member`.

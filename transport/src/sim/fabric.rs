@@ -128,6 +128,11 @@ impl Endpoint for SimEndpoint {
         self.absent.contains(&rank).then(|| "it did not come to this epoch".to_owned())
     }
 
+    fn allowance(&self, to: Rank) -> u64 {
+        let to = self.network.node(to);
+        self.network.state().allowance(self.node, to)
+    }
+
     fn arm(&mut self) {
         self.network.state().forget_news(self.node);
     }

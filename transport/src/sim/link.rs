@@ -22,6 +22,9 @@ pub struct LinkSpec {
     pub queue_max: usize,
     /// How often, of a thousand posts, the queue claims to be full although it is not.
     pub spurious_full_per_mille: u64,
+    /// Bytes of a stream that are posted at once ([`Endpoint::allowance`](crate::Endpoint::allowance)), and none while
+    /// some such pieces wait; `u64::MAX`: all.
+    pub allowance_bytes: u64,
     /// Pieces that a Span is cut into, at most; they land in any order.
     pub pieces_max: u64,
     /// Whether posts land in posting order (rule T1). Only a test that wants to see a broken fabric turns this off.
@@ -38,6 +41,7 @@ impl Default for LinkSpec {
             write_ns: 50,
             queue_max: 128,
             spurious_full_per_mille: 0,
+            allowance_bytes: u64::MAX,
             pieces_max: 4,
             ordered: true,
         }

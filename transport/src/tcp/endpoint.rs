@@ -185,8 +185,10 @@ impl Endpoint for TcpEndpoint {
         }
     }
 
+    /// From the peer behind me around, so that not all members send to the first one first: where links are slow, the
+    /// others would wait meanwhile.
     fn flush(&mut self) {
-        for index in 0..self.links.len() {
+        for index in (self.rank.index() + 1..self.links.len()).chain(0..self.rank.index()) {
             if self.links[index].as_ref().is_some_and(|link| link.has_queued() && !link.awaits_room) {
                 self.send(index);
             }
@@ -210,6 +212,11 @@ impl Endpoint for TcpEndpoint {
 
     fn backlog_to(&self, to: Rank) -> bool {
         self.links[to.index()].as_ref().is_some_and(Link::has_queued)
+    }
+
+    #[inline]
+    fn allowance(&self, to: Rank) -> u64 {
+        self.links[to.index()].as_ref().map_or(u64::MAX, Link::allowance)
     }
 
     fn arm(&mut self) {

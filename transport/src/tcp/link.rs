@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 
+use super::drain::Drain;
 use super::frame::{Frame, HEADER_BYTES};
 use super::intake::Intake;
 use super::kept::{self, Kept};
@@ -12,6 +13,7 @@ use super::queue::SendQueue;
 use crate::endpoint::QueueFull;
 use crate::link_name::LinkName;
 use crate::region::{Region, receive};
+use crate::within_host::is_within_host;
 use crate::write::Write;
 
 /// What a read brought.
@@ -39,11 +41,24 @@ pub(super) struct Link {
     mute: bool,
     /// The socket was full; epoll says when it is not.
     pub(super) awaits_room: bool,
+    /// None within one host, where there is no link to wait for.
+    drain: Option<Drain>,
 }
 
 impl Link {
     pub(super) fn new(socket: TcpStream, region_bytes: Vec<u64>, link_name: Option<LinkName>) -> Link {
-        Link { socket, queue: SendQueue::new(), intake: Intake::new(), region_bytes, link_name, mute: false, awaits_room: false }
+        let (queue, intake, drain) = (SendQueue::new(), Intake::new(), (!is_within_host(&socket)).then(Drain::new));
+        Link { socket, queue, intake, region_bytes, link_name, mute: false, awaits_room: false, drain }
+    }
+
+    /// How many bytes of a stream to post at once: [`Endpoint::allowance`](crate::Endpoint::allowance).
+    #[inline]
+    pub(super) fn allowance(&self) -> u64 {
+        match self.drain.as_ref().map_or(u64::MAX, Drain::piece_bytes) {
+            u64::MAX => u64::MAX,
+            _ if self.awaits_room => 0,
+            piece_bytes => piece_bytes,
+        }
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
@@ -70,7 +85,13 @@ impl Link {
     /// Sends what is queued; whether the socket had no room for all of it.
     pub(super) fn send(&mut self, regions: &[Region]) -> bool {
         match self.queue.send(self.socket.as_fd(), regions) {
-            Ok(emptied) => !emptied,
+            Ok(true) => false,
+            Ok(false) => {
+                if let Some(drain) = &mut self.drain {
+                    drain.socket_was_full(&self.socket);
+                }
+                true
+            }
             Err(_) => {
                 // Reading goes on until the end that this shutdown makes certain; there the link is found broken.
                 self.mute = true;

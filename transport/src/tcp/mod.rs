@@ -20,7 +20,9 @@
 //! It does not encrypt, and it does not reconnect: a broken link stays broken for its epoch.
 
 mod announcement;
+mod count;
 mod dialled;
+mod drain;
 mod endpoint;
 mod frame;
 mod hello;

@@ -7,6 +7,10 @@ use crate::sim::due::{Piece, What};
 use crate::sim::words::read_words;
 use crate::write::{Place, Write};
 
+/// Writes on a slow link behind which no more of a stream is posted: some pieces and their heads, so that the link does
+/// not run dry before its sender looks again.
+const ALLOWED_WRITES: usize = 8;
+
 impl State {
     pub(in crate::sim) fn post(&mut self, from: usize, to: usize, write: Write) -> Result<(), QueueFull> {
         let index = self.link(from, to);
@@ -38,6 +42,16 @@ impl State {
             self.launch(index);
         }
         Ok(())
+    }
+
+    /// Of a stream from one to the other, what is worth posting now. A member that is told to wait hears when a write
+    /// lands, as one whose queue is full.
+    pub(in crate::sim) fn allowance(&mut self, from: usize, to: usize) -> u64 {
+        let index = self.link(from, to);
+        let link = &mut self.links[index];
+        let waits = link.spec.allowance_bytes != u64::MAX && link.posted.len() + link.in_flight > ALLOWED_WRITES;
+        link.refused |= waits;
+        if waits { 0 } else { link.spec.allowance_bytes }
     }
 
     /// Panics if the write lies outside the regions: a bug of the caller.
