@@ -265,9 +265,9 @@ impl Outbound {
         }
     }
 
-    /// Queues, for every peer, what was committed since the last time and the head behind it. Whether anything was
-    /// queued. A peer whose queue is full gets it later, and so does one of more than `allowance` bytes
-    /// ([`Endpoint::allowance`](squall_transport::Endpoint::allowance)): about so many, in whole records.
+    /// Queues, for every peer, what was committed since the last time and the head behind it: about as many bytes, in
+    /// whole records, as [`Endpoint::allowance`](squall_transport::Endpoint::allowance) says. Whether anything was
+    /// queued. A peer that is allowed nothing, or whose queue is full, gets it later.
     #[inline]
     pub fn ship(&mut self, table: &Table, outbox: &mut Outbox, allowance: impl Fn(Rank) -> u64) -> bool {
         if !self.behind {

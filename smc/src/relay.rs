@@ -24,8 +24,7 @@ impl Relay {
     }
 
     /// Queues what was looked at here since the last time, and the head behind it. Whether there was anything, and room
-    /// for it; else it is tried again. Of more than `allowance` bytes as
-    /// [`Outbound::ship`](crate::Outbound::ship).
+    /// for it; else it is tried again. `allowance` is as in [`Outbound::ship`](crate::Outbound::ship).
     #[inline]
     pub fn pass(&mut self, inbound: &Inbound, table: &Table, outbox: &mut Outbox, allowance: impl Fn(Rank) -> u64) -> bool {
         debug_assert_ne!(self.to, table.me());

@@ -240,8 +240,8 @@ pub trait Endpoint {
     }
 
     /// Bytes of a stream that are worth posting to this member at once. More of them would only wait for the link, and
-    /// what is posted behind them, acknowledgements above all, would wait with them. `u64::MAX` where the link is not
-    /// known to be slow. 0 while enough waits already: when that has left, a member that sleeps is woken.
+    /// what is posted behind them, acknowledgements above all, would wait with them. `u64::MAX` where nothing waits for
+    /// a link. 0 while enough waits already: when that has left, a member that sleeps is woken.
     ///
     /// This is advice: what is posted beyond it is taken as always.
     #[inline]

@@ -186,7 +186,7 @@ fn schedules(points: &[&PointSummary]) -> Vec<Figure> {
             let chosen = only(points, |point| point.fabric == fabric && point.message_bytes == size);
             figures.extend(by_nodes(
                 &format!("rdmc-schedules-{size}-{}", file_name(&fabric)),
-                &format!("Relay schedules, one {} transfer, {fabric}", units::bytes(size)),
+                &format!("Relay schedules, {} messages of one sender, {fabric}", units::bytes(size)),
                 &chosen,
                 Metric::Algbw,
             ));

@@ -2,12 +2,12 @@
 //!
 //! What is posted waits behind what was posted before. On a fast link that is nothing to speak of. On a slow one a
 //! sender's window may take a third of a second, and acknowledgements wait behind it that open the windows of others:
-//! all fill theirs, and then all wait. So on a slow link a stream goes in pieces of some milliseconds each, the next
-//! one when the kernel has sent most of the last.
+//! all fill theirs, and then all wait. So between hosts a stream goes in pieces, the next one when the kernel has room
+//! for it, and on a slow link in pieces of some milliseconds.
 //!
 //! ```text
 //!   the socket takes no more --> bytes acknowledged over the time in which there were any: the link's rate
-//!   rate * PIECE_MS          --> bytes of a piece; half of it may wait in the kernel (TCP_NOTSENT_LOWAT)
+//!   rate * PIECE_MS          --> bytes of a piece; of a small one half may wait in the kernel (TCP_NOTSENT_LOWAT)
 //! ```
 
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ use super::count::Count;
 const PIECE_MS: u64 = 10;
 /// Of less, what a piece costs would be felt.
 const PIECE_BYTES_MIN: u64 = 16 << 10;
-/// A link that sends so much in the time of a piece is not slow: a window takes a few pieces at the most.
+/// A link that sends so much in the time of a piece is not slow; more would not make it faster.
 const PIECE_BYTES_MAX: u64 = 256 << 10;
 /// Between two looks at the rate.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -42,10 +42,10 @@ pub(super) struct Drain {
 impl Drain {
     /// Of a connection that is not known to be slow.
     pub(super) fn new() -> Drain {
-        Drain { before: Count::default(), looked: None, piece_bytes: u64::MAX }
+        Drain { before: Count::default(), looked: None, piece_bytes: PIECE_BYTES_MAX }
     }
 
-    /// Bytes of a piece; `u64::MAX`: the connection is not slow.
+    /// Bytes of a piece.
     #[inline]
     pub(super) fn piece_bytes(&self) -> u64 {
         self.piece_bytes
@@ -70,7 +70,7 @@ impl Drain {
         };
         if piece_bytes != self.piece_bytes {
             // 0 is what the system has chosen.
-            let lowat = if piece_bytes == u64::MAX { 0 } else { piece_bytes as u32 / 2 };
+            let lowat = if piece_bytes == PIECE_BYTES_MAX { 0 } else { piece_bytes as u32 / 2 };
             // A kernel that refuses lets more wait, which is slower and as good.
             let _ = SockRef::from(socket).set_tcp_notsent_lowat(lowat);
             self.piece_bytes = piece_bytes;
@@ -87,8 +87,7 @@ impl Drain {
         self.before = count;
         let bytes = u128::from(acked_bytes) * u128::from(PIECE_MS * 1000) / u128::from(busy_us);
         // In steps, so that it seldom changes.
-        let bytes = 1 << u64::try_from(bytes).unwrap_or(u64::MAX).max(PIECE_BYTES_MIN).ilog2();
-        Some(if bytes < PIECE_BYTES_MAX { bytes } else { u64::MAX })
+        Some(1 << u64::try_from(bytes).unwrap_or(u64::MAX).clamp(PIECE_BYTES_MIN, PIECE_BYTES_MAX).ilog2())
     }
 }
 
@@ -108,9 +107,9 @@ mod tests {
         assert_eq!(drain.piece(count), Some(PIECE_BYTES_MIN), "nothing moved");
         // 10 Gb/s that seven share.
         let count = Count { acked_bytes: count.acked_bytes + 17_800_000, busy_us: count.busy_us + 100_000 };
-        assert_eq!(drain.piece(count), Some(u64::MAX), "it is not slow");
+        assert_eq!(drain.piece(count), Some(PIECE_BYTES_MAX), "it is not slow");
         assert_eq!(drain.piece(Count::default()), None, "a kernel that does not count");
         let absurd = Count { acked_bytes: u64::MAX, busy_us: count.busy_us + BUSY_US_MIN };
-        assert_eq!(drain.piece(absurd), Some(u64::MAX));
+        assert_eq!(drain.piece(absurd), Some(PIECE_BYTES_MAX));
     }
 }

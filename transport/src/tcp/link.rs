@@ -54,10 +54,10 @@ impl Link {
     /// How many bytes of a stream to post at once: [`Endpoint::allowance`](crate::Endpoint::allowance).
     #[inline]
     pub(super) fn allowance(&self) -> u64 {
-        match self.drain.as_ref().map_or(u64::MAX, Drain::piece_bytes) {
-            u64::MAX => u64::MAX,
-            _ if self.awaits_room => 0,
-            piece_bytes => piece_bytes,
+        match &self.drain {
+            None => u64::MAX,
+            Some(_) if self.awaits_room => 0,
+            Some(drain) => drain.piece_bytes(),
         }
     }
 
