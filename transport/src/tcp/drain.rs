@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   the socket takes no more --> bytes acknowledged over the time in which there were any: the link's rate
-//!   rate * PIECE_MS          --> bytes of a piece; of a small one half may wait in the kernel (TCP_NOTSENT_LOWAT)
+//!   rate * PIECE_MS          --> bytes of a piece; as many may wait in the kernel (TCP_NOTSENT_LOWAT)
 //! ```
 
 use std::net::TcpStream;
@@ -70,7 +70,7 @@ impl Drain {
         };
         if piece_bytes != self.piece_bytes {
             // 0 is what the system has chosen.
-            let lowat = if piece_bytes == PIECE_BYTES_MAX { 0 } else { piece_bytes as u32 / 2 };
+            let lowat = if piece_bytes == PIECE_BYTES_MAX { 0 } else { piece_bytes as u32 };
             // A kernel that refuses lets more wait, which is slower and as good.
             let _ = SockRef::from(socket).set_tcp_notsent_lowat(lowat);
             self.piece_bytes = piece_bytes;
