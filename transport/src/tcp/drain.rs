@@ -40,9 +40,11 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    /// Of a connection that is not known to be slow.
-    pub(super) fn new() -> Drain {
-        Drain { before: Count::default(), looked: None, piece_bytes: PIECE_BYTES_MAX }
+    /// Of a connection that is not known to be slow, whatever it was in an epoch before this one.
+    pub(super) fn new(socket: &TcpStream) -> Drain {
+        let drain = Drain { before: Count::default(), looked: None, piece_bytes: PIECE_BYTES_MAX };
+        drain.limit(socket);
+        drain
     }
 
     /// Bytes of a piece.
@@ -69,12 +71,17 @@ impl Drain {
             return;
         };
         if piece_bytes != self.piece_bytes {
-            // 0 is what the system has chosen.
-            let lowat = if piece_bytes == PIECE_BYTES_MAX { 0 } else { piece_bytes as u32 };
-            // A kernel that refuses lets more wait, which is slower and as good.
-            let _ = SockRef::from(socket).set_tcp_notsent_lowat(lowat);
             self.piece_bytes = piece_bytes;
+            self.limit(socket);
         }
+    }
+
+    /// Tells the kernel how much may wait in it.
+    fn limit(&self, socket: &TcpStream) {
+        // 0 is what the system has chosen.
+        let lowat = if self.piece_bytes == PIECE_BYTES_MAX { 0 } else { self.piece_bytes as u32 };
+        // A kernel that refuses lets more wait, which is slower and as good.
+        let _ = SockRef::from(socket).set_tcp_notsent_lowat(lowat);
     }
 
     /// What a piece is, if enough time has been counted to tell.
@@ -93,11 +100,13 @@ impl Drain {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
     use super::*;
 
     #[test]
     fn a_piece_is_what_a_link_sends_in_some_milliseconds() {
-        let mut drain = Drain::new();
+        let mut drain = Drain { before: Count::default(), looked: None, piece_bytes: PIECE_BYTES_MAX };
         // 200 Mb/s that seven share.
         let mut count = Count { acked_bytes: 357_000, busy_us: 100_000 };
         assert_eq!(drain.piece(count), Some(32 << 10));
@@ -111,5 +120,17 @@ mod tests {
         assert_eq!(drain.piece(Count::default()), None, "a kernel that does not count");
         let absurd = Count { acked_bytes: u64::MAX, busy_us: count.busy_us + BUSY_US_MIN };
         assert_eq!(drain.piece(absurd), Some(PIECE_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_small_piece_is_what_may_wait_in_the_kernel_and_an_epoch_begins_without() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let may_wait = || SockRef::from(&socket).tcp_notsent_lowat().unwrap();
+        let slow = Drain { piece_bytes: 32 << 10, ..Drain::new(&socket) };
+        slow.limit(&socket);
+        assert_eq!(may_wait(), 32 << 10);
+        Drain::new(&socket);
+        assert_eq!(may_wait(), 0);
     }
 }

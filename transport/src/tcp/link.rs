@@ -47,7 +47,8 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(socket: TcpStream, region_bytes: Vec<u64>, link_name: Option<LinkName>) -> Link {
-        let (queue, intake, drain) = (SendQueue::new(), Intake::new(), (!is_within_host(&socket)).then(Drain::new));
+        let (queue, intake) = (SendQueue::new(), Intake::new());
+        let drain = (!is_within_host(&socket)).then(|| Drain::new(&socket));
         Link { socket, queue, intake, region_bytes, link_name, mute: false, awaits_room: false, drain }
     }
 
